@@ -1,0 +1,158 @@
+"""Histories: what each customer (or visitor) did, as flat arrays sorted by subject and time.
+
+The same arrays feed training (all subjects at once) and serving (one slice, mapped from disk, joined with what
+the store has received since). A *subject* is the unit of decision: `customer_subject(id)` or `visitor_subject(id)`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from features.ids import Array, Vocabulary
+
+Instants = npt.NDArray[np.int64]
+
+
+def customer_subject(customer_id: str) -> str:
+    """The subject of a known customer."""
+    return f"c:{customer_id}"
+
+
+def visitor_subject(visitor_id: str) -> str:
+    """The subject of an anonymous visitor."""
+    return f"v:{visitor_id}"
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """Events of one subject (or of many, one after the other), oldest first. All arrays have the same length.
+
+    Ties in time are ordered by `key`, so that two builds of the same events are equal to the byte.
+    """
+
+    time: Instants
+    """occurred_at, microseconds."""
+    recorded: Instants
+    """recorded_at, microseconds."""
+    item: npt.NDArray[np.int32]
+    """Row in the item vocabulary; -1 where the event has no item (or one that the vocabulary lacks)."""
+    type: npt.NDArray[np.int8]
+    """`EventType` codes."""
+    quantity: npt.NDArray[np.float32]
+    value: npt.NDArray[np.float32]
+    """unit_price x quantity - discount; NaN where the price is unknown."""
+    key: npt.NDArray[np.uint64]
+    """Hash of event_id, for deduplication."""
+
+    def __len__(self) -> int:
+        return len(self.time)
+
+    def take(self, which: npt.NDArray[np.bool_] | npt.NDArray[np.intp] | slice) -> History:
+        """A selection of events."""
+        return History(*(getattr(self, name)[which] for name in FIELDS))
+
+    def as_of(self, now: int) -> History:
+        """What was known at `now`: `time < now and recorded <= now`."""
+        return self.take((self.time < now) & (self.recorded <= now))
+
+    def of_types(self, *types: int) -> History:
+        """Only events of these types."""
+        return self.take(np.isin(self.type, types))
+
+    def with_items(self, translation: npt.NDArray[np.int32]) -> History:
+        """Item rows moved to another vocabulary (`translation[old row] -> new row or -1`)."""
+        moved = np.full(len(self.item), -1, np.int32)
+        known = self.item >= 0
+        moved[known] = translation[self.item[known]]
+        return replace(self, item=moved)
+
+    def joined(self, later: History) -> History:
+        """Both in order of time, an event that stands in both kept once."""
+        if not len(later):
+            return self
+        new = later.take(~np.isin(later.key, self.key)) if len(self) else later
+        both = [np.concatenate([getattr(self, name), getattr(new, name)]) for name in FIELDS]
+        return History(*(column[np.lexsort((both[-1], both[0]))] for column in both))
+
+    @staticmethod
+    def empty() -> History:
+        """No events."""
+        return History(*(np.empty(0, dtype) for dtype in DTYPES.values()))
+
+
+FIELDS = tuple(field.name for field in fields(History))
+DTYPES: Mapping[str, type[np.generic]] = {
+    "time": np.int64,
+    "recorded": np.int64,
+    "item": np.int32,
+    "type": np.int8,
+    "quantity": np.float32,
+    "value": np.float32,
+    "key": np.uint64,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Histories:
+    """The histories of all subjects.
+
+    Args:
+        subjects: their ids, sorted.
+        items: the item vocabulary that `events.item` points into.
+        offsets: int64[len(subjects) + 1]; subject s owns events[offsets[s]:offsets[s + 1]].
+        events: all events, sorted by subject, time and key.
+    """
+
+    subjects: Vocabulary
+    items: Vocabulary
+    offsets: Instants
+    events: History
+
+    def __len__(self) -> int:
+        return len(self.subjects)
+
+    def of(self, subject: str) -> History:
+        """The history of one subject; empty when unknown."""
+        row = self.subjects.find(subject)
+        return History.empty() if row is None else self.at(row)
+
+    def at(self, row: int) -> History:
+        """The history of the subject in that row."""
+        return self.events.take(slice(int(self.offsets[row]), int(self.offsets[row + 1])))
+
+    def subject_rows(self) -> npt.NDArray[np.int32]:
+        """int32[events]: the subject's row of each event."""
+        return np.repeat(np.arange(len(self), dtype=np.int32), np.diff(self.offsets))
+
+    def as_of(self, now: int) -> Histories:
+        """Only what was known at `now`; subjects keep their rows."""
+        return self.where((self.events.time < now) & (self.events.recorded <= now))
+
+    def where(self, mask: npt.NDArray[np.bool_]) -> Histories:
+        """Only the events under the mask; subjects keep their rows."""
+        kept = np.concatenate([np.zeros(1, np.int64), np.cumsum(mask, dtype=np.int64)])
+        return replace(self, offsets=kept[self.offsets], events=self.events.take(mask))
+
+    def arrays(self) -> dict[str, Array]:
+        """Everything as named flat arrays, ready to be saved and mapped."""
+        columns: dict[str, Array] = {name: getattr(self.events, name) for name in FIELDS}
+        return {
+            **columns,
+            "offsets": self.offsets,
+            **self.subjects.arrays("subjects"),
+            **self.items.arrays("items"),
+        }
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, Array]) -> Histories:
+        """Read what `arrays()` gave."""
+        return cls(
+            Vocabulary.from_arrays(arrays, "subjects"),
+            Vocabulary.from_arrays(arrays, "items"),
+            arrays["offsets"].view(np.int64),
+            History(*(arrays[name] for name in FIELDS)),  # type: ignore[arg-type]
+        )

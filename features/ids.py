@@ -1,0 +1,110 @@
+"""Ids as a bijection: string ids outside, dense row numbers inside, and never a silent -1.
+
+A `Vocabulary` is four flat arrays, so it maps from disk: a million ids cost a worker no private memory.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from features.errors import DataError, NotFoundError
+from features.text import stable_hash
+
+Array = npt.NDArray[np.generic]
+ARRAYS = ("blob", "offsets", "hashes", "rows")
+
+
+class Vocabulary(Sequence[str]):
+    """An ordered set of string ids; `vocabulary[row]` is the id, `row(id)` the number.
+
+    Args:
+        blob: uint8[bytes], the UTF-8 ids one after the other.
+        offsets: int64[n + 1], where each begins.
+        hashes: uint64[n], sorted hashes of the ids.
+        rows: int32[n], the row of each hash.
+    """
+
+    __slots__ = ("blob", "hashes", "offsets", "rows")
+
+    def __init__(self, blob: Array, offsets: Array, hashes: Array, rows: Array) -> None:
+        self.blob, self.offsets, self.hashes, self.rows = blob, offsets, hashes, rows
+
+    @classmethod
+    def of(cls, ids: Iterable[str]) -> Vocabulary:
+        """Build from distinct ids, keeping their order.
+
+        Raises:
+            DataError: an id is empty or occurs twice.
+        """
+        listed = list(ids)
+        encoded = [text.encode("utf-8", "surrogatepass") for text in listed]
+        lengths = np.fromiter((len(raw) for raw in encoded), np.int64, len(encoded))
+        if (lengths == 0).any():
+            raise DataError("an empty id", where=f"row {int(np.argmin(lengths))}")
+        offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
+        hashes = np.fromiter((stable_hash(text) for text in listed), np.uint64, len(listed))
+        rows = np.argsort(hashes, kind="stable").astype(np.int32)
+        vocabulary = cls(np.frombuffer(b"".join(encoded), np.uint8), offsets, hashes[rows], rows)
+        if len(set(listed)) != len(listed):
+            raise DataError("an id occurs twice in a vocabulary")
+        return vocabulary
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, Array], prefix: str) -> Vocabulary:
+        """Read the arrays that `arrays(prefix)` wrote."""
+        return cls(*(arrays[f"{prefix}.{name}"] for name in ARRAYS))
+
+    def arrays(self, prefix: str) -> dict[str, Array]:
+        """The flat arrays under `prefix.<name>`, ready to be saved."""
+        return {f"{prefix}.{name}": getattr(self, name) for name in ARRAYS}
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, row: int) -> str:  # type: ignore[override]  # no slices: ids are looked up one by one
+        if not 0 <= row < len(self.rows):
+            raise IndexError(row)
+        return bytes(self.blob[self.offsets[row] : self.offsets[row + 1]]).decode("utf-8", "surrogatepass")
+
+    def __iter__(self) -> Iterator[str]:
+        raw = self.blob.tobytes()
+        bounds = self.offsets.tolist()
+        for start, end in itertools.pairwise(bounds):
+            yield raw[start:end].decode("utf-8", "surrogatepass")
+
+    def __contains__(self, value: object) -> bool:
+        return isinstance(value, str) and self.find(value) is not None
+
+    def find(self, text: str) -> int | None:
+        """The row of an id, or None when it is unknown."""
+        wanted = np.uint64(stable_hash(text))
+        at = int(np.searchsorted(self.hashes, wanted))
+        while at < len(self.hashes) and self.hashes[at] == wanted:
+            row = int(self.rows[at])
+            if self[row] == text:
+                return row
+            at += 1
+        return None
+
+    def row(self, text: str) -> int:
+        """The row of an id.
+
+        Raises:
+            NotFoundError: the id is unknown.
+        """
+        found = self.find(text)
+        if found is None:
+            raise NotFoundError("unknown id", got=text)
+        return found
+
+    def rows_of(self, ids: Iterable[str]) -> npt.NDArray[np.int32]:
+        """The rows of many ids; unknown ones are -1, which the caller must drop before indexing."""
+        return np.fromiter((-1 if (r := self.find(text)) is None else r for text in ids), np.int32)
+
+    def translate_to(self, other: Vocabulary) -> npt.NDArray[np.int32]:
+        """int32[len(self)]: the row in `other` of each of our ids, -1 where it has none."""
+        return other.rows_of(self)

@@ -1,0 +1,44 @@
+"""Text and ids: matched NFKC-folded, shown as written."""
+
+from __future__ import annotations
+
+import hashlib
+import unicodedata
+
+MAX_ID_LENGTH = 512
+"""Ids are non-empty strings of any characters; longer ones are rejected, not cut."""
+
+
+def fold(text: str) -> str:
+    """The form in which text is compared: NFKC, case-folded, white space collapsed.
+
+    >>> fold("ｿﾌｧｰ  ABC") == fold("ソファー abc")
+    True
+    """
+    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+
+
+def stable_hash(*parts: str) -> int:
+    """An unsigned 64-bit hash of strings: the same on every machine and in every run.
+
+    Each part is prefixed by its length, so ("ab", "c") and ("a", "bc") differ.
+    """
+    digest = hashlib.blake2b(digest_size=8)
+    for part in parts:
+        raw = part.encode("utf-8", "surrogatepass")
+        digest.update(len(raw).to_bytes(4, "little"))
+        digest.update(raw)
+    return int.from_bytes(digest.digest(), "little")
+
+
+def unit_hash(*parts: str) -> float:
+    """A hash of strings as a number in [0, 1), for assignment and draws."""
+    return (stable_hash(*parts) >> 11) / float(1 << 53)
+
+
+def event_key(event_id: str) -> int:
+    """The 64-bit key under which a history remembers an event.
+
+    Half of an MD5, because DuckDB computes the same (`md5_number_lower`) while it builds histories.
+    """
+    return int.from_bytes(hashlib.md5(event_id.encode(), usedforsecurity=False).digest()[8:], "little")

@@ -1,0 +1,1 @@
+"""History becomes an evaluated, registered, published bundle. May import serving and features."""
