@@ -15,7 +15,8 @@ def fold(text: str) -> str:
     >>> fold("ｿﾌｧｰ  ABC") == fold("ソファー abc")
     True
     """
-    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+    folded = unicodedata.normalize("NFKC", text).casefold()
+    return " ".join(unicodedata.normalize("NFKC", folded).split())  # case folding can leave decomposed letters
 
 
 def stable_hash(*parts: str) -> int:
@@ -41,4 +42,5 @@ def event_key(event_id: str) -> int:
 
     Half of an MD5, because DuckDB computes the same (`md5_number_lower`) while it builds histories.
     """
-    return int.from_bytes(hashlib.md5(event_id.encode(), usedforsecurity=False).digest()[8:], "little")
+    raw = event_id.encode("utf-8", "surrogatepass")
+    return int.from_bytes(hashlib.md5(raw, usedforsecurity=False).digest()[8:], "little")
