@@ -24,8 +24,8 @@ CREATE TEMP TABLE known AS
 WITH visits AS (SELECT * FROM source_events),
 outs AS (SELECT {c.VISITOR_ID}, {c.OCCURRED_AT} AS out_at FROM visits
          WHERE {c.TYPE} = 'sign_out' AND {c.VISITOR_ID} IS NOT NULL),
-links AS (SELECT DISTINCT {c.VISITOR_ID}, {c.CUSTOMER_ID} AS linked_customer, {c.LINKED_AT} FROM identities
-          WHERE {c.LINKED_AT} <= make_timestamptz(?)),
+links AS (SELECT {c.VISITOR_ID}, min({c.CUSTOMER_ID}) AS linked_customer, {c.LINKED_AT} FROM identities
+          WHERE {c.LINKED_AT} <= make_timestamptz(?) GROUP BY {c.VISITOR_ID}, {c.LINKED_AT}),
 anonymous AS (SELECT v.*, l.linked_customer, l.{c.LINKED_AT} FROM visits v
               ASOF LEFT JOIN links l ON v.{c.VISITOR_ID} = l.{c.VISITOR_ID} AND v.{c.OCCURRED_AT} <= l.{c.LINKED_AT}
               WHERE v.{c.CUSTOMER_ID} IS NULL AND v.{c.VISITOR_ID} IS NOT NULL),

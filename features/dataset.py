@@ -11,8 +11,8 @@ whole or not at all, and a killed one leaves files that nobody reads and the nex
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import duckdb
@@ -86,6 +86,7 @@ class Dataset:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self._writing = False
 
     @property
     def manifest_path(self) -> Path:
@@ -105,7 +106,11 @@ class Dataset:
         if not self.exists():
             hint = "import something first: kokyaku import --help"
             raise DataError("no dataset here", where=str(self.root), hint=hint)
-        manifest = msgspec.json.decode(self.manifest_path.read_bytes(), type=Manifest)
+        try:
+            manifest = msgspec.json.decode(self.manifest_path.read_bytes(), type=Manifest)
+        except msgspec.DecodeError as error:
+            hint = "restore manifest.json from a backup"
+            raise DataError("a damaged manifest", where=str(self.manifest_path), got=str(error), hint=hint) from None
         if manifest.version > SCHEMA_VERSION:
             hint = "update Kokyaku"
             raise DataError(
@@ -145,6 +150,26 @@ class Dataset:
             connection.execute(f"CREATE VIEW {table} AS SELECT * FROM empty_{table}{union}")
         return connection
 
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Be the only writer, from the first part to the commit.
+
+        A commit removes parts that no manifest lists: one that takes long to write its parts holds this lock
+        meanwhile, so that no other command's commit can sweep them away.
+
+        Raises:
+            DataError: another command is writing to this dataset.
+        """
+        if self._writing:
+            yield
+            return
+        with exclusive(self.root / ".lock", busy="another command is writing to this dataset"):
+            self._writing = True
+            try:
+                yield
+            finally:
+                self._writing = False
+
     def commit(self, record: ImportRecord, *, replaces: Mapping[str, str | None] | None = None) -> None:
         """Make an import part of the dataset, all at once.
 
@@ -153,14 +178,15 @@ class Dataset:
             replaces: relative paths of older parts -> the rewritten part, or None to drop it (erasure).
 
         Raises:
-            DataError: the import id is taken, or another command is committing.
+            DataError: the import id is taken, a part is not there, or another command is writing.
         """
-        with exclusive(self.root / ".lock", busy="another command is writing to this dataset"):
+        with self.writing():
             manifest = self.manifest() if self.exists() else Manifest()
             if any(old.id == record.id for old in manifest.imports):
                 raise DataError("this import id is already committed", where=str(self.root), got=record.id)
             old_imports = [_replace_parts(old, replaces or {}) for old in manifest.imports]
             committed = Manifest(imports=[*old_imports, record])
+            self._insist_on_parts(committed)
             pretty = msgspec.json.format(msgspec.json.encode(committed), indent=1)
             write_atomically(self.manifest_path, pretty)
             self._sweep(committed)
@@ -190,6 +216,12 @@ class Dataset:
         pq.write_table(rows, target, compression="zstd")
         return relative.as_posix()
 
+    def _insist_on_parts(self, manifest: Manifest) -> None:
+        """A manifest never lists what is not there."""
+        for part in (part for table in TABLES for part in manifest.parts(table)):
+            if not (self.root / part).is_file():
+                raise DataError("a part of the dataset is missing", where=str(self.root), got=part)
+
     def _sweep(self, manifest: Manifest) -> None:
         """Remove part files that no committed import lists: what a killed import left behind."""
         listed = {self.root / part for table in TABLES for part in manifest.parts(table)}
@@ -197,7 +229,6 @@ class Dataset:
             for path in (self.root / table).rglob("*.parquet"):
                 if path not in listed:
                     path.unlink(missing_ok=True)
-        shutil.rmtree(self.root / ".spill", ignore_errors=True)
 
 
 def events_as_of(now: int, *, amended: bool) -> str:
@@ -210,7 +241,8 @@ def events_as_of(now: int, *, amended: bool) -> str:
     moment = f"TIMESTAMPTZ '{format_instant(now)}'"
     known = f"SELECT * FROM events WHERE {c.RECORDED_AT} <= {moment}"
     if amended:
-        known += f" QUALIFY row_number() OVER (PARTITION BY {c.EVENT_ID} ORDER BY {c.REVISION} DESC, {c.RECORDED_AT} DESC) = 1"
+        latest = f"PARTITION BY {c.EVENT_ID} ORDER BY {c.REVISION} DESC, {c.RECORDED_AT} DESC"
+        known += f" QUALIFY row_number() OVER ({latest}) = 1"
     return f"SELECT * FROM ({known}) WHERE {c.OCCURRED_AT} < {moment} AND NOT {c.WITHDRAWN}"
 
 

@@ -46,6 +46,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     },
 }  # fmt: skip
 
+
 @pytest.fixture(scope="session")
 def make_dataset() -> MakeDataset:
     """`make_dataset(folder, events=[...], items=[...], ..., **fields of ImportRecord) -> Dataset`."""
@@ -79,7 +80,7 @@ def table_of(table: str, rows: Sequence[Row], prefix: str) -> pa.Table:
 
 
 def _row(table: str, row: Row, numbers: Iterator[str]) -> dict[str, Any]:
-    """One complete row: `at` is the time of an event or decision, ids count up within the import where none is given."""
+    """One complete row: `at` is the time of an event or decision; ids count up where none is given."""
     full = {**DEFAULTS.get(table, {}), c.SOURCE: "test", **row}
     at = full.pop("at", "2017-01-01")
     if table == "events":

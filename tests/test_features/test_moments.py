@@ -64,7 +64,9 @@ def test_parse_examples(text: str, instant: int) -> None:
     assert parse_instant(text) == instant
 
 
-@pytest.mark.parametrize("text", ["", "yesterday", "2017-13-01", "2017-02-30", "12/01/2017", "1483228800", "2017-01-01T25:00Z"])
+@pytest.mark.parametrize(
+    "text", ["", "yesterday", "2017-13-01", "2017-02-30", "12/01/2017", "1483228800", "2017-01-01T25:00Z"]
+)
 def test_what_is_no_time_is_refused(text: str) -> None:
     """Anything else is a DataError that says where, what it got, and what to write."""
     with pytest.raises(DataError) as caught:
