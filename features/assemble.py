@@ -1,0 +1,100 @@
+"""The one assembler of feature rows, for training and for serving.
+
+`assemble(history, items, shared, shared_as_of, now)`: ages of a customer's own events are relative to `now`; shared
+statistics are as of the bundle, which may be days older. Training samples the same gap.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+
+import numpy as np
+import numpy.typing as npt
+
+from features.history import History
+from features.ids import Array
+from features.moments import DAY
+from features.personal import PERSONAL_NAMES, personal_features
+
+Floats = npt.NDArray[np.float32]
+Rows = npt.NDArray[np.int32]
+
+
+@dataclass(frozen=True, slots=True)
+class SharedTables:
+    """Statistics of items over all customers, each of shape [n_items], as of the bundle's moment."""
+
+    buyers: Floats
+    """Distinct customers who ever bought it."""
+    buyers_28d: Floats
+    sales_28d: Floats
+    repeat_share: Floats
+    """Share of its buyers who bought it on two days or more; NaN without buyers."""
+    gap_days: Floats
+    """Median days between two purchases by the same customer, shrunk to its category; NaN where unknown."""
+    price: Floats
+    """Median price paid in the last year; NaN where unknown."""
+    age_days: Floats
+    """Since its first event; NaN without any."""
+    category: Rows
+    """Code of its category path; -1 where unknown."""
+
+    def arrays(self) -> dict[str, Array]:
+        """Named for a bundle."""
+        return {f"shared.{name}": getattr(self, name) for name in SHARED_NAMES}
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, Array]) -> SharedTables:
+        """Read what `arrays()` gave."""
+        return cls(*(arrays[f"shared.{name}"] for name in SHARED_NAMES))  # type: ignore[arg-type]
+
+
+SHARED_NAMES = tuple(field.name for field in fields(SharedTables))
+_SHARED_COLUMNS = tuple(name for name in SHARED_NAMES if name != "category")
+FEATURE_NAMES: tuple[str, ...] = (
+    *PERSONAL_NAMES,
+    "due_ratio",
+    "price_ratio",
+    *(f"item_{name}" for name in _SHARED_COLUMNS),
+    "shared_age_days",
+)
+FINGERPRINT = hashlib.sha256("\n".join(FEATURE_NAMES).encode()).hexdigest()[:12]
+"""Changes when the columns do; a bundle made for other columns is refused."""
+
+
+def assemble(history: History, items: Rows, shared: SharedTables, shared_as_of: int, now: int) -> Floats:
+    """Feature rows of some items for one customer at one moment.
+
+    Args:
+        history: the customer's own events as of `now`, in the bundle's item rows.
+        items: int32[m], distinct rows.
+        shared: statistics of all items.
+        shared_as_of: the moment of those statistics.
+        now: the moment of the request.
+
+    Returns:
+        float32[m, len(FEATURE_NAMES)]; NaN where a value is not known.
+    """
+    block = np.empty((len(items), len(FEATURE_NAMES)), np.float32)
+    width = len(PERSONAL_NAMES)
+    personal = personal_features(history, items, shared.category, now, out=block[:, :width])
+    gap = personal[:, PERSONAL_NAMES.index("mean_gap_days")]
+    expected = np.where(np.isnan(gap), shared.gap_days[items], gap)
+    since = personal[:, PERSONAL_NAMES.index("days_since_purchase")]
+    price = shared.price[items]
+    block[:, width] = since / np.maximum(expected, 1)
+    block[:, width + 1] = price / _usual_price(history)
+    for column, name in enumerate(_SHARED_COLUMNS, start=width + 2):
+        block[:, column] = getattr(shared, name)[items]
+    block[:, -1] = (now - shared_as_of) / DAY
+    return block
+
+
+def _usual_price(history: History) -> float:
+    """Mean price a unit that the customer pays; NaN without priced events."""
+    priced = (history.quantity > 0) & np.isfinite(history.value)
+    if not priced.any():
+        return float("nan")
+    return float(history.value[priced].sum(dtype=np.float64) / history.quantity[priced].sum(dtype=np.float64)) or np.nan

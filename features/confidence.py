@@ -1,0 +1,69 @@
+"""How much one event says about a preference: by type, quantity and age.
+
+The same function weighs a customer's events when a model is fitted and when the customer is folded in at request
+time; two copies would be training/serving skew.
+"""
+
+from __future__ import annotations
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from features.history import History
+from features.moments import DAY
+from features.schemas import EventType
+
+Floats = npt.NDArray[np.float32]
+
+
+class ConfidenceParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Weight of an event by its type, and how fast it ages.
+
+    Args:
+        weights: event type -> weight; types that are not named weigh nothing. Negative weights lower a preference.
+        half_life_days: an event this old counts half.
+    """
+
+    weights: dict[str, float] = {
+        "purchase": 1.0,
+        "return": -1.0,
+        "cart": 0.4,
+        "wishlist": 0.5,
+        "wishlist_remove": -0.5,
+        "click": 0.1,
+        "view": 0.1,
+        "review": 0.3,
+        "rating": 0.3,
+    }
+    half_life_days: float = 120.0
+
+    def by_code(self) -> Floats:
+        """float32[128]: the weight of each `EventType` code."""
+        table = np.zeros(128, np.float32)
+        for name, weight in self.weights.items():
+            table[EventType[name.upper()]] = weight
+        return table
+
+
+def confidence(history: History, now: int, params: ConfidenceParams) -> Floats:
+    """float32[events]: weight(type) x (1 + log2(quantity)) x 2^(-age / half-life), 0 where there is no item.
+
+    Args:
+        history: events of one subject or of many.
+        now: the moment that ages are relative to.
+        params: weights by type and the half-life.
+    """
+    age = (now - history.time) / (DAY * params.half_life_days)
+    amount = 1 + np.log2(np.maximum(history.quantity, 1))
+    weight = params.by_code()[history.type] * amount * np.exp2(-np.maximum(age, 0))
+    return np.where(history.item >= 0, weight, 0).astype(np.float32)
+
+
+def preferences(history: History, now: int, params: ConfidenceParams) -> tuple[npt.NDArray[np.int32], Floats]:
+    """One subject's distinct items and the summed confidence of each, positive ones only, items ascending."""
+    weights = confidence(history, now, params)
+    items, where = np.unique(history.item, return_inverse=True)
+    summed = np.bincount(where, weights=weights, minlength=len(items)).astype(np.float32)
+    keep = (items >= 0) & (summed > 0)
+    return items[keep], summed[keep]

@@ -1,0 +1,133 @@
+"""Artefacts: folders of flat arrays that every worker maps read-only.
+
+A bundle (what was learned of items) and a history (what each customer did) are both artefacts:
+`manifest.json` and one `.npy` file an array. Nothing in it is executable; no pickle is ever written or read.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+
+from features.errors import BundleError
+from features.files import file_sha256, sync_folder, write_atomically
+from features.ids import Array
+
+MANIFEST = "manifest.json"
+LIVE = "live.json"
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """An opened artefact: its manifest and its arrays, mapped."""
+
+    manifest: Mapping[str, Any]
+    arrays: Mapping[str, Array]
+
+    @classmethod
+    def open(cls, folder: Path, *, kind: str, format: int, verify: bool = True) -> Artifact:
+        """Map an artefact.
+
+        Args:
+            folder: where it lies.
+            kind: what it must be, e.g. "bundle".
+            format: the newest format that this program reads.
+            verify: compare every file with its checksum first.
+
+        Raises:
+            BundleError: it is missing, damaged, of another kind, or newer than this program.
+        """
+        manifest = read_manifest(folder)
+        if manifest.get("kind") != kind:
+            raise BundleError(f"not a {kind}", where=str(folder), got=manifest.get("kind"))
+        if manifest.get("format", 0) > format:
+            raise BundleError(f"a {kind} of a newer Kokyaku", where=str(folder), got=manifest["format"], hint="update")
+        if verify:
+            _verify(folder, manifest)
+        return cls(manifest, {name: _map(folder / f"{name}.npy") for name in manifest["files"]})
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """The manifest of an artefact's folder.
+
+    Raises:
+        BundleError: there is none, or it is not JSON.
+    """
+    path = folder / MANIFEST
+    try:
+        manifest: dict[str, Any] = orjson.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise BundleError("no manifest here", where=str(path), hint="train and promote a model first") from None
+    except orjson.JSONDecodeError:
+        raise BundleError("the manifest is damaged", where=str(path), hint="publish it again") from None
+    return manifest
+
+
+def write_artifact(folder: Path, arrays: Mapping[str, Array], manifest: Mapping[str, Any]) -> None:
+    """Write arrays and manifest as a whole: to a draft folder, flushed, then renamed.
+
+    Raises:
+        BundleError: the folder exists already; artefacts are never changed in place.
+    """
+    if folder.exists():
+        raise BundleError("an artefact of this name exists", where=str(folder))
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    draft = folder.with_name(f".{folder.name}.{os.getpid()}.{secrets.token_hex(4)}")
+    draft.mkdir()
+    try:
+        files = {name: _save(draft / f"{name}.npy", array) for name, array in sorted(arrays.items())}
+        body = orjson.dumps({**manifest, "files": files}, option=orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY)
+        write_atomically(draft / MANIFEST, body)
+        draft.rename(folder)
+    except BaseException:
+        shutil.rmtree(draft, ignore_errors=True)
+        raise
+    sync_folder(folder.parent)
+
+
+def publish_live(parent: Path, name: str) -> None:
+    """Point readers at the artefact `parent/name`; they swap when they next look."""
+    write_atomically(parent / LIVE, orjson.dumps({"live": name}))
+
+
+def live_name(parent: Path) -> str | None:
+    """The name of the live artefact, or None when nothing was published yet."""
+    try:
+        name = orjson.loads((parent / LIVE).read_bytes())["live"]
+    except FileNotFoundError:
+        return None
+    return str(name)
+
+
+def _save(path: Path, array: Array) -> dict[str, Any]:
+    with path.open("wb") as file:
+        np.lib.format.write_array(file, np.ascontiguousarray(array), allow_pickle=False)
+        file.flush()
+        os.fsync(file.fileno())
+    return {"sha256": file_sha256(path), "bytes": path.stat().st_size}
+
+
+def _map(path: Path) -> Array:
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise BundleError("an array cannot be read", where=str(path), got=str(error), hint="publish it again") from None
+    # A plain view: indexing a memmap object costs a microsecond of subclass handling each time.
+    return np.asarray(array)
+
+
+def _verify(folder: Path, manifest: Mapping[str, Any]) -> None:
+    for name, entry in manifest["files"].items():
+        path = folder / f"{name}.npy"
+        if not path.exists():
+            raise BundleError("a file is missing", where=str(path), hint="publish it again")
+        if file_sha256(path) != entry["sha256"]:
+            raise BundleError("a file does not match its checksum", where=str(path), hint="publish it again")

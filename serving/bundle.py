@@ -1,0 +1,107 @@
+"""The bundle: what was learned of items and of no person, in flat arrays.
+
+The reader owns the format and the trainer writes through it. A bundle in memory (`Bundle(manifest, arrays)`) and
+one mapped from disk (`open_bundle`) are the same class, so what is evaluated is what is published.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from features.assemble import FINGERPRINT, SharedTables
+from features.errors import BundleError
+from features.ids import Array, Vocabulary
+from serving.artifact import Artifact, live_name, write_artifact
+from serving.recipe import Recipe, from_json
+
+KIND = "bundle"
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """Items, shared statistics and fitted sources as of a moment."""
+
+    manifest: Mapping[str, Any]
+    arrays: Mapping[str, Array]
+    items: Vocabulary = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "items", Vocabulary.from_arrays(self.arrays, "items"))
+
+    @property
+    def id(self) -> str:
+        """Its name, e.g. `20171201T000000Z-blend-1f3a`."""
+        return str(self.manifest["bundle_id"])
+
+    @property
+    def as_of(self) -> int:
+        """The instant up to which it has seen events."""
+        return int(self.manifest["as_of"])
+
+    @cached_property
+    def recipe(self) -> Recipe:
+        """Sources and weights that it serves with."""
+        return from_json(self.manifest["recipe"])
+
+    @cached_property
+    def catalogue(self) -> npt.NDArray[np.bool_]:
+        """bool[n_items]: bought by enough customers to be recommended."""
+        return cast("npt.NDArray[np.bool_]", self.arrays["item.catalogue"])
+
+    @cached_property
+    def shared(self) -> SharedTables:
+        """The shared statistics of items, for the feature assembler."""
+        return SharedTables.from_arrays(self.arrays)
+
+    def source_arrays(self, name: str) -> dict[str, Array]:
+        """The arrays of one candidate source, without their prefix."""
+        prefix = f"source.{name}."
+        return {key.removeprefix(prefix): array for key, array in self.arrays.items() if key.startswith(prefix)}
+
+    def text(self, column: str, row: int) -> str:
+        """A text column of an item (`title`, `category`, `brand`, `image_url`); empty where unknown."""
+        offsets = self.arrays[f"text.{column}.offsets"]
+        return bytes(self.arrays[f"text.{column}.blob"][offsets[row] : offsets[row + 1]]).decode()
+
+
+def text_arrays(column: str, texts: list[str]) -> dict[str, Array]:
+    """A text column as a UTF-8 blob and offsets; `Bundle.text` reads it."""
+    encoded = [text.encode() for text in texts]
+    lengths = np.fromiter((len(raw) for raw in encoded), np.int64, len(encoded))
+    return {
+        f"text.{column}.blob": np.frombuffer(b"".join(encoded), np.uint8),
+        f"text.{column}.offsets": np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)]),
+    }
+
+
+def write_bundle(folder: Path, bundle: Bundle) -> None:
+    """Write a bundle as a whole; it serves only once something points at it."""
+    write_artifact(folder, bundle.arrays, {**bundle.manifest, "kind": KIND, "format": FORMAT})
+
+
+def open_bundle(folder: Path, *, verify: bool = True) -> Bundle:
+    """Map a published bundle.
+
+    Raises:
+        BundleError: damaged, or its features are not those that this program computes.
+    """
+    artifact = Artifact.open(folder, kind=KIND, format=FORMAT, verify=verify)
+    fingerprint = artifact.manifest.get("features")
+    if fingerprint != FINGERPRINT:
+        hint = "train again with this version"
+        raise BundleError("made for other features", where=str(folder), got=fingerprint, hint=hint)
+    return Bundle(artifact.manifest, artifact.arrays)
+
+
+def open_live_bundle(parent: Path, *, verify: bool = True) -> Bundle | None:
+    """The bundle that should serve, or None when none was promoted yet."""
+    name = live_name(parent)
+    return None if name is None else open_bundle(parent / name, verify=verify)

@@ -1,0 +1,185 @@
+"""`shop.toml`: the shop's own words, in one file that a marketer can read.
+
+`[model]` and `[gate]` belong to training and take effect with the next one. `[shop]`, `[modules]` and `[pages]` are
+live: read at start, swapped when the file changes, and logged by hash with each decision.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import re
+import tomllib
+from pathlib import Path
+from typing import Literal, get_args
+
+import msgspec
+
+from features.confidence import ConfidenceParams
+from features.errors import ConfigError
+from features.moments import zone
+
+
+class Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="kebab"):
+    """Base of the file's tables: keys are kebab-case and unknown ones are refused."""
+
+
+class ShopSettings(Strict, frozen=True):
+    """`[shop]`: who the shop is."""
+
+    name: str = "Kokyaku demo shop"
+    locale: Literal["en", "ja"] = "en"
+    currency: str = "USD"
+    time_zone: str = "UTC"
+    holdout: float = 0.02
+    """Share of customers who permanently get the page that is the same for all, so that the difference shows."""
+
+
+class ModelSettings(Strict, frozen=True):
+    """`[model]`: how history is weighed. Part of the bundle's fingerprint."""
+
+    min_customers: int = 5
+    """Items fewer customers bought are not recommended: what one household buys is nobody else's business."""
+    window_days: float = 28.0
+    """Length of the windows that models are tuned and judged on."""
+    popularity_half_life_days: float = 28.0
+    event_weights: dict[str, float] = ConfidenceParams().weights
+    half_life_days: float = ConfidenceParams().half_life_days
+
+    @property
+    def confidence(self) -> ConfidenceParams:
+        """The parameters of `features.confidence`."""
+        return ConfidenceParams(self.event_weights, self.half_life_days)
+
+
+class GateSettings(Strict, frozen=True):
+    """`[gate]`: what a model must show before it may serve."""
+
+    metric: str = "ndcg@20"
+    guard_margin: float = 0.02
+    """On *new*, the lower end of the paired interval may not fall below minus this share of the champion's value."""
+    resamples: int = 2000
+    confidence: float = 0.95
+
+
+ModuleKind = Literal["buy-again", "wishlist", "for-you", "popular", "related-to-last-view"]
+
+
+class Module(Strict, frozen=True):
+    """`[modules.<name>]`: a row of products that a slot can hold.
+
+    Args:
+        kind: where its items come from.
+        title: heading by locale; `{item}` becomes the item that it is related to.
+        size: items shown at most.
+        minimum: with fewer the module is not shown at all.
+    """
+
+    kind: ModuleKind
+    title: dict[str, str]
+    size: int = 8
+    minimum: int = 3
+
+
+class Slot(Strict, frozen=True):
+    """A place on a page: the first module of the list that can be filled takes it."""
+
+    name: str
+    modules: tuple[str, ...]
+
+
+class Page(Strict, frozen=True):
+    """`[pages.<name>]`: slots from top to bottom."""
+
+    slots: tuple[Slot, ...]
+
+
+DEFAULT_MODULES: dict[str, Module] = {
+    "buy-again": Module("buy-again", {"en": "Buy again", "ja": "またお求めですか"}),
+    "wishlist": Module("wishlist", {"en": "Because of your wishlist", "ja": "お気に入りから"}, minimum=1),
+    "for-you": Module("for-you", {"en": "New for you", "ja": "あなたへのおすすめ"}),
+    "popular": Module("popular", {"en": "Popular near you", "ja": "お近くで人気"}, minimum=1),
+    "related": Module("related-to-last-view", {"en": "Goes with {item}", "ja": "{item} と一緒に"}),
+}
+DEFAULT_PAGES: dict[str, Page] = {
+    "home": Page(
+        (
+            Slot("first", ("related", "wishlist", "buy-again", "for-you", "popular")),
+            Slot("second", ("buy-again", "wishlist", "for-you", "popular")),
+            Slot("third", ("wishlist", "for-you", "popular")),
+            Slot("fourth", ("for-you", "popular")),
+            Slot("last", ("popular",)),
+        )
+    )
+}
+
+
+class ShopConfig(Strict, frozen=True):
+    """The whole file; every table has defaults, so an empty file is a valid shop."""
+
+    shop: ShopSettings = ShopSettings()
+    model: ModelSettings = ModelSettings()
+    gate: GateSettings = GateSettings()
+    modules: dict[str, Module] = DEFAULT_MODULES
+    pages: dict[str, Page] = DEFAULT_PAGES
+
+    @property
+    def hash(self) -> str:
+        """Twelve hex digits that change with any setting; logged with each decision."""
+        return hashlib.sha256(msgspec.json.encode(self, order="deterministic")).hexdigest()[:12]
+
+
+def load_config(path: Path) -> ShopConfig:
+    """Read `shop.toml`; a missing file is a shop with all defaults.
+
+    Raises:
+        ConfigError: not TOML, an unknown key (with the nearest valid one), a wrong value, or a slot that names
+            a module that is not there.
+    """
+    if not path.exists():
+        return ShopConfig()
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+        config = msgspec.convert(data, ShopConfig)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"not valid TOML: {error}", where=str(path)) from None
+    except UnicodeDecodeError:
+        raise ConfigError("not UTF-8 text", where=str(path), hint="save the file as UTF-8") from None
+    except msgspec.ValidationError as error:
+        raise explain(error, where=str(path)) from None
+    _check(config, str(path))
+    return config
+
+
+def _check(config: ShopConfig, where: str) -> None:
+    zone(config.shop.time_zone)
+    if not 0 <= config.shop.holdout <= 0.5:
+        raise ConfigError("holdout is a share from 0 to 0.5", where=f"{where} [shop]", got=config.shop.holdout)
+    for page_name, page in config.pages.items():
+        for slot in page.slots:
+            for module in slot.modules:
+                if module not in config.modules:
+                    hint = nearest(module, list(config.modules))
+                    raise ConfigError("no such module", where=f"{where} [pages.{page_name}]", got=module, hint=hint)
+
+
+def explain(error: msgspec.ValidationError, *, where: str) -> ConfigError:
+    """A validation error as one line with the nearest valid name for a typo."""
+    text = str(error)
+    unknown = re.search(r"unknown field `([^`]*)`", text)
+    hint = nearest(unknown.group(1), _all_keys()) if unknown else ""
+    return ConfigError(text, where=where, hint=hint)
+
+
+def nearest(name: str, valid: list[str]) -> str:
+    """`did you mean "x"?`, or the list when nothing is near."""
+    close = difflib.get_close_matches(name, valid, n=1, cutoff=0.5)
+    return f'did you mean "{close[0]}"?' if close else f"valid names: {', '.join(valid)}"
+
+
+def _all_keys() -> list[str]:
+    structs = (ShopConfig, ShopSettings, ModelSettings, GateSettings, Module, Page, Slot)
+    return [field.encode_name for struct in structs for field in msgspec.structs.fields(struct)]
+
+
+MODULE_KINDS: tuple[str, ...] = get_args(ModuleKind)

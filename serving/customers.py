@@ -1,0 +1,74 @@
+"""What the service can say of one customer, and the picker of the demo."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from features.history import History
+from features.moments import format_instant
+from features.personal import open_wishes
+from features.schemas import EventType
+from serving.engine import Engine, Live, item_card
+
+RECENT = 20
+
+
+def read_customer(engine: Engine, user_id: str) -> dict[str, Any]:
+    """`POST /v1/customers/read`: all that is kept of a customer's behaviour, counted, the latest spelt out."""
+    live = engine.live
+    history = engine.history_of(live, user_id, None)
+    return {
+        "userId": user_id,
+        "known": len(history) > 0,
+        "events": len(history),
+        "firstSeen": format_instant(int(history.time[0])) if len(history) else None,
+        "lastSeen": format_instant(int(history.time[-1])) if len(history) else None,
+        "eventsByType": _by_type(history),
+        "wishlist": [live.bundle.items[row] for row in wishes(history)],
+        "recent": [_event(live, history, at) for at in range(len(history) - 1, max(len(history) - 1 - RECENT, -1), -1)],
+        "links": engine.store.links_of(user_id),
+    }
+
+
+def wishes(history: History) -> list[int]:
+    """Item rows on the wishlist now, latest first."""
+    asked = np.unique(history.of_types(EventType.WISHLIST).item)
+    hearts, since = open_wishes(history, asked)
+    hearts &= asked >= 0
+    return [int(row) for row in asked[hearts][np.argsort(-since[hearts], kind="stable")]]
+
+
+def active_customers(live: Live, limit: int, query: str) -> list[dict[str, Any]]:
+    """Customers whose id contains a text, the most active first. For the demo's picker only."""
+    if live.histories is None:
+        return []
+    counts = np.diff(live.histories.offsets)
+    out: list[dict[str, Any]] = []
+    for row in np.argsort(-counts, kind="stable"):
+        subject = live.histories.subjects[int(row)]
+        if not subject.startswith("c:") or query not in subject[2:] or not counts[row]:
+            continue
+        last = live.histories.events.time[live.histories.offsets[row + 1] - 1]
+        out.append({"userId": subject[2:], "events": int(counts[row]), "lastSeen": format_instant(int(last))})
+        if len(out) >= limit:
+            break
+    return out
+
+
+def _by_type(history: History) -> dict[str, int]:
+    codes, counts = np.unique(history.type, return_counts=True)
+    return {EventType(int(code)).name.lower(): int(count) for code, count in zip(codes, counts, strict=True)}
+
+
+def _event(live: Live, history: History, at: int) -> dict[str, Any]:
+    row = int(history.item[at])
+    card = item_card(live, row) if row >= 0 else {}
+    return {
+        "type": EventType(int(history.type[at])).name.lower(),
+        "occurredAt": format_instant(int(history.time[at])),
+        "itemId": card.get("itemId"),
+        "title": card.get("title"),
+        "quantity": float(history.quantity[at]),
+    }

@@ -1,0 +1,71 @@
+"""Deciding: which module takes a slot, with which probability, and the row that remembers it.
+
+The policy of today is deterministic: the first module of the slot's list that can be filled takes it, with
+probability 1. What could not be filled is vetoed before the decision, with its reason.
+"""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+import msgspec
+
+from features.assemble import FINGERPRINT, assemble
+from features.shop import Shop
+from features.text import unit_hash
+from serving.bundle import Bundle
+from serving.candidates import Rows
+from serving.query import Query
+
+POLICY = "first-fillable"
+
+
+class Decision(msgspec.Struct, frozen=True):
+    """One slot decided for one subject: a row of `decisions`, as the log keeps it."""
+
+    decision_id: str
+    request_id: str
+    decided_at: int
+    surface: str
+    slot: str
+    position: int
+    draw_order: int
+    eligible: list[tuple[str | None, float]]
+    vetoed: list[tuple[str, str]]
+    action_id: str | None
+    items: list[str]
+    action_propensity: float
+    policy: str
+    bundle_id: str
+    shop_hash: str
+    holdout: bool
+    customer_id: str | None = None
+    visitor_id: str | None = None
+    features: dict[str, Any] | None = None
+    """`{"fingerprint", "history_until", "rows"}`: the feature rows of the items shown, in their order."""
+    drawn: bool = True
+    reused_from: str | None = None
+    arm: str | None = None
+    fallback: str | None = None
+    logged: bool = True
+
+
+def new_id() -> str:
+    """A fresh random id for a request or a decision."""
+    return uuid.uuid4().hex
+
+
+def in_holdout(shop: Shop, query: Query, share: float) -> bool:
+    """Whether the subject permanently gets what is the same for all; by hash of the customer when known."""
+    subject = query.user_id or query.visitor_id
+    if subject is None or share <= 0:
+        return False
+    kind = "customer" if query.user_id else "visitor"
+    return unit_hash("holdout", shop.id, shop.secret.hex(), kind, subject) < share
+
+
+def feature_rows(bundle: Bundle, query: Query, items: Rows) -> dict[str, Any]:
+    """What was known of the shown items when they were shown, stored beside them and never computed again."""
+    rows = assemble(query.history, items, bundle.shared, bundle.as_of, query.now)
+    return {"fingerprint": FINGERPRINT, "as_of": bundle.as_of, "rows": rows}

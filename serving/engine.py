@@ -1,0 +1,218 @@
+"""The engine: one shop's live state in a worker, and the swap of its parts.
+
+A request takes one reference to `engine.live` at its start; a swap builds a new `Live` beside it and assigns one
+attribute. So a request sees one bundle, one history and one configuration, whatever is published meanwhile.
+"""
+
+from __future__ import annotations
+
+import gc
+import logging
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from features.errors import BundleError, ConfigError
+from features.history import Histories, History, customer_subject, visitor_subject
+from features.shop import Shop
+from serving.artifact import Artifact, live_name
+from serving.bundle import Bundle, open_bundle
+from serving.config import ShopConfig, load_config
+from serving.decision_log import DecisionLog
+from serving.events import to_history
+from serving.ranker import Ranker
+from serving.shelf import Shelf
+from serving.store import Store
+
+HISTORY_KIND = "history"
+HISTORY_FORMAT = 1
+log = logging.getLogger("kokyaku")
+
+
+@dataclass(frozen=True)
+class Live:
+    """Everything one request needs, fixed for its whole way."""
+
+    config: ShopConfig
+    shop_hash: str
+    ranker: Ranker
+    histories: Histories | None
+    translation: npt.NDArray[np.int32]
+    """int32[items of the histories]: their rows in the bundle."""
+    history_seq: int
+    """The histories hold the store's events up to this sequence number."""
+    history_name: str | None
+    config_stamp: tuple[int, int]
+
+    @property
+    def bundle(self) -> Bundle:
+        """The bundle that serves."""
+        return self.ranker.bundle
+
+
+class Engine:
+    """A shop, opened for serving.
+
+    Args:
+        shop: whose it is.
+        worker: name of this worker's decision log.
+
+    Raises:
+        BundleError: nothing was promoted yet, or what was is damaged.
+    """
+
+    def __init__(self, shop: Shop, *, worker: str = "0") -> None:
+        self.shop = shop
+        self.store = Store.open(shop.store)
+        self.decisions = DecisionLog(shop.decision_logs, worker)
+        self.refusals: dict[str, str] = {}
+        self._reloading = threading.Lock()
+        self._items_seen = 0
+        config, stamp = load_config(shop.config), _stamp(shop.config)
+        ranker = self._ranker(self._live_bundle_name())
+        name, histories, translation, seq = self._open_history(ranker.bundle)
+        self.live = Live(config, config.hash, ranker, histories, translation, seq, name, stamp)
+        self.refresh_shelf()
+        settle_memory()
+
+    def history_of(self, live: Live, user_id: str | None, visitor_id: str | None) -> History:
+        """What one subject did up to this second, in the bundle's item rows.
+
+        The mapped slice and the store's newer events are joined; an event that stands in both counts once.
+        """
+        past = History.empty()
+        if live.histories is not None:
+            if user_id is not None:
+                past = live.histories.of(customer_subject(user_id))
+            elif visitor_id is not None:
+                past = live.histories.of(visitor_subject(visitor_id))
+            past = past.with_items(live.translation)
+        newer = self.store.events_of(user_id, visitor_id, after_seq=live.history_seq)
+        return past.joined(to_history(newer, live.bundle.items)) if newer else past
+
+    def refresh(self) -> bool:
+        """Take up a newly published bundle, history or `shop.toml`; what is broken is refused and named.
+
+        Returns:
+            Whether anything changed.
+        """
+        with self._reloading:
+            before = self.live
+            self._refresh_config()
+            self._refresh_bundle()
+            self._refresh_history()
+            self.refresh_shelf()
+            if self.live is not before:
+                settle_memory()
+            return self.live is not before
+
+    def refresh_shelf(self) -> None:
+        """Apply item changes that reached the store since the last look (from this worker or another)."""
+        changes, self._items_seen = self.store.item_changes(self._items_seen)
+        if changes:
+            self.live.ranker.shelf.apply(changes)
+
+    def close(self) -> None:
+        """Flush and close the store and the decision log."""
+        self.decisions.close()
+        self.store.close()
+
+    def _refresh_config(self) -> None:
+        stamp = _stamp(self.shop.config)
+        if stamp == self.live.config_stamp:
+            return
+        try:
+            config = load_config(self.shop.config)
+        except ConfigError as error:
+            self._refuse("shop.toml", error.line())
+            self.live = replace(self.live, config_stamp=stamp)
+            return
+        self.refusals.pop("shop.toml", None)
+        self.live = replace(self.live, config=config, shop_hash=config.hash, config_stamp=stamp)
+
+    def _refresh_bundle(self) -> None:
+        name = live_name(self.shop.bundles)
+        if name is None or name == self.live.bundle.id or self.refusals.get(f"bundle {name}"):
+            return
+        try:
+            ranker = self._ranker(name)
+        except BundleError as error:
+            self._refuse(f"bundle {name}", error.line())
+            return
+        changes, _ = self.store.item_changes(0)
+        ranker.shelf.apply(changes)
+        translation = _translation(self.live.histories, ranker.bundle)
+        self.live = replace(self.live, ranker=ranker, translation=translation)
+
+    def _refresh_history(self) -> None:
+        name = live_name(self.shop.histories)
+        if name is None or name == self.live.history_name or self.refusals.get(f"history {name}"):
+            return
+        try:
+            name, histories, translation, seq = self._open_history(self.live.bundle)
+        except BundleError as error:
+            self._refuse(f"history {name}", error.line())
+            return
+        self.live = replace(self.live, histories=histories, translation=translation, history_seq=seq, history_name=name)
+
+    def _live_bundle_name(self) -> str:
+        name = live_name(self.shop.bundles)
+        if name is None:
+            hint = f"train and promote one: kokyaku train --shop {self.shop.id}"
+            raise BundleError("no bundle serves yet", where=str(self.shop.bundles), hint=hint)
+        return name
+
+    def _ranker(self, name: str) -> Ranker:
+        bundle = open_bundle(self.shop.bundles / name)
+        return Ranker(bundle, Shelf(bundle))
+
+    def _open_history(self, bundle: Bundle) -> tuple[str | None, Histories | None, npt.NDArray[np.int32], int]:
+        name = live_name(self.shop.histories)
+        if name is None:
+            return None, None, np.empty(0, np.int32), 0
+        # Erasure overwrites slices in place, so the checksums of a history are not compared at every start.
+        artifact = Artifact.open(self.shop.histories / name, kind=HISTORY_KIND, format=HISTORY_FORMAT, verify=False)
+        histories = Histories.from_arrays(artifact.arrays)
+        return name, histories, _translation(histories, bundle), int(artifact.manifest["store_seq"])
+
+    def _refuse(self, what: str, why: str) -> None:
+        self.refusals[what] = why
+        log.warning("refused %s, the old one stays: %s", what, why)
+
+
+def _translation(histories: Histories | None, bundle: Bundle) -> npt.NDArray[np.int32]:
+    return np.empty(0, np.int32) if histories is None else histories.items.translate_to(bundle.items)
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return (0, 0)
+    return (found.st_mtime_ns, found.st_size)
+
+
+def settle_memory() -> None:
+    """After a load: what lives long leaves the collector's sight, so requests do not pay for walking it."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 50)
+
+
+def item_card(live: Live, row: int) -> Mapping[str, Any]:
+    """What a page shows of an item, as on the wire: the bundle's words, or what the shop changed since."""
+    bundle, shelf = live.bundle, live.ranker.shelf
+    changed = shelf.texts.get(row, {})
+    code = int(bundle.shared.category[row])
+    return {
+        "itemId": bundle.items[row],
+        "title": changed.get("title") or bundle.text("title", row) or bundle.items[row],
+        "price": shelf.price_of(row),
+        "imageUrl": changed.get("imageUrl") or bundle.text("image_url", row) or None,
+        "category": bundle.text("category_path", code) if code >= 0 else None,
+    }

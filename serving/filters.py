@@ -1,0 +1,70 @@
+"""Filters: each says which candidates must go, and why. They keep the order and touch no score."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from features.errors import RequestError
+from features.personal import open_wishes
+from features.schemas import EventType
+from serving.candidates import Candidates
+from serving.query import Query
+
+if TYPE_CHECKING:
+    from serving.ranker import Ranker
+
+Mask = npt.NDArray[np.bool_]
+
+
+def apply_filters(ranker: Ranker, query: Query, candidates: Candidates) -> Candidates:
+    """All filters in order; `removed` of the result tells what left and why."""
+    for reason, mask in _filters(ranker, query):
+        if not len(candidates):
+            break
+        candidates = candidates.without(mask(candidates), reason)
+    return candidates
+
+
+def _filters(ranker: Ranker, query: Query) -> Iterable[tuple[str, Callable[[Candidates], Mask]]]:
+    wanted = query.filter
+    yield "not-in-catalogue", lambda found: ~ranker.bundle.catalogue[found.items]
+    yield "withdrawn", lambda found: ranker.shelf.withdrawn[found.items]
+    if wanted.in_stock:
+        yield "out-of-stock", lambda found: ~ranker.shelf.in_stock[found.items]
+    if query.anchors:
+        yield "asked-about", lambda found: np.isin(found.items, query.anchors)
+    for name in wanted.exclude:
+        yield name, _EXCLUDE[name](query)
+    if wanted.exclude_items:
+        rows = ranker.bundle.items.rows_of(wanted.exclude_items)
+        yield "excluded", lambda found: np.isin(found.items, rows)
+    if wanted.categories:
+        allowed = ranker.categories_under(wanted.categories)
+        yield "other-category", lambda found: ~np.isin(ranker.bundle.shared.category[found.items], allowed)
+
+
+def _touched(query: Query, *types: int) -> Callable[[Candidates], Mask]:
+    return lambda found: np.isin(found.items, query.history.of_types(*types).item)
+
+
+_EXCLUDE: dict[str, Callable[[Query], Callable[[Candidates], Mask]]] = {
+    "purchased": lambda query: _touched(query, EventType.PURCHASE),
+    "viewed": lambda query: _touched(query, EventType.VIEW),
+    "wished": lambda query: lambda found: open_wishes(query.history, found.items)[0],
+}
+
+
+def check_exclude(names: Iterable[str]) -> None:
+    """Refuse names that no filter has.
+
+    Raises:
+        RequestError: naming the field and the valid names.
+    """
+    for name in names:
+        if name not in _EXCLUDE:
+            hint = f"valid: {', '.join(_EXCLUDE)}"
+            raise RequestError("unknown exclusion", where="filter.exclude", got=name, hint=hint)

@@ -1,0 +1,185 @@
+"""The HTTP face: routes, one owner of errors, one limit on bodies. Starlette routes, mounted into the service."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import orjson
+from prometheus_client import Counter, Histogram
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+
+from features.errors import KokyakuError, NotFoundError, RequestError
+from serving import erase, pages, pipeline, wire
+from serving.access import Access
+from serving.customers import read_customer
+from serving.decide import new_id
+from serving.engine import Engine
+from serving.intake import error_body, take_events, take_items
+from serving.openapi import document
+
+MAX_BODY = 1 << 20
+VERSION = "0.1.0"
+log = logging.getLogger("kokyaku")
+
+Handler = Callable[[Engine, bytes, int], Awaitable[tuple[int, Any]]]
+
+_BUCKETS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
+REQUESTS = Counter("kokyaku_requests", "Requests by route and status", ["route", "status"])
+SECONDS = Histogram("kokyaku_request_seconds", "Time to answer by route", ["route"], buckets=_BUCKETS)
+UNLOGGED = Counter("kokyaku_unlogged_answers", "Answers whose decision could not be logged")
+FALLBACKS = Counter("kokyaku_fallback_answers", "Answers that were filled with popular items", ["route"])
+
+
+class BodyTooLargeError(RequestError):
+    """A body beyond the limit."""
+
+    code = "too_large"
+    status = 413
+
+
+def routes(engine_of: Callable[[], Engine], access: Access) -> list[BaseRoute]:
+    """All routes of the API; the engine is looked up at each request, so that it may be opened later."""
+    posts = [_post(path, scope, handler, engine_of, access) for path, (scope, handler) in HANDLERS.items()]
+
+    async def openapi(request: Request) -> Response:
+        return json_response(200, document(VERSION))
+
+    async def absent(request: Request) -> Response:
+        error = NotFoundError("no such path", where="path", got=request.url.path, hint="see /openapi.json")
+        return error_response(error, new_id())
+
+    return [
+        *posts,
+        Route("/openapi.json", openapi),
+        Route("/v1/{rest:path}", absent, methods=["GET", "POST", "PUT", "DELETE"]),
+    ]
+
+
+def _post(path: str, scope: str, handler: Handler, engine_of: Callable[[], Engine], access: Access) -> Route:
+    seconds = SECONDS.labels(path)
+    succeeded = REQUESTS.labels(path, "200")
+
+    async def endpoint(request: Request) -> Response:
+        started = time.perf_counter()
+        try:
+            access.check(scope, request.headers)
+            status, answer = await handler(engine_of(), await read_body(request), pipeline.now_instant())
+            response = json_response(status, answer)
+        except KokyakuError as error:
+            response = error_response(error, new_id())
+        except Exception:
+            request_id = new_id()
+            log.exception("request %s to %s failed", request_id, path)
+            response = json_response(500, _internal(request_id))
+        seconds.observe(time.perf_counter() - started)
+        (succeeded if response.status_code == 200 else REQUESTS.labels(path, str(response.status_code))).inc()
+        return response
+
+    return Route(path, endpoint, methods=["POST"])
+
+
+async def read_body(request: Request) -> bytes:
+    """The body, refused as soon as it is too large.
+
+    Raises:
+        BodyTooLargeError: more than a mebibyte.
+    """
+    announced = request.headers.get("content-length", "")
+    if announced.isdigit() and int(announced) > MAX_BODY:
+        raise BodyTooLargeError(
+            "the body is too large", where="body", got=int(announced), hint=f"send at most {MAX_BODY}"
+        )
+    parts = bytearray()
+    async for part in request.stream():
+        parts += part
+        if len(parts) > MAX_BODY:
+            raise BodyTooLargeError("the body is too large", where="body", hint=f"send at most {MAX_BODY} bytes")
+    return bytes(parts)
+
+
+def json_response(status: int, answer: Any) -> Response:
+    """An answer as JSON."""
+    return Response(orjson.dumps(answer), status, media_type="application/json")
+
+
+def error_response(error: KokyakuError, request_id: str) -> Response:
+    """`{"error": {"code", "message", "field"}}` with the error's status."""
+    response = json_response(error.status, {"error": error_body(error), "requestId": request_id})
+    if error.status == 503:
+        response.headers["Retry-After"] = "1"
+    if error.status == 401:
+        response.headers["WWW-Authenticate"] = "Bearer"
+    return response
+
+
+def _internal(request_id: str) -> dict[str, Any]:
+    message = f"an error of ours; the log has it under {request_id}"
+    return {"error": {"code": "internal", "message": message, "field": None}, "requestId": request_id}
+
+
+async def _recommendations(engine: Engine, body: bytes, now: int) -> tuple[int, Any]:
+    request = wire.decode(body, wire.RecommendationsRequest)
+    return 200, _counted("/v1/recommendations", pipeline.recommend(engine, request, now))
+
+
+async def _related(engine: Engine, body: bytes, now: int) -> tuple[int, Any]:
+    return 200, _counted("/v1/related-items", pipeline.related(engine, wire.decode(body, wire.RelatedRequest), now))
+
+
+async def _rankings(engine: Engine, body: bytes, now: int) -> tuple[int, Any]:
+    return 200, pipeline.rank_list(engine, wire.decode(body, wire.RankingsRequest), now)
+
+
+async def _pages(engine: Engine, body: bytes, now: int) -> tuple[int, Any]:
+    return 200, _counted("/v1/pages", pages.page(engine, wire.decode(body, wire.PageRequest), now))
+
+
+async def _events(engine: Engine, body: bytes, now: int) -> tuple[int, Any]:
+    return 200, await take_events(engine, wire.decode(body, wire.EventsRequest), now)
+
+
+async def _items(engine: Engine, body: bytes, now: int) -> tuple[int, Any]:
+    request = wire.decode(body, wire.ItemsRequest)
+    return 200, await asyncio.to_thread(take_items, engine, request, now)
+
+
+async def _read_customer(engine: Engine, body: bytes, now: int) -> tuple[int, Any]:
+    return 200, read_customer(engine, wire.decode(body, wire.CustomerRequest).user_id)
+
+
+async def _erase(engine: Engine, body: bytes, now: int) -> tuple[int, Any]:
+    user_id = wire.decode(body, wire.CustomerRequest).user_id
+    return 202, await asyncio.to_thread(erase.erase, engine.shop, engine.store, user_id, now=now)
+
+
+async def _receipt(engine: Engine, body: bytes, now: int) -> tuple[int, Any]:
+    receipt_id = wire.decode(body, wire.ReceiptRequest).receipt_id
+    return 200, erase.read_receipt(engine.store, receipt_id)
+
+
+def _counted(route: str, answer: dict[str, Any]) -> dict[str, Any]:
+    if answer.get("logged") is False:
+        UNLOGGED.inc()
+    if answer.get("reason"):
+        FALLBACKS.labels(route).inc()
+    return answer
+
+
+HANDLERS: dict[str, tuple[str, Handler]] = {
+    "/v1/recommendations": ("read", _recommendations),
+    "/v1/related-items": ("read", _related),
+    "/v1/rankings": ("read", _rankings),
+    "/v1/pages": ("read", _pages),
+    "/v1/events": ("events", _events),
+    "/v1/items": ("admin", _items),
+    "/v1/customers/read": ("admin", _read_customer),
+    "/v1/customers/erase": ("admin", _erase),
+    "/v1/receipts/read": ("admin", _receipt),
+}
+"""path -> (scope that a key needs, handler)."""

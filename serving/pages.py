@@ -1,0 +1,217 @@
+"""A page: modules for its slots, no item twice, each slot a decision of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import msgspec
+import numpy as np
+
+from features.errors import RequestError
+from features.personal import open_wishes
+from features.schemas import EventType
+from serving.candidates import Rows
+from serving.config import Module, Page, Slot, nearest
+from serving.decide import POLICY, Decision, feature_rows, new_id
+from serving.engine import Engine, Live
+from serving.pipeline import Answer, anchor_weights, cards, explain, hydrate, remember
+from serving.query import Filter, Query
+from serving.ranker import Slate
+from serving.reasons import WISHLIST, title_of
+from serving.wire import PageRequest
+
+
+@dataclass(frozen=True)
+class Filled:
+    """A module with the items it could show now."""
+
+    module: Module
+    slate: Slate
+    query: Query
+    about: int | None = None
+    """The item that the module relates to, for its heading."""
+
+
+def page(engine: Engine, request: PageRequest, now: int) -> Answer:
+    """`POST /v1/pages`, from request to answer."""
+    live = engine.live
+    layout = layout_of(live, request.page)
+    query, holdout = hydrate(engine, live, request, now)
+    query = msgspec.structs.replace(query, surface=f"page.{request.page}")
+    fillable = {name: build(live, query, module, len(layout.slots)) for name, module in live.config.modules.items()}
+    answer, decisions = decide_and_fill(live, query, layout, fillable, holdout)
+    answer = {"page": request.page, "greeting": greeting(live, query), **answer, "bundleId": live.bundle.id}
+    if request.explain:
+        answer["explain"] = {name: explain(live, filled.query, filled.slate) for name, filled in fillable.items()}
+    return remember(engine, decisions, answer)
+
+
+def layout_of(live: Live, name: str) -> Page:
+    """The page of that name.
+
+    Raises:
+        RequestError: the shop has no such page.
+    """
+    found = live.config.pages.get(name)
+    if found is None:
+        hint = nearest(name, list(live.config.pages))
+        raise RequestError("the shop has no such page", where="page", got=name, hint=hint)
+    return found
+
+
+def build(live: Live, query: Query, module: Module, slots: int) -> Filled:
+    """Rank a module's items: enough of them that other slots may take some away."""
+    asked = msgspec.structs.replace(query, num_results=module.size * slots)
+    return _BUILDERS[module.kind](live, asked, module)
+
+
+def decide_and_fill(
+    live: Live, query: Query, layout: Page, fillable: Mapping[str, Filled], holdout: bool
+) -> tuple[Answer, list[Decision]]:
+    """Slot by slot: veto what cannot be filled, take the first module that can, use its items up."""
+    request_id = new_id()
+    used: set[int] = set()
+    taken: set[str] = set()
+    slots: list[Answer] = []
+    decisions: list[Decision] = []
+    for position, slot in enumerate(layout.slots):
+        vetoed = list(vetoes(slot, fillable, live, used, taken, holdout))
+        chosen = next((name for name in slot.modules if name not in dict(vetoed)), None)
+        filled = fillable[chosen] if chosen else None
+        rows, sources = unused(filled, used) if filled else (np.empty(0, np.int32), ())
+        decision = _decision(live, query, request_id, slot, position, vetoed, chosen, rows, holdout)
+        slots.append(_slot(live, filled, decision, rows, sources))
+        decisions.append(decision)
+        used.update(rows.tolist())
+        taken.add(chosen or "")
+    return {"requestId": request_id, "slots": slots}, decisions
+
+
+def vetoes(
+    slot: Slot, fillable: Mapping[str, Filled], live: Live, used: set[int], taken: set[str], holdout: bool
+) -> list[tuple[str, str]]:
+    """What may not take this slot, and why, before anything is decided."""
+    out = []
+    for name in slot.modules:
+        filled = fillable[name]
+        left = len(unused(filled, used)[0])
+        if name in taken:
+            out.append((name, "already on the page"))
+        elif holdout and filled.module.kind != "popular":
+            out.append((name, "holdout"))
+        elif left < filled.module.minimum:
+            out.append((name, f"too few items ({left} of {filled.module.minimum})"))
+    return out
+
+
+def unused(filled: Filled, used: set[int]) -> tuple[Rows, tuple[str, ...]]:
+    """The module's items that no earlier slot shows."""
+    slate = filled.slate
+    free = [at for at, row in enumerate(slate.items.tolist()) if row not in used][: filled.module.size]
+    return slate.items[free], tuple(slate.sources[at] for at in free)
+
+
+def greeting(live: Live, query: Query) -> Answer:
+    """A natural sentence whether anything is known of the subject or not."""
+    known = query.user_id is not None and len(query.history) > 0
+    words = {
+        "en": ("Welcome back", "Welcome"),
+        "ja": ("おかえりなさいませ", "いらっしゃいませ"),
+    }[live.config.shop.locale]
+    return {"text": words[0] if known else words[1]}
+
+
+def _decision(
+    live: Live, query: Query, request_id: str, slot: Slot, position: int,
+    vetoed: list[tuple[str, str]], chosen: str | None, rows: Rows, holdout: bool,
+) -> Decision:  # fmt: skip
+    return Decision(
+        decision_id=new_id(), request_id=request_id, decided_at=query.now,
+        surface=query.surface, slot=slot.name, position=position, draw_order=position,
+        eligible=[(chosen, 1.0)], vetoed=vetoed, action_id=chosen, action_propensity=1.0,
+        items=[live.bundle.items[int(row)] for row in rows],
+        policy="holdout" if holdout else POLICY,
+        bundle_id=live.bundle.id, shop_hash=live.shop_hash, holdout=holdout,
+        customer_id=query.user_id, visitor_id=query.visitor_id,
+        features=feature_rows(live.bundle, query, rows) if len(rows) else None,
+        fallback=None if chosen == slot.modules[0] else "the first choice could not be filled",
+    )  # fmt: skip
+
+
+def _slot(live: Live, filled: Filled | None, decision: Decision, rows: Rows, sources: tuple[str, ...]) -> Answer:
+    head = {"slot": decision.slot, "decisionId": decision.decision_id, "actionId": decision.action_id}
+    if filled is None:
+        return {**head, "kind": None, "title": None, "items": [], "reason": "no module could be filled"}
+    locale = live.config.shop.locale
+    about = "" if filled.about is None else title_of(live.ranker, filled.about)
+    title = filled.module.title.get(locale) or next(iter(filled.module.title.values()))
+    hearts, _ = open_wishes(filled.query.history, rows)
+    return {
+        **head,
+        "kind": filled.module.kind,
+        "title": title.replace("{item}", about),
+        "items": cards(live, filled.query, rows, sources, hearts),
+        "reason": decision.fallback,
+    }
+
+
+def _by_kind(live: Live, kind: str) -> dict[str, float]:
+    return {spec.name: 1.0 for spec in live.bundle.recipe.sources if spec.kind == kind}
+
+
+def _only(live: Live, query: Query, module: Module, weights: Mapping[str, float], about: int | None = None) -> Filled:
+    """Rank with some sources and without filling: a module shows what it promises or is not shown."""
+    slate = live.ranker.rank(query, weights, filled=False)
+    return Filled(module, slate, query, about)
+
+
+def _buy_again(live: Live, query: Query, module: Module) -> Filled:
+    return _only(live, query, module, _by_kind(live, "personal-frequency"))
+
+
+def _for_you(live: Live, query: Query, module: Module) -> Filled:
+    query = msgspec.structs.replace(query, filter=Filter(exclude=("purchased",)))
+    weights = live.ranker.weights_for(query)
+    personal = {name: weight for name, weight in weights.items() if live.ranker.sources[name].personal}
+    return _only(live, query, module, personal)
+
+
+def _popular(live: Live, query: Query, module: Module) -> Filled:
+    return _only(live, query, module, _by_kind(live, "popularity"))
+
+
+def _wishlist(live: Live, query: Query, module: Module) -> Filled:
+    """What is wished, latest first, then what goes with it."""
+    asked = np.unique(query.history.of_types(EventType.WISHLIST).item)
+    hearts, since = open_wishes(query.history, asked)
+    wishes = asked[hearts][np.argsort(-since[hearts], kind="stable")]
+    wishes = wishes[wishes >= 0]
+    near = msgspec.structs.replace(query, anchors=tuple(wishes[:20].tolist()))
+    found = _only(live, near, module, anchor_weights(live) if len(wishes) else {})
+    shown = wishes[live.bundle.catalogue[wishes] & ~live.ranker.shelf.withdrawn[wishes]]
+    slate = replace(
+        found.slate,
+        items=np.concatenate([shown, found.slate.items]).astype(np.int32),
+        scores=np.concatenate([np.ones(len(shown), np.float32), found.slate.scores]),
+        sources=(*(WISHLIST for _ in shown), *found.slate.sources),
+    )
+    return replace(found, slate=slate)
+
+
+def _related(live: Live, query: Query, module: Module) -> Filled:
+    """What goes with the item viewed last."""
+    viewed = query.history.of_types(EventType.VIEW).item
+    viewed = viewed[viewed >= 0]
+    about = int(viewed[-1]) if len(viewed) else None
+    near = msgspec.structs.replace(query, anchors=() if about is None else (about,))
+    return _only(live, near, module, anchor_weights(live) if len(viewed) else {}, about)
+
+
+_BUILDERS = {
+    "buy-again": _buy_again,
+    "wishlist": _wishlist,
+    "for-you": _for_you,
+    "popular": _popular,
+    "related-to-last-view": _related,
+}

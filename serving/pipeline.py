@@ -1,0 +1,220 @@
+"""The flow of a request: hydrate -> gather -> filter -> score -> decide -> fill -> log -> answer.
+
+`recommend` and `serving.pages.page` are the two places where it can be read from end to end.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+import numpy as np
+import orjson
+
+from features.errors import RequestError
+from features.moments import MICROSECOND
+from serving.decide import Decision, feature_rows, in_holdout, new_id
+from serving.engine import Engine, Live, item_card
+from serving.filters import check_exclude
+from serving.query import Context, Filter, Query
+from serving.ranker import Slate
+from serving.reasons import item_reasons
+from serving.wire import RankingsRequest, RecommendationsRequest, RelatedRequest
+
+Answer = dict[str, Any]
+LIST = "recommendations"
+"""The action of a plain list of items."""
+
+
+def now_instant() -> int:
+    """The clock, read once a request, at its start."""
+    return time.time_ns() // 1000
+
+
+def recommend(engine: Engine, request: RecommendationsRequest, now: int) -> Answer:
+    """`POST /v1/recommendations`, from request to answer."""
+    live = engine.live
+    query, holdout = hydrate(engine, live, request, now)
+    slate = live.ranker.rank(query, personal=not holdout)
+    decision = decide_list(live, query, slate, holdout)
+    answer = fill(live, query, slate, decision)
+    if request.explain:
+        answer["explain"] = explain(live, query, slate)
+    return remember(engine, [decision], answer)
+
+
+def related(engine: Engine, request: RelatedRequest, now: int) -> Answer:
+    """`POST /v1/related-items`: neighbours of the items asked about; unknown ones come back in `missingIds`."""
+    live = engine.live
+    rows = live.bundle.items.rows_of(request.item_ids)
+    missing = [
+        text
+        for text, row in zip(request.item_ids, rows, strict=True)
+        if row < 0 and text not in live.ranker.shelf.unlisted
+    ]
+    query, holdout = hydrate(engine, live, request, now, anchors=tuple(int(row) for row in rows if row >= 0))
+    slate = live.ranker.rank(query, anchor_weights(live)) if query.anchors else live.ranker.rank(query, personal=False)
+    decision = decide_list(live, query, slate, holdout, surface="api.related-items")
+    answer = {**fill(live, query, slate, decision), "missingIds": missing}
+    if not query.anchors or not len(slate.items):
+        answer["reason"] = (
+            "nothing is known to go with these items" if query.anchors else "none of these items is known"
+        )
+    return remember(engine, [decision], answer)
+
+
+def rank_list(engine: Engine, request: RankingsRequest, now: int) -> Answer:
+    """`POST /v1/rankings`: the given items in the customer's order; unsaid ones keep the given order at the end."""
+    live = engine.live
+    given = list(dict.fromkeys(request.input_list))
+    rows = live.bundle.items.rows_of(given)
+    query, holdout = hydrate(engine, live, request, now, num_results=max(len(live.bundle.items), 1))
+    slate = live.ranker.rank(query, personal=not holdout)
+    place = {int(row): rank for rank, row in enumerate(slate.items)}
+    known = [(text, place.get(int(row))) for text, row in zip(given, rows, strict=True) if row >= 0]
+    known += [
+        (text, None) for text, row in zip(given, rows, strict=True) if row < 0 and text in live.ranker.shelf.unlisted
+    ]
+    ordered = sorted(known, key=lambda pair: len(place) if pair[1] is None else pair[1])
+    ranking = [{"itemId": text, "score": 0.0 if at is None else float(slate.scores[at])} for text, at in ordered]
+    missing = [text for text in given if not live.ranker.shelf.knows(text)]
+    return {"requestId": new_id(), "personalizedRanking": ranking, "missingIds": missing, "bundleId": live.bundle.id}
+
+
+def hydrate(
+    engine: Engine, live: Live, request: Any, now: int, *, anchors: tuple[int, ...] = (), num_results: int | None = None
+) -> tuple[Query, bool]:
+    """Who asks, what they did up to this second, where from; and whether they are in the holdout.
+
+    Raises:
+        RequestError: the filter names something that does not exist.
+    """
+    wanted: Filter = getattr(request, "filter", Filter(in_stock=False))
+    check_exclude(wanted.exclude)
+    context: Context = request.context
+    history = engine.history_of(live, request.user_id, request.visitor_id)
+    # An event that was acknowledged in this very microsecond counts: as-of windows are half-open.
+    now = max(now, int(history.recorded.max(initial=0)), int(history.time.max(initial=0))) + MICROSECOND
+    query = Query(
+        now=now,
+        history=history.as_of(now),
+        user_id=request.user_id,
+        visitor_id=request.visitor_id,
+        session_id=getattr(request, "session_id", None),
+        context=context,
+        filter=wanted,
+        num_results=num_results or int(getattr(request, "num_results", 20)),
+        anchors=anchors,
+    )
+    return query, in_holdout(engine.shop, query, live.config.shop.holdout)
+
+
+def anchor_weights(live: Live) -> Mapping[str, float]:
+    """The sources that know what goes with what, equally."""
+    return {spec.name: 1.0 for spec in live.bundle.recipe.sources if spec.kind == "neighbours"}
+
+
+def decide_list(
+    live: Live, query: Query, slate: Slate, holdout: bool, surface: str = "api.recommendations"
+) -> Decision:
+    """A list is one decision over one eligible action, so its propensity is 1."""
+    return Decision(
+        decision_id=new_id(), request_id=new_id(), decided_at=query.now,
+        surface=surface, slot="list", position=0, draw_order=0,
+        eligible=[(LIST, 1.0)], vetoed=[], action_id=LIST, action_propensity=1.0,
+        items=[live.bundle.items[int(row)] for row in slate.items],
+        policy="holdout" if holdout else live.bundle.recipe.name,
+        bundle_id=live.bundle.id, shop_hash=live.shop_hash, holdout=holdout,
+        customer_id=query.user_id, visitor_id=query.visitor_id,
+        features=feature_rows(live.bundle, query, slate.items),
+        fallback=why_filled(query, slate),
+    )  # fmt: skip
+
+
+def why_filled(query: Query, slate: Slate) -> str | None:
+    """Why places were filled by what is popular; None where none were."""
+    if not slate.filled:
+        return None
+    if not len(query.history):
+        return "nothing is known of this subject yet: popular items"
+    return f"{slate.filled} of {len(slate.items)} places filled with popular items"
+
+
+def fill(live: Live, query: Query, slate: Slate, decision: Decision) -> Answer:
+    """The answer's body: each item with its score, source and reason."""
+    reasons = item_reasons(live.ranker, query, slate.items, slate.sources, live.config.shop.locale)
+    listed = zip(decision.items, slate.scores.tolist(), slate.sources, reasons, strict=True)
+    answer: Answer = {
+        "requestId": decision.request_id,
+        "decisionId": decision.decision_id,
+        "itemList": [{"itemId": i, "score": round(s, 6), "source": o, "reason": r} for i, s, o, r in listed],
+        "bundleId": decision.bundle_id,
+    }
+    if decision.fallback:
+        answer["reason"] = decision.fallback
+    return answer
+
+
+def explain(live: Live, query: Query, slate: Slate) -> Answer:
+    """Where each item came from, what was removed and why, and which kinds of personal data were read."""
+    found = slate.considered
+    columns = np.searchsorted(found.items, slate.items) if len(found) else np.empty(0, np.intp)
+    return {
+        "candidates": {name: int(np.isfinite(found.scores[:, at]).sum()) for at, name in enumerate(found.sources)},
+        "removed": [{"reason": why, "count": len(rows), "itemIds": _some(live, rows)} for why, rows in found.removed],
+        "filled": slate.filled,
+        "sourceScores": [
+            {name: _finite(found.scores[at, column]) for column, name in enumerate(found.sources)}
+            for at, row in zip(columns, slate.items, strict=False)
+            if at < len(found.items) and found.items[at] == row
+        ],
+        "personalData": personal_data(query),
+        "asOf": live.bundle.as_of,
+    }
+
+
+def personal_data(query: Query) -> list[str]:
+    """The kinds of personal data that the answer used."""
+    kinds = []
+    if len(query.history):
+        kinds.append("own events" if query.user_id else "this visitor's events")
+    if query.context.region:
+        kinds.append("region")
+    return kinds
+
+
+def remember(engine: Engine, decisions: Sequence[Decision], answer: Answer) -> Answer:
+    """Append the decisions before the answer leaves; if that fails, the answer says that it was not logged."""
+    records = [orjson.dumps(msgspec.structs.asdict(each), option=orjson.OPT_SERIALIZE_NUMPY) for each in decisions]
+    if not engine.decisions.append(records):
+        answer["logged"] = False
+    return answer
+
+
+def cards(live: Live, query: Query, rows: Any, sources: Sequence[str], wished: Any) -> list[Answer]:
+    """What a page shows of items: card, reason, heart."""
+    reasons = item_reasons(live.ranker, query, rows, sources, live.config.shop.locale)
+    return [
+        {**item_card(live, int(row)), "source": source, "reason": reason, "wished": bool(heart)}
+        for row, source, reason, heart in zip(rows, sources, reasons, wished, strict=True)
+    ]
+
+
+def check_someone(request: Any) -> None:
+    """Refuse a request that names nobody.
+
+    Raises:
+        RequestError: neither userId nor visitorId.
+    """
+    if request.user_id is None and request.visitor_id is None:
+        raise RequestError("name a userId or a visitorId", where="userId")
+
+
+def _some(live: Live, rows: Any, limit: int = 10) -> list[str]:
+    return [live.bundle.items[int(row)] for row in rows[:limit]]
+
+
+def _finite(value: Any) -> float | None:
+    return round(float(value), 6) if np.isfinite(value) else None

@@ -1,0 +1,54 @@
+"""The query: all that is known of a request, except its candidates. Immutable."""
+
+from __future__ import annotations
+
+import msgspec
+
+from features.history import History
+
+
+class Context(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
+    """Where a request comes from; none of it is personal."""
+
+    region: str | None = None
+    device: str | None = None
+    traffic_source: str | None = None
+    referrer: str | None = None
+
+
+class Filter(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
+    """What an answer must or must not hold."""
+
+    exclude: tuple[str, ...] = ()
+    """`purchased`, `viewed` or `wished`."""
+    exclude_items: tuple[str, ...] = ()
+    categories: tuple[str, ...] = ()
+    """Only items whose category path begins with one of these."""
+    in_stock: bool = True
+
+
+class Query(msgspec.Struct, frozen=True):
+    """One subject, one moment, one wish.
+
+    Args:
+        now: the moment of the request, microseconds.
+        history: the subject's events as of `now`, in the bundle's item rows.
+        user_id, visitor_id, session_id: who asks, as given.
+        context: where from.
+        filter: what to leave out.
+        num_results: how many items at most.
+        surface, slot: where the answer will be shown.
+        anchors: item rows that the answer should relate to.
+    """
+
+    now: int
+    history: History
+    user_id: str | None = None
+    visitor_id: str | None = None
+    session_id: str | None = None
+    context: Context = Context()
+    filter: Filter = Filter()
+    num_results: int = 20
+    surface: str = "api.recommendations"
+    slot: str = "list"
+    anchors: tuple[int, ...] = ()

@@ -1,0 +1,58 @@
+"""A recipe: what is fitted and how it is combined. It is what the gate compares and what a bundle carries."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+
+class SourceSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One candidate source of a recipe.
+
+    Args:
+        name: unique in the recipe; it is what `itemList[].source` says.
+        kind: `popularity`, `personal-frequency`, `factors` or `neighbours`.
+        method: how training fits it, e.g. `ials`, `bpr`, `cosine`, `ease`; empty where nothing is fitted.
+        params: parameters of the fit and of the request.
+    """
+
+    name: str
+    kind: str
+    method: str = ""
+    params: dict[str, Any] = {}
+
+
+class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Candidate sources and the weights that blend them.
+
+    Args:
+        name: e.g. `personal-frequency` or `blend`.
+        sources: every source that serves; those without a weight only feed pages and related items.
+        weights: source name -> weight in the blend of `/v1/recommendations`.
+        new_weights: the same where what was bought before is excluded; empty means `weights`.
+        candidates_per_source: how many each source may propose.
+        fill: the source that fills holes when the others have too little; it never displaces them.
+    """
+
+    name: str
+    sources: tuple[SourceSpec, ...]
+    weights: dict[str, float]
+    new_weights: dict[str, float] = {}
+    candidates_per_source: int = 200
+    fill: str = "popularity"
+
+    def spec(self, name: str) -> SourceSpec:
+        """The source of that name."""
+        return next(spec for spec in self.sources if spec.name == name)
+
+
+def as_json(recipe: Recipe) -> dict[str, Any]:
+    """Plain data for a manifest."""
+    data: dict[str, Any] = msgspec.to_builtins(recipe)
+    return data
+
+
+def from_json(data: Any) -> Recipe:
+    """Read what `as_json` gave."""
+    return msgspec.convert(data, Recipe)

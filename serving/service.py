@@ -1,0 +1,104 @@
+"""The BentoML service: settings, start, swap, stop. The only module that imports bentoml.
+
+Run it with `kokyaku serve`, or from a built Bento with `bentoml serve`. The shop is named by `KOKYAKU_ROOT` (its folder)
+and `KOKYAKU_SHOP` (its id); keys by `KOKYAKU_KEYS` or `KOKYAKU_KEY_FILE`, or `KOKYAKU_DEV=1` on one's own machine.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+from pathlib import Path
+from typing import Any
+
+import bentoml
+import orjson
+from starlette.applications import Starlette
+from starlette.responses import Response
+
+from features.shop import Shop
+from serving.access import Access
+from serving.decision_log import drain
+from serving.engine import Engine
+from serving.http import routes
+from serving.shopfront import EngineFront
+from serving.web import routes as web_routes
+
+WATCH_SECONDS = 0.5
+log = logging.getLogger("kokyaku")
+
+# One worker a container: two on one socket balance badly. Replicas are the way to more.
+SETTINGS: dict[str, Any] = {
+    "name": "kokyaku",
+    "workers": 1,
+    # The framework arms a timer a request and never cancels it: a long timeout makes latency rot.
+    "traffic": {"timeout": 1, "max_concurrency": 64},
+    "tracing": {"excluded_urls": ".*"},
+    "logging": {"access": {"enabled": False}},
+    "metrics": {"enabled": True, "duration": {"buckets": [0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0]}},
+    "http": {"host": "127.0.0.1", "port": 3000},
+}
+
+_opened: dict[str, Engine] = {}
+"""The engine of this process, once the service has started: BentoML wants the mounted app before that."""
+
+
+def engine() -> Engine:
+    """The engine of this process."""
+    return _opened["engine"]
+
+
+def build_app(access: Access) -> Starlette:
+    """The mounted application: the API, and the storefront."""
+    front = EngineFront(engine, demo=access.dev)
+    return Starlette(routes=[*routes(engine, access), *web_routes(front)])
+
+
+_access = Access.from_environment(os.environ)
+
+
+@bentoml.service(**SETTINGS)
+@bentoml.asgi_app(build_app(_access), path="/", name="kokyaku")
+class Kokyaku:
+    """Recommendations and pages of one shop."""
+
+    def __init__(self) -> None:
+        root = Path(os.environ.get("KOKYAKU_ROOT", "shop"))
+        shop = Shop(os.environ.get("KOKYAKU_SHOP", "demo"), root.absolute())
+        _opened["engine"] = Engine(shop, worker=str(os.getpid()))
+
+    @bentoml.on_startup
+    async def watch(self) -> None:
+        """Look for newly published parts and drain the decision log, as long as the service runs."""
+        self._watching = asyncio.create_task(_watch(engine()))
+
+    @bentoml.on_shutdown
+    async def stop(self) -> None:
+        """Stop watching and close what is open."""
+        self._watching.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._watching
+        engine().close()
+
+    @bentoml.api(route="/v1/floor")
+    async def floor(self) -> Response:
+        """Twenty constant items: the yardstick that `kokyaku bench serve` measures the other routes against."""
+        return Response(orjson.dumps(_FLOOR), media_type="application/json")
+
+
+async def _watch(opened: Engine) -> None:
+    while True:
+        await asyncio.sleep(WATCH_SECONDS)
+        try:
+            await asyncio.to_thread(opened.refresh)
+            await asyncio.to_thread(drain, opened.shop.decision_logs, opened.store)
+        except Exception:
+            log.exception("the watch stumbled and goes on")
+
+
+_FLOOR = {
+    "requestId": "0",
+    "itemList": [{"itemId": str(n), "score": 1 - n / 20, "source": "floor", "reason": "constant"} for n in range(20)],
+}

@@ -1,0 +1,56 @@
+"""The shelf: what the shop changed since the bundle was trained (price, stock, withdrawal), item by item."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from serving.bundle import Bundle
+
+
+class Shelf:
+    """Live state of a bundle's items; changes are in force with the next request.
+
+    Attributes:
+        withdrawn, in_stock: bool[n_items].
+        price: float32[n_items], NaN where unknown.
+        texts: item row -> live title and the like.
+        unlisted: live items that the bundle does not know yet.
+    """
+
+    def __init__(self, bundle: Bundle) -> None:
+        self._items = bundle.items
+        count = len(bundle.items)
+        self.withdrawn = np.zeros(count, bool)
+        self.in_stock: npt.NDArray[np.bool_] = np.array(bundle.arrays.get("item.in_stock", np.ones(count, bool)), bool)
+        listed = bundle.arrays.get("item.price", bundle.shared.price)
+        self.price: npt.NDArray[np.float32] = np.array(listed, np.float32)
+        self.texts: dict[int, Mapping[str, Any]] = {}
+        self.unlisted: dict[str, Mapping[str, Any]] = {}
+
+    def apply(self, changes: Iterable[tuple[str, Mapping[str, Any]]]) -> None:
+        """Take over upserts (item id, its fields as on the wire), oldest first."""
+        for item_id, fields in changes:
+            row = self._items.find(item_id)
+            if row is None:
+                self.unlisted[item_id] = {**self.unlisted.get(item_id, {}), **fields}
+                continue
+            if fields.get("withdraw") is not None:
+                self.withdrawn[row] = bool(fields["withdraw"])
+            if fields.get("inStock") is not None:
+                self.in_stock[row] = bool(fields["inStock"])
+            if fields.get("price") is not None:
+                self.price[row] = np.float32(fields["price"])
+            self.texts[row] = {**self.texts.get(row, {}), **fields}
+
+    def knows(self, item_id: str) -> bool:
+        """Whether the item stands in the bundle or was upserted since."""
+        return item_id in self.unlisted or item_id in self._items
+
+    def price_of(self, row: int) -> float | None:
+        """The price now; None where unknown."""
+        value = float(cast("np.float32", self.price[row]))
+        return None if np.isnan(value) else round(value, 4)

@@ -1,0 +1,229 @@
+"""Candidate sources: each proposes items for a query from flat arrays that training fitted.
+
+All share one contract: built from a `SourceSpec` and a bundle, `propose(query, count)` returns at most `count` distinct
+item rows with finite scores, best first, the same for the same input, and nothing for a subject it knows
+nothing of. Customers are folded in from their history at request time: no source holds anything about a person.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from features.confidence import ConfidenceParams, preferences
+from features.errors import BundleError
+from features.history import History
+from features.ids import Vocabulary
+from features.moments import DAY
+from features.schemas import EventType
+from serving.bundle import Bundle
+from serving.candidates import Floats, Proposals, Rows, best
+from serving.query import Query
+from serving.recipe import SourceSpec
+
+
+class Source(Protocol):
+    """What every candidate source can do."""
+
+    name: str
+    personal: bool
+    """Whether it reads the subject's own events."""
+
+    def propose(self, query: Query, count: int) -> Proposals:
+        """At most `count` items for the query, best first."""
+        ...
+
+    def causes(self, query: Query, items: Rows) -> Rows:
+        """For each item, the item of the subject's past that speaks most for it; -1 where there is none."""
+        ...
+
+
+class Popularity:
+    """What sells now, per region with the whole shop as back-off: the floor that cannot fail."""
+
+    personal = False
+
+    def __init__(self, spec: SourceSpec, bundle: Bundle) -> None:
+        arrays = bundle.source_arrays(spec.name)
+        self.name = spec.name
+        self._items = cast("Rows", arrays["items"])
+        self._scores = cast("Floats", arrays["scores"])
+        self.regions = Vocabulary.from_arrays(arrays, "regions")
+
+    def propose(self, query: Query, count: int) -> Proposals:
+        """The region's list, or everywhere's where the region is unknown (or too small to have one)."""
+        region = query.context.region
+        row = self.regions.find(region) if region else None
+        row = len(self.regions) if row is None else row
+        known = min(count, int((self._items[row] >= 0).sum()))
+        return Proposals(self._items[row, :known], self._scores[row, :known])
+
+    def causes(self, query: Query, items: Rows) -> Rows:
+        """Popularity needs no past."""
+        return np.full(len(items), -1, np.int32)
+
+
+class PersonalFrequency:
+    """Buy again: how often, and how lately, the subject bought each item.
+
+    score = sum over purchases of 2^(-age / half_life_days), minus returns; ties go to the latest purchase.
+    """
+
+    personal = True
+
+    def __init__(self, spec: SourceSpec, bundle: Bundle) -> None:
+        self.name = spec.name
+        self._half_life = DAY * float(spec.params.get("half_life_days", 120.0))
+        self._floor = float(spec.params.get("count_weight", 0.0))
+
+    def propose(self, query: Query, count: int) -> Proposals:
+        """Items bought before, most and latest first."""
+        past = query.history.of_types(EventType.PURCHASE, EventType.RETURN)
+        past = past.take(past.item >= 0)
+        if not len(past):
+            return Proposals.none()
+        sign = np.where(past.type == EventType.PURCHASE, 1.0, -1.0)
+        weight = sign * (self._floor + np.exp2(-(query.now - past.time) / self._half_life))
+        items, where = np.unique(past.item, return_inverse=True)
+        scores = np.bincount(where, weights=weight).astype(np.float32)
+        return best(np.where(scores > 0, scores, -np.inf).astype(np.float32), items, count)
+
+    def causes(self, query: Query, items: Rows) -> Rows:
+        """Each item speaks for itself: it was bought."""
+        return items
+
+
+class Factors:
+    """Latent factors with the subject folded in by one k x k solve (Hu, Koren & Volinsky 2008, eq. 4).
+
+    u = (Y'Y + Y'(C - I)Y + lambda I)^-1 Y' C p, with C = 1 + alpha * confidence over the subject's items.
+    """
+
+    personal = True
+
+    def __init__(self, spec: SourceSpec, bundle: Bundle) -> None:
+        arrays = bundle.source_arrays(spec.name)
+        self.name = spec.name
+        self._factors = cast("Floats", arrays["item_factors"])
+        self._gram = arrays["gram"].astype(np.float32) + float(spec.params.get("regularization", 0.01)) * np.eye(
+            self._factors.shape[1], dtype=np.float32
+        )
+        self._alpha = float(spec.params.get("alpha", 1.0))
+        self._confidence = confidence_of(spec)
+        self._rows = np.arange(len(self._factors), dtype=np.int32)
+
+    def fold_in(self, history: History, now: int) -> Floats | None:
+        """float32[k]: the subject's vector, or None without a positive preference."""
+        items, weights = preferences(history, now, self._confidence)
+        if not len(items):
+            return None
+        mine = self._factors[items]
+        extra = np.float32(self._alpha) * weights
+        left = self._gram + (mine * extra[:, None]).T @ mine
+        return cast("Floats", np.linalg.solve(left, mine.T @ (1 + extra)))
+
+    def propose(self, query: Query, count: int) -> Proposals:
+        """The items whose vectors point where the subject's does."""
+        vector = self.fold_in(query.history, query.now)
+        return Proposals.none() if vector is None else best(self._factors @ vector, self._rows, count)
+
+    def causes(self, query: Query, items: Rows) -> Rows:
+        """The past item whose vector is nearest by cosine."""
+        past, _ = preferences(query.history, query.now, self._confidence)
+        if not len(past) or not len(items):
+            return np.full(len(items), -1, np.int32)
+        mine = self._factors[past]
+        mine = mine / (np.linalg.norm(mine, axis=1, keepdims=True) + 1e-12)
+        likeness = np.where(past[:, None] == items, -np.inf, mine @ self._factors[items].T)
+        return np.where(np.isfinite(likeness.max(axis=0)), past[np.argmax(likeness, axis=0)], -1).astype(np.int32)
+
+
+class Neighbours:
+    """Item-item weights: score(j) = sum over the subject's items i of confidence(i) * S[i, j]."""
+
+    personal = True
+
+    def __init__(self, spec: SourceSpec, bundle: Bundle) -> None:
+        arrays = bundle.source_arrays(spec.name)
+        self.name = spec.name
+        self._indptr = cast("npt.NDArray[np.int64]", arrays["indptr"])
+        self._indices = cast("Rows", arrays["indices"])
+        self._weights = cast("Floats", arrays["weights"])
+        self._confidence = confidence_of(spec)
+        self._binary = bool(spec.params.get("binary", False))
+
+    def propose(self, query: Query, count: int) -> Proposals:
+        """Neighbours of the past, or of the anchors where the query names some."""
+        items, weights = self._anchors(query)
+        at, place = self._edges(items)
+        if not len(at):
+            return Proposals.none()
+        found, where = np.unique(self._indices[at], return_inverse=True)
+        scores = np.bincount(where, weights=self._weights[at] * weights[place])
+        return best(scores.astype(np.float32), found, count)
+
+    def causes(self, query: Query, items: Rows) -> Rows:
+        """The past item (or anchor) that gives the most weight to each item."""
+        past, weights = self._anchors(query)
+        at, place = self._edges(past)
+        order = np.argsort(items, kind="stable")
+        slot = np.minimum(np.searchsorted(items, self._indices[at], sorter=order), max(len(items) - 1, 0))
+        given = np.zeros((len(items), len(past)), np.float32)
+        if len(at) and len(items):
+            slot = order[slot]
+            mine = items[slot] == self._indices[at]
+            given[slot[mine], place[mine]] = (self._weights[at] * weights[place])[mine]
+        if not given.size:
+            return np.full(len(items), -1, np.int32)
+        return np.where(given.max(axis=1) > 0, past[np.argmax(given, axis=1)], -1).astype(np.int32)
+
+    def _anchors(self, query: Query) -> tuple[Rows, Floats]:
+        """The weighted items that the question starts from."""
+        if query.anchors:
+            return np.array(query.anchors, np.int32), np.ones(len(query.anchors), np.float32)
+        items, weights = preferences(query.history, query.now, self._confidence)
+        return items, np.ones_like(weights) if self._binary else weights
+
+    def _edges(self, items: Rows) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.intp]]:
+        """Positions of all neighbour entries of the items, and for each the item's place among them."""
+        starts = self._indptr[items]
+        lengths = self._indptr[items + 1] - starts
+        before = np.cumsum(lengths) - lengths
+        place = np.repeat(np.arange(len(items)), lengths)
+        return np.arange(len(place), dtype=np.int64) + (starts - before)[place], place
+
+
+KINDS: dict[str, Callable[[SourceSpec, Bundle], Source]] = {
+    "popularity": Popularity,
+    "personal-frequency": PersonalFrequency,
+    "factors": Factors,
+    "neighbours": Neighbours,
+}
+
+
+def confidence_of(spec: SourceSpec) -> ConfidenceParams:
+    """The confidence parameters that a source was fitted with: its `confidence` parameter."""
+    given: dict[str, Any] = spec.params.get("confidence", {})
+    return ConfidenceParams(**given)
+
+
+def build_sources(bundle: Bundle) -> dict[str, Source]:
+    """The sources of a bundle's recipe, by name.
+
+    Raises:
+        BundleError: a kind that this program does not know, or arrays that are missing.
+    """
+    sources: dict[str, Source] = {}
+    for spec in bundle.recipe.sources:
+        if spec.kind not in KINDS:
+            raise BundleError("unknown kind of candidate source", where=bundle.id, got=spec.kind, hint="update")
+        try:
+            sources[spec.name] = KINDS[spec.kind](spec, bundle)
+        except KeyError as missing:
+            raise BundleError(
+                "an array of a source is missing", where=f"{bundle.id} {spec.name}", got=str(missing)
+            ) from None
+    return sources

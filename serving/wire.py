@@ -1,0 +1,166 @@
+"""Requests as they come over the wire: lowerCamel JSON, unknown fields refused, errors that name the field."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, TypeVar
+
+import msgspec
+from msgspec import Meta
+
+from features.errors import RequestError
+from features.text import MAX_ID_LENGTH
+from serving.config import nearest
+from serving.query import Context, Filter
+
+Id = Annotated[str, Meta(min_length=1, max_length=MAX_ID_LENGTH)]
+Text = Annotated[str, Meta(max_length=2_000)]
+Count = Annotated[int, Meta(ge=1, le=200)]
+MAX_BATCH = 1_000
+
+
+class Body(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel", kw_only=True):
+    """Base of all request bodies."""
+
+
+class RecommendationsRequest(Body, frozen=True, kw_only=True):
+    """`POST /v1/recommendations`: ranked items for a customer or a visitor."""
+
+    user_id: Id | None = None
+    visitor_id: Id | None = None
+    session_id: Id | None = None
+    context: Context = Context()
+    num_results: Count = 20
+    filter: Filter = Filter()
+    explain: bool = False
+
+
+class RelatedRequest(Body, frozen=True, kw_only=True):
+    """`POST /v1/related-items`: what goes with some items."""
+
+    item_ids: Annotated[tuple[Id, ...], Meta(min_length=1, max_length=100)]
+    user_id: Id | None = None
+    visitor_id: Id | None = None
+    context: Context = Context()
+    num_results: Count = 20
+    filter: Filter = Filter()
+    explain: bool = False
+
+
+class RankingsRequest(Body, frozen=True, kw_only=True):
+    """`POST /v1/rankings`: the shop's own list, ordered for a customer."""
+
+    input_list: Annotated[tuple[Id, ...], Meta(min_length=1, max_length=500)]
+    user_id: Id | None = None
+    visitor_id: Id | None = None
+    context: Context = Context()
+
+
+class PageRequest(Body, frozen=True, kw_only=True):
+    """`POST /v1/pages`: a whole page with its slots."""
+
+    page: Id = "home"
+    user_id: Id | None = None
+    visitor_id: Id | None = None
+    session_id: Id | None = None
+    context: Context = Context()
+    explain: bool = False
+
+
+class EventIn(Body, frozen=True, kw_only=True):
+    """One event of `POST /v1/events`."""
+
+    type: Id
+    event_id: Id | None = None
+    item_id: Id | None = None
+    user_id: Id | None = None
+    visitor_id: Id | None = None
+    session_id: Id | None = None
+    occurred_at: Annotated[str, Meta(max_length=64)] | None = None
+    quantity: Annotated[float, Meta(gt=0, le=1e9)] | None = None
+    unit_price: Annotated[float, Meta(ge=0, le=1e12)] | None = None
+    discount: Annotated[float, Meta(ge=0, le=1e12)] | None = None
+    coupon: Id | None = None
+    order_id: Id | None = None
+    line: Id | None = None
+    channel: Id | None = None
+    decision_id: Id | None = None
+    context: Context = Context()
+    properties: dict[str, Any] | None = None
+
+
+class EventsRequest(Body, frozen=True, kw_only=True):
+    """`POST /v1/events`: each event is decoded on its own, so that one bad event does not refuse the others."""
+
+    events: Annotated[list[msgspec.Raw], Meta(min_length=1, max_length=MAX_BATCH)]
+
+
+class ItemIn(Body, frozen=True, kw_only=True):
+    """One change of `POST /v1/items`; fields that are not named stay as they are."""
+
+    item_id: Id
+    title: Text | None = None
+    price: Annotated[float, Meta(ge=0, le=1e12)] | None = None
+    in_stock: bool | None = None
+    withdraw: bool | None = None
+    image_url: Text | None = None
+    category: Annotated[tuple[Text, ...], Meta(max_length=10)] | None = None
+    brand: Text | None = None
+
+
+class ItemsRequest(Body, frozen=True, kw_only=True):
+    """`POST /v1/items`: upsert, price, stock, withdraw."""
+
+    items: Annotated[tuple[ItemIn, ...], Meta(min_length=1, max_length=MAX_BATCH)]
+
+
+class CustomerRequest(Body, frozen=True, kw_only=True):
+    """`POST /v1/customers/read` and `/v1/customers/erase`."""
+
+    user_id: Id
+
+
+class ReceiptRequest(Body, frozen=True, kw_only=True):
+    """`POST /v1/receipts/read`: how far an erasure is."""
+
+    receipt_id: Id
+
+
+Request = TypeVar("Request", bound=msgspec.Struct)
+_PATH = re.compile(r" - at `\$\.?([^`]*)`$")
+_UNKNOWN = re.compile(r"unknown field `([^`]*)`")
+_MISSING = re.compile(r"missing required field `([^`]*)`")
+
+
+def decode(raw: bytes | msgspec.Raw, kind: type[Request]) -> Request:
+    """A request body as its struct.
+
+    Raises:
+        RequestError: not JSON, not UTF-8, an unknown or missing field, a wrong type, a value out of range; `where`
+            names the field.
+    """
+    try:
+        return msgspec.json.decode(raw, type=kind)
+    except msgspec.ValidationError as error:
+        raise _refusal(str(error), kind) from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise RequestError("the body is not JSON", where="body", got=str(error), hint="send a JSON object") from None
+
+
+def _refusal(text: str, kind: type[msgspec.Struct]) -> RequestError:
+    path = _PATH.search(text)
+    where = path.group(1) if path else ""
+    what = _PATH.sub("", text)
+    unknown = _UNKNOWN.search(what)
+    if unknown:
+        name = unknown.group(1)
+        fields = [field.encode_name for field in msgspec.structs.fields(kind)]
+        return RequestError(f"unknown field {name!r}", where=_joined(where, name), hint=nearest(name, fields))
+    missing = _MISSING.search(what)
+    if missing:
+        return RequestError("a required field is missing", where=_joined(where, missing.group(1)))
+    return RequestError(what[:1].lower() + what[1:], where=where or "body")
+
+
+def _joined(path: str, name: str) -> str:
+    return f"{path}.{name}" if path else name

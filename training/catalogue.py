@@ -1,0 +1,42 @@
+"""What a bundle says of items: shared statistics, texts, prices and stock, as of the bundle's moment."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from features import columns as c
+from features.dataset import Dataset, versions_as_of
+from features.ids import Array, Vocabulary
+from features.shared import shared_tables
+from serving.bundle import text_arrays
+
+TEXTS = (c.TITLE, c.BRAND, "image_url")
+
+
+def item_arrays(dataset: Dataset, items: Vocabulary, as_of: int) -> dict[str, Array]:
+    """Arrays of all items in the vocabulary's order.
+
+    Returns:
+        `items.*`, `shared.*`, `text.<column>.*`, `text.category_path.*` (one text a category code),
+        `item.price` float32 (NaN unknown) and `item.in_stock` bool (unknown counts as in stock).
+    """
+    shared, paths = shared_tables(dataset, items, as_of)
+    with dataset.connect() as duck:
+        columns = ", ".join((c.ITEM_ID, *TEXTS, c.PRICE, "in_stock"))
+        rows = duck.sql(f"SELECT {columns} FROM ({versions_as_of('items', as_of)})").to_arrow_table()
+    place = items.rows_of(rows[c.ITEM_ID].to_pylist())
+    here = np.flatnonzero(place >= 0)
+    arrays: dict[str, Array] = {**items.arrays("items"), **shared.arrays()}
+    arrays |= text_arrays("category_path", paths)
+    for column in TEXTS:
+        texts = [""] * len(items)
+        listed = rows[column].to_pylist()
+        for at in here:
+            texts[place[at]] = listed[at] or ""
+        arrays |= text_arrays(column, texts)
+    price = shared.price.copy()
+    in_stock = np.ones(len(items), bool)
+    listed_price = rows[c.PRICE].to_numpy().astype(np.float32)[here]
+    price[place[here]] = np.where(np.isnan(listed_price), price[place[here]], listed_price)
+    in_stock[place[here]] = rows["in_stock"].fill_null(True).to_numpy()[here]
+    return {**arrays, "item.price": price, "item.in_stock": in_stock}

@@ -1,0 +1,1 @@
+"""One module a verb; `training.cli` loads it when the verb is called, so `--help` stays fast."""

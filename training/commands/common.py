@@ -1,0 +1,28 @@
+"""What every verb shares: how the shop is named and where words are printed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from features.shop import Shop
+
+ShopOption = Annotated[str, typer.Option("--shop", help="Name of the shop.", envvar="KOKYAKU_SHOP")]
+RootOption = Annotated[
+    Path | None,
+    typer.Option("--root", help="The shop's folder.  [default: shops/<shop>]", envvar="KOKYAKU_ROOT"),
+]
+JsonOption = Annotated[Path | None, typer.Option("--json", help="Write the rows to this file as JSON.")]
+
+DEFAULT_SHOP = "demo"
+
+console = Console()
+errors = Console(stderr=True)
+
+
+def open_shop(shop: str, root: Path | None) -> Shop:
+    """The shop of that name, in its folder or in the usual one."""
+    return Shop(shop, (root or Path("shops") / shop).absolute())
