@@ -201,7 +201,8 @@ def shops(draw: st.DrawFn) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
                 "event_id": f"e{number}", "revision": revision, "recorded_at": recorded + revision * DAY,
                 "occurred_at": draw(DAYS), "customer_id": person, "visitor_id": visitor,
                 "type": draw(st.sampled_from(TYPES)), "item_id": draw(st.sampled_from(["tea", "mug", None])),
-                "quantity": draw(st.sampled_from([None, 1.0, 2.0])), "unit_price": draw(st.sampled_from([None, 0.0, 5.0])),
+                "quantity": draw(st.sampled_from([None, 1.0, 2.0])),
+                "unit_price": draw(st.sampled_from([None, 0.0, 5.0])),
                 "withdrawn": revision > 0 and draw(st.booleans()),
             })  # fmt: skip
     link = st.fixed_dictionaries(

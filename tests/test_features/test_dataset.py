@@ -136,7 +136,7 @@ def test_an_import_is_committed_once(tmp_path: Path, make_dataset: MakeDataset) 
 def test_a_manifest_never_lists_what_is_not_there(tmp_path: Path, make_dataset: MakeDataset) -> None:
     """A commit whose part is missing is refused, and the old state stays."""
     dataset = make_dataset(tmp_path, events=[TEA])
-    with pytest.raises(DataError, match="missing; got 'events/gone.parquet'"):
+    with pytest.raises(DataError, match=r"missing; got 'events/gone\.parquet'"):
         dataset.commit(record("x", parts={"events": ["events/gone.parquet"]}))
     assert len(dataset.manifest().imports) == 1
 

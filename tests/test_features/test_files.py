@@ -48,7 +48,8 @@ def test_a_second_process_is_told_who_is_busy(tmp_path: Path) -> None:
     """While one process holds the lock, another gets the sentence; afterwards it gets the lock."""
     lock = tmp_path / "lock"
     code = (
-        "import sys; from pathlib import Path; from features.files import exclusive; from features.errors import DataError\n"
+        "import sys; from pathlib import Path\n"
+        "from features.files import exclusive; from features.errors import DataError\n"
         "try:\n    with exclusive(Path(sys.argv[1]), busy='somebody is writing'): print('held')\n"
         "except DataError as error: print(error.what)"
     )

@@ -57,7 +57,10 @@ def test_the_secret_is_made_once_and_private(tmp_path: Path) -> None:
 
 def test_processes_that_start_together_agree_on_the_secret(tmp_path: Path) -> None:
     """Four processes ask at once for a secret that is not there: all get the same one."""
-    code = "import sys; from pathlib import Path; from features.shop import Shop; print(Shop('s', Path(sys.argv[1])).secret.hex())"
+    code = (
+        "import sys; from pathlib import Path; from features.shop import Shop\n"
+        "print(Shop('s', Path(sys.argv[1])).secret.hex())"
+    )
     command = [sys.executable, "-c", code, str(tmp_path / "shop")]
     running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(4)]
     answers = {process.communicate(timeout=60)[0] for process in running}
