@@ -1,0 +1,234 @@
+"""One SQLite file: a writing connection, a reading one for each thread, and what to do when the disk fails.
+
+An error of the disk becomes `Unavailable`; the connection that met it is dropped and the next call opens a new one,
+so recovery needs nobody. A file that was deleted or replaced under us is noticed, because SQLite itself would go on
+writing into the deleted one.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from features.errors import DataError, Unavailable
+
+BUSY_SECONDS = 5.0
+_LOOK_SECONDS = 1.0
+"""A reader looks this often whether its file is still the one at the path; the writer looks each time."""
+_SETTINGS = (
+    "PRAGMA synchronous = FULL",
+    "PRAGMA secure_delete = ON",
+    "PRAGMA foreign_keys = OFF",
+    "PRAGMA wal_autocheckpoint = 4000",
+)
+
+
+class Database:
+    """A SQLite database in WAL mode.
+
+    Args:
+        path: the file; created with the schema when it is not there, readable by its owner only.
+        schema: statements that make version 1.
+        version: the schema version this program reads and writes.
+
+    Raises:
+        DataError: not a database of ours, or of a newer program.
+        Unavailable: the file cannot be opened or written.
+    """
+
+    def __init__(self, path: Path, schema: Sequence[str], version: int) -> None:
+        self.path = path
+        self._write_lock = threading.Lock()
+        self._writer: tuple[sqlite3.Connection, tuple[int, int]] | None = None
+        self._local = threading.local()
+        self._readers: dict[int, sqlite3.Connection] = {}
+        self._closed = False
+        try:
+            self._create_file()
+            self._create_schema(schema, version)
+        except sqlite3.DatabaseError as error:
+            raise self._explained(error) from error
+        except OSError as error:
+            raise Unavailable("the store cannot be opened", where=str(path), got=error.strerror) from error
+
+    @contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """Hold the write lock of this process and of the file; commit at the end, durably, or not at all.
+
+        Raises:
+            Unavailable: it could not be made durable.
+        """
+        with self._write_lock:
+            try:
+                connection = self._writing()
+                connection.execute("BEGIN IMMEDIATE")
+                try:
+                    yield connection
+                    connection.execute("COMMIT")
+                except BaseException:
+                    if connection.in_transaction:
+                        connection.execute("ROLLBACK")
+                    raise
+            except sqlite3.DatabaseError as error:
+                self._drop_writer()
+                raise self._explained(error) from error
+
+    def query(self, sql: str, parameters: Sequence[Any] = ()) -> list[Any]:
+        """All rows of a SELECT, on this thread's own connection, as of the last commit.
+
+        Raises:
+            Unavailable: the file cannot be read now.
+        """
+        try:
+            rows: list[Any] = self._reading().execute(sql, parameters).fetchall()
+        except UnicodeEncodeError:
+            return []  # half a surrogate pair: nothing can be stored under such an id
+        except sqlite3.DatabaseError as error:
+            self._drop_reader()
+            raise self._explained(error) from error
+        return rows
+
+    def checkpoint(self) -> bool:
+        """Move the write-ahead log into the file and cut it to nothing; False when a reader was in the way."""
+        with self._write_lock:
+            try:
+                busy = self._writing().execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()[0][0]
+            except sqlite3.DatabaseError as error:
+                self._drop_writer()
+                raise self._explained(error) from error
+        return not busy
+
+    def vacuum(self) -> None:
+        """Write the file anew, without what deletions left in the gaps of its pages."""
+        with self._write_lock:
+            try:
+                self._writing().execute("VACUUM")
+            except sqlite3.DatabaseError as error:
+                self._drop_writer()
+                raise self._explained(error) from error
+
+    def close(self) -> None:
+        """Close every connection; what was committed stays."""
+        with self._write_lock:
+            self._closed = True
+            self._drop_writer()
+        for connection in list(self._readers.values()):
+            connection.close()
+        self._readers.clear()
+
+    def _create_file(self) -> None:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
+
+    def _create_schema(self, schema: Sequence[str], version: int) -> None:
+        connection = self._connect()
+        try:
+            self._switch_to_wal(connection)
+            connection.execute("BEGIN IMMEDIATE")  # the second of two processes waits here and finds it done
+            found = int(connection.execute("PRAGMA user_version").fetchone()[0])
+            if found == 0:
+                for statement in schema:
+                    connection.execute(statement)
+                connection.execute(f"PRAGMA user_version = {version}")
+            connection.execute("COMMIT")
+        finally:
+            connection.close()
+        if found > version:
+            raise DataError("the store is newer than this program", where=str(self.path), got=found, hint="update")
+
+    def _switch_to_wal(self, connection: sqlite3.Connection) -> None:
+        """Switching the journal mode does not wait for a busy file as other statements do, so we do."""
+        patience = time.monotonic() + BUSY_SECONDS
+        while True:
+            try:
+                connection.execute("PRAGMA journal_mode = WAL").fetchall()
+                return
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode & 0xFF not in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+                    raise
+                if time.monotonic() > patience:
+                    raise
+                time.sleep(0.01)
+
+    def _connect(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(
+            f"file:{quote(str(self.path.absolute()))}?mode=rw",
+            uri=True,
+            timeout=BUSY_SECONDS,
+            isolation_level=None,
+            check_same_thread=False,
+            cached_statements=256,
+        )
+        for setting in _SETTINGS:
+            connection.execute(setting)
+        return connection
+
+    def _identity(self) -> tuple[int, int]:
+        try:
+            found = self.path.stat()
+        except OSError as error:
+            raise self._gone(error.strerror) from error
+        return (found.st_dev, found.st_ino)
+
+    def _gone(self, why: str | None) -> Unavailable:
+        hint = "bring the file back; the service goes on by itself"
+        return Unavailable("the store is gone", where=str(self.path), got=why, hint=hint)
+
+    def _writing(self) -> sqlite3.Connection:
+        if self._closed:
+            raise self._gone("closed")
+        identity = self._identity()
+        if self._writer is not None and self._writer[1] != identity:
+            self._drop_writer()
+        if self._writer is None:
+            self._writer = (self._connect(), identity)
+        return self._writer[0]
+
+    def _reading(self) -> sqlite3.Connection:
+        local, now = self._local, time.monotonic()
+        connection: sqlite3.Connection | None = getattr(local, "connection", None)
+        if connection is not None and local.look_at > now and not self._closed:
+            return connection
+        if self._closed:
+            raise self._gone("closed")
+        identity = self._identity()
+        if connection is None or local.identity != identity:
+            self._drop_reader()
+            self._close_readers_of_dead_threads()
+            connection = self._connect()
+            local.connection, local.identity = connection, identity
+            self._readers[threading.get_ident()] = connection
+        local.look_at = now + _LOOK_SECONDS
+        return connection
+
+    def _drop_reader(self) -> None:
+        connection = self._readers.pop(threading.get_ident(), None)
+        if connection is not None:
+            connection.close()
+        self._local.connection = None
+
+    def _close_readers_of_dead_threads(self) -> None:
+        alive = {thread.ident for thread in threading.enumerate()}
+        for ident in [ident for ident in list(self._readers) if ident not in alive]:
+            self._readers.pop(ident).close()
+
+    def _drop_writer(self) -> None:
+        if self._writer is not None:
+            self._writer[0].close()
+            self._writer = None
+
+    def _explained(self, error: sqlite3.DatabaseError) -> Exception:
+        """What a user should read; errors of our own making (a wrong statement) stay what they are."""
+        if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_NOTADB:
+            return DataError("not a Kokyaku store", where=str(self.path), hint="move the file away")
+        if type(error) not in (sqlite3.OperationalError, sqlite3.DatabaseError):
+            return error
+        hint = "try again in a moment; if it lasts, check disk space and permissions"
+        return Unavailable("the store cannot do this now", where=str(self.path), got=str(error), hint=hint)

@@ -1,0 +1,134 @@
+"""From the workers' decision logs into the store: each decision once, whatever crashed in between.
+
+How far each file was read stands in the store, written by the transaction that holds its decisions. A file whose
+writer is gone (nobody holds its lock) is removed once it is read to the end.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import zlib
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from serving.frames import HEADER, MAGIC, SUFFIX, frames
+from serving.store import Store
+from serving.store_upkeep import LogPosition, add_decisions, forget_logs, log_offset
+from serving.tombstones import Erased
+
+
+@dataclass
+class Drained:
+    """What a drain found."""
+
+    read: int = 0
+    added: int = 0
+    damaged_bytes: int = 0
+    """Torn or altered bytes that no frame could be read from."""
+    files_removed: int = 0
+
+
+def drain(folder: Path, store: Store) -> Drained:
+    """Bring all decisions that were logged so far into the store. Safe beside writers and other drainers.
+
+    Raises:
+        Unavailable: the store refuses; nothing is lost, the next drain goes on.
+    """
+    total = Drained()
+    for path in sorted(folder.glob(f"*{SUFFIX}")):
+        found = _drain_file(path, store)
+        for part in fields(Drained):
+            setattr(total, part.name, getattr(total, part.name) + getattr(found, part.name))
+    if total.files_removed:
+        forget_logs(store, keep={path.name for path in folder.glob(f"*{SUFFIX}")})
+    return total
+
+
+def blank_erased(folder: Path, store: Store, erased: Erased) -> int:
+    """Overwrite, in the logs, the decisions of erased subjects that are in the store already.
+
+    Returns:
+        How many frames were overwritten.
+    """
+    if not erased:
+        return 0
+    count = 0
+    for path in sorted(folder.glob(f"*{SUFFIX}")):
+        try:
+            with path.open("r+b", buffering=0) as file:
+                count += _blank_file(file.fileno(), log_offset(store, path.name), erased)
+        except FileNotFoundError:
+            continue  # another drainer was done with it
+    return count
+
+
+def _drain_file(path: Path, store: Store) -> Drained:
+    try:
+        file = path.open("rb")
+    except FileNotFoundError:
+        return Drained()
+    with file:
+        finished = _is_finished(file.fileno())  # before reading: a finished file does not grow any more
+        start = log_offset(store, path.name)
+        file.seek(start)
+        data = file.read()
+        found, decisions, end = _read(data)
+        if decisions or end:
+            found.added = add_decisions(store, decisions, LogPosition(path.name, start + end))
+        if finished:
+            found.damaged_bytes += len(data) - end
+            path.unlink(missing_ok=True)
+            found.files_removed = 1
+    return found
+
+
+def _read(data: bytes) -> tuple[Drained, list[tuple[dict[str, Any], bytes]], int]:
+    found, decisions, at = Drained(), [], 0
+    for start, end, payload in frames(data):
+        found.damaged_bytes += start - at
+        at = end
+        decision = _decoded(payload)
+        if decision:
+            decisions.append((decision, payload))
+        elif decision is None:
+            found.damaged_bytes += end - start
+    found.read = len(decisions)
+    return found, decisions, at
+
+
+def _decoded(payload: bytes) -> dict[str, Any] | None:
+    """The decision; {} for a blanked frame; None for what is not a decision."""
+    if not payload.strip():
+        return {}
+    try:
+        decision = orjson.loads(payload)
+    except orjson.JSONDecodeError:
+        return None
+    known = isinstance(decision, dict) and isinstance(decision.get("decision_id"), str)
+    return decision if known else None
+
+
+def _is_finished(fd: int) -> bool:
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _blank_file(fd: int, drained_to: int, erased: Erased) -> int:
+    data = os.pread(fd, drained_to, 0)
+    count = 0
+    for start, _, payload in frames(data):
+        decision = _decoded(payload)
+        if decision and erased.row(decision.get("customer_id"), decision.get("visitor_id")):
+            blank = b" " * len(payload)
+            os.pwrite(fd, HEADER.pack(MAGIC, len(blank), zlib.crc32(blank)) + blank, start)
+            count += 1
+    if count:
+        os.fsync(fd)
+    return count

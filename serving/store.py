@@ -1,0 +1,246 @@
+"""The store: what the service must not forget between an answer and the next sync.
+
+Events, decisions, links, the shop's changes to items and customers, tombstones and receipts, in one SQLite file.
+An acknowledged write survives `kill -9` and power loss; it is seen by the next read of any process. What sync and
+erasure do with the store is in `serving.store_upkeep`; every statement is in `serving.store_sql`.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from features.errors import DataError
+from features.shop import Shop
+from serving import store_sql as sql
+from serving.database import Database
+from serving.events import StoredEvent, decode, encode, same_content
+from serving.group_commit import GroupCommit
+from serving.links import Claim, Timeline
+from serving.tombstones import Erased
+
+Outcome = Literal["accepted", "duplicate", "collision", "erased"]
+"""`collision`: the id is taken by other content. `erased`: the event's subject asked to be forgotten."""
+
+_TRUST_SECONDS = 0.25
+_LINKS = {"sign_in", "sign_out"}
+_fields = msgspec.json.Decoder(dict[str, Any])
+
+
+class Store:
+    """One shop's store; safe to use from many threads and many processes at once.
+
+    Reads and writes raise `Unavailable` while the disk refuses, and work again when it does not.
+    """
+
+    def __init__(self, database: Database, secret: bytes) -> None:
+        self.database = database
+        self._appends: GroupCommit[tuple[StoredEvent, bytes], Outcome] = GroupCommit(self._commit)
+        self._secret = secret
+        self._erased = (0, Erased(secret))
+        self._erased_until = 0.0
+
+    @classmethod
+    def open(cls, path: Path, secret: bytes | None = None) -> Store:
+        """Open a store, or make an empty one.
+
+        Args:
+            path: the SQLite file.
+            secret: the key of its tombstones; by default that of the shop in whose folder the file lies.
+
+        Raises:
+            DataError: the file is something else, or of a newer program.
+            Unavailable: it cannot be opened.
+        """
+        database = Database(path, sql.SCHEMA, sql.VERSION)
+        return cls(database, Shop("shop", path.parent).secret if secret is None else secret)
+
+    def close(self) -> None:
+        """Write what waits and close; what was acknowledged stays."""
+        self._appends.close()
+        self.database.close()
+
+    # --- events ---------------------------------------------------------------------------------------------------
+
+    async def append(self, events: Sequence[StoredEvent]) -> list[Outcome]:
+        """Store events durably, in one flush with all other callers of this moment.
+
+        Returns:
+            One outcome an event, in order.
+
+        Raises:
+            DataError: an event that cannot be written; none of the call's events was.
+            Unavailable: none of them is durable; the same call can be made again.
+        """
+        return await self._appends.submit([(event, encode(event)) for event in events])
+
+    def append_sync(self, events: Sequence[StoredEvent]) -> list[Outcome]:
+        """`append` for callers without an event loop, each call its own flush."""
+        return self._commit([(event, encode(event)) for event in events])
+
+    def events_of(self, customer_id: str | None, visitor_id: str | None, after_seq: int = 0) -> list[StoredEvent]:
+        """What a subject did, as far as it was stored after a sequence number, in the order of storing.
+
+        A known customer's events are his own and those that his linked visitors did before signing in; the
+        request's visitor adds nothing until he signs in. An anonymous visitor's are those that no customer owns.
+        """
+        if customer_id is not None:
+            return self._events_of_customer(customer_id, after_seq)
+        if visitor_id is None:
+            return []
+        return [event for _, event in self._anonymous(visitor_id, after_seq, owner=None)]
+
+    def claims_of(self, customer_id: str, after_seq: int = 0) -> list[Claim]:
+        """Spans of anonymous history that became this customer's by sign-ins stored after a sequence number."""
+        claims = [claim for v in self.links_of(customer_id) for claim in self.claims_on(v, after_seq)]
+        return [claim for claim in claims if claim.customer_id == customer_id]
+
+    def claims_on(self, visitor_id: str, after_seq: int = 0) -> list[Claim]:
+        """Spans of this visitor's anonymous history that became somebody's by later sign-ins."""
+        return self._timeline(visitor_id).claims(after_seq)
+
+    def links_of(self, customer_id: str) -> list[str]:
+        """The visitors that ever signed in as this customer."""
+        return [row[0] for row in self.database.query(sql.VISITORS_OF_CUSTOMER, (customer_id,))]
+
+    def last_seq(self) -> int:
+        """The sequence number of the latest event ever stored; 0 before the first."""
+        return int(self.database.query(sql.LAST_SEQ, ("events",))[0][0])
+
+    # --- items and customers ----------------------------------------------------------------------------------------
+
+    def put_items(self, changes: Iterable[tuple[str, Mapping[str, Any]]], at: int) -> int:
+        """Change fields of items; fields that are not named (or None) stay as they are.
+
+        Args:
+            changes: (item id, fields as on the wire).
+            at: the moment from which they are in force.
+
+        Returns:
+            The number of the last change, for `item_changes`.
+        """
+        with self.database.transaction() as connection:
+            for item_id, fields in changes:
+                merged = _merged(connection.execute(sql.LAST_ITEM, (item_id,)).fetchone(), fields)
+                connection.execute(sql.ADD_ITEM, (item_id, merged, at))
+            return int(connection.execute(sql.LAST_SEQ, ("items",)).fetchone()[0])
+
+    def item_changes(self, after_change: int = 0) -> tuple[list[tuple[str, dict[str, Any]]], int]:
+        """Items changed after a number, oldest first, each with all its live fields; and the last number."""
+        rows = self.database.query(sql.ITEM_CHANGES, (after_change,))
+        return [(item_id, _fields.decode(payload)) for _, item_id, payload in rows], rows[-1][
+            0
+        ] if rows else after_change
+
+    def put_customer(self, customer_id: str, fields: Mapping[str, Any], at: int) -> bool:
+        """Change what is known of a customer (answers, consents, region ...); maps are merged key by key.
+
+        Returns:
+            False when the customer was erased: then nothing is stored.
+        """
+        with self.database.transaction() as connection:
+            if self.erased_in(connection).customer(customer_id):
+                return False
+            merged = _merged(connection.execute(sql.LAST_CUSTOMER, (customer_id,)).fetchone(), fields)
+            connection.execute(sql.ADD_CUSTOMER, (customer_id, merged, at))
+        return True
+
+    def read_customer(self, customer_id: str) -> dict[str, Any] | None:
+        """What the service was told of a customer, or None when nothing was."""
+        rows = self.database.query(sql.LAST_CUSTOMER, (customer_id,))
+        return _fields.decode(rows[0][0]) if rows else None
+
+    # --- tombstones -------------------------------------------------------------------------------------------------
+
+    def erased(self) -> Erased:
+        """Everybody who was erased, by whichever process."""
+        number = int(self.database.query(sql.LAST_TOMBSTONE)[0][0])
+        if number != self._erased[0]:
+            tokens = [row[0] for row in self.database.query(sql.TOMBSTONES_AFTER, (0,))]
+            self._erased = (number, Erased(self._secret, tokens))
+        self._erased_until = time.monotonic() + _TRUST_SECONDS
+        return self._erased[1]
+
+    def is_erased(self, customer_id: str | None, visitor_id: str | None) -> bool:
+        """Whether a request of this customer or visitor must be answered as if nothing was known.
+
+        An erasure by another process is known a quarter of a second later, one by this process at once.
+        """
+        erased = self._erased[1] if time.monotonic() < self._erased_until else self.erased()
+        return erased.row(customer_id, visitor_id)
+
+    def erased_in(self, connection: sqlite3.Connection) -> Erased:
+        """The tombstones as of a transaction: nobody can add one while it holds the write lock."""
+        known, erased = self._erased
+        number = int(connection.execute(sql.LAST_TOMBSTONE).fetchone()[0])
+        if number == known:
+            return erased
+        return Erased(self._secret, (row[0] for row in connection.execute(sql.TOMBSTONES_AFTER, (0,))))
+
+    # --- inside -----------------------------------------------------------------------------------------------------
+
+    def _commit(self, rows: Sequence[tuple[StoredEvent, bytes]]) -> list[Outcome]:
+        with self.database.transaction() as connection:
+            erased = self.erased_in(connection)
+            return [self._add(connection, event, payload, erased) for event, payload in rows]
+
+    def _add(self, connection: sqlite3.Connection, event: StoredEvent, payload: bytes, erased: Erased) -> Outcome:
+        if erased and erased.row(event.customer_id, event.visitor_id):
+            return "erased"
+        row = (
+            event.event_id, event.customer_id, event.visitor_id, event.occurred_at, event.recorded_at,
+            event.type, event.item_id, payload,
+        )  # fmt: skip
+        added = connection.execute(sql.ADD_EVENT, row)
+        if added.rowcount == 0:
+            before = connection.execute(sql.EVENT_BY_ID, (event.event_id,)).fetchone()[0]
+            return "duplicate" if same_content(decode(before), decode(payload)) else "collision"
+        if event.type in _LINKS and event.visitor_id is not None:
+            customer = event.customer_id if event.type == "sign_in" else None
+            if customer is not None or event.type == "sign_out":
+                connection.execute(sql.ADD_LINK, (added.lastrowid, event.visitor_id, customer, event.occurred_at))
+        return "accepted"
+
+    def _events_of_customer(self, customer_id: str, after_seq: int) -> list[StoredEvent]:
+        own: list[tuple[int, StoredEvent]] = []
+        visitors: list[str] = []
+        for seq, value in self.database.query(sql.EVENTS_OF_CUSTOMER, (customer_id, after_seq)):
+            if seq is None:
+                visitors.append(value)
+            else:
+                own.append((seq, decode(value)))
+        for visitor_id in visitors:
+            own += self._anonymous(visitor_id, after_seq, owner=customer_id)
+        own.sort(key=lambda pair: pair[0])
+        return [event for _, event in own]
+
+    def _anonymous(self, visitor_id: str, after_seq: int, owner: str | None) -> list[tuple[int, StoredEvent]]:
+        rows = self.database.query(sql.ANONYMOUS_EVENTS, (visitor_id, after_seq))
+        if not rows:
+            return []
+        events = [(seq, decode(payload)) for seq, payload in rows]
+        timeline = self._timeline(visitor_id)
+        return [(seq, event) for seq, event in events if timeline.owner(event.occurred_at) == owner]
+
+    def _timeline(self, visitor_id: str) -> Timeline:
+        return Timeline(visitor_id, self.database.query(sql.LINKS_OF_VISITOR, (visitor_id,)))
+
+
+def _merged(before: tuple[bytes] | None, fields: Mapping[str, Any]) -> bytes:
+    """The earlier fields with the given ones over them; maps such as answers key by key."""
+    merged: dict[str, Any] = {} if before is None else _fields.decode(before[0])
+    for name, value in fields.items():
+        old = merged.get(name)
+        if isinstance(old, dict) and isinstance(value, Mapping):
+            merged[name] = {**old, **value}
+        elif value is not None:
+            merged[name] = value
+    try:
+        return msgspec.json.encode(merged)
+    except (UnicodeEncodeError, TypeError) as error:
+        raise DataError("fields that cannot be written as JSON", got=str(error)) from None

@@ -1,0 +1,131 @@
+"""The store's tables and every statement on them, in one place.
+
+`seq` grows with each commit and is never reused: "after seq" means "committed since". An item's or customer's
+changes are rows too (`change`), so that prices and consents keep their history until it is in the dataset.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+VERSION: Final = 1
+
+SCHEMA: Final = (
+    """CREATE TABLE events (
+        seq INTEGER PRIMARY KEY AUTOINCREMENT, event_id TEXT NOT NULL UNIQUE,
+        customer_id TEXT, visitor_id TEXT, occurred_at INTEGER NOT NULL, recorded_at INTEGER NOT NULL,
+        type TEXT NOT NULL, item_id TEXT, payload BLOB NOT NULL)""",
+    "CREATE INDEX events_of_customer ON events (customer_id, seq) WHERE customer_id IS NOT NULL",
+    "CREATE INDEX events_of_visitor ON events (visitor_id, seq) WHERE visitor_id IS NOT NULL",
+    """CREATE TABLE decisions (
+        seq INTEGER PRIMARY KEY AUTOINCREMENT, decision_id TEXT NOT NULL UNIQUE,
+        customer_id TEXT, visitor_id TEXT, request_id TEXT, decided_at INTEGER NOT NULL, payload BLOB NOT NULL)""",
+    "CREATE INDEX decisions_of_customer ON decisions (customer_id) WHERE customer_id IS NOT NULL",
+    "CREATE INDEX decisions_of_visitor ON decisions (visitor_id) WHERE visitor_id IS NOT NULL",
+    """CREATE TABLE items (
+        change INTEGER PRIMARY KEY AUTOINCREMENT, item_id TEXT NOT NULL, payload BLOB NOT NULL,
+        changed_at INTEGER NOT NULL)""",
+    "CREATE INDEX items_by_id ON items (item_id, change)",
+    """CREATE TABLE customers (
+        change INTEGER PRIMARY KEY AUTOINCREMENT, customer_id TEXT NOT NULL, payload BLOB NOT NULL,
+        changed_at INTEGER NOT NULL)""",
+    "CREATE INDEX customers_by_id ON customers (customer_id, change)",
+    # A sign-in names its customer, a sign-out none. seq is the event's.
+    """CREATE TABLE links (
+        seq INTEGER PRIMARY KEY, visitor_id TEXT NOT NULL, customer_id TEXT, linked_at INTEGER NOT NULL)""",
+    "CREATE INDEX links_of_customer ON links (customer_id, visitor_id) WHERE customer_id IS NOT NULL",
+    "CREATE INDEX links_of_visitor ON links (visitor_id, linked_at)",
+    """CREATE TABLE tombstones (
+        number INTEGER PRIMARY KEY AUTOINCREMENT, token BLOB NOT NULL UNIQUE, at INTEGER NOT NULL)""",
+    """CREATE TABLE receipts (
+        receipt_id TEXT PRIMARY KEY, kind TEXT NOT NULL, token BLOB, state TEXT NOT NULL, payload BLOB NOT NULL,
+        at INTEGER NOT NULL)""",
+    "CREATE INDEX receipts_of_token ON receipts (token)",
+    # What an erased customer's events brought to decisions: no column leads to whose they were.
+    """CREATE TABLE rewards (
+        seq INTEGER PRIMARY KEY AUTOINCREMENT, decision_id TEXT NOT NULL, reward TEXT NOT NULL, value REAL NOT NULL,
+        at INTEGER NOT NULL)""",
+    "CREATE TABLE meta (name TEXT PRIMARY KEY, value NOT NULL)",
+    "INSERT INTO meta (name, value) VALUES ('store_id', lower(hex(randomblob(8))))",
+)
+
+# --- the live path -------------------------------------------------------------------------------------------------
+ADD_EVENT: Final = """
+    INSERT INTO events (event_id, customer_id, visitor_id, occurred_at, recorded_at, type, item_id, payload)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (event_id) DO NOTHING"""
+EVENT_BY_ID: Final = "SELECT payload FROM events WHERE event_id = ?"
+ADD_LINK: Final = "INSERT INTO links (seq, visitor_id, customer_id, linked_at) VALUES (?, ?, ?, ?)"
+EVENTS_OF_CUSTOMER: Final = """
+    SELECT seq, payload FROM events WHERE customer_id = ?1 AND seq > ?2
+    UNION ALL SELECT DISTINCT NULL, visitor_id FROM links WHERE customer_id = ?1"""
+"""Both in one statement: taking a snapshot costs more than looking up."""
+ANONYMOUS_EVENTS: Final = (
+    "SELECT seq, payload FROM events WHERE visitor_id = ? AND seq > ? AND customer_id IS NULL ORDER BY seq"
+)
+VISITORS_OF_CUSTOMER: Final = "SELECT DISTINCT visitor_id FROM links WHERE customer_id = ? ORDER BY visitor_id"
+LINKS_OF_VISITOR: Final = "SELECT seq, customer_id, linked_at FROM links WHERE visitor_id = ?"
+LAST_SEQ: Final = "SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = ?), 0)"
+
+LAST_ITEM: Final = "SELECT payload FROM items WHERE item_id = ? ORDER BY change DESC LIMIT 1"
+ADD_ITEM: Final = "INSERT INTO items (item_id, payload, changed_at) VALUES (?, ?, ?)"
+ITEM_CHANGES: Final = "SELECT change, item_id, payload FROM items WHERE change > ? ORDER BY change"
+LAST_CUSTOMER: Final = "SELECT payload FROM customers WHERE customer_id = ? ORDER BY change DESC LIMIT 1"
+ADD_CUSTOMER: Final = "INSERT INTO customers (customer_id, payload, changed_at) VALUES (?, ?, ?)"
+
+LAST_TOMBSTONE: Final = "SELECT coalesce(max(number), 0) FROM tombstones"
+TOMBSTONES_AFTER: Final = "SELECT token FROM tombstones WHERE number > ? ORDER BY number"
+GET_META: Final = "SELECT value FROM meta WHERE name = ?"
+SET_META: Final = "INSERT INTO meta (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value"
+
+# --- decisions -----------------------------------------------------------------------------------------------------
+ADD_DECISION: Final = """
+    INSERT INTO decisions (decision_id, customer_id, visitor_id, request_id, decided_at, payload)
+    VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (decision_id) DO NOTHING"""
+DROP_META: Final = "DELETE FROM meta WHERE name = ?"
+META_LIKE: Final = "SELECT name FROM meta WHERE substr(name, 1, length(?1)) = ?1"
+
+# --- erasure -------------------------------------------------------------------------------------------------------
+ADD_TOMBSTONE: Final = "INSERT INTO tombstones (token, at) VALUES (?, ?) ON CONFLICT (token) DO NOTHING"
+REWARDING_EVENTS_OF_CUSTOMER: Final = "SELECT payload FROM events WHERE customer_id = ?"
+REWARDING_ANONYMOUS_EVENTS: Final = "SELECT payload FROM events WHERE visitor_id = ? AND customer_id IS NULL"
+ADD_REWARD: Final = "INSERT INTO rewards (decision_id, reward, value, at) VALUES (?, ?, ?, ?)"
+DECISIONS_OF_CUSTOMER: Final = "SELECT seq, payload FROM decisions WHERE customer_id = ?"
+ANONYMOUS_DECISIONS: Final = "SELECT seq, payload FROM decisions WHERE visitor_id = ? AND customer_id IS NULL"
+SCRUB_DECISION: Final = "UPDATE decisions SET customer_id = ?, visitor_id = NULL, payload = ? WHERE seq = ?"
+DROP_EVENTS_OF_CUSTOMER: Final = "DELETE FROM events WHERE customer_id = ?"
+DROP_ANONYMOUS_EVENTS: Final = "DELETE FROM events WHERE visitor_id = ? AND customer_id IS NULL"
+DROP_CUSTOMER: Final = "DELETE FROM customers WHERE customer_id = ?"
+DROP_LINKS_OF_CUSTOMER: Final = "DELETE FROM links WHERE customer_id = ?"
+PUT_RECEIPT: Final = """
+    INSERT INTO receipts (receipt_id, kind, token, state, payload, at) VALUES (?, ?, ?, ?, ?, ?)
+    ON CONFLICT (receipt_id) DO UPDATE SET state = excluded.state, payload = excluded.payload"""
+RECEIPT: Final = "SELECT payload FROM receipts WHERE receipt_id = ?"
+RECEIPT_OF_SUBJECT: Final = "SELECT payload FROM receipts WHERE token = ? ORDER BY at DESC LIMIT 1"
+RECEIPTS_IN_STATE: Final = "SELECT payload FROM receipts WHERE state = ? ORDER BY at"
+
+# --- sync ----------------------------------------------------------------------------------------------------------
+EVENTS_BETWEEN: Final = "SELECT seq, payload FROM events WHERE seq > ? AND seq <= ? ORDER BY seq LIMIT ?"
+DECISIONS_BETWEEN: Final = (
+    "SELECT seq, payload, customer_id FROM decisions WHERE seq > ? AND seq <= ? ORDER BY seq LIMIT ?"
+)
+LINKS_BETWEEN: Final = (
+    "SELECT seq, visitor_id, customer_id, linked_at FROM links"
+    " WHERE seq > ? AND seq <= ? AND customer_id IS NOT NULL ORDER BY seq"
+)
+ITEMS_BETWEEN: Final = (
+    "SELECT change, item_id, payload, changed_at FROM items WHERE change > ? AND change <= ? ORDER BY change"
+)
+CUSTOMERS_BETWEEN: Final = (
+    "SELECT change, customer_id, payload, changed_at FROM customers WHERE change > ? AND change <= ? ORDER BY change"
+)
+REWARDS_BETWEEN: Final = (
+    "SELECT seq, decision_id, reward, value, at FROM rewards WHERE seq > ? AND seq <= ? ORDER BY seq"
+)
+DROP_OLD_REWARDS: Final = "DELETE FROM rewards WHERE seq <= ?"
+DROP_OLD_EVENTS: Final = "DELETE FROM events WHERE seq <= ? AND recorded_at < ?"
+DROP_OLD_DECISIONS: Final = "DELETE FROM decisions WHERE seq <= ? AND decided_at < ?"
+DROP_OLD_ITEMS: Final = """
+    DELETE FROM items WHERE change <= ? AND change NOT IN (SELECT max(change) FROM items GROUP BY item_id)"""
+DROP_OLD_CUSTOMERS: Final = """
+    DELETE FROM customers
+    WHERE change <= ? AND change NOT IN (SELECT max(change) FROM customers GROUP BY customer_id)"""

@@ -1,0 +1,180 @@
+"""What sync and erasure do with a store: read it in order, take decisions in, forget a subject, drop what is old."""
+
+from __future__ import annotations
+
+import secrets
+import sqlite3
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from serving import store_sql as sql
+from serving.events import StoredEvent, decode
+from serving.store import Store
+
+_LOG = "log "
+KEPT_OF_A_DECISION = (
+    "decision_id", "request_id", "decided_at", "surface", "slot", "position", "draw_order", "eligible", "action_id",
+    "items", "action_propensity", "drawn", "reused_from", "policy", "bundle_id", "shop_hash", "holdout", "arm",
+    "fallback", "logged",
+)  # fmt: skip
+"""What stays of an erased subject's decision, under a random token: what was shown, how likely, what it brought."""
+
+
+@dataclass(frozen=True)
+class LogPosition:
+    """How far a decision log was read."""
+
+    name: str
+    offset: int
+
+
+def random_token() -> str:
+    """A name for nobody: stands where an erased customer's id stood, and no table leads back from it."""
+    return f"erased-{secrets.token_hex(8)}"
+
+
+def store_id(store: Store) -> str:
+    """The random name of this store; its sequence numbers mean nothing in another one."""
+    return str(store.database.query(sql.GET_META, ("store_id",))[0][0])
+
+
+# --- decisions --------------------------------------------------------------------------------------------------------
+
+
+def log_offset(store: Store, name: str) -> int:
+    """How many bytes of a decision log are in the store."""
+    rows = store.database.query(sql.GET_META, (_LOG + name,))
+    return int(rows[0][0]) if rows else 0
+
+
+def forget_logs(store: Store, keep: Collection[str]) -> None:
+    """Drop the positions of logs that are no more."""
+    with store.database.transaction() as connection:
+        for (name,) in connection.execute(sql.META_LIKE, (_LOG,)).fetchall():
+            if name.removeprefix(_LOG) not in keep:
+                connection.execute(sql.DROP_META, (name,))
+
+
+def add_decisions(store: Store, decisions: Sequence[tuple[dict[str, Any], bytes]], position: LogPosition) -> int:
+    """Store decisions and, in the same transaction, how far their log was read.
+
+    Args:
+        decisions: each as a dictionary and as its JSON. Those of erased subjects are kept under a random token.
+
+    Returns:
+        How many were new.
+    """
+    added = 0
+    with store.database.transaction() as connection:
+        erased = store.erased_in(connection)
+        for decision, payload in decisions:
+            if erased.row(decision.get("customer_id"), decision.get("visitor_id")):
+                decision = scrubbed(decision, random_token())
+                payload = orjson.dumps(decision)
+            added += connection.execute(sql.ADD_DECISION, _decision_row(decision, payload)).rowcount
+        connection.execute(sql.SET_META, (_LOG + position.name, position.offset))
+    return added
+
+
+def scrubbed(decision: dict[str, Any], token: str) -> dict[str, Any]:
+    """A decision without its subject: only `KEPT_OF_A_DECISION`, under the token."""
+    return {name: decision[name] for name in KEPT_OF_A_DECISION if name in decision} | {"customer_id": token}
+
+
+def _decision_row(decision: dict[str, Any], payload: bytes) -> tuple[Any, ...]:
+    names = ("decision_id", "customer_id", "visitor_id", "request_id")
+    return (*(decision.get(name) for name in names), int(decision.get("decided_at") or 0), payload)
+
+
+# --- erasure ----------------------------------------------------------------------------------------------------------
+
+
+def bury(store: Store, tokens: Iterable[bytes], at: int) -> None:
+    """Set tombstones, durably; from here on nothing new of these subjects is stored."""
+    with store.database.transaction() as connection:
+        connection.executemany(sql.ADD_TOMBSTONE, [(token, at) for token in tokens])
+    store.erased()
+
+
+def forget(store: Store, customer_id: str | None, visitors: Collection[str]) -> dict[str, int]:
+    """Delete a customer's rows and the anonymous rows of his visitors; decisions stay under one random token.
+
+    What the deleted events brought to decisions stays as rewards of these decisions.
+
+    Returns:
+        How many events and customer rows were deleted and how many decisions scrubbed.
+    """
+    token = random_token()
+    counts = {"events": 0, "decisions": 0, "customers": 0}
+    with store.database.transaction() as connection:
+        for whose, who in [*((_ANONYMOUS, v) for v in visitors), *([(_KNOWN, customer_id)] if customer_id else [])]:
+            events = connection.execute(whose.rewarding, (who,)).fetchall()
+            connection.executemany(sql.ADD_REWARD, rewards_of(decode(payload) for (payload,) in events))
+            counts["decisions"] += _scrub(connection, whose.decisions, who, token)
+            counts["events"] += connection.execute(whose.drop, (who,)).rowcount
+        if customer_id is not None:
+            counts["customers"] = connection.execute(sql.DROP_CUSTOMER, (customer_id,)).rowcount
+            connection.execute(sql.DROP_LINKS_OF_CUSTOMER, (customer_id,))
+    return counts
+
+
+@dataclass(frozen=True)
+class _Whose:
+    """The statements on the rows of one kind of subject."""
+
+    rewarding: str
+    decisions: str
+    drop: str
+
+
+_KNOWN = _Whose(sql.REWARDING_EVENTS_OF_CUSTOMER, sql.DECISIONS_OF_CUSTOMER, sql.DROP_EVENTS_OF_CUSTOMER)
+_ANONYMOUS = _Whose(sql.REWARDING_ANONYMOUS_EVENTS, sql.ANONYMOUS_DECISIONS, sql.DROP_ANONYMOUS_EVENTS)
+
+
+def _scrub(connection: sqlite3.Connection, decisions: str, who: str, token: str) -> int:
+    rows = connection.execute(decisions, (who,)).fetchall()
+    for seq, payload in rows:
+        decision = scrubbed(orjson.loads(payload), token)
+        connection.execute(sql.SCRUB_DECISION, (token, orjson.dumps(decision), seq))
+    return len(rows)
+
+
+def rewards_of(events: Iterable[StoredEvent]) -> list[tuple[str, str, float, int]]:
+    """What events brought to the decisions that they name: (decision id, reward, value, instant).
+
+    The value is the line's money where a price is known, else 1: it happened.
+    """
+    rewards = []
+    for event in events:
+        if event.decision_id is not None:
+            quantity = 1.0 if event.quantity is None else event.quantity
+            value = 1.0 if event.unit_price is None else event.unit_price * quantity - (event.discount or 0.0)
+            rewards.append((event.decision_id, event.type, value, event.occurred_at))
+    return rewards
+
+
+# --- receipts ---------------------------------------------------------------------------------------------------------
+
+
+def put_receipt(store: Store, receipt: dict[str, Any], token: bytes) -> None:
+    """Write a receipt (`receiptId, kind, state, at` and more), or its next state."""
+    row = (receipt["receiptId"], receipt["kind"], token, receipt["state"], orjson.dumps(receipt), receipt["at"])
+    with store.database.transaction() as connection:
+        connection.execute(sql.PUT_RECEIPT, row)
+
+
+def receipt_of(store: Store, token: bytes) -> dict[str, Any] | None:
+    """The latest receipt for a tombstone, or None."""
+    return _receipt(store.database.query(sql.RECEIPT_OF_SUBJECT, (token,)))
+
+
+def receipt_by_id(store: Store, receipt_id: str) -> dict[str, Any] | None:
+    """A receipt, or None when there is none of that id."""
+    return _receipt(store.database.query(sql.RECEIPT, (receipt_id,)))
+
+
+def _receipt(rows: list[Any]) -> dict[str, Any] | None:
+    return orjson.loads(rows[0][0]) if rows else None
