@@ -6,6 +6,8 @@ time; two copies would be training/serving skew.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import msgspec
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +19,19 @@ from features.schemas import EventType
 Floats = npt.NDArray[np.float32]
 
 
+EVENT_WEIGHTS: Mapping[str, float] = {
+    "purchase": 1.0,
+    "return": -1.0,
+    "cart": 0.4,
+    "wishlist": 0.5,
+    "wishlist_remove": -0.5,
+    "click": 0.1,
+    "view": 0.1,
+    "review": 0.3,
+    "rating": 0.3,
+}
+
+
 class ConfidenceParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Weight of an event by its type, and how fast it ages.
 
@@ -25,17 +40,7 @@ class ConfidenceParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         half_life_days: an event this old counts half.
     """
 
-    weights: dict[str, float] = {
-        "purchase": 1.0,
-        "return": -1.0,
-        "cart": 0.4,
-        "wishlist": 0.5,
-        "wishlist_remove": -0.5,
-        "click": 0.1,
-        "view": 0.1,
-        "review": 0.3,
-        "rating": 0.3,
-    }
+    weights: dict[str, float] = msgspec.field(default_factory=lambda: dict(EVENT_WEIGHTS))
     half_life_days: float = 120.0
 
     def by_code(self) -> Floats:

@@ -62,6 +62,11 @@ class Shop:
         return self.root / "decisions"
 
     @property
+    def clock(self) -> Path:
+        """How far the shop's time lies from the machine's; only demos on historical data have one."""
+        return self.root / "clock.json"
+
+    @property
     def mlflow_db(self) -> Path:
         """The tracking database."""
         return self.root / "mlflow.db"

@@ -69,6 +69,8 @@ def best(scores: Floats, items: Rows, count: int) -> Proposals:
 
     Non-finite scores and the sentinels that libraries use for "not eligible" never come through.
     """
+    if count <= 0:
+        return Proposals.none()
     usable = np.flatnonzero(np.isfinite(scores) & (scores > -1e30))
     if len(usable) > count:
         threshold = np.partition(scores[usable], len(usable) - count)[len(usable) - count]

@@ -15,7 +15,7 @@ from typing import Literal, get_args
 
 import msgspec
 
-from features.confidence import ConfidenceParams
+from features.confidence import EVENT_WEIGHTS, ConfidenceParams
 from features.errors import ConfigError
 from features.moments import zone
 
@@ -43,7 +43,7 @@ class ModelSettings(Strict, frozen=True):
     window_days: float = 28.0
     """Length of the windows that models are tuned and judged on."""
     popularity_half_life_days: float = 28.0
-    event_weights: dict[str, float] = ConfidenceParams().weights
+    event_weights: dict[str, float] = msgspec.field(default_factory=lambda: dict(EVENT_WEIGHTS))
     half_life_days: float = ConfidenceParams().half_life_days
 
     @property
@@ -120,8 +120,8 @@ class ShopConfig(Strict, frozen=True):
     shop: ShopSettings = ShopSettings()
     model: ModelSettings = ModelSettings()
     gate: GateSettings = GateSettings()
-    modules: dict[str, Module] = DEFAULT_MODULES
-    pages: dict[str, Page] = DEFAULT_PAGES
+    modules: dict[str, Module] = msgspec.field(default_factory=lambda: dict(DEFAULT_MODULES))
+    pages: dict[str, Page] = msgspec.field(default_factory=lambda: dict(DEFAULT_PAGES))
 
     @property
     def hash(self) -> str:
@@ -152,7 +152,10 @@ def load_config(path: Path) -> ShopConfig:
 
 
 def _check(config: ShopConfig, where: str) -> None:
-    zone(config.shop.time_zone)
+    try:
+        zone(config.shop.time_zone)
+    except ConfigError as error:
+        raise ConfigError(error.what, where=f"{where} [shop]", got=config.shop.time_zone, hint=error.hint) from None
     if not 0 <= config.shop.holdout <= 0.5:
         raise ConfigError("holdout is a share from 0 to 0.5", where=f"{where} [shop]", got=config.shop.holdout)
     for page_name, page in config.pages.items():
@@ -173,7 +176,8 @@ def explain(error: msgspec.ValidationError, *, where: str) -> ConfigError:
 
 def nearest(name: str, valid: list[str]) -> str:
     """`did you mean "x"?`, or the list when nothing is near."""
-    close = difflib.get_close_matches(name, valid, n=1, cutoff=0.5)
+    swapped = [known for known in valid if sorted(known) == sorted(name)]  # the commonest typo of all
+    close = swapped or difflib.get_close_matches(name, valid, n=1, cutoff=0.5)
     return f'did you mean "{close[0]}"?' if close else f"valid names: {', '.join(valid)}"
 
 

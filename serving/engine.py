@@ -6,10 +6,9 @@ attribute. So a request sees one bundle, one history and one configuration, what
 
 from __future__ import annotations
 
-import gc
 import logging
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,9 +21,11 @@ from features.history import Histories, History, customer_subject, visitor_subje
 from features.shop import Shop
 from serving.artifact import Artifact, live_name
 from serving.bundle import Bundle, open_bundle
+from serving.clock import shop_clock
 from serving.config import ShopConfig, load_config
 from serving.decision_log import DecisionLog
 from serving.events import to_history
+from serving.links import Claim
 from serving.ranker import Ranker
 from serving.shelf import Shelf
 from serving.store import Store
@@ -55,21 +56,33 @@ class Live:
         return self.ranker.bundle
 
 
+class Discard:
+    """A decision log for previews: nobody saw the answer, so nothing is to be remembered."""
+
+    def append(self, records: Sequence[bytes]) -> bool:
+        """Forget the records."""
+        return True
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
 class Engine:
     """A shop, opened for serving.
 
     Args:
         shop: whose it is.
-        worker: name of this worker's decision log.
+        worker: name of this worker's decision log; None for a preview that logs nothing.
 
     Raises:
         BundleError: nothing was promoted yet, or what was is damaged.
     """
 
-    def __init__(self, shop: Shop, *, worker: str = "0") -> None:
+    def __init__(self, shop: Shop, *, worker: str | None = "0") -> None:
         self.shop = shop
-        self.store = Store.open(shop.store)
-        self.decisions = DecisionLog(shop.decision_logs, worker)
+        self.store = Store.open(shop.store, shop.secret)
+        self.clock = shop_clock(shop)
+        self.decisions = Discard() if worker is None else DecisionLog(shop.decision_logs, worker)
         self.refusals: dict[str, str] = {}
         self._reloading = threading.Lock()
         self._items_seen = 0
@@ -78,22 +91,30 @@ class Engine:
         name, histories, translation, seq = self._open_history(ranker.bundle)
         self.live = Live(config, config.hash, ranker, histories, translation, seq, name, stamp)
         self.refresh_shelf()
-        settle_memory()
 
     def history_of(self, live: Live, user_id: str | None, visitor_id: str | None) -> History:
         """What one subject did up to this second, in the bundle's item rows.
 
         The mapped slice and the store's newer events are joined; an event that stands in both counts once.
         """
-        past = History.empty()
-        if live.histories is not None:
-            if user_id is not None:
-                past = live.histories.of(customer_subject(user_id))
-            elif visitor_id is not None:
-                past = live.histories.of(visitor_subject(visitor_id))
-            past = past.with_items(live.translation)
+        past = self._mapped(live, user_id, visitor_id)
         newer = self.store.events_of(user_id, visitor_id, after_seq=live.history_seq)
         return past.joined(to_history(newer, live.bundle.items)) if newer else past
+
+    def _mapped(self, live: Live, user_id: str | None, visitor_id: str | None) -> History:
+        """The subject's slice of the mapped histories, with what sign-ins since have moved between subjects."""
+        if live.histories is None or (user_id is None and visitor_id is None):
+            return History.empty()
+        if user_id is not None:
+            past = live.histories.of(customer_subject(user_id))
+            for claim in self.store.claims_of(user_id, live.history_seq):
+                anonymous = live.histories.of(visitor_subject(claim.visitor_id))
+                past = past.joined(anonymous.take(_claimed(claim, anonymous)))
+            return past.with_items(live.translation)
+        past = live.histories.of(visitor_subject(str(visitor_id)))
+        for claim in self.store.claims_on(str(visitor_id), live.history_seq):
+            past = past.take(~_claimed(claim, past))
+        return past.with_items(live.translation)
 
     def refresh(self) -> bool:
         """Take up a newly published bundle, history or `shop.toml`; what is broken is refused and named.
@@ -107,8 +128,6 @@ class Engine:
             self._refresh_bundle()
             self._refresh_history()
             self.refresh_shelf()
-            if self.live is not before:
-                settle_memory()
             return self.live is not before
 
     def refresh_shelf(self) -> None:
@@ -189,19 +208,17 @@ def _translation(histories: Histories | None, bundle: Bundle) -> npt.NDArray[np.
     return np.empty(0, np.int32) if histories is None else histories.items.translate_to(bundle.items)
 
 
+def _claimed(claim: Claim, history: History) -> npt.NDArray[np.bool_]:
+    """Which events of a visitor's slice a sign-in has made the customer's."""
+    return (history.time > claim.after) & (history.time <= claim.until)
+
+
 def _stamp(path: Path) -> tuple[int, int]:
     try:
         found = path.stat()
     except FileNotFoundError:
         return (0, 0)
     return (found.st_mtime_ns, found.st_size)
-
-
-def settle_memory() -> None:
-    """After a load: what lives long leaves the collector's sight, so requests do not pay for walking it."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(20_000, 20, 50)
 
 
 def item_card(live: Live, row: int) -> Mapping[str, Any]:

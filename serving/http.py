@@ -69,7 +69,8 @@ def _post(path: str, scope: str, handler: Handler, engine_of: Callable[[], Engin
         started = time.perf_counter()
         try:
             access.check(scope, request.headers)
-            status, answer = await handler(engine_of(), await read_body(request), pipeline.now_instant())
+            engine = engine_of()
+            status, answer = await handler(engine, await read_body(request), engine.clock.now())
             response = json_response(status, answer)
         except KokyakuError as error:
             response = error_response(error, new_id())

@@ -18,6 +18,11 @@ from serving.wire import EventIn, EventsRequest, ItemsRequest, decode
 AHEAD = 5 * MINUTE
 """A client's clock may run this far ahead; what claims to be later is rejected."""
 
+_REFUSALS = {
+    "collision": ("eventId", "another event has this id and other content"),
+    "erased": ("userId", "this person asked to be forgotten"),
+}
+
 
 async def take_events(engine: Engine, request: EventsRequest, now: int) -> dict[str, Any]:
     """`POST /v1/events`: acknowledged only once they would survive a power loss."""
@@ -31,14 +36,14 @@ async def take_events(engine: Engine, request: EventsRequest, now: int) -> dict[
     stored = await engine.store.append([event for _, event in good]) if good else []
     outcomes = list(zip(good, stored, strict=True))
     for (index, event), outcome in outcomes:
-        if outcome == "collision":
-            what = "another event has this id and other content"
-            rejected.append({"index": index, "code": "collision", "message": what, "field": "eventId"})
+        if outcome in _REFUSALS:
+            field, what = _REFUSALS[outcome]
+            rejected.append({"index": index, "code": outcome, "message": what, "field": field})
     return {
         "accepted": sum(outcome == "accepted" for _, outcome in outcomes),
         "duplicates": sum(outcome == "duplicate" for _, outcome in outcomes),
         "rejected": sorted(rejected, key=lambda entry: int(entry["index"])),
-        "eventIds": [event.event_id for (_, event), outcome in outcomes if outcome != "collision"],
+        "eventIds": [event.event_id for (_, event), outcome in outcomes if outcome not in _REFUSALS],
     }
 
 

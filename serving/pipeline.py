@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -26,11 +25,6 @@ from serving.wire import RankingsRequest, RecommendationsRequest, RelatedRequest
 Answer = dict[str, Any]
 LIST = "recommendations"
 """The action of a plain list of items."""
-
-
-def now_instant() -> int:
-    """The clock, read once a request, at its start."""
-    return time.time_ns() // 1000
 
 
 def recommend(engine: Engine, request: RecommendationsRequest, now: int) -> Answer:

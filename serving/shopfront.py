@@ -41,12 +41,14 @@ class EngineFront:
         request = wire.PageRequest(
             page=page, user_id=user_id, visitor_id=visitor_id, session_id=session_id, context=where
         )
-        return cast("PageJson", pages.page(self._engine_of(), request, pipeline.now_instant()))
+        engine = self._engine_of()
+        return cast("PageJson", pages.page(engine, request, engine.clock.now()))
 
     async def send_events(self, events: list[Json]) -> Json:
         """Record events durably."""
         request = wire.decode(orjson.dumps({"events": events}), wire.EventsRequest)
-        return await take_events(self._engine_of(), request, pipeline.now_instant())
+        engine = self._engine_of()
+        return await take_events(engine, request, engine.clock.now())
 
     async def customers(self, limit: int, query: str) -> Sequence[CustomerJson]:
         """Customers whose id contains `query`, the most active first."""
@@ -78,7 +80,7 @@ class EngineFront:
         """What goes with one product, as a slot with its decision."""
         engine = self._engine_of()
         request = wire.RelatedRequest(item_ids=(item_id,), user_id=user_id, visitor_id=visitor_id, num_results=n)
-        answer = pipeline.related(engine, request, pipeline.now_instant())
+        answer = pipeline.related(engine, request, engine.clock.now())
         live = engine.live
         rows = live.bundle.items.rows_of([entry["itemId"] for entry in answer["itemList"]])
         hearts, _ = open_wishes(engine.history_of(live, user_id, visitor_id), rows)

@@ -1,0 +1,39 @@
+# Two commands: `make demo` sets up and runs the main job, `make test` passes the tests.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV   := .venv
+BIN    := $(VENV)/bin
+
+.PHONY: demo test soak check clean
+.DEFAULT_GOAL := help
+
+help:
+	@echo "make demo   install, import a year of purchases, train, promote, serve on 127.0.0.1:3000 (Ctrl-C stops)"
+	@echo "make test   install, run the tests"
+	@echo "make soak   the tests that take longer"
+	@echo "make check  format, lint, types, import contracts"
+
+# Hashes for everything from the index, then the project itself without looking at its dependencies again.
+$(VENV)/.ready: requirements.txt pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit("Kokyaku needs Python 3.11 or later") if sys.version_info < (3, 11) else None'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+demo: $(VENV)/.ready
+	$(BIN)/kokyaku demo $(DEMO)
+
+test: $(VENV)/.ready
+	$(BIN)/pytest $(TESTS)
+
+soak: $(VENV)/.ready
+	$(BIN)/pytest -m soak $(TESTS)
+
+check: $(VENV)/.ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

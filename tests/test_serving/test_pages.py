@@ -1,0 +1,108 @@
+"""Pages: what may not take a slot is vetoed with its reason before the decision; the holdout gets what all get."""
+
+from __future__ import annotations
+
+import orjson
+import pytest
+
+from serving import pages, wire
+from serving.events import StoredEvent
+from serving.frames import frames
+
+
+@pytest.fixture
+def page_of(toy_engine):
+    def page(user: str | None = "ann", **more):
+        request = wire.PageRequest(user_id=user, **more)
+        return pages.page(toy_engine, request, toy_engine.clock.now())
+
+    return page
+
+
+def tell(engine, *events):
+    now = engine.clock.now()
+    rows = [
+        StoredEvent(
+            event_id=f"{user}-{n}", occurred_at=now - 10 + n, recorded_at=now, type=kind, customer_id=user, item_id=item
+        )
+        for n, (user, kind, item) in enumerate(events)
+    ]
+    assert set(engine.store.append_sync(rows)) == {"accepted"}
+
+
+def records(engine):
+    return [
+        orjson.loads(payload)
+        for path in engine.shop.decision_logs.iterdir()
+        for _, _, payload in frames(path.read_bytes())
+    ]
+
+
+def test_a_stranger_gets_a_page_without_holes(page_of):
+    """Modules that need a past are vetoed with their reason; what is popular is shown once."""
+    page = page_of("stranger")
+    assert [slot["actionId"] for slot in page["slots"] if slot["items"]] == ["popular"]
+    assert page["greeting"]["text"] == "Welcome"
+
+
+def test_vetoes_are_logged_with_reasons(page_of, toy_engine):
+    tell(toy_engine, ("ann", "purchase", "b3"))
+    page_of()
+    first = next(each for each in records(toy_engine) if each["position"] == 0)
+    assert ["wishlist", "too few items (0 of 1)"] in first["vetoed"]
+    assert ["related", "too few items (0 of 3)"] in first["vetoed"]
+    assert first["action_id"] == "for-you"
+    assert first["eligible"] == [["for-you", 1.0]]
+    taken = [each["action_id"] for each in records(toy_engine) if each["action_id"]]
+    assert len(taken) == len(set(taken))
+
+
+def test_bought_items_are_not_new_for_you(page_of, toy_engine):
+    tell(toy_engine, ("ann", "purchase", "b3"))
+    slot = next(slot for slot in page_of()["slots"] if slot["actionId"] == "for-you")
+    shown = [item["itemId"] for item in slot["items"]]
+    assert set(shown[:3]) == {"b0", "b1", "b2"}
+    assert "b3" not in shown
+
+
+def test_a_purchase_closes_the_wish(page_of, toy_engine):
+    tell(toy_engine, ("ann", "wishlist", "a2"), ("ann", "purchase", "a2"))
+    assert "wishlist" not in [slot["actionId"] for slot in page_of()["slots"]]
+
+
+def test_the_holdout_gets_what_all_get(toy_shop, toy_engine, page_of):
+    """With everyone in the holdout a page reads nothing personal and says so in the log."""
+    tell(toy_engine, ("ann", "purchase", "b3"))
+    toy_shop.config.write_text("[shop]\nholdout = 0.5\n")
+    toy_engine.refresh()
+    who = next(name for name in (f"u{n}" for n in range(50)) if records_holdout(toy_engine, page_of, name))
+    tell(toy_engine, *((who, "purchase", "b3") for _ in range(3)))
+    page = page_of(who)
+    assert [slot["actionId"] for slot in page["slots"] if slot["items"]] == ["popular"]
+    assert page["slots"][-1]["items"] or page["slots"][0]["items"]
+
+
+def records_holdout(engine, page_of, name) -> bool:
+    page_of(name)
+    return records(engine)[-1]["holdout"]
+
+
+def test_a_broken_shop_file_is_refused_and_the_old_one_stays(toy_shop, toy_engine):
+    before = toy_engine.live.config
+    toy_shop.config.write_text("[shop]\nhold-out = 0.1\n")
+    toy_engine.refresh()
+    assert toy_engine.live.config is before
+    assert "unknown field" in toy_engine.refusals["shop.toml"]
+    toy_shop.config.write_text("[shop]\nholdout = 0.1\n")
+    toy_engine.refresh()
+    assert toy_engine.live.config.shop.holdout == 0.1
+    assert "shop.toml" not in toy_engine.refusals
+
+
+def test_japanese_words(toy_shop, toy_engine, page_of):
+    toy_shop.config.write_text('[shop]\nlocale = "ja"\ncurrency = "JPY"\nholdout = 0.0\n')
+    toy_engine.refresh()
+    tell(toy_engine, ("ann", "purchase", "b3"))
+    page = page_of()
+    assert page["greeting"]["text"] == "おかえりなさいませ"
+    assert any("Title b3" in item["reason"] for slot in page["slots"] for item in slot["items"])

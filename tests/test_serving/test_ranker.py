@@ -1,0 +1,175 @@
+"""Sources, filters, blend, selection and fill on a world whose right answers can be read off."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from features.history import History
+from features.moments import DAY
+from serving.candidates import Candidates, Proposals, best
+from serving.query import Context, Filter, Query
+from serving.ranker import Ranker, blend
+from serving.sources import KINDS, build_sources
+
+AS_OF = 20_000 * DAY
+
+
+def query(history: History, **changes) -> Query:
+    return Query(now=AS_OF, history=history, **changes)
+
+
+def names(ranker: Ranker, rows) -> list[str]:
+    return [ranker.bundle.items[int(row)] for row in rows]
+
+
+@pytest.mark.parametrize("kind", sorted(KINDS))
+class TestSourceContract:
+    """What every candidate source promises."""
+
+    @pytest.fixture
+    def source(self, kind, toy_bundle):
+        return next(source for source in build_sources(toy_bundle).values() if isinstance(source, KINDS[kind]))
+
+    def test_proposals_are_distinct_finite_and_descending(self, source, history_of):
+        found = source.propose(query(history_of(("purchase", "a0", 3), ("view", "b1", 1))), 5)
+        assert len(found.items) <= 5
+        assert len(set(found.items.tolist())) == len(found.items)
+        assert np.isfinite(found.scores).all()
+        assert (np.diff(found.scores) <= 0).all()
+
+    def test_same_question_same_answer(self, source, history_of):
+        asked = query(history_of(("purchase", "a0", 3), ("purchase", "b0", 3)))
+        one, two = source.propose(asked, 8), source.propose(asked, 8)
+        assert one.items.tolist() == two.items.tolist()
+        assert one.scores.tolist() == two.scores.tolist()
+
+    def test_a_stranger_gets_nothing_personal(self, source):
+        found = source.propose(query(History.empty()), 5)
+        assert (len(found.items) == 0) == source.personal
+
+    def test_causes_are_items_of_the_past_or_none(self, source, history_of):
+        asked = query(history_of(("purchase", "a0", 3)))
+        causes = source.causes(asked, np.array([3, 1], np.int32))
+        assert causes.dtype == np.int32
+        assert len(causes) == 2
+        assert set(causes.tolist()) <= {-1, 0, 1, 3}
+
+
+def test_popularity_knows_regions_and_falls_back(toy_bundle):
+    """A region with its own list gets it; an unknown one gets everywhere's."""
+    ranker = Ranker(toy_bundle)
+    north = ranker.rank(query(History.empty(), context=Context(region="north"), num_results=3))
+    nowhere = ranker.rank(query(History.empty(), context=Context(region="mars"), num_results=3))
+    assert names(ranker, north.items) == ["b0", "b1", "b2"]
+    assert names(ranker, nowhere.items) == ["a0", "a1", "a2"]
+
+
+def test_buy_again_counts_with_decay(toy_bundle, history_of):
+    """Two purchases 30 days ago weigh 2 x 1/2 = 1, one of today weighs 1; one of 60 days ago 1/4."""
+    source = build_sources(toy_bundle)["personal-frequency"]
+    past = history_of(("purchase", "a1", 30), ("purchase", "a1", 30), ("purchase", "b2", 0.0), ("purchase", "b3", 60))
+    found = source.propose(query(past), 10)
+    assert found.scores == pytest.approx([1.0, 1.0, 0.25])
+    assert found.items.tolist() == [1, 6, 7]  # the tie goes to the lower row
+
+
+def test_a_return_takes_a_purchase_back(toy_bundle, history_of):
+    source = build_sources(toy_bundle)["personal-frequency"]
+    assert not len(source.propose(query(history_of(("purchase", "a1", 5), ("return", "a1", 5))), 10).items)
+
+
+def test_fold_in_points_to_the_own_group(toy_bundle, history_of):
+    """With one purchase in group A: u = (gram + 0.1 I + 10 y y')^-1 y (1 + 10) = 11 / 14.1 on axis A, 0 on axis B."""
+    source = build_sources(toy_bundle)["ials"]
+    vector = source.fold_in(history_of(("purchase", "a0", 0.0)), AS_OF)
+    assert vector == pytest.approx([11 / 14.1, 0.0], rel=1e-5)
+
+
+def test_neighbours_add_up(toy_bundle, history_of):
+    """a1's score from a0 (weight 1/2) and a2 (weight 1/2), both bought now, is 1/2 + 1/2."""
+    source = build_sources(toy_bundle)["item-item"]
+    found = source.propose(query(history_of(("purchase", "a0", 0.0), ("purchase", "a2", 0.0))), 8)
+    assert dict(zip(found.items.tolist(), found.scores.tolist(), strict=True))[1] == pytest.approx(1.0)
+    assert source.causes(
+        query(history_of(("purchase", "a0", 0.0), ("purchase", "b2", 0.0))), np.array([1], np.int32)
+    ) == [0]
+
+
+@given(
+    st.lists(st.sampled_from([-np.inf, np.inf, np.nan, -3.4e38, 0.0, 1.0, 1.5, 2.0]), max_size=30),
+    st.integers(0, 12),
+)
+def test_best_is_a_stable_sort_of_the_usable(scores, count):
+    """Equal to sorting everything by (-score, item); sentinels and non-finite scores never come through."""
+    given_scores = np.array(scores, np.float32)
+    items = np.arange(100, 100 + len(scores), dtype=np.int32)
+    usable = [
+        (-s, i) for s, i in zip(given_scores.tolist(), items.tolist(), strict=True) if np.isfinite(s) and s > -1e30
+    ]
+    assert best(given_scores, items, count).items.tolist() == [i for _, i in sorted(usable)[:count]]
+
+
+def test_blend_divides_each_source_by_its_largest():
+    """1 x 4/4 + 0.5 x 1/2 = 1.25 for the first; 1 x 2/4 = 0.5 for the second; 0.5 x 2/2 for the third."""
+    found = Candidates.union(
+        [
+            ("x", Proposals(np.array([1, 2], np.int32), np.array([4, 2], np.float32))),
+            ("y", Proposals(np.array([3, 1], np.int32), np.array([2, 1], np.float32))),
+        ]
+    )
+    scores, leading = blend(found, {"x": 1.0, "y": 0.5})
+    assert scores.tolist() == [1.25, 0.5, 0.5]
+    assert leading.tolist() == [0, 0, 1]
+
+
+def test_filters_remove_with_reasons(toy_bundle, history_of):
+    """What was bought, what is withdrawn and what is of another category leave, each under its own name."""
+    ranker = Ranker(toy_bundle)
+    ranker.shelf.apply([("a1", {"withdraw": True}), ("a2", {"inStock": False})])
+    asked = query(
+        history_of(("purchase", "a0", 1), ("purchase", "b0", 1)),
+        filter=Filter(exclude=("purchased",), categories=("Group > A",)),
+        num_results=8,
+    )
+    slate = ranker.rank(asked)
+    assert names(ranker, slate.items) == ["a3"]
+    removed = {reason: set(names(ranker, rows)) for reason, rows in slate.considered.removed}
+    assert removed["withdrawn"] == {"a1"}
+    assert removed["out-of-stock"] == {"a2"}
+    assert removed["purchased"] == {"a0", "b0"}
+    assert "b1" in removed["other-category"]
+
+
+def test_fill_never_displaces(toy_bundle, history_of):
+    """The first places are the same with and without filling; only missing places are filled, no item twice."""
+    ranker = Ranker(toy_bundle)
+    asked = query(history_of(("purchase", "b3", 1)), num_results=8)
+    bare = ranker.rank(asked, {"personal-frequency": 1.0}, filled=False)
+    full = ranker.rank(asked, {"personal-frequency": 1.0})
+    assert full.items[: len(bare.items)].tolist() == bare.items.tolist()
+    assert sorted(full.items.tolist()) == list(range(8))
+    assert full.filled == 7
+
+
+def test_without_personal_sources_the_past_does_not_matter(toy_bundle, history_of):
+    """The holdout's list is the same for everyone in the region."""
+    ranker = Ranker(toy_bundle)
+    one = ranker.rank(query(history_of(("purchase", "b3", 1))), personal=False)
+    two = ranker.rank(query(History.empty()), personal=False)
+    assert one.items.tolist() == two.items.tolist()
+
+
+KINDS_OF_EVENTS = st.sampled_from(["view", "purchase", "return", "wishlist", "wishlist_remove", "cart"])
+ITEM_IDS = st.sampled_from([f"{group}{number}" for group in "ab" for number in range(4)])
+
+
+@given(events=st.lists(st.tuples(KINDS_OF_EVENTS, ITEM_IDS, st.floats(0.01, 400)), max_size=12))
+def test_any_history_gives_a_full_distinct_slate(toy_bundle, history_of, events):
+    """No history, however odd, gives an empty, short or repeating answer, or an item outside the catalogue."""
+    slate = Ranker(toy_bundle).rank(query(history_of(*events), num_results=8))
+    assert sorted(slate.items.tolist()) == list(range(8))
+    assert np.isfinite(slate.scores).all()
+    assert (np.diff(slate.scores) <= 1e-6).all()

@@ -1,0 +1,73 @@
+"""`kokyaku serve`: the BentoML service of one shop, as a process of its own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from typing import Annotated
+
+import typer
+
+from features.errors import ConfigError
+from features.shop import Shop
+from training.commands.common import DEFAULT_SHOP, RootOption, ShopOption, open_shop
+
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+def command(
+    shop: ShopOption = DEFAULT_SHOP,
+    root: RootOption = None,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 3000,
+    dev: Annotated[bool, typer.Option("--dev", help="Answer without API keys, to this machine only.")] = False,
+) -> None:
+    """Answer over HTTP until Ctrl-C.
+
+    Needs API keys in KOKYAKU_KEYS or KOKYAKU_KEY_FILE, or --dev on your own machine.
+
+    Examples:
+
+      kokyaku serve --dev
+
+      KOKYAKU_KEYS=read+events:s3cret kokyaku serve --shop mine --host 0.0.0.0
+    """
+    opened = open_shop(shop, root)
+    environment = service_environment(opened, dev=dev, host=host)
+    from serving.engine import Engine
+
+    Engine(opened, worker=None).close()  # a missing or damaged bundle is told here, in one line
+    process = subprocess.Popen(service_command(host, port), env=environment)
+    try:
+        raise SystemExit(process.wait())
+    except KeyboardInterrupt:
+        process.wait(timeout=30)
+
+
+def service_command(host: str, port: int) -> list[str]:
+    """The command line that starts the service."""
+    return [
+        sys.executable, "-m", "bentoml", "serve", "serving.service:Kokyaku",
+        "--host", host, "--port", str(port), "--timeout-graceful-shutdown", "10",
+    ]  # fmt: skip
+
+
+def service_environment(shop: Shop, *, dev: bool, host: str = "127.0.0.1") -> dict[str, str]:
+    """The environment that names the shop and keeps numeric libraries to one thread a worker.
+
+    Raises:
+        ConfigError: development beyond loopback, or no key.
+    """
+    from serving.access import Access
+
+    if dev and host not in LOOPBACK:
+        hint = "drop --host, or configure KOKYAKU_KEYS instead of --dev"
+        raise ConfigError("--dev answers to this machine only", where="--host", got=host, hint=hint)
+    environment = dict(os.environ)
+    environment |= {"KOKYAKU_ROOT": str(shop.root), "KOKYAKU_SHOP": shop.id, "BENTOML_DO_NOT_TRACK": "True"}
+    environment |= dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+    if dev:
+        environment["KOKYAKU_DEV"] = "1"
+    Access.from_environment(environment)
+    return environment
