@@ -96,12 +96,20 @@ DROP_EVENTS_OF_CUSTOMER: Final = "DELETE FROM events WHERE customer_id = ?"
 DROP_ANONYMOUS_EVENTS: Final = "DELETE FROM events WHERE visitor_id = ? AND customer_id IS NULL"
 DROP_CUSTOMER: Final = "DELETE FROM customers WHERE customer_id = ?"
 DROP_LINKS_OF_CUSTOMER: Final = "DELETE FROM links WHERE customer_id = ?"
+ALL_CUSTOMERS: Final = """
+    SELECT customer_id FROM events WHERE customer_id IS NOT NULL
+    UNION SELECT customer_id FROM decisions WHERE customer_id IS NOT NULL
+    UNION SELECT customer_id FROM customers
+    UNION SELECT customer_id FROM links WHERE customer_id IS NOT NULL"""
+ALL_ANONYMOUS: Final = """
+    SELECT visitor_id FROM events WHERE visitor_id IS NOT NULL AND customer_id IS NULL
+    UNION SELECT visitor_id FROM decisions WHERE visitor_id IS NOT NULL AND customer_id IS NULL"""
 PUT_RECEIPT: Final = """
     INSERT INTO receipts (receipt_id, kind, token, state, payload, at) VALUES (?, ?, ?, ?, ?, ?)
     ON CONFLICT (receipt_id) DO UPDATE SET state = excluded.state, payload = excluded.payload"""
 RECEIPT: Final = "SELECT payload FROM receipts WHERE receipt_id = ?"
 RECEIPT_OF_SUBJECT: Final = "SELECT payload FROM receipts WHERE token = ? ORDER BY at DESC LIMIT 1"
-RECEIPTS_IN_STATE: Final = "SELECT payload FROM receipts WHERE state = ? ORDER BY at"
+RECEIPTS_IN_STATE: Final = "SELECT payload, token FROM receipts WHERE state = ? ORDER BY at"
 
 # --- sync ----------------------------------------------------------------------------------------------------------
 EVENTS_BETWEEN: Final = "SELECT seq, payload FROM events WHERE seq > ? AND seq <= ? ORDER BY seq LIMIT ?"

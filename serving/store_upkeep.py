@@ -13,6 +13,7 @@ import orjson
 from serving import store_sql as sql
 from serving.events import StoredEvent, decode
 from serving.store import Store
+from serving.tombstones import Erased
 
 _LOG = "log "
 KEPT_OF_A_DECISION = (
@@ -121,6 +122,13 @@ def forget(store: Store, customer_id: str | None, visitors: Collection[str]) -> 
     return counts
 
 
+def subjects_under(store: Store, erased: Erased) -> tuple[list[str], list[str]]:
+    """Customers and visitors under a tombstone of whom rows still stand in the store."""
+    customers = [row[0] for row in store.database.query(sql.ALL_CUSTOMERS) if erased.customer(row[0])]
+    visitors = [row[0] for row in store.database.query(sql.ALL_ANONYMOUS) if erased.visitor(row[0])]
+    return customers, visitors
+
+
 @dataclass(frozen=True)
 class _Whose:
     """The statements on the rows of one kind of subject."""
@@ -159,9 +167,9 @@ def rewards_of(events: Iterable[StoredEvent]) -> list[tuple[str, str, float, int
 # --- receipts ---------------------------------------------------------------------------------------------------------
 
 
-def put_receipt(store: Store, receipt: dict[str, Any], token: bytes) -> None:
-    """Write a receipt (`receiptId, kind, state, at` and more), or its next state."""
-    row = (receipt["receiptId"], receipt["kind"], token, receipt["state"], orjson.dumps(receipt), receipt["at"])
+def put_receipt(store: Store, receipt: dict[str, Any], token: bytes, at: int) -> None:
+    """Write a receipt (`receiptId, kind, state` and more) of the subject under a tombstone, or its next state."""
+    row = (receipt["receiptId"], receipt["kind"], token, receipt["state"], orjson.dumps(receipt), at)
     with store.database.transaction() as connection:
         connection.execute(sql.PUT_RECEIPT, row)
 
@@ -178,3 +186,8 @@ def receipt_by_id(store: Store, receipt_id: str) -> dict[str, Any] | None:
 
 def _receipt(rows: list[Any]) -> dict[str, Any] | None:
     return orjson.loads(rows[0][0]) if rows else None
+
+
+def receipts_in(store: Store, state: str) -> list[tuple[dict[str, Any], bytes]]:
+    """Receipts in a state, oldest first, each with its tombstone."""
+    return [(orjson.loads(payload), token) for payload, token in store.database.query(sql.RECEIPTS_IN_STATE, (state,))]

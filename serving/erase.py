@@ -1,0 +1,187 @@
+"""Erasure: forgetting a customer, and the receipt that says how far it is.
+
+Within seconds nothing that answers uses the customer: a tombstone stands, the store's rows and the decision logs'
+frames are overwritten, and so are the slices of the mapped histories, linked visitors included. The dataset follows
+with the next sync. Every step may be repeated; `sweep` finishes what a crash interrupted, from the tombstones alone.
+"""
+
+from __future__ import annotations
+
+import mmap
+import secrets
+import time
+from collections.abc import Callable, Collection
+from pathlib import Path
+from typing import Any, TypeVar
+
+from features.errors import BundleError, NotFoundError
+from features.history import customer_subject, visitor_subject
+from features.moments import format_instant
+from features.shop import Shop
+from serving import histories
+from serving import store_upkeep as upkeep
+from serving.decision_drain import blank_erased, drain
+from serving.store import Store
+from serving.tombstones import token_of
+
+Result = TypeVar("Result")
+
+ERASING, ERASED, COMPLETE = "erasing", "erased", "complete"
+"""States of a receipt: under way; gone from everything that answers; gone from the dataset too."""
+_PATIENCE_SECONDS = 3.0
+_VACUUM_BYTES = 256 * 1024 * 1024
+"""A larger store is written anew by the next sync instead: it would hold up events for seconds."""
+
+SAYS = {
+    "now": "No answer, profile or export uses this customer or the visitors linked to them. The store's rows, the "
+    "decision logs and the history that serves are overwritten. A keyed hash stays, so that later events and imports "
+    "of this customer are refused.",
+    "nextSync": "The dataset's files are rewritten by the next sync, within 24 hours: events, profile, links and "
+    "orders go; decisions keep what was shown, how likely it was and what it brought, under a random token.",
+    "nextTraining": "Fitted models hold nothing about one person by name; what they learned from this customer goes "
+    "with the next training.",
+    "backups": "Copies that the operator made (backups, exported files) are the operator's to delete.",
+}
+
+
+def erase(
+    shop: Shop, store: Store, customer_id: str, *, now: int, on_erased: Callable[[str], None] | None = None
+) -> dict[str, Any]:
+    """Forget a customer and the visitors linked to them. Unknown customers get a tombstone and a receipt as well.
+
+    Args:
+        shop: whose customer.
+        store: its opened store.
+        customer_id: as the shop writes it.
+        now: the moment of the request, microseconds.
+        on_erased: told the customer's id once nothing of it can be read any more; drops caches.
+
+    Returns:
+        The receipt (see `read_receipt`); the same one when the customer was erased before.
+
+    Raises:
+        Unavailable: the disk refuses; the tombstone may stand already, and erasing again finishes.
+    """
+    token = token_of(shop.secret, customer_subject(customer_id))
+    upkeep.bury(store, [token], now)  # first: from here on nothing new of this customer is stored or linked
+    receipt = upkeep.receipt_of(store, token) or _new_receipt(now)
+    upkeep.put_receipt(store, receipt, token, now)
+    visitors = _visitors(shop, store, customer_id)
+    upkeep.bury(store, [token_of(shop.secret, visitor_subject(visitor)) for visitor in visitors], now)
+    counts = _forget_everywhere(shop, store, customer_id, visitors)
+    if on_erased is not None:
+        on_erased(customer_id)
+    _leave_no_residue(store, [customer_id, *visitors])
+    removed = {name: receipt["removed"].get(name, 0) + count for name, count in counts.items()}
+    receipt |= {"state": ERASED, "erasedAt": format_instant(now), "removed": removed}
+    upkeep.put_receipt(store, receipt, token, now)
+    return receipt
+
+
+def read_receipt(store: Store, receipt_id: str) -> dict[str, Any]:
+    """A receipt: `receiptId, kind, state, requestedAt, erasedAt, removed` (counts) and `says` (what happens when).
+
+    Raises:
+        NotFoundError: there is none of that id.
+    """
+    receipt = upkeep.receipt_by_id(store, receipt_id)
+    if receipt is None:
+        hint = "the id is the receiptId that erasing answered with"
+        raise NotFoundError("no such receipt", where="receiptId", got=receipt_id, hint=hint)
+    return receipt
+
+
+def sweep(shop: Shop, store: Store, *, now: int) -> int:
+    """Erase, from the tombstones alone, whatever still stands of anybody erased; finish interrupted erasures.
+
+    Reads every id in store and histories, so it belongs into sync and start-up, not into a request.
+
+    Returns:
+        How many subjects something was still found of.
+    """
+    erased = store.erased()
+    found = 0
+    if erased:
+        customers, visitors = upkeep.subjects_under(store, erased)
+        for customer_id in customers:
+            upkeep.forget(store, customer_id, [])
+        upkeep.forget(store, None, visitors)
+        found = len(customers) + len(visitors)
+        blank_erased(shop.decision_logs, store, erased)
+        for folder in histories.folders(shop.histories):
+            found += sweep_history(folder, store)
+    for receipt, token in upkeep.receipts_in(store, ERASING):
+        receipt |= {"state": ERASED, "erasedAt": format_instant(now)}
+        upkeep.put_receipt(store, receipt, token, now)
+    return found
+
+
+def sweep_history(folder: Path, store: Store) -> int:
+    """Overwrite all erased subjects of one history.
+
+    Returns:
+        How many there were.
+    """
+    subjects = histories.erased_subjects(folder, store.erased())
+    histories.overwrite(folder, subjects)
+    return len(subjects)
+
+
+def _new_receipt(now: int) -> dict[str, Any]:
+    return {
+        "receiptId": secrets.token_hex(16),
+        "kind": "erase",
+        "state": ERASING,
+        "requestedAt": format_instant(now),
+        "erasedAt": None,
+        "removed": {},
+        "says": SAYS,
+    }
+
+
+def _visitors(shop: Shop, store: Store, customer_id: str) -> list[str]:
+    found = set(store.links_of(customer_id))
+    for visitors in _in_each_history(shop, lambda folder: histories.visitors_of(folder, customer_id)):
+        found.update(visitors)
+    return sorted(found)
+
+
+def _forget_everywhere(shop: Shop, store: Store, customer_id: str, visitors: Collection[str]) -> dict[str, int]:
+    counts = upkeep.forget(store, customer_id, visitors)
+    subjects = [customer_subject(customer_id), *(visitor_subject(visitor) for visitor in visitors)]
+    overwritten = _in_each_history(shop, lambda folder: histories.overwrite(folder, subjects))
+    drain(shop.decision_logs, store)  # what was still in the logs arrives without its subject
+    blank_erased(shop.decision_logs, store, store.erased())
+    return {**counts, "historyEvents": max(overwritten, default=0), "visitors": len(visitors)}
+
+
+def _in_each_history(shop: Shop, action: Callable[[Path], Result]) -> list[Result]:
+    """An action on the live history and the one before; a sync may remove a superseded one while we look at it."""
+    results = []
+    for folder in histories.folders(shop.histories):
+        try:
+            results.append(action(folder))
+        except (FileNotFoundError, BundleError):
+            if folder.exists():
+                raise
+    return results
+
+
+def _leave_no_residue(store: Store, ids: Collection[str]) -> None:
+    """Overwrite the write-ahead log, and the copies that moving rows between pages may have left in their gaps."""
+    _checkpoint(store)
+    if store.database.path.stat().st_size <= _VACUUM_BYTES and _stands_in(store.database.path, ids):
+        store.database.vacuum()
+        _checkpoint(store)
+
+
+def _checkpoint(store: Store) -> None:
+    patience = time.monotonic() + _PATIENCE_SECONDS
+    while not store.database.checkpoint() and time.monotonic() < patience:
+        time.sleep(0.01)
+
+
+def _stands_in(path: Path, ids: Collection[str]) -> bool:
+    """Whether the bytes of any id are in a file (a short id may be found by chance: then we clean for nothing)."""
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as raw:
+        return any(raw.find(text.encode("utf-8", "surrogatepass")) >= 0 for text in ids)

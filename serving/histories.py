@@ -1,0 +1,189 @@
+"""The history artefact: what each subject did up to a sequence number of the store, mapped by every worker.
+
+Beside `Histories.arrays()` it holds the links between its subjects, so that erasure finds a customer's visitors
+without the dataset. Erasure overwrites a subject's slice in place, in the mapped files themselves: workers see it
+at once. From then on `erased.json` names the arrays whose checksums no longer hold; the next sync writes a new
+artefact.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import shutil
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import orjson
+
+from features.errors import BundleError
+from features.files import file_sha256, write_atomically
+from features.history import FIELDS, Histories, customer_subject
+from features.ids import Array, Vocabulary
+from features.moments import to_datetime
+from serving.artifact import Artifact, live_name, publish_live, read_manifest, write_artifact
+from serving.tombstones import Erased
+
+KIND = "history"
+FORMAT = 1
+ERASED = "erased.json"
+LINK_ARRAYS = ("links.customer", "links.visitor")
+_BLANKS: dict[str, Any] = {"type": 0, "item": -1, "value": np.nan}
+"""What an erased event reads as: no known type, no item, no value; all else is zero."""
+_SUBJECT_ARRAYS = ("subjects.blob", "subjects.hashes")
+
+
+def write_history(
+    parent: Path, histories: Histories, links: Collection[tuple[str, str]], manifest: dict[str, Any]
+) -> str:
+    """Write a history; nobody reads it until it is published.
+
+    Args:
+        parent: the shop's folder of histories.
+        histories: all subjects.
+        links: pairs of subjects, a customer and one of his visitors; pairs without a slice of both are left out.
+        manifest: `store_id, store_seq, as_of, dataset`.
+
+    Returns:
+        Its name.
+    """
+    stamp = to_datetime(manifest["as_of"]).strftime("%Y%m%dT%H%M%S")
+    name = _free_name(parent, f"{stamp}-{manifest['store_seq']}")
+    arrays = {**histories.arrays(), **_link_arrays(histories.subjects, links)}
+    write_artifact(parent / name, arrays, {"kind": KIND, "format": FORMAT, **manifest})
+    return name
+
+
+def open_history(folder: Path, *, verify: bool = True) -> tuple[Histories, dict[str, Any]]:
+    """Map a history; its checksums are compared except where erasure changed the files.
+
+    Raises:
+        BundleError: missing, damaged, or of a newer program.
+    """
+    if verify:
+        verify_history(folder)
+    artifact = Artifact.open(folder, kind=KIND, format=FORMAT, verify=False)
+    return Histories.from_arrays(artifact.arrays), dict(artifact.manifest)
+
+
+def verify_history(folder: Path) -> None:
+    """Compare the files with their checksums, except those that erasure changed.
+
+    Raises:
+        BundleError: a file is missing or differs.
+    """
+    changed = _changed(folder)
+    for name, entry in read_manifest(folder)["files"].items():
+        path = folder / f"{name}.npy"
+        if not path.exists():
+            raise BundleError("a file is missing", where=str(path), hint="run kokyaku sync")
+        if name not in changed and file_sha256(path) != entry["sha256"]:
+            raise BundleError("a file does not match its checksum", where=str(path), hint="run kokyaku sync")
+
+
+def publish_history(parent: Path, name: str) -> list[str]:
+    """Let a history serve and remove those that neither serve nor served just before.
+
+    Returns:
+        Names of the two that are left, the live one first.
+    """
+    before = live_name(parent)
+    publish_live(parent, name)
+    keep = [name, *([before] if before is not None and before != name and (parent / before).exists() else [])]
+    for folder in parent.iterdir():
+        if folder.is_dir() and folder.name not in keep:
+            shutil.rmtree(folder, ignore_errors=True)
+    return keep
+
+
+def folders(parent: Path) -> list[Path]:
+    """All complete histories that lie here."""
+    if not parent.exists():
+        return []
+    return sorted(path for path in parent.iterdir() if path.is_dir() and not path.name.startswith("."))
+
+
+def visitors_of(folder: Path, customer_id: str) -> list[str]:
+    """Visitors that a history knows to be this customer and of whom it holds events of their own."""
+    arrays = Artifact.open(folder, kind=KIND, format=FORMAT, verify=False).arrays
+    subjects = Vocabulary.from_arrays(arrays, "subjects")
+    row = subjects.find(customer_subject(customer_id))
+    if row is None or LINK_ARRAYS[0] not in arrays:
+        return []
+    start, end = np.searchsorted(arrays[LINK_ARRAYS[0]], [row, row + 1])
+    return [subjects[int(visitor)].removeprefix("v:") for visitor in arrays[LINK_ARRAYS[1]][start:end]]
+
+
+def erased_subjects(folder: Path, erased: Erased) -> list[str]:
+    """The subjects of a history that are under a tombstone; reads every id."""
+    arrays = Artifact.open(folder, kind=KIND, format=FORMAT, verify=False).arrays
+    return [subject for subject in Vocabulary.from_arrays(arrays, "subjects") if erased.subject(subject)]
+
+
+def overwrite(folder: Path, subjects: Collection[str]) -> int:
+    """Overwrite what a history holds of these subjects, in place and down to the disk.
+
+    The id's bytes go first, so that no lookup finds the slice; then its hash becomes its neighbour's, which keeps
+    the search order; then the events become events of no type and no item.
+
+    Returns:
+        How many events were overwritten.
+    """
+    mapped = Artifact.open(folder, kind=KIND, format=FORMAT, verify=False).arrays
+    known = Vocabulary.from_arrays(mapped, "subjects")
+    rows = [row for subject in subjects if (row := known.find(subject)) is not None]
+    if not rows:
+        return 0
+    names = {*FIELDS, *_SUBJECT_ARRAYS}
+    write_atomically(folder / ERASED, orjson.dumps({"changed": sorted(names | _changed(folder))}))
+    arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r+", allow_pickle=False) for name in names}
+    for row in rows:
+        _blank_id(known, row, arrays)
+    slices = [slice(int(mapped["offsets"][row]), int(mapped["offsets"][row + 1])) for row in rows]
+    for name, where in ((name, where) for name in ("type", *FIELDS) for where in slices):
+        arrays[name][where] = _BLANKS.get(name, 0)
+    for name, array in arrays.items():
+        array.flush()
+        _flush(folder / f"{name}.npy")
+    return sum(where.stop - where.start for where in slices)
+
+
+def _blank_id(known: Vocabulary, row: int, arrays: dict[str, Any]) -> None:
+    at = int(np.flatnonzero(known.rows == row)[0])
+    arrays["subjects.blob"][known.offsets[row] : known.offsets[row + 1]] = 0
+    hashes = arrays["subjects.hashes"]
+    neighbour = at - 1 if at else at + 1
+    hashes[at] = hashes[neighbour] if neighbour < len(hashes) else 0
+
+
+def _link_arrays(subjects: Vocabulary, links: Collection[tuple[str, str]]) -> dict[str, Array]:
+    pairs: npt.NDArray[np.int32] = np.array(
+        [subjects.rows_of(customer for customer, _ in links), subjects.rows_of(visitor for _, visitor in links)],
+        np.int32,
+    ).reshape(2, -1)
+    pairs = pairs[:, (pairs >= 0).all(axis=0)]
+    pairs = pairs[:, np.lexsort((pairs[1], pairs[0]))]
+    return dict(zip(LINK_ARRAYS, pairs, strict=True))
+
+
+def _changed(folder: Path) -> set[str]:
+    try:
+        return set(orjson.loads((folder / ERASED).read_bytes())["changed"])
+    except FileNotFoundError:
+        return set()
+
+
+def _free_name(parent: Path, stem: str) -> str:
+    names = itertools.chain([stem], (f"{stem}-{number}" for number in itertools.count(2)))
+    return next(name for name in names if not (parent / name).exists())
+
+
+def _flush(path: Path) -> None:
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
