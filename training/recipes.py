@@ -1,0 +1,192 @@
+"""The recipes that compete: plain baselines, one collaborative model each, and plain blends of the two kinds.
+
+All recipes of a run share their sources, so each source is fitted once a window however many recipes use it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import msgspec
+
+from serving.config import ModelSettings
+from serving.recipe import Recipe, SourceSpec
+
+Preset = Literal["quick", "full"]
+PRESETS: tuple[Preset, ...] = ("quick", "full")
+
+POPULARITY, FREQUENCY = "popularity", "personal-frequency"
+BASELINES = (POPULARITY, FREQUENCY)
+"""Plain baselines: what any shop could have without a model."""
+BLEND_WEIGHTS = (0.0, 0.02, 0.05, 0.1, 0.2, 0.35, 0.5, 1.0, 2.0)
+"""Weights of a collaborative source beside personal frequency (weight 1); 0 keeps it for new items only."""
+FLOOR_WEIGHTS = (0.0, 0.1, 0.3, 1.0)
+"""Weights of popularity beside a collaborative source (weight 1) where only new items are wanted."""
+
+_SIZES: Mapping[Preset, Mapping[str, int]] = {
+    "quick": {"factors": 64, "iterations": 12, "bpr_iterations": 30, "ease_items": 6_000},
+    "full": {"factors": 128, "iterations": 20, "bpr_iterations": 100, "ease_items": 24_000},
+}
+MIN_CUSTOMERS, MIN_ITEMS = 20, 10
+"""With fewer than these a collaborative model has nothing to learn from."""
+
+
+@dataclass(frozen=True, slots=True)
+class Blend:
+    """Two sources whose weights are chosen on a window before the judged one.
+
+    Args:
+        name: of the recipe that comes of it.
+        model: the collaborative source that stands beside personal frequency.
+    """
+
+    name: str
+    model: str
+
+
+@dataclass(frozen=True, slots=True)
+class Menu:
+    """What competes in a run.
+
+    Args:
+        sources: everything that is fitted, by name.
+        recipes: those whose weights are fixed.
+        blends: those whose weights are still to be chosen.
+        notes: what was left out and why, as sentences.
+    """
+
+    sources: tuple[SourceSpec, ...]
+    recipes: tuple[Recipe, ...]
+    blends: tuple[Blend, ...]
+    notes: tuple[str, ...] = ()
+
+    def recipe(self, name: str, weights: Mapping[str, float], new_weights: Mapping[str, float]) -> Recipe:
+        """A recipe over this menu's sources; those without a weight feed pages and related items."""
+        used = {name for name, weight in {**weights, **new_weights}.items()}
+        sources = tuple(spec for spec in self.sources if spec.name in used or spec.name == POPULARITY)
+        return Recipe(name, sources, dict(weights), dict(new_weights), fill=POPULARITY)
+
+    def without(self, source: str, why: str) -> Menu:
+        """The menu without a source that cannot be fitted, and without what needs it."""
+        recipes = tuple(recipe for recipe in self.recipes if source not in recipe.weights)
+        blends = tuple(blend for blend in self.blends if blend.model != source)
+        sources = tuple(spec for spec in self.sources if spec.name != source)
+        return Menu(sources, recipes, blends, (*self.notes, f"{source} is left out: {why}."))
+
+
+def menu(model: ModelSettings, *, preset: Preset, customers: int, items: int) -> Menu:
+    """The default recipes for a shop of that size.
+
+    Args:
+        model: `[model]` of the shop's file.
+        preset: how much to train.
+        customers: customers with at least one event before the judged window.
+        items: items of the catalogue (bought by `min_customers` or more).
+    """
+    size = _SIZES[preset]
+    plain = (_popularity(model), SourceSpec(FREQUENCY, "personal-frequency", params=_frequency_params(model)))
+    models = _models(model, preset)
+    notes: tuple[str, ...] = ()
+    if customers < MIN_CUSTOMERS or items < MIN_ITEMS:
+        few = (
+            f"{customers} customers and {items} items are too few to learn from (at least {MIN_CUSTOMERS}, {MIN_ITEMS})"
+        )
+        return _menu(plain, (), (f"Models are left out: {few}; popularity and repeat purchase need no training.",))
+    if items > size["ease_items"]:
+        models = tuple(spec for spec in models if spec.method != "ease")
+        notes = (f"ease is left out: {items:,} items are more than the {size['ease_items']:,} of preset {preset}.",)
+    return _menu(plain, models, notes)
+
+
+def is_same(recipe: Recipe, other: Recipe) -> bool:
+    """Whether two recipes rank alike: equal weights over equal sources, whatever their names."""
+    return _essence(recipe) == _essence(other)
+
+
+def complete(recipe: Recipe, available: Sequence[SourceSpec], feeders: Sequence[str]) -> Recipe:
+    """The recipe with further sources, without a weight, for modules of a page and for related items.
+
+    Args:
+        recipe: what was judged; its weights stay as they are.
+        available: sources that are fitted.
+        feeders: names of those to add.
+    """
+    there = {spec.name for spec in recipe.sources}
+    more = tuple(spec for spec in available if spec.name in feeders and spec.name not in there)
+    return msgspec.structs.replace(recipe, sources=(*recipe.sources, *more))
+
+
+def renamed_apart(recipe: Recipe, taken: Sequence[SourceSpec], suffix: str) -> Recipe:
+    """The recipe with those sources renamed whose name another specification has taken.
+
+    A champion made with other parameters is judged beside today's recipes in one bundle.
+    """
+    others = {spec.name: spec for spec in taken}
+    clash = {spec.name for spec in recipe.sources if spec.name in others and spec != others[spec.name]}
+    moved = {name: f"{name}{suffix}" for name in clash}
+    return msgspec.structs.replace(
+        recipe,
+        sources=tuple(msgspec.structs.replace(s, name=moved.get(s.name, s.name)) for s in recipe.sources),
+        weights={moved.get(name, name): weight for name, weight in recipe.weights.items()},
+        new_weights={moved.get(name, name): weight for name, weight in recipe.new_weights.items()},
+        fill=moved.get(recipe.fill, recipe.fill),
+    )
+
+
+def describe(recipe: Recipe) -> str:
+    """How a recipe is made, in words.
+
+    >>> describe(Recipe("x", (), {"personal-frequency": 1.0, "ials": 0.1}, {"ials": 1.0}))
+    'personal-frequency + 0.1 x ials; for new items ials'
+    """
+    told = _told(recipe.weights)
+    return told if not recipe.new_weights else f"{told}; for new items {_told(recipe.new_weights)}"
+
+
+def _told(weights: Mapping[str, float]) -> str:
+    used = sorted(((name, weight) for name, weight in weights.items() if weight), key=lambda pair: -pair[1])
+    return " + ".join(name if weight == 1 else f"{weight:g} x {name}" for name, weight in used)
+
+
+def _menu(plain: tuple[SourceSpec, ...], models: tuple[SourceSpec, ...], notes: tuple[str, ...]) -> Menu:
+    sources = (*plain, *models)
+    names = {spec.name for spec in models}
+    blends = tuple(Blend(f"frequency+{name}", name) for name in ("ials", "item-item", "ease") if name in names)
+    made = Menu(sources, (), blends, notes)
+    recipes = tuple(made.recipe(spec.name, {spec.name: 1.0}, {}) for spec in sources)
+    return Menu(sources, recipes, blends, notes)
+
+
+def _popularity(model: ModelSettings) -> SourceSpec:
+    params = {"half_life_days": model.popularity_half_life_days}
+    return SourceSpec(POPULARITY, "popularity", method="popularity", params=params)
+
+
+def _frequency_params(model: ModelSettings) -> dict[str, Any]:
+    return {"half_life_days": model.half_life_days}
+
+
+def _models(model: ModelSettings, preset: Preset) -> tuple[SourceSpec, ...]:
+    size = _SIZES[preset]
+    confidence = {"weights": dict(model.event_weights), "half_life_days": model.half_life_days}
+    factors = {"factors": size["factors"], "iterations": size["iterations"], "confidence": confidence}
+    return (
+        SourceSpec("ials", "factors", "ials", {**factors, "regularization": 10.0, "alpha": 20.0}),
+        SourceSpec("item-item", "neighbours", "cosine", {"neighbours": 200, "confidence": confidence}),
+        SourceSpec("ease", "neighbours", "ease", {"l2": 200.0, "neighbours": 200, "confidence": confidence}),
+        SourceSpec("bpr", "factors", "bpr", {**factors, "iterations": size["bpr_iterations"]}),
+    )
+
+
+def _essence(recipe: Recipe) -> object:
+    def weighed(weights: Mapping[str, float]) -> list[tuple[object, float]]:
+        specs = {
+            spec.name: (spec.kind, spec.method, msgspec.json.encode(spec.params, order="sorted"))
+            for spec in recipe.sources
+        }
+        return sorted(((specs[name], weight) for name, weight in weights.items() if weight), key=repr)
+
+    new = recipe.new_weights or recipe.weights
+    return weighed(recipe.weights), weighed(new), recipe.candidates_per_source
