@@ -18,6 +18,7 @@ from features.assemble import SharedTables
 from features.dataset import Dataset, events_as_of, versions_as_of
 from features.ids import Vocabulary
 from features.moments import format_instant
+from features.schemas import EVENTS, ITEMS
 
 SHRINK = 5.0
 """An item's repurchase gap counts like this many gaps of its category before its own count."""
@@ -80,6 +81,14 @@ def _with_gaps(table: ir.Table, gaps: ir.Table) -> ir.Table:
     return table.mutate(gap_days=shrunk.coalesce(table.own_gap)).drop("own_gap", "seen", "category_gap")
 
 
+def statistics_sql(as_of: int, dialect: str) -> str:
+    """The statistics as SQL over the views `known_events` and `known_items`, in the words of an engine."""
+    events = ibis.table(ibis.Schema.from_pyarrow(EVENTS), name="known_events")
+    items = ibis.table(ibis.Schema.from_pyarrow(ITEMS), name="known_items")
+    table = shared_statistics(events, items, as_of).order_by(c.ITEM_ID)
+    return str(ibis.to_sql(table, dialect=dialect))
+
+
 def shared_tables(dataset: Dataset, items: Vocabulary, as_of: int) -> tuple[SharedTables, list[str]]:
     """The statistics as arrays in the order of an item vocabulary; NaN where nothing is known.
 
@@ -89,9 +98,7 @@ def shared_tables(dataset: Dataset, items: Vocabulary, as_of: int) -> tuple[Shar
     with dataset.connect() as duck:
         duck.execute(f"CREATE TEMP VIEW known_events AS {events_as_of(as_of, amended=dataset.manifest().amended)}")
         duck.execute(f"CREATE TEMP VIEW known_items AS {versions_as_of('items', as_of)}")
-        connection = ibis.duckdb.from_connection(duck)
-        table = shared_statistics(connection.table("known_events"), connection.table("known_items"), as_of)
-        rows = table.order_by(c.ITEM_ID).to_pyarrow()
+        rows = duck.sql(statistics_sql(as_of, "duckdb")).to_arrow_table()
     place = items.rows_of(rows[c.ITEM_ID].to_pylist())
     here = place >= 0
     numbers = {name: _aligned(rows[name].to_numpy(), place, here, len(items), fill) for name, fill in _FILLS.items()}
