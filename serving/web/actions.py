@@ -1,0 +1,214 @@
+"""What a person did on a page, as the events that `POST /v1/events` takes.
+
+A button carries its deed as a small query string in its value (`type=wishlist&itemId=...`), so one form serves all
+buttons of a page and works without JavaScript. Prices come from the catalogue, never from the form.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Final
+from urllib.parse import parse_qsl, quote_plus
+
+from starlette.requests import Request
+
+from features.errors import RequestError
+from serving.web.basket import MAX_QUANTITY, Line
+from serving.web.identity import Visit, checked_id
+
+DEEDS: Final = frozenset({"wishlist", "wishlist_remove", "cart", "cart_remove", "purchase", "order"})
+PLACES: Final = frozenset({"home", "item", "basket"})
+MAX_BODY: Final = 16_384
+MAX_DECISION: Final = 128
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a product stood: travels with its link and its buttons.
+
+    Args:
+        decision_id: the decision whose slot held it, empty where there was none.
+        slot: that slot's name.
+        position: place in it, 0-based; None where there was none.
+    """
+
+    decision_id: str = ""
+    slot: str = ""
+    position: int | None = None
+
+    @property
+    def properties(self) -> dict[str, Any]:
+        """As properties of an event."""
+        known = {"slot": self.slot or None, "position": self.position}
+        return {key: value for key, value in known.items() if value is not None}
+
+
+NOWHERE: Final = Origin()
+
+
+@dataclass(frozen=True, slots=True)
+class Deed:
+    """One pressed button.
+
+    Args:
+        type: an event type, or `order` for buying the whole basket.
+        item_id: the product; empty for `order`.
+        origin: where the product stood.
+        quantity: pieces, for basket and purchase.
+        place: the page that the button was on.
+        once: random text of the rendered page: the same button pressed twice is one event.
+        raw: the button's value as it came.
+    """
+
+    type: str
+    item_id: str
+    origin: Origin
+    quantity: int
+    place: str
+    once: str
+    raw: str
+
+
+def deed_value(type_: str, item_id: str, origin: Origin = NOWHERE) -> str:
+    """The value of a button; `read_deed` reads it."""
+    return f"type={type_}&{deed_tail(item_id, origin)}"
+
+
+@lru_cache(maxsize=8192)
+def quoted(text: str) -> str:
+    """Text as it stands in an address; a page names the same decision and the same products again and again."""
+    return quote_plus(text, errors="replace")
+
+
+def deed_tail(item_id: str, origin: Origin) -> str:
+    """What the buttons of one product have in common (written by hand: a page holds dozens)."""
+    tail = f"itemId={quoted(item_id)}"
+    if origin.decision_id:
+        tail += f"&decisionId={quoted(origin.decision_id)}"
+    if origin.slot:
+        tail += f"&slot={quoted(origin.slot)}"
+    return tail if origin.position is None else f"{tail}&position={origin.position}"
+
+
+async def read_form(request: Request) -> dict[str, str]:
+    """The fields of a posted form.
+
+    Raises:
+        RequestError: not a form, too large, or not UTF-8.
+    """
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != "application/x-www-form-urlencoded":
+        raise RequestError("not a form", where="Content-Type", got=kind, hint="send application/x-www-form-urlencoded")
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > MAX_BODY:
+            raise RequestError("the form is too large", where="body", hint=f"send at most {MAX_BODY} bytes")
+    return _fields(bytes(body), "body")
+
+
+def read_deed(form: dict[str, str]) -> Deed:
+    """The pressed button of a form.
+
+    Raises:
+        RequestError: a field is missing, unknown or out of range; `where` names it.
+    """
+    raw = form.get("do", "")
+    fields = _fields(raw.encode(), "do")
+    type_, place = fields.get("type", ""), form.get("from", "home")
+    if type_ not in DEEDS:
+        raise RequestError("unknown deed", where="do.type", got=type_, hint=f"one of {', '.join(sorted(DEEDS))}")
+    if place not in PLACES:
+        raise RequestError("unknown page", where="from", got=place, hint=f"one of {', '.join(sorted(PLACES))}")
+    return Deed(
+        type=type_,
+        item_id="" if type_ == "order" else checked_id(fields.get("itemId", ""), "do.itemId"),
+        origin=Origin(
+            fields.get("decisionId", "")[:MAX_DECISION],
+            fields.get("slot", "")[:MAX_DECISION],
+            _number(fields["position"], "do.position", 0, 9999) if "position" in fields else None,
+        ),
+        quantity=_number(form.get("quantity", "1"), "quantity", 1, MAX_QUANTITY),
+        place=place,
+        once=form.get("once", "")[:64],
+        raw=raw,
+    )
+
+
+def event_of(deed: Deed, visit: Visit, price: float | None) -> dict[str, Any]:
+    """The event of a deed on one product; only what is known is in it."""
+    event = _base(visit, deed.type, deed.item_id, deed.origin.decision_id)
+    event["eventId"] = event_id(visit, deed.once or secrets.token_hex(8), deed.raw)
+    if deed.type in ("cart", "purchase"):
+        event["quantity"] = deed.quantity
+        _set_price(event, price)
+    if deed.type == "purchase":
+        event |= {"orderId": f"o{event['eventId']}", "line": "1"}
+    event["properties"] = {**deed.origin.properties, "page": deed.place}
+    return event
+
+
+def order_events(deed: Deed, visit: Visit, lines: list[tuple[Line, float | None]]) -> list[dict[str, Any]]:
+    """Purchases of a whole basket: one order, a line a product."""
+    order = event_id(visit, deed.once or secrets.token_hex(8), deed.raw)
+    events = []
+    for number, (line, price) in enumerate(lines, 1):
+        event = _base(visit, "purchase", line.item_id, line.decision_id)
+        event |= {
+            "eventId": f"{order}-{number}",
+            "quantity": line.quantity,
+            "orderId": f"o{order}",
+            "line": str(number),
+        }
+        _set_price(event, price)
+        event["properties"] = {"page": deed.place}
+        events.append(event)
+    return events
+
+
+def view_events(visit: Visit, item_id: str, origin: Origin) -> list[dict[str, Any]]:
+    """Looking at a product; when a slot led there also the click, once a visit for each shown item."""
+    decision = origin.decision_id
+    view = {"eventId": event_id(visit, secrets.token_hex(8), "view"), **_base(visit, "view", item_id, decision)}
+    if not decision:
+        return [view]
+    click = {"eventId": event_id(visit, decision, f"click {item_id}"), **_base(visit, "click", item_id, decision)}
+    return [{**click, "properties": origin.properties}, view]
+
+
+def event_id(visit: Visit, once: str, what: str) -> str:
+    """An id that is the same when the same thing is sent again in the same visit."""
+    digest = hashlib.blake2b(digest_size=12)
+    for part in (visit.session.id, once, what):
+        raw = part.encode("utf-8", "replace")
+        digest.update(len(raw).to_bytes(4, "little") + raw)
+    return f"web-{digest.hexdigest()}"
+
+
+def _base(visit: Visit, type_: str, item_id: str, decision_id: str) -> dict[str, Any]:
+    event: dict[str, Any] = {"type": type_, "itemId": item_id, **visit.subject, "channel": "web"}
+    event["context"] = visit.context
+    if decision_id:
+        event["decisionId"] = decision_id
+    return event
+
+
+def _set_price(event: dict[str, Any], price: float | None) -> None:
+    if price is not None and price == price:  # NaN is unknown, and unknown is left out
+        event["unitPrice"] = price
+
+
+def _fields(raw: bytes, where: str) -> dict[str, str]:
+    try:
+        return dict(parse_qsl(raw.decode(), keep_blank_values=True, errors="strict", max_num_fields=16))
+    except ValueError:
+        raise RequestError("not a form in UTF-8 of at most 16 fields", where=where, got=raw[:60]) from None
+
+
+def _number(text: str, where: str, low: int, high: int) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) <= 4 and low <= int(text) <= high):
+        raise RequestError(f"a whole number from {low} to {high}", where=where, got=text)
+    return int(text)

@@ -1,0 +1,147 @@
+"""What is around every page: the frame, its cookies, and how refusals look."""
+
+from __future__ import annotations
+
+import hmac
+import secrets
+from dataclasses import dataclass
+from typing import Any, Final
+
+import orjson
+from starlette.requests import Request
+from starlette.responses import Response
+
+from features.errors import KokyakuError
+from serving.web.basket import Basket, decode_basket
+from serving.web.identity import Signer, Visit, Visits, same_origin
+from serving.web.render import PRIVATE, Handler, html
+from serving.web.shopfront import Shopfront, ShopJson
+from serving.web.strings import TEXTS, format_moment, words_of
+
+SAID_AGE: Final = 30
+"""Seconds for which a message waits for the page that shows it."""
+
+_NO_SHOP: Final[ShopJson] = {
+    "name": "", "currency": "USD", "locale": "en", "bundle_id": "", "as_of": None, "demo": False,
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """The shop, who visits it and what is in the basket."""
+
+    shop: ShopJson
+    visit: Visit
+    basket: Basket
+
+    def context(self, signer: Signer, said: str) -> dict[str, Any]:
+        """The variables of the base template; `said` is the type of the deed that led here."""
+        t = words_of(self.shop["locale"])
+        return {
+            "t": t,
+            "shop": self.shop,
+            "as_of": format_moment(self.shop["as_of"]),
+            "visit": self.visit,
+            "basket_count": len(self.basket),
+            "token": signer.token(self.visit.visitor),
+            "once": secrets.token_hex(8),
+            "said": t(f"said.{said}") if f"said.{said}" in TEXTS["en"] else "",
+        }
+
+
+class Framer:
+    """Reads the frame of a request and writes pages, messages and refusals in it."""
+
+    def __init__(self, shopfront: Shopfront, visits: Visits) -> None:
+        self.shopfront, self.visits = shopfront, visits
+
+    async def read(self, request: Request) -> Frame:
+        """The frame of a request."""
+        return self._read(request, await self.shopfront.shop())
+
+    def _read(self, request: Request, shop: ShopJson) -> Frame:
+        visit = self.visits.read(request, demo=shop["demo"])
+        return Frame(shop, visit, decode_basket(self.visits.get(request, "basket")))
+
+    def page(self, request: Request, frame: Frame, template: str, context: dict[str, Any]) -> Response:
+        """A rendered page (or fragment); a waiting message is shown once."""
+        said = (self.visits.get(request, "said") or b"").decode()
+        response = html(template, **frame.context(self.visits.signer, said), **context)
+        self.visits.write(request, response, frame.visit)
+        self.visits.drop(request, response, "said")
+        return response
+
+    def after_deed(self, request: Request, response: Response, frame: Frame, said: str = "") -> Response:
+        """The answer to a deed with the basket as it is now, and what the next page shall say."""
+        if frame.basket.lines:
+            self.visits.put(request, response, "basket", frame.basket.encode(), None)
+        else:
+            self.visits.drop(request, response, "basket")
+        if said:
+            self.visits.put(request, response, "said", said.encode(), SAID_AGE)
+        self.visits.write(request, response, frame.visit)
+        return response
+
+    def ours(self, request: Request, token: str, visit: Visit) -> bool:
+        """Whether a form came from a page that we rendered for this visitor."""
+        expected = self.visits.signer.token(visit.visitor).encode()
+        return self.visits.known(request) and same_origin(request) and hmac.compare_digest(token.encode(), expected)
+
+    def looks(self, request: Request) -> bool:
+        """Whether a person looks: not a prefetch, and not the redirect after a form of the same page."""
+        purpose = request.headers.get("sec-purpose", "") + request.headers.get("purpose", "")
+        return "prefetch" not in purpose and self.visits.get(request, "said") is None
+
+    def guarded(self, handler: Handler) -> Handler:
+        """The handler with our errors answered as a page (JSON for scripts) instead of a traceback.
+
+        A HEAD is answered without deciding a page: monitors are not customers.
+        """
+
+        async def storefront(request: Request) -> Response:
+            if request.method == "HEAD":
+                return Response(headers=PRIVATE, media_type="text/html; charset=utf-8")
+            try:
+                return await handler(request)
+            except KokyakuError as error:
+                return await self.refusal(request, error)
+
+        return storefront
+
+    async def refusal(self, request: Request, error: KokyakuError) -> Response:
+        """An error in words for a person, with its status."""
+        try:
+            shop = await self.shopfront.shop()
+        except KokyakuError:  # no bundle at all: what went wrong first is what is told
+            shop = _NO_SHOP
+        t = words_of(shop["locale"])
+        status, title, hint = _explain(error)
+        detail = t(hint) if hint else error.line()
+        if wants_json(request):
+            said = f"{t(title)} {detail}" if hint else t(title)
+            body = {"code": error.code, "message": error.line(), "field": error.where, "said": said}
+            return json_response({"error": body}, status)
+        frame = self._read(request, shop)
+        context = {**frame.context(self.visits.signer, ""), "title": t(title), "detail": detail, "place": "home"}
+        return html("error.html", status, **context)
+
+
+def _explain(error: KokyakuError) -> tuple[int, str, str]:
+    """Status, key of the title and key of the hint (empty: the error's own line) of an error."""
+    if error.status >= 500:
+        return error.status, "error.shop", "error.shop.hint"
+    if error.where == "token":
+        return 403, "error.token", "error.token.hint"
+    if error.status == 404:
+        return 404, "error.item" if error.where == "id" else "error.gone", ""
+    return error.status, "error.full" if error.where == "basket" else "error.title", ""
+
+
+def wants_json(request: Request) -> bool:
+    """Whether our script asks, and not a plain form."""
+    return "application/json" in request.headers.get("accept", "")
+
+
+def json_response(body: dict[str, Any], status: int = 200) -> Response:
+    """An answer for our script."""
+    return Response(orjson.dumps(body), status, media_type="application/json", headers=PRIVATE)

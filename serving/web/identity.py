@@ -1,0 +1,217 @@
+"""Who is looking: signed cookies of this shop, the token of its forms, and where a visit came from.
+
+A visitor is 128 random bits in a signed cookie, so nobody can put on an id seen elsewhere. Keys and cookie names
+derive from the shop's secret: two shops on one host (ports do not separate cookies) do not meet.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+import re
+import secrets
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import urlsplit
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+
+from features.errors import RequestError
+from features.text import MAX_ID_LENGTH
+
+VISITOR_AGE: Final = 365 * 86_400
+SESSION_AGE: Final = 30 * 60
+"""Seconds without a request after which a visit has ended, as web analytics counts them."""
+
+_TABLET: Final = re.compile(r"ipad|tablet|android(?!.*mobile)", re.IGNORECASE)
+_PHONE: Final = re.compile(r"mobi|iphone|ipod|android", re.IGNORECASE)
+
+
+class Session(msgspec.Struct, frozen=True):
+    """One visit and what was known of it when it began."""
+
+    id: str
+    region: str = ""
+    source: str = ""
+    referrer: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """The subject of a request; `user_id` is a customer that the demo's operator chose."""
+
+    visitor: str
+    session: Session
+    device: str
+    user_id: str | None = None
+
+    @property
+    def visitor_id(self) -> str | None:
+        """None while a customer is chosen: an operator who looks as ten customers must not link them."""
+        return None if self.user_id is not None else self.visitor
+
+    @property
+    def subject(self) -> dict[str, str]:
+        """Who an event belongs to, as the wire names it."""
+        key = "visitorId" if self.user_id is None else "userId"
+        return {key: self.user_id if self.user_id is not None else self.visitor, "sessionId": self.session.id}
+
+    @property
+    def context(self) -> dict[str, str]:
+        """What is known of the circumstances; unknown keys are left out."""
+        session = self.session
+        known = {"region": session.region, "trafficSource": session.source, "referrer": session.referrer}
+        return {"device": self.device, **{key: value for key, value in known.items() if value}}
+
+
+class Signer:
+    """Seals small texts with keys of one shop, a key a purpose.
+
+    Args:
+        secret: at least 16 bytes that only this shop's processes know.
+    """
+
+    def __init__(self, secret: bytes) -> None:
+        if len(secret) < 16:
+            raise ValueError("a secret of at least 16 bytes")
+        self._secret = secret
+        self._prefix = self._mac("cookie-names", b"").hex()[:6]
+
+    def cookie(self, purpose: str) -> str:
+        """Name of a cookie, different in every shop."""
+        return f"kokyaku_{self._prefix}_{purpose}"
+
+    def seal(self, purpose: str, payload: bytes) -> str:
+        """The payload and its signature, in characters that cookies may hold."""
+        return f"{_encode(payload)}.{_encode(self._mac(purpose, payload))}"
+
+    def open(self, purpose: str, sealed: str | None) -> bytes | None:
+        """The payload, or None when it is missing or not ours."""
+        payload, _, mac = (sealed or "").partition(".")
+        try:
+            raw, claimed = _decode(payload), _decode(mac)
+        except (binascii.Error, ValueError):
+            return None
+        return raw if hmac.compare_digest(claimed, self._mac(purpose, raw)) else None
+
+    def token(self, visitor: str) -> str:
+        """The token that forms of this visitor carry."""
+        return _encode(self._mac("form", visitor.encode()))
+
+    def _mac(self, purpose: str, payload: bytes) -> bytes:
+        return hmac.digest(self._secret, f"web.{purpose}:".encode() + payload, hashlib.sha256)[:16]
+
+
+class Visits:
+    """Reads the visit of a request from its cookies, and writes them back."""
+
+    def __init__(self, signer: Signer) -> None:
+        self.signer = signer
+
+    def read(self, request: Request, *, demo: bool) -> Visit:
+        """The visit; what is missing, forged or over is begun anew. A chosen customer counts in demo mode only."""
+        visitor = self._text(request, "visitor") or secrets.token_hex(16)
+        user = (self._text(request, "customer") or None) if demo else None
+        return Visit(visitor, self._session(request), device_of(request.headers.get("user-agent", "")), user)
+
+    def known(self, request: Request) -> bool:
+        """Whether the request came with a visitor of ours."""
+        return bool(self._text(request, "visitor"))
+
+    def write(self, request: Request, response: Response, visit: Visit) -> None:
+        """Set the cookies of a visit; the session's ends with 30 idle minutes."""
+        session = msgspec.json.encode(visit.session)
+        self.put(request, response, "session", session, SESSION_AGE)
+        if self._text(request, "visitor") != visit.visitor:
+            self.put(request, response, "visitor", visit.visitor.encode(), VISITOR_AGE)
+        if visit.user_id is None:
+            self.drop(request, response, "customer")
+        elif self._text(request, "customer") != visit.user_id:
+            self.put(request, response, "customer", visit.user_id.encode(), None)
+
+    def get(self, request: Request, purpose: str) -> bytes | None:
+        """The payload of a cookie of ours, or None."""
+        return self.signer.open(purpose, request.cookies.get(self.signer.cookie(purpose)))
+
+    def put(self, request: Request, response: Response, purpose: str, payload: bytes, max_age: int | None) -> None:
+        """Set a sealed cookie: not for scripts, not for other sites, over TLS only where the request was."""
+        secure = request.url.scheme == "https"
+        name, value = self.signer.cookie(purpose), self.signer.seal(purpose, payload)
+        response.set_cookie(name, value, max_age=max_age, httponly=True, samesite="lax", secure=secure)
+
+    def drop(self, request: Request, response: Response, purpose: str) -> None:
+        """Remove a cookie, if the request had it."""
+        name = self.signer.cookie(purpose)
+        if name in request.cookies:
+            response.delete_cookie(name, httponly=True, samesite="lax")
+
+    def _text(self, request: Request, purpose: str) -> str:
+        return (self.get(request, purpose) or b"").decode()  # signed by us, so it is what we wrote
+
+    def _session(self, request: Request) -> Session:
+        raw = self.get(request, "session")
+        if raw is not None:
+            try:
+                return msgspec.json.decode(raw, type=Session)
+            except msgspec.DecodeError:  # written by another version of ours
+                pass
+        return begin_session(request)
+
+
+def begin_session(request: Request, *, region: str = "") -> Session:
+    """A new visit: random id, and where it came from (of the referrer only the host is kept)."""
+    referrer = _host(request.headers.get("referer", ""))[:200]
+    if referrer == request.headers.get("host"):
+        referrer = ""
+    source = request.query_params.get("utm_source", "")[:64] or ("referral" if referrer else "direct")
+    return Session(secrets.token_hex(16), region[:64], source, referrer)
+
+
+def device_of(user_agent: str) -> str:
+    """`phone`, `tablet` or `desktop`, from a user agent.
+
+    >>> device_of("Mozilla/5.0 (Linux; Android 14) Mobile Safari"), device_of("Mozilla/5.0 (iPad)"), device_of("")
+    ('phone', 'tablet', 'desktop')
+    """
+    if _TABLET.search(user_agent):
+        return "tablet"
+    return "phone" if _PHONE.search(user_agent) else "desktop"
+
+
+def same_origin(request: Request) -> bool:
+    """Whether a browser says that one of our own pages made this request (or says nothing, as programs do)."""
+    site = request.headers.get("sec-fetch-site")
+    if site is not None and site not in ("same-origin", "none"):
+        return False
+    origin = request.headers.get("origin")
+    return origin is None or _host(origin) == request.headers.get("host")
+
+
+def checked_id(text: str, field: str) -> str:
+    """An id as it came, if it can be one.
+
+    Raises:
+        RequestError: it is empty or too long.
+    """
+    if not text or len(text) > MAX_ID_LENGTH:
+        raise RequestError(f"an id has 1 to {MAX_ID_LENGTH} characters", where=field, got=text)
+    return text
+
+
+def _host(url: str) -> str:
+    try:
+        return urlsplit(url).netloc
+    except ValueError:  # "http://[" and the like: it comes from outside
+        return ""
+
+
+def _encode(raw: bytes) -> str:
+    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
+
+
+def _decode(text: str) -> bytes:
+    return base64.b64decode(text.encode("ascii") + b"=" * (-len(text) % 4), altchars=b"-_", validate=True)
