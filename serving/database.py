@@ -114,6 +114,13 @@ class Database:
                 self._drop_writer()
                 raise self._explained(error) from error
 
+    def space(self) -> tuple[int, int, int]:
+        """Pages of the file, how many of them are free, and the file's bytes."""
+        pages, free, size = (
+            int(self.query(f"PRAGMA {name}")[0][0]) for name in ("page_count", "freelist_count", "page_size")
+        )
+        return pages, free, pages * size
+
     def close(self) -> None:
         """Close every connection; what was committed stays."""
         with self._write_lock:

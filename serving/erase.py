@@ -108,8 +108,7 @@ def sweep(shop: Shop, store: Store, *, now: int) -> int:
         upkeep.forget(store, None, visitors)
         found = len(customers) + len(visitors)
         blank_erased(shop.decision_logs, store, erased)
-        for folder in histories.folders(shop.histories):
-            found += sweep_history(folder, store)
+        found += sum(_in_each_history(shop, lambda folder: sweep_history(folder, store), damaged=0))
     for receipt, token in upkeep.receipts_in(store, ERASING):
         receipt |= {"state": ERASED, "erasedAt": format_instant(now)}
         upkeep.put_receipt(store, receipt, token, now)
@@ -155,15 +154,19 @@ def _forget_everywhere(shop: Shop, store: Store, customer_id: str, visitors: Col
     return {**counts, "historyEvents": max(overwritten, default=0), "visitors": len(visitors)}
 
 
-def _in_each_history(shop: Shop, action: Callable[[Path], Result]) -> list[Result]:
-    """An action on the live history and the one before; a sync may remove a superseded one while we look at it."""
+def _in_each_history(shop: Shop, action: Callable[[Path], Result], damaged: Result | None = None) -> list[Result]:
+    """An action on the live history and the one before; a sync may remove a superseded one while we look at it.
+
+    One that cannot be read any more cannot answer either: where `damaged` is given, it counts as that.
+    """
     results = []
     for folder in histories.folders(shop.histories):
         try:
             results.append(action(folder))
         except (FileNotFoundError, BundleError):
-            if folder.exists():
+            if folder.exists() and damaged is None:
                 raise
+            results += [] if damaged is None else [damaged]
     return results
 
 

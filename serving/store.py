@@ -115,7 +115,7 @@ class Store:
     # --- items and customers ----------------------------------------------------------------------------------------
 
     def put_items(self, changes: Iterable[tuple[str, Mapping[str, Any]]], at: int) -> int:
-        """Change fields of items; fields that are not named (or None) stay as they are.
+        """Change fields of items; fields that are not named stay as they are.
 
         Args:
             changes: (item id, fields as on the wire).
@@ -124,10 +124,9 @@ class Store:
         Returns:
             The number of the last change, for `item_changes`.
         """
+        rows = [(item_id, _json(fields), at) for item_id, fields in changes]
         with self.database.transaction() as connection:
-            for item_id, fields in changes:
-                merged = _merged(connection.execute(sql.LAST_ITEM, (item_id,)).fetchone(), fields)
-                connection.execute(sql.ADD_ITEM, (item_id, merged, at))
+            connection.executemany(sql.ADD_ITEM, rows)
             return int(connection.execute(sql.LAST_SEQ, ("items",)).fetchone()[0])
 
     def item_changes(self, after_change: int = 0) -> tuple[list[tuple[str, dict[str, Any]]], int]:
@@ -240,7 +239,11 @@ def _merged(before: tuple[bytes] | None, fields: Mapping[str, Any]) -> bytes:
             merged[name] = {**old, **value}
         elif value is not None:
             merged[name] = value
+    return _json(merged)
+
+
+def _json(fields: Mapping[str, Any]) -> bytes:
     try:
-        return msgspec.json.encode(merged)
-    except (UnicodeEncodeError, TypeError) as error:
+        return msgspec.json.encode(fields)
+    except (UnicodeEncodeError, TypeError, RecursionError) as error:
         raise DataError("fields that cannot be written as JSON", got=str(error)) from None

@@ -66,7 +66,6 @@ VISITORS_OF_CUSTOMER: Final = "SELECT DISTINCT visitor_id FROM links WHERE custo
 LINKS_OF_VISITOR: Final = "SELECT seq, customer_id, linked_at FROM links WHERE visitor_id = ?"
 LAST_SEQ: Final = "SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = ?), 0)"
 
-LAST_ITEM: Final = "SELECT payload FROM items WHERE item_id = ? ORDER BY change DESC LIMIT 1"
 ADD_ITEM: Final = "INSERT INTO items (item_id, payload, changed_at) VALUES (?, ?, ?)"
 ITEM_CHANGES: Final = "SELECT change, item_id, payload FROM items WHERE change > ? ORDER BY change"
 LAST_CUSTOMER: Final = "SELECT payload FROM customers WHERE customer_id = ? ORDER BY change DESC LIMIT 1"
@@ -113,9 +112,7 @@ RECEIPTS_IN_STATE: Final = "SELECT payload, token FROM receipts WHERE state = ? 
 
 # --- sync ----------------------------------------------------------------------------------------------------------
 EVENTS_BETWEEN: Final = "SELECT seq, payload FROM events WHERE seq > ? AND seq <= ? ORDER BY seq LIMIT ?"
-DECISIONS_BETWEEN: Final = (
-    "SELECT seq, payload, customer_id FROM decisions WHERE seq > ? AND seq <= ? ORDER BY seq LIMIT ?"
-)
+DECISIONS_BETWEEN: Final = "SELECT seq, payload FROM decisions WHERE seq > ? AND seq <= ? ORDER BY seq LIMIT ?"
 LINKS_BETWEEN: Final = (
     "SELECT seq, visitor_id, customer_id, linked_at FROM links"
     " WHERE seq > ? AND seq <= ? AND customer_id IS NOT NULL ORDER BY seq"
@@ -132,8 +129,12 @@ REWARDS_BETWEEN: Final = (
 DROP_OLD_REWARDS: Final = "DELETE FROM rewards WHERE seq <= ?"
 DROP_OLD_EVENTS: Final = "DELETE FROM events WHERE seq <= ? AND recorded_at < ?"
 DROP_OLD_DECISIONS: Final = "DELETE FROM decisions WHERE seq <= ? AND decided_at < ?"
-DROP_OLD_ITEMS: Final = """
-    DELETE FROM items WHERE change <= ? AND change NOT IN (SELECT max(change) FROM items GROUP BY item_id)"""
+CROWDED_ITEMS: Final = """
+    SELECT item_id FROM items WHERE change <= ? GROUP BY item_id HAVING count(*) > 1"""
+CHANGES_OF_ITEM: Final = "SELECT change, payload FROM items WHERE item_id = ? AND change <= ? ORDER BY change"
+MERGE_ITEM: Final = "UPDATE items SET payload = ? WHERE change = ?"
+DROP_MERGED_ITEM: Final = "DELETE FROM items WHERE item_id = ? AND change < ?"
 DROP_OLD_CUSTOMERS: Final = """
     DELETE FROM customers
     WHERE change <= ? AND change NOT IN (SELECT max(change) FROM customers GROUP BY customer_id)"""
+LATEST_RECORDED: Final = "SELECT recorded_at FROM events ORDER BY seq DESC LIMIT 1"

@@ -191,3 +191,65 @@ def _receipt(rows: list[Any]) -> dict[str, Any] | None:
 def receipts_in(store: Store, state: str) -> list[tuple[dict[str, Any], bytes]]:
     """Receipts in a state, oldest first, each with its tombstone."""
     return [(orjson.loads(payload), token) for payload, token in store.database.query(sql.RECEIPTS_IN_STATE, (state,))]
+
+
+# --- what is in the dataset -------------------------------------------------------------------------------------------
+
+
+def drop_events(store: Store, up_to: int, before: int) -> int:
+    """Delete events that every history in use contains; recent ones stay, so that a client's retry is recognised.
+
+    Args:
+        store: where.
+        up_to: sequence number that all histories in use reach.
+        before: only events received before this instant.
+
+    Returns:
+        How many were deleted.
+    """
+    with store.database.transaction() as connection:
+        return connection.execute(sql.DROP_OLD_EVENTS, (up_to, before)).rowcount
+
+
+def drop_synced(store: Store, *, decisions: int, items: int, customers: int, rewards: int, before: int) -> None:
+    """Delete what the dataset has of decisions (older than an instant), rewards and superseded customer versions.
+
+    An item's changes stay in force until a bundle knows them: they become one row with all their fields.
+    """
+    with store.database.transaction() as connection:
+        connection.execute(sql.DROP_OLD_DECISIONS, (decisions, before))
+        connection.execute(sql.DROP_OLD_REWARDS, (rewards,))
+        connection.execute(sql.DROP_OLD_CUSTOMERS, (customers,))
+        for (item_id,) in connection.execute(sql.CROWDED_ITEMS, (items,)).fetchall():
+            changes = connection.execute(sql.CHANGES_OF_ITEM, (item_id, items)).fetchall()
+            merged: dict[str, Any] = {}
+            for _, payload in changes:
+                merged |= orjson.loads(payload)
+            last = changes[-1][0]
+            connection.execute(sql.MERGE_ITEM, (orjson.dumps(merged), last))
+            connection.execute(sql.DROP_MERGED_ITEM, (item_id, last))
+
+
+# --- looking ----------------------------------------------------------------------------------------------------------
+
+
+def journal_mode(store: Store) -> str:
+    """`wal`, unless the file system does not allow it."""
+    return str(store.database.query("PRAGMA journal_mode")[0][0])
+
+
+def try_writing(store: Store) -> int:
+    """Write something harmless; how many events were ever stored.
+
+    Raises:
+        Unavailable: the store takes no writes.
+    """
+    with store.database.transaction() as connection:
+        connection.execute(sql.SET_META, ("last_checked", secrets.token_hex(4)))
+    return store.last_seq()
+
+
+def latest_recorded(store: Store) -> int | None:
+    """When the latest event was received, or None where there is none."""
+    rows = store.database.query(sql.LATEST_RECORDED)
+    return rows[0][0] if rows else None

@@ -1,0 +1,211 @@
+"""What an operator does: forget a customer, sync, look whether all is well; for `python -m serving` and `kokyaku`."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import msgspec
+
+from features.errors import KokyakuError
+from features.moments import DAY, MINUTE, format_instant, parse_instant
+from features.shop import Shop
+from serving import erase as erasing
+from serving import store_upkeep as upkeep
+from serving.artifact import live_name, read_manifest
+from serving.bundle import open_bundle
+from serving.clock import shop_clock
+from serving.config import load_config
+from serving.frames import SUFFIX
+from serving.histories import verify_history
+from serving.store import Store
+
+if TYPE_CHECKING:
+    from serving.sync import SyncReport
+
+_FREE_BYTES = 1 << 30
+_YEAR_2024 = parse_instant("2024-01-01")
+_STALE_EVENTS = 1_000_000
+_BACKLOG_BYTES = 64 << 20
+
+
+class Check(msgspec.Struct, frozen=True):
+    """One thing that was looked at.
+
+    Args:
+        verdict: `fail` means that something does not work, `warn` that it will not for long.
+        remedy: what to do; empty where all is well.
+    """
+
+    name: str
+    verdict: Literal["ok", "warn", "fail"]
+    detail: str
+    remedy: str = ""
+
+
+def erase_customer(shop: Shop, customer_id: str) -> dict[str, Any]:
+    """Forget a customer, beside a running service or without one.
+
+    Returns:
+        The receipt.
+    """
+    store = Store.open(shop.store, shop.secret)
+    try:
+        return erasing.erase(shop, store, customer_id, now=shop_clock(shop).now())
+    finally:
+        store.close()
+
+
+def read_receipt(shop: Shop, receipt_id: str) -> dict[str, Any]:
+    """A receipt of this shop.
+
+    Raises:
+        NotFoundError: there is none of that id.
+    """
+    store = Store.open(shop.store, shop.secret)
+    try:
+        return erasing.read_receipt(store, receipt_id)
+    finally:
+        store.close()
+
+
+def sync_shop(shop: Shop, after_step: Callable[[str], None] = lambda step: None) -> SyncReport:
+    """Bring what the service received into the dataset, at the shop's own time."""
+    from serving.sync import sync
+
+    return sync(shop, now=shop_clock(shop).now(), after_step=after_step)
+
+
+def doctor(shop: Shop) -> list[Check]:
+    """Look at everything that a service needs, and write one harmless row to see whether the store takes it."""
+    checks = (_folder, _secret, _settings, _clock, _disk, _store, _erasures, _bundle, _history, _decision_logs)
+    return [result for check in checks for result in _guarded(check, shop)]
+
+
+def _guarded(check: Callable[[Shop], Iterator[Check]], shop: Shop) -> Iterator[Check]:
+    name = check.__name__.strip("_").replace("_", " ")
+    try:
+        yield from check(shop)
+    except KokyakuError as error:
+        yield Check(name, "fail", error.what, error.hint or error.line())
+    except OSError as error:
+        yield Check(name, "fail", str(error), "check the path and its permissions")
+
+
+def _folder(shop: Shop) -> Iterator[Check]:
+    if not shop.root.is_dir():
+        yield Check(
+            "folder", "fail", f"{shop.root} is not there", "name the shop's folder with --root, or import first"
+        )
+    elif not os.access(shop.root, os.W_OK):
+        yield Check("folder", "fail", f"{shop.root} cannot be written", "give this user the right to write there")
+    else:
+        yield Check("folder", "ok", str(shop.root))
+
+
+def _secret(shop: Shop) -> Iterator[Check]:
+    path = shop.root / "secret.key"
+    if not path.exists():
+        yield Check("secret", "ok", "none yet; it is made on first use")
+    elif stat.S_IMODE(path.stat().st_mode) & 0o077:
+        yield Check("secret", "fail", "others can read secret.key", f"chmod 600 {path}")
+    else:
+        yield Check("secret", "ok", "only its owner can read it")
+
+
+def _settings(shop: Shop) -> Iterator[Check]:
+    config = load_config(shop.config)
+    yield Check("settings", "ok", f"shop.toml, hash {config.hash}")
+
+
+def _clock(shop: Shop) -> Iterator[Check]:
+    machine, shops = time.time_ns() // 1000, shop_clock(shop).now()
+    if machine < _YEAR_2024:
+        yield Check("clock", "fail", f"the machine says {format_instant(machine)}", "set the machine's clock")
+        return
+    if shop.store.exists():
+        latest = _in_store(shop, upkeep.latest_recorded)
+        if latest is not None and latest > shops + MINUTE:
+            detail = f"the store holds events received at {format_instant(latest)}, after now"
+            yield Check("clock", "warn", detail, "the clock was set back; check its time service")
+            return
+    yield Check("clock", "ok", f"it is {format_instant(shops)} in the shop")
+
+
+def _disk(shop: Shop) -> Iterator[Check]:
+    free = shutil.disk_usage(shop.root if shop.root.exists() else Path.cwd()).free
+    detail = f"{free / 2**30:.1f} GiB free"
+    low = free < _FREE_BYTES
+    yield Check("disk", "warn" if low else "ok", detail, "free some space, or events will be refused" if low else "")
+
+
+def _store(shop: Shop) -> Iterator[Check]:
+    if not shop.store.exists():
+        yield Check("store", "ok", "none yet; the service makes it")
+        return
+    mode, writable = _in_store(shop, lambda store: (upkeep.journal_mode(store), upkeep.try_writing(store)))
+    if mode != "wal":
+        yield Check(
+            "store", "fail", f"journal mode is {mode}", "the folder's file system does not support WAL; move it"
+        )
+    else:
+        yield Check("store", "ok", f"opens, takes writes, write-ahead log on, {writable} events so far")
+
+
+def _erasures(shop: Shop) -> Iterator[Check]:
+    if not shop.store.exists():
+        return
+    now = shop_clock(shop).now()
+    unfinished = _in_store(shop, lambda store: upkeep.receipts_in(store, erasing.ERASING))
+    waiting = _in_store(shop, lambda store: upkeep.receipts_in(store, erasing.ERASED))
+    late = [receipt for receipt, _ in waiting if parse_instant(receipt["requestedAt"]) < now - DAY]
+    if unfinished:
+        yield Check("erasures", "fail", f"{len(unfinished)} were interrupted", "run kokyaku sync: it finishes them")
+    elif late:
+        yield Check("erasures", "fail", f"{len(late)} wait for the dataset longer than a day", "run kokyaku sync now")
+    else:
+        yield Check("erasures", "ok", f"{len(waiting)} wait for the next sync")
+
+
+def _bundle(shop: Shop) -> Iterator[Check]:
+    name = live_name(shop.bundles)
+    if name is None:
+        yield Check("bundle", "fail", "no bundle serves yet", "train and promote one: kokyaku train")
+        return
+    open_bundle(shop.bundles / name, verify=True)
+    yield Check("bundle", "ok", f"{name}, checksums match")
+
+
+def _history(shop: Shop) -> Iterator[Check]:
+    name = live_name(shop.histories)
+    if name is None:
+        yield Check("history", "warn", "none yet: only what the store holds is known", "run kokyaku sync")
+        return
+    verify_history(shop.histories / name)
+    behind = 0
+    if shop.store.exists():
+        behind = _in_store(shop, Store.last_seq) - int(read_manifest(shop.histories / name)["store_seq"])
+    stale = behind > _STALE_EVENTS
+    detail = f"{name}, checksums match, {behind} events newer"
+    yield Check("history", "warn" if stale else "ok", detail, "run kokyaku sync" if stale else "")
+
+
+def _decision_logs(shop: Shop) -> Iterator[Check]:
+    files = sorted(shop.decision_logs.glob(f"*{SUFFIX}")) if shop.decision_logs.exists() else []
+    size = sum(path.stat().st_size for path in files)
+    full = size > _BACKLOG_BYTES
+    remedy = "start the service or run kokyaku sync: they drain them" if full else ""
+    yield Check("decision logs", "warn" if full else "ok", f"{len(files)} files, {size / 2**20:.1f} MiB", remedy)
+
+
+def _in_store(shop: Shop, look: Callable[[Store], Any]) -> Any:
+    store = Store.open(shop.store, shop.secret)
+    try:
+        return look(store)
+    finally:
+        store.close()

@@ -1,0 +1,202 @@
+"""Sync: what the service received becomes part of the dataset, and the history is renewed from it.
+
+Nothing is lost or doubled when a sync is interrupted, wherever: rows are in the dataset once one commit says so, and
+the same commit says how far the store was read. What follows the commit (history, cleaning) is repeated by the next
+sync. Offline: it imports pyarrow and DuckDB and never runs in a serving worker.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from features import columns as c
+from features.build import histories_as_of
+from features.dataset import Dataset, ImportRecord, Manifest
+from features.errors import BundleError
+from features.files import exclusive
+from features.history import customer_subject, visitor_subject
+from features.moments import DAY, format_instant, to_datetime
+from features.shop import Shop
+from serving import store_upkeep as upkeep
+from serving import sync_collect, sync_forget, sync_rows
+from serving.artifact import live_name, read_manifest
+from serving.decision_drain import blank_erased, drain
+from serving.erase import COMPLETE, ERASED, sweep, sweep_history
+from serving.histories import folders, publish_history, verify_history, write_history
+from serving.store import Store
+from serving.sync_collect import Collected, Progress, progress_in, progress_of
+
+RETRY_SPAN = DAY
+"""Rows stay in the store this long after they were received, so that a client's retry is known as a duplicate."""
+_SPARSE = 0.5
+_VACUUM_ABOVE = 64 * 1024 * 1024
+
+
+class SyncReport(msgspec.Struct):
+    """What a sync did."""
+
+    import_id: str | None = None
+    """The record it committed; None when there was nothing new."""
+    counts: dict[str, int] = {}
+    """Rows by table, rows erased, ids that the dataset had already."""
+    decisions_drained: int = 0
+    damaged_log_bytes: int = 0
+    history: str | None = None
+    """The history that serves now."""
+    history_renewed: bool = False
+    events_dropped: int = 0
+    """Rows deleted from the store, because every history in use holds them."""
+    receipts_completed: int = 0
+
+
+def sync(shop: Shop, *, now: int, after_step: Callable[[str], None] = lambda step: None) -> SyncReport:
+    """Bring the store's rows, decisions and tombstones into the dataset and renew the history.
+
+    Args:
+        shop: whose.
+        now: the moment of the sync, microseconds in the shop's time.
+        after_step: told the name of each step that was done.
+
+    Raises:
+        DataError: another sync or import is running.
+        Unavailable: the store refuses; run it again.
+    """
+    with exclusive(shop.root / "sync.lock", busy="another sync of this shop is running"):
+        store = Store.open(shop.store, shop.secret)
+        try:
+            return _Sync(shop, store, now, after_step).run()
+        finally:
+            store.close()
+
+
+class _Sync:
+    """One run; the methods are its steps."""
+
+    def __init__(self, shop: Shop, store: Store, now: int, after_step: Callable[[str], None]) -> None:
+        self.shop, self.store, self.now = shop, store, now
+        self.done = after_step
+        self.dataset = Dataset(shop.dataset)
+        self.store_id = upkeep.store_id(store)
+        self.report = SyncReport()
+
+    def run(self) -> SyncReport:
+        drained = drain(self.shop.decision_logs, self.store)
+        self.report.decisions_drained, self.report.damaged_log_bytes = drained.added, drained.damaged_bytes
+        self.done("decision logs drained")
+        visitors = sync_forget.linked_visitors(self.dataset, self.store.erased(), self.shop.secret)
+        upkeep.bury(self.store, visitors, self.now)
+        sweep(self.shop, self.store, now=self.now)
+        receipts = upkeep.receipts_in(self.store, ERASED)  # whose rows this run removes from the dataset
+        self.done("erasures finished")
+        with self.dataset.writing():
+            progress = self._commit()
+        self.done("committed")
+        self._renew_history(progress)
+        self.done("history published")
+        self._complete(receipts)
+        self._drop(progress)
+        blank_erased(self.shop.decision_logs, self.store, self.store.erased())
+        self._tidy(bool(receipts))
+        self.done("store tidied")
+        return self.report
+
+    def _commit(self) -> Progress:
+        manifest = self._manifest()
+        since, until = progress_in(manifest, self.store_id), progress_of(self.store)
+        stamp = to_datetime(self.now).strftime("%Y%m%dT%H%M%S")
+        into = Collected(self.dataset, f"sync-{len(manifest.imports) + 1:05d}-{stamp}")
+        sync_collect.collect(self.store, into, since, until)
+        self.done("rows written")
+        gone = sync_forget.erased_in(self.dataset, self.store.erased())
+        rewritten = sync_forget.rewrite(self.dataset, gone, into) if gone else sync_forget.Rewritten()
+        rewards = sync_collect.rewards_between(self.store, since, until)
+        sync_collect.write_rewards(into, rewards + rewritten.rewards)
+        self.done("erased rows left out")
+        if not into.parts and not rewritten.replaces and since == until:
+            return since
+        record = ImportRecord(
+            id=into.name, source=sync_rows.SOURCE, at=format_instant(self.now), parts=into.parts, counts=into.counts,
+            notes=[until.note(self.store_id)],
+        )  # fmt: skip
+        self.dataset.commit(record, replaces=rewritten.replaces)
+        self.report.import_id, self.report.counts = record.id, into.counts
+        return until
+
+    def _renew_history(self, progress: Progress) -> None:
+        manifest = self._manifest()
+        live = live_name(self.shop.histories)
+        wanted = {
+            "store_id": self.store_id,
+            "store_seq": progress.events,
+            "dataset": manifest.imports[-1].id if manifest.imports else None,
+        }
+        self.report.history = live
+        if not manifest.imports or (live is not None and self._stands(live, wanted)):
+            return
+        name = write_history(
+            self.shop.histories, histories_as_of(self.dataset), self._links(), {**wanted, "as_of": self.now}
+        )
+        self.done("history written")
+        # Somebody may have been erased since the dataset was read: either the erasure finds this folder, or its
+        # tombstone stands before this look.
+        if self.store.erased():
+            sweep_history(self.shop.histories / name, self.store)
+        publish_history(self.shop.histories, name)
+        self.report.history, self.report.history_renewed = name, True
+
+    def _stands(self, name: str, wanted: dict[str, Any]) -> bool:
+        """Whether a history is the one that this dataset and store position give."""
+        folder = self.shop.histories / name
+        try:
+            manifest = read_manifest(folder)
+            verify_history(folder)
+        except BundleError:
+            return False  # damaged: make a new one
+        return all(manifest.get(key) == value for key, value in wanted.items())
+
+    def _links(self) -> list[tuple[str, str]]:
+        rows = self.dataset.read("identities", [c.CUSTOMER_ID, c.VISITOR_ID]).group_by([c.CUSTOMER_ID, c.VISITOR_ID])
+        pairs = rows.aggregate([])
+        return [
+            (customer_subject(customer), visitor_subject(visitor))
+            for customer, visitor in zip(pairs[c.CUSTOMER_ID].to_pylist(), pairs[c.VISITOR_ID].to_pylist(), strict=True)
+        ]
+
+    def _complete(self, receipts: list[tuple[dict[str, Any], bytes]]) -> None:
+        for receipt, token in receipts:
+            receipt |= {"state": COMPLETE, "completedAt": format_instant(self.now)}
+            upkeep.put_receipt(self.store, receipt, token, self.now)
+        self.report.receipts_completed = len(receipts)
+
+    def _drop(self, progress: Progress) -> None:
+        before = self.now - RETRY_SPAN
+        self.report.events_dropped = upkeep.drop_events(self.store, self._reached_by_all(), before)
+        upkeep.drop_synced(
+            self.store, decisions=progress.decisions, items=progress.items, customers=progress.customers,
+            rewards=progress.rewards, before=before,
+        )  # fmt: skip
+
+    def _reached_by_all(self) -> int:
+        """The sequence number that the live history and the one before it both reach; workers may still read either."""
+        reached = [self._reach(folder) for folder in folders(self.shop.histories)]
+        return min(reached) if len(reached) > 1 else 0  # with one, a worker may serve without any history yet
+
+    def _reach(self, folder: Path) -> int:
+        try:
+            manifest = read_manifest(folder)
+        except BundleError:
+            return 0
+        return int(manifest["store_seq"]) if manifest.get("store_id") == self.store_id else 0
+
+    def _tidy(self, erased_any: bool) -> None:
+        pages, free, size = self.store.database.space()
+        if erased_any or (size > _VACUUM_ABOVE and free > pages * _SPARSE):
+            self.store.database.vacuum()
+        self.store.database.checkpoint()
+
+    def _manifest(self) -> Manifest:
+        return self.dataset.manifest() if self.dataset.exists() else Manifest()
