@@ -19,19 +19,18 @@ import numpy.typing as npt
 from features.errors import BundleError, ConfigError
 from features.history import Histories, History, customer_subject, visitor_subject
 from features.shop import Shop
-from serving.artifact import Artifact, live_name
+from serving.artifact import live_name
 from serving.bundle import Bundle, open_bundle
 from serving.clock import shop_clock
 from serving.config import ShopConfig, load_config
 from serving.decision_log import DecisionLog
 from serving.events import to_history
+from serving.histories import open_history
 from serving.links import Claim
 from serving.ranker import Ranker
 from serving.shelf import Shelf
 from serving.store import Store
 
-HISTORY_KIND = "history"
-HISTORY_FORMAT = 1
 log = logging.getLogger("kokyaku")
 
 
@@ -194,10 +193,9 @@ class Engine:
         name = live_name(self.shop.histories)
         if name is None:
             return None, None, np.empty(0, np.int32), 0
-        # Erasure overwrites slices in place, so the checksums of a history are not compared at every start.
-        artifact = Artifact.open(self.shop.histories / name, kind=HISTORY_KIND, format=HISTORY_FORMAT, verify=False)
-        histories = Histories.from_arrays(artifact.arrays)
-        return name, histories, _translation(histories, bundle), int(artifact.manifest["store_seq"])
+        # Hashing gigabytes at every start would cost seconds; `kokyaku doctor` compares the checksums.
+        histories, manifest = open_history(self.shop.histories / name, verify=False)
+        return name, histories, _translation(histories, bundle), int(manifest["store_seq"])
 
     def _refuse(self, what: str, why: str) -> None:
         self.refusals[what] = why

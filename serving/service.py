@@ -85,9 +85,10 @@ class Kokyaku:
         engine().close()
 
     @bentoml.api(route="/v1/floor")
-    async def floor(self) -> Response:
+    async def floor(self) -> dict[str, Any]:
         """Twenty constant items: the yardstick that `kokyaku bench serve` measures the other routes against."""
-        return Response(orjson.dumps(_FLOOR), media_type="application/json")
+        answer: Any = Response(orjson.dumps(_FLOOR), media_type="application/json")
+        return answer  # type: ignore[no-any-return]  # a ready response skips the framework's own encoding
 
 
 async def _watch(opened: Engine) -> None:

@@ -8,10 +8,10 @@ import pytest
 from features.history import Histories, History, customer_subject, visitor_subject
 from features.ids import Vocabulary
 from features.moments import DAY
-from serving.artifact import publish_live, write_artifact
+from serving.artifact import publish_live
 from serving.bundle import write_bundle
-from serving.engine import HISTORY_FORMAT, HISTORY_KIND
 from serving.events import StoredEvent
+from serving.histories import write_history
 
 AS_OF = 20_000 * DAY
 
@@ -24,9 +24,8 @@ def publish_history(shop, name: str, subjects: dict[str, History], seq: int) -> 
     offsets = np.cumsum([0, *(len(one) for one in events)]).astype(np.int64)
     together = History(*(np.concatenate([getattr(one, name) for one in events]) for name in History.__slots__))
     histories = Histories(Vocabulary.of(order), items, offsets, together)
-    manifest = {"kind": HISTORY_KIND, "format": HISTORY_FORMAT, "store_seq": seq, "as_of": AS_OF}
-    write_artifact(shop.histories / name, histories.arrays(), manifest)
-    publish_live(shop.histories, name)
+    manifest = {"store_id": "s", "store_seq": seq, "as_of": AS_OF, "dataset": name}
+    publish_live(shop.histories, write_history(shop.histories, histories, [], manifest))
 
 
 @pytest.fixture
