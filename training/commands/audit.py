@@ -1,0 +1,105 @@
+"""`kokyaku audit`: check the dataset and say what is odd in it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from training.commands.common import DEFAULT_SHOP, RootOption, ShopOption, console, open_shop
+
+if TYPE_CHECKING:
+    from features.audit import AuditReport, Finding
+
+COLOURS = {"failed": "bold red", "warning": "yellow", "note": "blue", "ok": "green"}
+FORMATS = (".html", ".md", ".json")
+
+
+def command(
+    shop: ShopOption = DEFAULT_SHOP,
+    root: RootOption = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", help="Write the report to this .html, .md or .json file."),
+    ] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 when a check failed.")] = False,
+    now: Annotated[
+        str | None, typer.Option("--now", help="The moment that counts as now.  [default: this one]", metavar="TIME")
+    ] = None,
+) -> None:
+    """Check the dataset and say what is odd in it: order of time, duplicates, gaps, leaks, prices, robots and more.
+
+    The checks read the committed tables; they change nothing and name no customer.
+
+    Examples:
+
+      kokyaku audit --shop demo
+
+      kokyaku audit --shop demo --out audit.html --strict
+    """
+    from features.audit import audit
+    from features.dataset import Dataset
+
+    if out is not None:
+        _refuse_unknown_format(out)
+    moment = _now(now)
+    with console.status("checking"):
+        report = audit(Dataset(open_shop(shop, root).dataset), moment)
+    _print(report)
+    if out is not None:
+        _write(report, out)
+        console.print(f"\nreport: {out}", soft_wrap=True, highlight=False, markup=False)
+    if strict and report.failed:
+        raise typer.Exit(1)
+
+
+def _now(text: str | None) -> int:
+    from datetime import UTC, datetime
+
+    from features.moments import parse_instant, to_instant
+
+    return to_instant(datetime.now(UTC)) if text is None else parse_instant(text, where="--now")
+
+
+def _refuse_unknown_format(out: Path) -> None:
+    from features.errors import ConfigError
+
+    if out.suffix not in FORMATS:
+        hint = f"name a file that ends in {', '.join(FORMATS)}"
+        raise ConfigError("not a format of reports", where="--out", got=str(out), hint=hint)
+    if not out.absolute().parent.is_dir():
+        raise ConfigError("no such folder", where="--out", got=str(out.parent), hint="make it first")
+
+
+def _write(report: AuditReport, out: Path) -> None:
+    from features.files import write_atomically
+
+    texts = {".html": report.to_html, ".md": report.to_markdown}
+    content = report.to_json() if out.suffix == ".json" else texts[out.suffix]().encode("utf-8", "replace")
+    write_atomically(out, content)
+
+
+def _print(report: AuditReport) -> None:
+    """The findings worst first, then what to do about those that are not well."""
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, show_header=False, padding=(0, 2, 0, 0))
+    table.add_column(no_wrap=True)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold", ratio=1)
+    for finding in report.by_severity():
+        table.add_row(*_cells(finding))
+    console.print(table)
+    counts = ", ".join(f"{n} {verdict}" for verdict, n in report.verdicts().items() if n)
+    console.print(f"\n{report.period} {counts.capitalize()}.", highlight=False)
+
+
+def _cells(finding: Finding) -> tuple[str, str, str]:
+    from rich.markup import escape
+
+    verdict, colour = finding.verdict.value, COLOURS[finding.verdict.value]
+    said = escape(finding.sentence)
+    if finding.remedy and verdict in ("failed", "warning"):
+        said += f"\n[dim]{escape(finding.remedy)}[/dim]"
+    return f"[{colour}]{verdict}[/{colour}]", escape(finding.title), said
