@@ -141,7 +141,7 @@ def read_deed(form: dict[str, str]) -> Deed:
 def event_of(deed: Deed, visit: Visit, price: float | None) -> dict[str, Any]:
     """The event of a deed on one product; only what is known is in it."""
     event = _base(visit, deed.type, deed.item_id, deed.origin.decision_id)
-    event["eventId"] = event_id(visit, deed.once or secrets.token_hex(8), deed.raw)
+    event["eventId"] = event_id(visit, deed.once or secrets.token_hex(8), f"{deed.quantity} {deed.raw}")
     if deed.type in ("cart", "purchase"):
         event["quantity"] = deed.quantity
         _set_price(event, price)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hmac
 import secrets
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -52,8 +53,10 @@ class Frame:
 class Framer:
     """Reads the frame of a request and writes pages, messages and refusals in it."""
 
-    def __init__(self, shopfront: Shopfront, visits: Visits) -> None:
-        self.shopfront, self.visits = shopfront, visits
+    def __init__(
+        self, shopfront: Shopfront, visits: Visits, check: Callable[[Mapping[str, str]], None] | None = None
+    ) -> None:
+        self.shopfront, self.visits, self._check = shopfront, visits, check
 
     async def read(self, request: Request) -> Frame:
         """The frame of a request."""
@@ -99,9 +102,11 @@ class Framer:
         """
 
         async def storefront(request: Request) -> Response:
-            if request.method == "HEAD":
-                return Response(headers=PRIVATE, media_type="text/html; charset=utf-8")
             try:
+                if self._check is not None:
+                    self._check(request.headers)
+                if request.method == "HEAD":
+                    return Response(headers=PRIVATE, media_type="text/html; charset=utf-8")
                 return await handler(request)
             except KokyakuError as error:
                 return await self.refusal(request, error)

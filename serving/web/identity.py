@@ -12,7 +12,9 @@ import hashlib
 import hmac
 import re
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -20,7 +22,7 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from features.errors import RequestError
+from features.errors import ConfigError, RequestError
 from features.text import MAX_ID_LENGTH
 
 VISITOR_AGE: Final = 365 * 86_400
@@ -72,14 +74,22 @@ class Signer:
     """Seals small texts with keys of one shop, a key a purpose.
 
     Args:
-        secret: at least 16 bytes that only this shop's processes know.
+        secret: gives at least 16 bytes that only this shop's processes know; asked for once, at the first request.
     """
 
-    def __init__(self, secret: bytes) -> None:
+    def __init__(self, secret: Callable[[], bytes]) -> None:
+        self._source = secret
+
+    @cached_property
+    def _secret(self) -> bytes:
+        secret = self._source()
         if len(secret) < 16:
-            raise ValueError("a secret of at least 16 bytes")
-        self._secret = secret
-        self._prefix = self._mac("cookie-names", b"").hex()[:6]
+            raise ConfigError("the shop's secret is too short", where="secret", got=len(secret), hint="16 bytes")
+        return secret
+
+    @cached_property
+    def _prefix(self) -> str:
+        return self._mac("cookie-names", b"").hex()[:6]
 
     def cookie(self, purpose: str) -> str:
         """Name of a cookie, different in every shop."""

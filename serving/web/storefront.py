@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any, Final
@@ -44,15 +45,24 @@ RELATED: Final = 8
 CUSTOMERS: Final = 40
 
 
-def routes(shopfront: Shopfront, *, secret: bytes | None = None) -> list[BaseRoute]:
+def routes(
+    shopfront: Shopfront,
+    *,
+    secret: Callable[[], bytes] | bytes | None = None,
+    check: Callable[[Mapping[str, str]], None] | None = None,
+) -> list[BaseRoute]:
     """The storefront as routes of a Starlette application.
 
     Args:
         shopfront: the engine.
         secret: signs cookies and forms; the same in every worker (`Shop.secret`). None makes one that ends with
             the process, and visitors with it.
+        check: is given the headers of each request and raises what shall refuse it (in a demo: any host but
+            loopback, so that no page of the internet reaches it through a browser).
     """
-    framer = Framer(shopfront, Visits(Signer(secret or secrets.token_bytes(32))))
+    known = secret or secrets.token_bytes(32)
+    signer = Signer(known if callable(known) else lambda: known)
+    framer = Framer(shopfront, Visits(signer), check)
     store = Storefront(shopfront, framer)
     pages: list[tuple[str, Handler]] = [
         ("/", store.home),

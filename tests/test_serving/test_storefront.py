@@ -20,7 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.applications import Starlette
 
-from features.errors import RequestError, Unavailable
+from features.errors import ConfigError, KokyakuError, RequestError, Unavailable
 from serving.web import art, routes
 from serving.web.actions import Origin, deed_value, read_deed
 from serving.web.basket import MAX_BYTES, Basket, Line, decode_basket
@@ -381,7 +381,7 @@ def test_a_full_basket_is_refused_in_words() -> None:
         for number in range(200):
             basket = basket.added(Line(f"{number}-" + "x" * 60, 1, "d" * 32))
     assert len(basket.lines) > 20
-    sealed = Signer(SECRET).seal("basket", basket.encode())
+    sealed = Signer(lambda: SECRET).seal("basket", basket.encode())
     assert len(sealed) + 60 < 4096
     assert len(basket.encode()) <= MAX_BYTES
 
@@ -477,8 +477,8 @@ def test_a_visitor_stays_the_same(client: TestClient, shop: Any) -> None:
 def test_a_forged_cookie_is_nobody(client: TestClient, shop: Any, forge: str) -> None:
     """A visitor id that we did not sign is not believed, nor is one signed by another shop."""
     client.get("/")
-    known, signer = shop.requests[-1]["visitor_id"], Signer(SECRET)
-    other = Signer(b"another shop's secret, also long")
+    known, signer = shop.requests[-1]["visitor_id"], Signer(lambda: SECRET)
+    other = Signer(lambda: b"another shop's secret, also long")
     for name in ("visitor", "session", "customer", "basket", "said"):
         value = other.seal(name, known.encode()) if forge == "{}" else forge
         client.cookies.clear()
@@ -490,16 +490,16 @@ def test_a_forged_cookie_is_nobody(client: TestClient, shop: Any, forge: str) ->
 
 def test_a_seal_is_for_one_purpose() -> None:
     """What was sealed as a session cannot be put on as a visitor."""
-    signer = Signer(SECRET)
+    signer = Signer(lambda: SECRET)
     assert signer.open("visitor", signer.seal("session", b"me")) is None
     assert signer.open("visitor", signer.seal("visitor", b"me")) == b"me"
-    with pytest.raises(ValueError, match="16 bytes"):
-        Signer(b"short")
+    with pytest.raises(ConfigError, match="too short"):
+        Signer(lambda: b"short").token("me")
 
 
 def test_two_shops_on_one_host_do_not_share_cookies() -> None:
     """Ports do not separate cookies, so their names do."""
-    assert Signer(SECRET).cookie("visitor") != Signer(SECRET[::-1]).cookie("visitor")
+    assert Signer(lambda: SECRET).cookie("visitor") != Signer(lambda: SECRET[::-1]).cookie("visitor")
 
 
 def test_choosing_a_customer_begins_another_visit(client: TestClient, shop: Any) -> None:
@@ -654,6 +654,23 @@ def test_a_product_that_is_not_there_is_a_404(client: TestClient, shop: Any, que
     assert answer.status_code == 404
     assert "There is no such product" in answer.text
     assert shop.events == []
+
+
+def test_a_host_that_is_not_allowed_sees_nothing(shop: Any) -> None:
+    """The service's own rule on hosts holds for every page and form, whatever the method."""
+
+    def loopback(headers: Any) -> None:
+        if headers["host"] != "localhost":
+            raise KokyakuError("only loopback is answered", where="Host", got=headers["host"])
+
+    app = Starlette(routes=routes(shop, secret=lambda: SECRET, check=loopback))
+    with TestClient(app, base_url="http://evil.example") as client:
+        for method, path in (("GET", "/"), ("HEAD", "/"), ("GET", "/web/customers"), ("POST", "/web/events")):
+            assert client.request(method, path).status_code == 400, path
+        assert "1609" not in client.get("/web/customers").text
+    with TestClient(app, base_url="http://localhost") as client:
+        assert client.get("/").status_code == 200
+    assert len(shop.requests) == 1
 
 
 # ---- the picker
