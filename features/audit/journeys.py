@@ -23,7 +23,7 @@ def baskets(look: Look) -> Finding:
         remedy = "Map the order id: what is bought together cannot be learned without it."
         return Finding("baskets", title, Verdict.NOTE, "No purchase names its order.", figures, remedy)
     sentence = (
-        f"{count(orders, 'order')}, half of them with {number(median)} lines or more, the largest {number(most)}."
+        f"{count(orders, 'order')}, the median one with {count(median, 'line')}, the largest with {number(most)}."
     )
     absurd = most > 20 * late
     remedy = (

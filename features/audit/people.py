@@ -11,7 +11,11 @@ BANDS = ((1, 1), (2, 4), (5, 9), (10, 49), (50, None))
 """How customers and items are grouped by their number of events: from, to (inclusive)."""
 
 ROBOT_EVENTS_A_DAY = 1_000
-"""One event every half minute for eight hours without a break."""
+"""One act every half minute for eight hours without a break."""
+
+ROBOT_LOOKS_A_MINUTE = 30
+"""A view, search or click every two seconds. (Lines of one order share their time, and times without seconds say
+nothing: only looks that are spread over the minute count.)"""
 
 MANY_PEOPLE = 0.05
 """A single id with a larger share of all events is a till, a guest account or a test."""
@@ -50,7 +54,7 @@ def customers_by_events(look: Look) -> Finding:
     once = int(table.rows[0][1] or 0)
     figures: Figures = {"customers": people, "median_events": median, "once": once, "once_share": share(once, people)}
     sentence = (
-        f"{count(people, 'customer')}, half of them with {number(median)} events or more; "
+        f"{count(people, 'customer')}, the median one with {count(median, 'event')}; "
         f"{percent(once, people)} were seen once."
     )
     thin = share(once, people) > 0.5
@@ -96,9 +100,8 @@ def customers_listed(look: Look) -> Finding:
         SELECT count(*), count(*) FILTER (id NOT IN (SELECT {c.CUSTOMER_ID} FROM customers))
         FROM (SELECT DISTINCT {c.CUSTOMER_ID} AS id FROM current WHERE {c.CUSTOMER_ID} IS NOT NULL)""")
     figures = {"listed": listed, "active": active, "active_not_listed": missing}
-    sentence = (
-        f"{count(listed, 'customer')} listed, {number(active)} with events, "
-        f"{percent(missing, active)} of these not in the list."
+    sentence = f"{count(listed, 'customer')} listed, {number(active)} with events, " + (
+        f"{percent(missing, active)} of these not in the list." if missing else "all of these in the list."
     )
     return Finding("customers-listed", title, Verdict.NOTE if missing else Verdict.OK, sentence, figures)
 
@@ -109,28 +112,34 @@ def robots(look: Look) -> Finding:
     total, subjects, heaviest = look.row(f"""
         SELECT coalesce(sum(n), 0)::BIGINT, count(*), coalesce(max(n), 0)
         FROM (SELECT count(*) AS n FROM current WHERE {SUBJECT} IS NOT NULL GROUP BY {SUBJECT})""")
-    fast, theirs, most = look.row(f"""
-        SELECT count(DISTINCT subject), coalesce(sum(n), 0)::BIGINT, coalesce(max(n), 0)
-        FROM (SELECT {SUBJECT} AS subject, count(*) AS n FROM current
-              WHERE {c.TYPE} IN {SHOPPING} AND {SUBJECT} IS NOT NULL
-              GROUP BY subject, date_trunc('day', {c.OCCURRED_AT}) HAVING n > {ROBOT_EVENTS_A_DAY})""")
+    fast, theirs, in_a_day, in_a_minute = look.row(f"""
+        WITH acts AS (SELECT {SUBJECT} AS subject, {c.OCCURRED_AT} AS moment, {c.TYPE} AS type FROM current
+                      WHERE {c.TYPE} IN {SHOPPING} AND {SUBJECT} IS NOT NULL),
+        days AS (SELECT subject, count(*) AS n FROM acts GROUP BY subject, date_trunc('day', moment)
+                 HAVING n > {ROBOT_EVENTS_A_DAY}),
+        minutes AS (SELECT subject, count(*) AS n FROM acts WHERE type IN ('view', 'search', 'click')
+                    GROUP BY subject, date_trunc('minute', moment)
+                    HAVING n > {ROBOT_LOOKS_A_MINUTE} AND max(moment) > min(moment)),
+        fast AS (SELECT subject FROM days UNION SELECT subject FROM minutes)
+        SELECT (SELECT count(*) FROM fast), count(*), (SELECT max(n) FROM days), (SELECT max(n) FROM minutes)
+        FROM acts WHERE subject IN (FROM fast)""")
     crowd = subjects >= 100 and share(heaviest, total) > MANY_PEOPLE
     figures = {
-        "robots": fast, "robot_events": theirs, "robot_share": share(theirs, total), "most_in_a_day": most,
-        "heaviest_share": share(heaviest, total),
+        "robots": fast, "robot_events": theirs, "robot_share": share(theirs, total), "most_in_a_day": in_a_day,
+        "most_in_a_minute": in_a_minute, "heaviest_share": share(heaviest, total),
     }  # fmt: skip
     told = []
     if fast:
-        told.append(
-            f"{count(fast, 'customer or visitor', 'customers or visitors')} with more than "
-            f"{number(ROBOT_EVENTS_A_DAY)} events in a day, {number(most)} at most"
-        )
+        speed = f"{number(in_a_day)} acts in a day" if in_a_day else f"{number(in_a_minute)} looks in a minute"
+        who = count(fast, "customer or visitor", "customers or visitors")
+        told.append(f"{who} with up to {speed}, {percent(theirs, total)} of all events")
     if crowd:
         told.append(f"one id has {percent(heaviest, total)} of all events")
     if not told:
         return Finding("robots", title, Verdict.OK, "Nobody acts faster than a person can.", figures)
-    remedy = "Robots, tills and test accounts: find them by their daily count and leave them out of the import."
-    return Finding("robots", title, Verdict.WARNING, f"{'; '.join(told)}.".capitalize(), figures, remedy)
+    remedy = "Robots, tills and test accounts: find them by their pace and leave them out of the import."
+    verdict = Verdict.WARNING if crowd or share(theirs, total) > 0.01 else Verdict.NOTE
+    return Finding("robots", title, verdict, f"{'; '.join(told)}.".capitalize(), figures, remedy)
 
 
 def shared_devices(look: Look) -> Finding:
@@ -143,7 +152,8 @@ def shared_devices(look: Look) -> Finding:
     figures = {"links": links, "visitors": visitors, "shared_by_many": crowded}
     if not links:
         return Finding("links", title, Verdict.OK, "No links: visitors and customers are kept apart.", figures)
-    sentence = f"{count(visitors, 'visitor')} linked to customers; {number(crowded)} of them to more than three."
+    many = number(crowded) if crowded else "none"
+    sentence = f"{count(visitors, 'visitor')} linked to customers, {many} of them to more than three."
     bad = share(crowded, visitors) > 0.01
     remedy = "Shared terminals or a visitor id that is not one: their visits mix people. Send sign-outs as events."
     return Finding("links", title, Verdict.WARNING if bad else Verdict.OK, sentence, figures, remedy if bad else "")

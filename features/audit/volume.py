@@ -8,7 +8,7 @@ from itertools import pairwise
 from features import columns as c
 from features.audit.look import Look
 from features.audit.report import Cell, Finding, Table, Verdict
-from features.audit.words import count, day, percent, share
+from features.audit.words import count, day, number, percent, share
 from features.moments import DAY, to_instant
 
 COLUMNS_OF_TYPES = 8
@@ -96,8 +96,8 @@ def outcome_rates(look: Look) -> Finding:
         sentence = f"There are more purchases than views ({percent(kinds['view'], bought)} of them)."
         remedy = "Views are sampled or tracked on one channel only: do not read rates of buying from them."
         return Finding("outcomes", title, Verdict.NOTE, sentence, {"purchases": bought, **figures}, remedy)
-    told = [f"{percent(bought, kinds[kind])} of {kind}s" for kind in ("view", "cart") if kinds.get(kind)]
-    sentence = f"{count(bought, 'purchase')}" + (f": {' and '.join(told)}." if told else ".")
+    sentence = count(bought, "purchase")
+    sentence += f", one for every {number(round(kinds['view'] / bought, 1))} views." if kinds.get("view") else "."
     return Finding("outcomes", title, Verdict.OK, sentence, {"purchases": bought, **figures})
 
 

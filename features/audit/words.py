@@ -40,7 +40,7 @@ def day(instant: int) -> str:
     return to_datetime(instant).date().isoformat()
 
 
-def count(n: int, one: str, many: str = "") -> str:
+def count(n: float, one: str, many: str = "") -> str:
     """A number with its noun.
 
     >>> count(1, "event"), count(2, "event"), count(0, "delivery", "deliveries")

@@ -320,7 +320,23 @@ def test_robots(found: Callable[..., Finding]) -> None:
     mails = [{"customer_id": "secret-1", "type": "sent", "at": T0 + n * MINUTE} for n in range(1_200)]
     finding = found(people.robots, events=views + mails)
     assert finding.verdict is Verdict.WARNING
-    assert (finding.figures["robots"], finding.figures["most_in_a_day"]) == (1, 1_200)
+    assert (finding.figures["robots"], finding.figures["most_in_a_day"], finding.figures["robot_events"]) == (
+        1,
+        1_200,
+        1_200,
+    )
+
+
+def test_robots_in_a_minute(found: Callable[..., Finding]) -> None:
+    """31 views in a minute are a robot's; 31 lines of one order, or 31 views of a day without a clock, are not."""
+    view = {"type": "view", "item_id": "item-0"}
+    events = [{**view, "visitor_id": "bot", "at": T0 + n * SECOND} for n in range(31)]
+    events += [{**view, "visitor_id": "quick", "at": T0 + n * SECOND} for n in range(30)]
+    events += [{**view, "visitor_id": "no clock", "at": T0} for _ in range(31)]
+    events += [{"customer_id": "wholesale", "item_id": "item-0", "at": T0 + n} for n in range(31)]
+    finding = found(people.robots, events=events)
+    assert (finding.figures["robots"], finding.figures["most_in_a_minute"]) == (1, 31)
+    assert finding.verdict is Verdict.WARNING  # 31 of 523 events: more than a hundredth
 
 
 def test_one_id_for_many_people(found: Callable[..., Finding]) -> None:
