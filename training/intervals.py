@@ -1,0 +1,129 @@
+"""Intervals by a bootstrap over customers.
+
+Customers are drawn with replacement, whole, so that what one customer did twice is never counted as two
+independent observations (Efron & Tibshirani 1993, chapter 13: percentile intervals). Everything is seeded: the
+same scores give the same interval.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from features.errors import ConfigError
+
+Floats = npt.NDArray[np.float64]
+_CELLS = 4_000_000
+"""Drawn customers held in memory at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A mean with its interval.
+
+    Attributes:
+        value: the mean of the defined scores; NaN without any.
+        low, high: ends of the interval; NaN with fewer than two customers, which say nothing of a third.
+        n: customers that have a defined score.
+        undefined: customers that have none (NaN): they are counted, not taken for zero.
+    """
+
+    value: float
+    low: float
+    high: float
+    n: int
+    undefined: int
+
+
+def mean_interval(
+    scores: Floats,
+    *,
+    clusters: npt.NDArray[Any] | None = None,
+    resamples: int = 2000,
+    confidence: float = 0.95,
+    seed: int = 0,
+) -> Interval:
+    """The mean over customers and its bootstrap interval.
+
+    Args:
+        scores: float64[n], one per customer; NaN where undefined.
+        clusters: [n], equal for rows that belong to one person or household; default: every row is its own.
+        resamples: how often customers are drawn.
+        confidence: share of resamples inside the interval.
+        seed: of the draws.
+
+    Raises:
+        ConfigError: resamples or confidence make no sense, or the lengths differ.
+    """
+    _check(resamples, confidence)
+    defined = np.isfinite(scores)
+    kept = np.asarray(scores, np.float64)[defined]
+    undefined = len(scores) - len(kept)
+    if not len(kept):
+        return Interval(np.nan, np.nan, np.nan, 0, undefined)
+    sums, counts = _clustered(kept, None if clusters is None else np.asarray(clusters)[defined])
+    value = float(kept.mean())
+    if len(sums) < 2:
+        return Interval(value, np.nan, np.nan, len(sums), undefined)
+    means = _resampled(sums, counts, resamples, np.random.default_rng(seed))
+    tail = (1 - confidence) / 2
+    low, high = np.quantile(means, [tail, 1 - tail])
+    return Interval(value, float(low), float(high), len(sums), undefined)
+
+
+def compare(
+    mine: Floats,
+    other: Floats,
+    *,
+    clusters: npt.NDArray[Any] | None = None,
+    resamples: int = 2000,
+    confidence: float = 0.95,
+    seed: int = 0,
+) -> Interval:
+    """The mean of (mine - other) over the same customers, paired, with its interval.
+
+    A customer for whom either score is undefined is left out and counted.
+
+    Args:
+        mine, other: float64[n], row i of both is the same customer.
+        clusters, resamples, confidence, seed: as in `mean_interval`.
+
+    Raises:
+        ConfigError: the two are not of the same customers, or an option makes no sense.
+    """
+    if len(mine) != len(other):
+        raise ConfigError("paired scores must be of the same customers", got=(len(mine), len(other)))
+    difference = np.asarray(mine, np.float64) - np.asarray(other, np.float64)
+    return mean_interval(difference, clusters=clusters, resamples=resamples, confidence=confidence, seed=seed)
+
+
+def _check(resamples: int, confidence: float) -> None:
+    if resamples < 1:
+        raise ConfigError("resamples must be at least 1", got=resamples)
+    if not 0 < confidence < 1:
+        raise ConfigError("confidence is a share between 0 and 1", got=confidence)
+
+
+def _clustered(scores: Floats, clusters: npt.NDArray[Any] | None) -> tuple[Floats, Floats]:
+    """Sum and number of the scores of each cluster."""
+    if clusters is None:
+        return scores, np.ones(len(scores))
+    _, where = np.unique(clusters, return_inverse=True)
+    counts = np.bincount(where).astype(np.float64)
+    return np.bincount(where, weights=scores).astype(np.float64, copy=False), counts
+
+
+def _resampled(sums: Floats, counts: Floats, resamples: int, random: np.random.Generator) -> Floats:
+    """float64[resamples]: the mean over as many clusters as there are, drawn with replacement."""
+    n = len(sums)
+    chunk = max(1, _CELLS // n)
+    alike = bool((counts == counts[0]).all())
+    means = []
+    for done in range(0, resamples, chunk):
+        drawn = random.integers(0, n, (min(chunk, resamples - done), n))
+        size = n * counts[0] if alike else counts[drawn].sum(axis=1)
+        means.append(sums[drawn].sum(axis=1) / size)
+    return np.concatenate(means)
