@@ -1,0 +1,175 @@
+"""Comparing staged rows with the dataset and writing what is new as parts, in DuckDB, out of core."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+
+from features import columns as c
+from features.importing.identity import quoted
+from features.importing.reconcile_events import (
+    COLLAPSED,
+    COLLISION,
+    OLDER,
+    THERE,
+    EventPlan,
+    collisions,
+    judge_events,
+    select_events,
+)
+from features.importing.reconcile_versions import (
+    VersionPlan,
+    collided_versions,
+    judge_links,
+    judge_versions,
+    select_judged,
+)
+from features.importing.report import Totals
+from features.importing.staging import Staging
+from features.moments import format_instant
+
+ERASED_RULE = "erased"
+OLDER_RULE = "older-revision"
+ROW_GROUP = 61_440
+IsErased = Callable[[str | None, str | None], bool]
+"""(customer id, visitor id) -> whether rows of these belong to somebody who was erased."""
+
+
+@dataclass
+class Merged:
+    """What became of a table's staged rows."""
+
+    parts: list[str] = field(default_factory=list)
+    """Files under the output folder, relative to it."""
+    actions: Counter[str] = field(default_factory=Counter)
+    skipped: Counter[str] = field(default_factory=Counter)
+    staged: int = 0
+
+    @property
+    def added(self) -> int:
+        """Rows written."""
+        others = sum(self.actions[name] for name in (THERE, COLLAPSED, COLLISION))
+        return self.staged - others - sum(self.skipped.values())
+
+
+class Merger:
+    """Merges one import's tables.
+
+    Args:
+        duck: a connection to the dataset (`Dataset.connect`).
+        staging: the rows.
+        out: folder for the parts, ours alone.
+        name: stem of the parts' file names.
+    """
+
+    def __init__(self, duck: duckdb.DuckDBPyConnection, staging: Staging, out: Path, name: str) -> None:
+        self.duck, self.staging, self.out, self.name = duck, staging, out, name
+        duck.execute("SET preserve_insertion_order = false")  # lets sorts and writers stream
+        duck.execute(f"SET temp_directory = {quoted(str(staging.folder / 'spill'))}")
+        staging.attach(duck)
+
+    def leave_out_erased(self, table: str, erased: IsErased) -> int:
+        """Take rows of erased customers and visitors out of the staged ones; returns how many."""
+        ids = [name for name in (c.CUSTOMER_ID, c.VISITOR_ID) if name in self.staging.names(table)]
+        if not ids:
+            return 0
+        people = self.duck.sql(f"SELECT DISTINCT {', '.join(ids)} FROM staged_{table}").to_arrow_table()
+        gone = people.filter(
+            pa.array([erased(p.get(c.CUSTOMER_ID), p.get(c.VISITOR_ID)) for p in people.to_pylist()], pa.bool_())
+        )
+        if not len(gone):
+            return 0
+        same = " AND ".join(f"s.{name} IS NOT DISTINCT FROM e.{name}" for name in ids)
+        self.duck.register("gone_people", gone)
+        self.duck.execute(f"CREATE OR REPLACE TEMP TABLE erased_{table} AS SELECT * FROM gone_people")
+        count = self._count(f"staged_{table} s SEMI JOIN erased_{table} e ON {same}")
+        self.duck.execute(f"ALTER VIEW staged_{table} RENAME TO all_{table}")
+        self.duck.execute(
+            f"CREATE VIEW staged_{table} AS SELECT s.* FROM all_{table} s ANTI JOIN erased_{table} e ON {same}"
+        )
+        return count
+
+    def events(self, plan: EventPlan, erased: int = 0) -> Merged:
+        """Compare and write events, one folder a month; `erased` were left out of the staged rows."""
+        judge_events(self.duck, plan)
+        merged = self._merged("events", "verdict", erased)
+        if merged.added:
+            self._copy(select_events(plan), "events", "PARTITION_BY (month)")
+            merged.parts = self._parts("events")
+        return merged
+
+    def versions(self, plan: VersionPlan, erased: int = 0) -> Merged:
+        """Compare and write items, customers or orders."""
+        judge_versions(self.duck, plan)
+        return self._write_judged(plan.table, erased)
+
+    def links(self, source: str, erased: int = 0) -> Merged:
+        """Compare and write identities."""
+        judge_links(self.duck, source)
+        return self._write_judged("identities", erased)
+
+    def _merged(self, table: str, verdicts: str, erased: int) -> Merged:
+        rows = self.duck.execute(f"SELECT action, count(*) FROM {verdicts} GROUP BY action").fetchall()
+        actions: Counter[str] = Counter(dict(rows))
+        skipped = Counter({OLDER_RULE: actions[OLDER], ERASED_RULE: erased})
+        return Merged(actions=actions, skipped=+skipped, staged=self.staging.rows[table])
+
+    def _write_judged(self, table: str, erased: int) -> Merged:
+        merged = self._merged(table, f"judged_{table}", erased)
+        if merged.added:
+            self._copy(select_judged(table), table, "")
+            merged.parts = self._parts(table)
+        return merged
+
+    def collided(self, table: str) -> Iterable[tuple[int, str, str]]:
+        """(at, id, row as JSON) of each row that collided."""
+        sql = collisions(self.staging) if table == "events" else collided_versions(table)
+        yield from self.duck.execute(sql).fetchall()
+
+    def totals(self, parts: list[str]) -> Totals:
+        """What the written events say."""
+        if not parts:
+            return Totals()
+        files = ", ".join(quoted(str(self.out / part)) for part in parts)
+        rows = f"(SELECT * FROM read_parquet([{files}], hive_partitioning = false) WHERE NOT {c.WITHDRAWN})"
+        return totals_of(self.duck, rows)
+
+    def _copy(self, sql: str, table: str, options: str) -> None:
+        self.out.mkdir(parents=True, exist_ok=True)
+        if options:
+            target = self.out / table
+            more = f", {options}, FILENAME_PATTERN '{self.name}-{{i}}'"
+        else:
+            (self.out / table).mkdir()
+            target, more = self.out / table / f"{self.name}-0.parquet", ""
+        options = f"FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE {ROW_GROUP}{more}"
+        self.duck.execute(f"COPY ({sql}) TO {quoted(str(target))} ({options})")
+
+    def _parts(self, table: str) -> list[str]:
+        return sorted(path.relative_to(self.out).as_posix() for path in (self.out / table).rglob("*.parquet"))
+
+    def _count(self, rows: str) -> int:
+        return int(self.duck.execute(f"SELECT count(*) FROM {rows}").fetchall()[0][0])
+
+
+def totals_of(duck: duckdb.DuckDBPyConnection, events: str) -> Totals:
+    """Totals of a query or view of events."""
+    sign = f"CASE {c.TYPE} WHEN 'purchase' THEN 1 WHEN 'return' THEN -1 ELSE 0 END"
+    units = f"coalesce({c.QUANTITY}, 1)"
+    value = f"(coalesce({c.UNIT_PRICE}, 0) * {units} - coalesce({c.DISCOUNT}, 0))"
+    row = duck.execute(f"""
+        SELECT count(DISTINCT {c.CUSTOMER_ID}), count(DISTINCT {c.ITEM_ID}), count(DISTINCT {c.ORDER_ID}),
+               coalesce(sum({sign} * {units}), 0), coalesce(sum({sign} * {value}), 0),
+               epoch_us(min({c.OCCURRED_AT})), epoch_us(max({c.OCCURRED_AT}))
+        FROM {events}""").fetchall()[0]
+    kinds = duck.execute(f"SELECT {c.TYPE}, count(*) AS n FROM {events} GROUP BY 1 ORDER BY n DESC").fetchall()
+    first, last = (None if instant is None else format_instant(instant) for instant in row[5:])
+    return Totals(
+        events=dict(kinds), customers=row[0], items=row[1], orders=row[2], units=float(row[3]), revenue=float(row[4]),
+        first=first, last=last,
+    )  # fmt: skip
