@@ -194,7 +194,8 @@ def months(counts: Mapping[str, Mapping[int, int]], windows: Mapping[str, tuple[
         axis.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
         axis.set_ylabel("events a month")
         axis.grid(visible=False, axis="x")
-        figure.legend(loc="outside upper left", ncols=6, frameon=False)
+        if counts:
+            figure.legend(loc="outside upper left", ncols=6, frameon=False)
         return _png(figure)
 
 
@@ -217,6 +218,8 @@ def _label(axis: Any, mark: Mark, place: float) -> None:
 
 def _legend(figure: Figure, marks: Sequence[Mark]) -> None:
     present = [role for role in COLOURS if any(mark.role == role for mark in marks)]
+    if not present:
+        return
     handles = [
         mpl.lines.Line2D([], [], linestyle="", marker=MARKERS[role], color=COLOURS[role], label=role)
         for role in present
