@@ -57,7 +57,7 @@ def ndcg(hits: Hits, relevant: Counts, k: int) -> Floats:
     discount = 1 / np.log2(np.arange(2, k + 2))
     ideal = np.cumsum(discount)[np.clip(relevant, 1, k) - 1]
     width = min(k, hits.shape[1])
-    gains = (hits[:, :width] * discount[:width]).sum(axis=1)
+    gains: Floats = np.einsum("ij,j->i", hits[:, :width], discount[:width])
     return _defined(gains / ideal, relevant)
 
 
@@ -81,7 +81,8 @@ def reciprocal_rank(hits: Hits, relevant: Counts, k: int) -> Floats:
 
 def hit_rate(hits: Hits, relevant: Counts, k: int) -> Floats:
     """hr@k = 1 if any of the first k is relevant, else 0."""
-    return _defined(hits[:, :k].any(axis=1).astype(np.float64), relevant)
+    found: Floats = np.any(hits[:, :k], axis=1) * 1.0
+    return _defined(found, relevant)
 
 
 Metric = Callable[[Hits, Counts, int], Floats]
