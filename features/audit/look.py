@@ -19,8 +19,8 @@ MOST_ROWS = 5_000
 SUBJECT = f"coalesce('c:' || {c.CUSTOMER_ID}, 'v:' || {c.VISITOR_ID})"
 """SQL: the customer, else the visitor, else null."""
 
-SHOPPING = "('view', 'search', 'cart', 'cart_remove', 'wishlist', 'wishlist_remove', 'click', 'purchase')"
-"""SQL: what people do of their own accord, as opposed to what happens to them."""
+LOOKS = "('view', 'search', 'click')"
+"""SQL: what people do one at a time (lines of an order come together, mails come by themselves)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from features import columns as c
-from features.audit.look import SHOPPING, SUBJECT, Look
+from features.audit.look import LOOKS, SUBJECT, Look
 from features.audit.report import Cell, Figures, Finding, Table, Verdict
 from features.audit.words import count, number, percent, share
 
 BANDS = ((1, 1), (2, 4), (5, 9), (10, 49), (50, None))
 """How customers and items are grouped by their number of events: from, to (inclusive)."""
 
-ROBOT_EVENTS_A_DAY = 1_000
-"""One act every half minute for eight hours without a break."""
+ROBOT_LOOKS_A_DAY = 1_000
+"""A view, search or click every half minute for eight hours without a break."""
 
 ROBOT_LOOKS_A_MINUTE = 30
-"""A view, search or click every two seconds. (Lines of one order share their time, and times without seconds say
-nothing: only looks that are spread over the minute count.)"""
+"""One every two seconds. (Times without seconds say nothing: only looks that are spread over the minute count.)"""
 
 MANY_PEOPLE = 0.05
 """A single id with a larger share of all events is a till, a guest account or a test."""
@@ -113,16 +112,15 @@ def robots(look: Look) -> Finding:
         SELECT coalesce(sum(n), 0)::BIGINT, count(*), coalesce(max(n), 0)
         FROM (SELECT count(*) AS n FROM current WHERE {SUBJECT} IS NOT NULL GROUP BY {SUBJECT})""")
     fast, theirs, in_a_day, in_a_minute = look.row(f"""
-        WITH acts AS (SELECT {SUBJECT} AS subject, {c.OCCURRED_AT} AS moment, {c.TYPE} AS type FROM current
-                      WHERE {c.TYPE} IN {SHOPPING} AND {SUBJECT} IS NOT NULL),
-        days AS (SELECT subject, count(*) AS n FROM acts GROUP BY subject, date_trunc('day', moment)
-                 HAVING n > {ROBOT_EVENTS_A_DAY}),
-        minutes AS (SELECT subject, count(*) AS n FROM acts WHERE type IN ('view', 'search', 'click')
-                    GROUP BY subject, date_trunc('minute', moment)
+        WITH looks AS (SELECT {SUBJECT} AS subject, {c.OCCURRED_AT} AS moment FROM current
+                       WHERE {c.TYPE} IN {LOOKS} AND {SUBJECT} IS NOT NULL),
+        days AS (SELECT subject, count(*) AS n FROM looks GROUP BY subject, date_trunc('day', moment)
+                 HAVING n > {ROBOT_LOOKS_A_DAY}),
+        minutes AS (SELECT subject, count(*) AS n FROM looks GROUP BY subject, date_trunc('minute', moment)
                     HAVING n > {ROBOT_LOOKS_A_MINUTE} AND max(moment) > min(moment)),
         fast AS (SELECT subject FROM days UNION SELECT subject FROM minutes)
         SELECT (SELECT count(*) FROM fast), count(*), (SELECT max(n) FROM days), (SELECT max(n) FROM minutes)
-        FROM acts WHERE subject IN (FROM fast)""")
+        FROM looks WHERE subject IN (FROM fast)""")
     crowd = subjects >= 100 and share(heaviest, total) > MANY_PEOPLE
     figures = {
         "robots": fast, "robot_events": theirs, "robot_share": share(theirs, total), "most_in_a_day": in_a_day,
@@ -130,7 +128,7 @@ def robots(look: Look) -> Finding:
     }  # fmt: skip
     told = []
     if fast:
-        speed = f"{number(in_a_day)} acts in a day" if in_a_day else f"{number(in_a_minute)} looks in a minute"
+        speed = f"{number(in_a_day)} looks in a day" if in_a_day else f"{number(in_a_minute)} looks in a minute"
         who = count(fast, "customer or visitor", "customers or visitors")
         told.append(f"{who} with up to {speed}, {percent(theirs, total)} of all events")
     if crowd:
