@@ -80,6 +80,8 @@ SET_META: Final = "INSERT INTO meta (name, value) VALUES (?, ?) ON CONFLICT (nam
 ADD_DECISION: Final = """
     INSERT INTO decisions (decision_id, customer_id, visitor_id, request_id, decided_at, payload)
     VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (decision_id) DO NOTHING"""
+ADVANCE_META: Final = """
+    INSERT INTO meta (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = max(value, excluded.value)"""
 DROP_META: Final = "DELETE FROM meta WHERE name = ?"
 META_LIKE: Final = "SELECT name FROM meta WHERE substr(name, 1, length(?1)) = ?1"
 

@@ -76,7 +76,7 @@ def add_decisions(store: Store, decisions: Sequence[tuple[dict[str, Any], bytes]
                 decision = scrubbed(decision, random_token())
                 payload = orjson.dumps(decision)
             added += connection.execute(sql.ADD_DECISION, _decision_row(decision, payload)).rowcount
-        connection.execute(sql.SET_META, (_LOG + position.name, position.offset))
+        connection.execute(sql.ADVANCE_META, (_LOG + position.name, position.offset))
     return added
 
 

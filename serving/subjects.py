@@ -2,6 +2,7 @@
 
 The same as `features.build` would give after a sync of this moment, sign-ins included: a visitor's anonymous events
 become the customer's whom he signs in as, also those that stand in the mapped history still as the visitor's own.
+One thing waits for the next sync: a sign-in or sign-out that arrives so late that it takes events out of a slice.
 """
 
 from __future__ import annotations

@@ -1,0 +1,188 @@
+"""What an operator calls: doctor, and `python -m serving` with its exit codes."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from features.moments import DAY, parse_instant
+from features.shop import Shop
+from serving import ops
+from serving.__main__ import main
+from serving.clock import set_clock
+from serving.erase import erase
+from serving.events import StoredEvent
+from serving.store import Store
+from serving.sync import sync
+
+NOON = parse_instant("2024-11-22T12:00Z")
+
+
+def event(event_id, at=NOON):
+    return StoredEvent(event_id=event_id, occurred_at=at, recorded_at=at, type="view", customer_id="ann", item_id="tea")
+
+
+def verdicts(shop):
+    return {check.name: check.verdict for check in ops.doctor(shop)}
+
+
+@pytest.fixture
+def healthy(toy_shop):
+    """A shop with a bundle, a history, a store and a log: nothing to complain about."""
+    set_clock(toy_shop, NOON)
+    store = Store.open(toy_shop.store, toy_shop.secret)
+    store.append_sync([event("e1")])
+    store.close()
+    sync(toy_shop, now=NOON)
+    return toy_shop
+
+
+def test_a_healthy_shop_has_nothing_to_mend(healthy):
+    """Every check is there, is fine, and names no remedy."""
+    checks = ops.doctor(healthy)
+    assert {check.verdict for check in checks} == {"ok"}, checks
+    assert not any(check.remedy for check in checks)
+    assert [check.name for check in checks] == [
+        "folder", "secret", "settings", "clock", "disk", "store", "erasures", "bundle", "history", "decision logs",
+    ]  # fmt: skip
+
+
+def test_an_empty_folder_is_told_what_comes_next(tmp_path):
+    """No bundle is a failure, no history a warning; each says what to do. Looking makes nothing."""
+    shop = Shop("new", tmp_path / "new")
+    assert verdicts(shop)["folder"] == "fail"
+    shop.root.mkdir()
+    found = {check.name: check for check in ops.doctor(shop)}
+    assert (found["bundle"].verdict, found["history"].verdict) == ("fail", "warn")
+    assert "kokyaku train" in found["bundle"].remedy and "kokyaku sync" in found["history"].remedy
+    assert list(shop.root.iterdir()) == []
+
+
+def _open_secret(shop):
+    (shop.root / "secret.key").chmod(0o644)
+
+
+def _break_settings(shop):
+    shop.config.write_text("[shop]\nholdouts = 3\n")
+
+
+def _break_store(shop):
+    for path in shop.root.glob("store.db*"):
+        path.unlink()
+    shop.store.write_bytes(b"nonsense" * 1000)
+
+
+def _break_bundle(shop):
+    next((shop.bundles / "toy-1").glob("source.*.npy")).write_bytes(b"")
+
+
+def _break_history(shop):
+    (name,) = [path for path in shop.histories.iterdir() if path.is_dir()]
+    (name / "time.npy").write_bytes(b"")
+
+
+def _lose_history_file(shop):
+    (name,) = [path for path in shop.histories.iterdir() if path.is_dir()]
+    (name / "time.npy").unlink()
+
+
+def _newer_than_now(shop):
+    store = Store.open(shop.store, shop.secret)
+    store.append_sync([event("ahead", NOON + DAY)])
+    store.close()
+
+
+@pytest.mark.parametrize(
+    ("spoil", "check", "verdict"),
+    [
+        (_open_secret, "secret", "fail"),
+        (_break_settings, "settings", "fail"),
+        (_break_store, "store", "fail"),
+        (_break_bundle, "bundle", "fail"),
+        (_break_history, "history", "fail"),
+        (_lose_history_file, "history", "fail"),
+        (_newer_than_now, "clock", "warn"),
+    ],
+)
+def test_each_fault_is_found_by_its_check_with_a_remedy(healthy, spoil, check, verdict):
+    """And no other check falls over it."""
+    spoil(healthy)
+    found = {each.name: each for each in ops.doctor(healthy)}
+    assert found[check].verdict == verdict
+    assert found[check].remedy
+    assert len(found) == 10
+
+
+def test_a_full_log_folder_a_full_disk_and_a_stale_history_are_warned_of(healthy, monkeypatch):
+    """Before events are refused."""
+    monkeypatch.setattr(ops, "_FREE_BYTES", 1 << 62)
+    monkeypatch.setattr(ops, "_STALE_EVENTS", -1)
+    monkeypatch.setattr(ops, "_BACKLOG_BYTES", -1)
+    found = verdicts(healthy)
+    assert (found["disk"], found["history"], found["decision logs"]) == ("warn", "warn", "warn")
+
+
+def test_erasures_that_wait_too_long_are_a_failure(healthy):
+    """The dataset must follow within a day."""
+    store = Store.open(healthy.store, healthy.secret)
+    erase(healthy, store, "ann", now=NOON)
+    assert verdicts(healthy)["erasures"] == "ok"
+    erase(healthy, store, "bob", now=NOON - 2 * DAY)
+    store.close()
+    assert verdicts(healthy)["erasures"] == "fail"
+    sync(healthy, now=NOON)
+    assert verdicts(healthy)["erasures"] == "ok"
+
+
+def test_an_operator_erases_polls_and_syncs_from_the_command_line(healthy, capsys):
+    """The receipt's id goes from one command to the next; states move on."""
+    where = ["--shop", "toy", "--root", str(healthy.root)]
+    assert main([*where, "erase", "ann"]) == 0
+    receipt = json.loads(capsys.readouterr().out)
+    assert receipt["state"] == "erased"
+    assert main([*where, "sync"]) == 0
+    assert json.loads(capsys.readouterr().out)["receipts_completed"] == 1
+    assert main([*where, "receipt", receipt["receiptId"]]) == 0
+    assert json.loads(capsys.readouterr().out)["state"] == "complete"
+    assert main([*where, "doctor"]) == 0
+    assert "ok    store:" in capsys.readouterr().out
+
+
+def test_errors_are_one_line_and_exit_code_two_broken_shops_one(tmp_path, capsys):
+    """As with `kokyaku`."""
+    assert main(["--shop", "NO SHOP", "doctor"]) == 2
+    assert capsys.readouterr().err.startswith("error: --shop: not a shop id")
+    assert main(["--shop", "x", "--root", str(tmp_path), "receipt", "nonsense"]) == 2
+    assert "no such receipt" in capsys.readouterr().err
+    assert main(["--shop", "x", "--root", str(tmp_path / "none"), "doctor"]) == 1
+
+
+def test_the_module_runs_as_a_program_and_erasing_needs_no_pandas(tmp_path):
+    """`python -m serving` is what a container has; erasing and doctor stay light."""
+    script = (
+        "import sys; from serving.__main__ import main;"
+        f"code = main(['--shop', 'x', '--root', {str(tmp_path)!r}, 'erase', 'ann']);"
+        "heavy = {'pandas', 'duckdb', 'mlflow', 'sklearn', 'bentoml'} & set(sys.modules);"
+        "sys.exit(code or (3 if heavy else 0))"
+    )
+    finished = subprocess.run([sys.executable, "-c", script], cwd=Path(__file__).parents[2], capture_output=True)
+    assert finished.returncode == 0, finished
+    shown = subprocess.run(
+        [sys.executable, "-m", "serving", "--help"], cwd=Path(__file__).parents[2], capture_output=True, text=True
+    )
+    assert all(verb in shown.stdout for verb in ("erase", "receipt", "sync", "doctor"))
+
+
+@pytest.mark.parametrize("verb", ["sync", "erase", "doctor"])
+def test_the_console_script_has_the_same_verbs(healthy, capsys, verb):
+    """`kokyaku sync`, `erase` and `doctor` do what `python -m serving` does, in words."""
+    from importlib import import_module
+
+    command = import_module(f"training.commands.{verb}").command
+    command(*(["ann"] if verb == "erase" else []), shop="toy", root=healthy.root)
+    said = capsys.readouterr().out
+    assert {"sync": "Nothing new", "erase": "erased (", "doctor": "bundle"}[verb] in said

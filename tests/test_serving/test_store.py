@@ -1,0 +1,353 @@
+"""The store's contract, the same for every database; and properties that hold for any order of writes."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+import threading
+from pathlib import Path
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from features.errors import DataError, Unavailable
+from serving import store_upkeep as upkeep
+from serving.events import StoredEvent
+from serving.store import Store
+from serving.tombstones import token_of
+
+SECRET = b"s" * 32
+NOON = 1_500_000_000_000_000
+
+
+def event(event_id="e1", customer_id="ann", *, at=NOON, type="view", item_id="tea", **fields):
+    fields = {"recorded_at": at, **fields}
+    return StoredEvent(event_id=event_id, occurred_at=at, type=type, customer_id=customer_id, item_id=item_id, **fields)
+
+
+def ids(events):
+    return [each.event_id for each in events]
+
+
+def open_sqlite(folder: Path) -> Store:
+    return Store.open(folder / "store.db", SECRET)
+
+
+FACTORIES = {"sqlite": open_sqlite}
+"""Each opens the store that lies in a folder; a further database is one more line here."""
+
+
+@pytest.fixture(params=FACTORIES.values(), ids=FACTORIES.keys())
+def open_again(request, tmp_path):
+    """Opens the same store once more."""
+    opened = []
+
+    def once_more():
+        opened.append(request.param(tmp_path))
+        return opened[-1]
+
+    yield once_more
+    for store in opened:
+        store.close()
+
+
+@pytest.fixture
+def store(open_again):
+    return open_again()
+
+
+class TestEvents:
+    def test_an_appended_event_is_read_back_as_it_was(self, store):
+        full = event(
+            visitor_id="v1", session_id="s1", quantity=2.0, unit_price=3.5, discount=0.5, coupon="c", order_id="o",
+            line="1", channel="web", decision_id="d", traffic_source="mail", referrer="r", device="phone",
+            region="東京", attributes={"gift": True, "deep": {"list": [1, 2.5, None]}},
+        )  # fmt: skip
+        assert store.append_sync([full]) == ["accepted"]
+        assert store.events_of("ann", None) == [full]
+
+    def test_async_and_sync_appends_are_the_same(self, store):
+        assert asyncio.run(store.append([event("e1"), event("e2")])) == ["accepted", "accepted"]
+        assert store.append_sync([event("e2"), event("e3")]) == ["duplicate", "accepted"]
+        assert ids(store.events_of("ann", None)) == ["e1", "e2", "e3"]
+
+    def test_sending_an_event_again_changes_nothing(self, store):
+        first = event(recorded_at=NOON + 5)
+        later = event(recorded_at=NOON + 9)
+        assert store.append_sync([first]) == ["accepted"]
+        assert store.append_sync([later, later]) == ["duplicate", "duplicate"]
+        assert store.events_of("ann", None) == [first]
+
+    def test_a_retry_of_an_event_whose_time_the_shop_stamped_is_a_duplicate(self, store):
+        assert store.append_sync([event(at=NOON)]) == ["accepted"]
+        assert store.append_sync([event(at=NOON + 7_000_000)]) == ["duplicate"]
+
+    @pytest.mark.parametrize(
+        "other",
+        [{"item_id": "coffee"}, {"customer_id": "bob"}, {"type": "cart"}, {"quantity": 3.0}, {"attributes": {"a": 1}}],
+    )
+    def test_the_same_id_with_other_content_is_a_collision_and_the_first_stands(self, store, other):
+        assert store.append_sync([event()]) == ["accepted"]
+        assert store.append_sync([event(**other)]) == ["collision"]
+        assert store.events_of("ann", None) == [event()]
+
+    def test_another_time_named_by_the_client_is_a_collision(self, store):
+        assert store.append_sync([event(at=NOON, recorded_at=NOON + 1)]) == ["accepted"]
+        assert store.append_sync([event(at=NOON + 2, recorded_at=NOON + 9)]) == ["collision"]
+
+    def test_duplicates_and_collisions_are_seen_within_one_batch(self, store):
+        outcomes = store.append_sync([event(), event(), event(item_id="coffee"), event("e2")])
+        assert outcomes == ["accepted", "duplicate", "collision", "accepted"]
+
+    def test_reads_come_in_the_order_of_storing_and_after_a_sequence_number(self, store):
+        store.append_sync([event("late", at=NOON + 9), event("early", at=NOON)])
+        before = store.last_seq()
+        store.append_sync([event("third", at=NOON - 9)])
+        assert ids(store.events_of("ann", None)) == ["late", "early", "third"]
+        assert ids(store.events_of("ann", None, before)) == ["third"]
+        assert store.last_seq() == before + 1
+
+    def test_nobody_else_s_events_are_read(self, store):
+        store.append_sync([event("a", "ann"), event("b", "bob"), event("v", None, visitor_id="ann")])
+        assert ids(store.events_of("ann", None)) == ["a"]
+        assert ids(store.events_of(None, "ann")) == ["v"]
+        assert store.events_of("nobody", None) == store.events_of(None, None) == []
+
+    @pytest.mark.parametrize("strange", ["'; DROP TABLE events; --", "a\x00b", "é́", "🛒" * 100, "%", "_", " "])
+    def test_any_id_is_only_an_id(self, store, strange):
+        assert store.append_sync([event(strange, strange, item_id=strange, visitor_id=strange)]) == ["accepted"]
+        assert ids(store.events_of(strange, None)) == [strange]
+        assert store.events_of(strange[:-1] + "x", None) == []
+
+    def test_half_a_surrogate_pair_is_refused_in_writing_and_unknown_in_reading(self, store):
+        with pytest.raises(DataError, match="cannot be written as JSON"):
+            store.append_sync([event("e\ud800")])
+        assert store.events_of("\ud800", None) == []
+
+    def test_a_bad_event_refuses_its_call_and_no_other(self, store):
+        async def both():
+            bad = store.append([event("good-1"), event("bad", at=2**70)])
+            good = store.append([event("good-2")])
+            return await asyncio.gather(bad, good, return_exceptions=True)
+
+        bad, good = asyncio.run(both())
+        assert isinstance(bad, DataError)
+        assert good == ["accepted"]
+        assert ids(store.events_of("ann", None)) == ["good-2"]
+
+    def test_numbers_that_are_none_are_stored_as_not_given(self, store):
+        assert store.append_sync([event(unit_price=float("nan"))]) == ["accepted"]
+        assert store.events_of("ann", None)[0].unit_price is None
+
+    def test_an_empty_append_is_an_empty_answer(self, store):
+        assert asyncio.run(store.append([])) == store.append_sync([]) == []
+
+    def test_many_callers_at_once_all_get_their_own_outcomes(self, store):
+        async def callers():
+            calls = [store.append([event(f"{n}-{k}", f"c{n}") for k in range(3)]) for n in range(50)]
+            return await asyncio.gather(*calls, store.append([event("0-0", "c0")]))
+
+        outcomes = asyncio.run(callers())
+        assert sorted(outcome for each in outcomes for outcome in each) == ["accepted"] * 150 + ["duplicate"]
+        assert all(len(store.events_of(f"c{n}", None)) == 3 for n in range(50))
+
+    def test_a_caller_who_gave_up_does_not_disturb_the_others(self, store):
+        async def one_leaves():
+            leaving = asyncio.create_task(store.append([event("left")]))
+            staying = asyncio.create_task(store.append([event("stayed")]))
+            await asyncio.sleep(0)
+            leaving.cancel()
+            return await staying
+
+        assert asyncio.run(one_leaves()) == ["accepted"]
+        assert "stayed" in ids(store.events_of("ann", None))
+
+    def test_another_process_s_writes_are_seen_at_once(self, store, open_again):
+        other = open_again()
+        store.append_sync([event("e1")])
+        assert ids(other.events_of("ann", None)) == ["e1"]
+        other.append_sync([event("e2")])
+        assert ids(store.events_of("ann", None)) == ["e1", "e2"]
+        assert store.append_sync([event("e2")]) == ["duplicate"]
+
+    def test_what_was_stored_is_there_after_opening_again(self, store, open_again):
+        store.append_sync([event()])
+        store.close()
+        assert ids(open_again().events_of("ann", None)) == ["e1"]
+
+    def test_threads_read_while_others_write(self, store):
+        stop, failures = threading.Event(), []
+
+        def read():
+            while not stop.is_set():
+                found = ids(store.events_of("ann", None))
+                if found != [f"e{n}" for n in range(len(found))]:
+                    failures.append(found)
+
+        readers = [threading.Thread(target=read) for _ in range(3)]
+        for reader in readers:
+            reader.start()
+        for n in range(40):
+            store.append_sync([event(f"e{n}")])
+        stop.set()
+        for reader in readers:
+            reader.join()
+        assert not failures
+
+    def test_a_closed_store_says_so(self, store):
+        store.close()
+        with pytest.raises(Unavailable):
+            store.events_of("ann", None)
+        with pytest.raises(Unavailable):
+            asyncio.run(store.append([event()]))
+
+
+class TestLinks:
+    def visit(self, store, *steps):
+        """Steps of one visitor: (id, customer or None, type, minute)."""
+        for event_id, customer, kind, minute in steps:
+            made = event(event_id, customer, type=kind, at=NOON + minute, visitor_id="v", recorded_at=NOON + 999)
+            assert store.append_sync([made]) == ["accepted"]
+
+    def test_anonymous_events_become_the_customer_s_with_the_sign_in(self, store):
+        self.visit(store, ("before", None, "view", 1))
+        assert ids(store.events_of(None, "v")) == ["before"]
+        self.visit(store, ("in", "ann", "sign_in", 2), ("after", None, "view", 3))
+        assert ids(store.events_of("ann", None)) == ["before", "in"]
+        assert ids(store.events_of(None, "v")) == ["after"]
+        assert store.links_of("ann") == ["v"]
+
+    def test_an_event_at_the_moment_of_the_sign_in_is_before_it(self, store):
+        self.visit(store, ("same", None, "view", 2), ("in", "ann", "sign_in", 2))
+        assert ids(store.events_of("ann", None)) == ["same", "in"]
+
+    def test_a_sign_out_keeps_what_was_before_it_from_the_next_customer(self, store):
+        self.visit(store, ("x", None, "view", 1), ("out", None, "sign_out", 2), ("y", None, "view", 3))
+        self.visit(store, ("in", "bob", "sign_in", 4))
+        assert ids(store.events_of("bob", None)) == ["y", "in"]
+        assert ids(store.events_of(None, "v")) == ["x", "out"]
+
+    def test_an_event_that_arrives_late_still_finds_its_owner(self, store):
+        self.visit(store, ("in", "ann", "sign_in", 5))
+        after = store.last_seq()
+        self.visit(store, ("late", None, "view", 3))
+        assert ids(store.events_of("ann", None, after)) == ["late"]
+        assert store.events_of(None, "v", after) == []
+
+    def test_two_customers_of_one_device_each_get_their_own(self, store):
+        self.visit(store, ("x", None, "view", 1), ("a", "ann", "sign_in", 2))
+        self.visit(store, ("y", None, "view", 3), ("b", "bob", "sign_in", 4))
+        assert ids(store.events_of("ann", None)) == ["x", "a"]
+        assert ids(store.events_of("bob", None)) == ["y", "b"]
+
+    def test_claims_name_the_span_that_a_later_sign_in_takes(self, store):
+        self.visit(store, ("a", "ann", "sign_in", 2), ("out", None, "sign_out", 3))
+        after = store.last_seq()
+        self.visit(store, ("b", "bob", "sign_in", 7))
+        (claim,) = store.claims_of("bob", after)
+        assert (claim.visitor_id, claim.after, claim.until) == ("v", NOON + 3, NOON + 7)
+        assert store.claims_of("ann", after) == []
+        assert store.claims_on("v", after) == [claim]
+
+    def test_of_two_sign_ins_at_one_instant_the_smaller_id_counts(self, store):
+        self.visit(store, ("x", None, "view", 1), ("b", "bob", "sign_in", 2), ("a", "ann", "sign_in", 2))
+        assert ids(store.events_of("ann", None)) == ["x", "a"]
+        assert ids(store.events_of("bob", None)) == ["b"]
+
+
+class TestItemsAndCustomers:
+    def test_item_changes_come_oldest_first_and_once(self, store):
+        assert store.item_changes(0) == ([], 0)
+        store.put_items([("tea", {"price": 2.0})], NOON)
+        changes, last = store.item_changes(0)
+        assert changes == [("tea", {"price": 2.0})]
+        store.put_items([("tea", {"inStock": False}), ("mug", {"title": "湯のみ"})], NOON + 1)
+        changes, newest = store.item_changes(last)
+        assert changes == [("tea", {"inStock": False}), ("mug", {"title": "湯のみ"})]
+        assert store.item_changes(newest) == ([], newest)
+
+    def test_a_customer_s_answers_are_merged_key_by_key(self, store):
+        assert store.read_customer("ann") is None
+        assert store.put_customer("ann", {"region": "north", "answers": {"pet": "dog", "tea": "green"}}, NOON)
+        assert store.put_customer("ann", {"answers": {"pet": "cat"}, "tier": "gold"}, NOON + 1)
+        expected = {"region": "north", "answers": {"pet": "cat", "tea": "green"}, "tier": "gold"}
+        assert store.read_customer("ann") == expected
+
+    def test_fields_that_are_no_json_are_refused(self, store):
+        with pytest.raises(DataError):
+            store.put_items([("tea", {"price": object()})], NOON)
+        assert store.item_changes(0) == ([], 0)
+
+
+class TestTombstones:
+    def bury(self, store, *subjects):
+        upkeep.bury(store, [token_of(SECRET, subject) for subject in subjects], NOON)
+
+    def test_nothing_new_of_an_erased_customer_or_visitor_is_stored(self, store):
+        self.bury(store, "c:ann", "v:laptop")
+        outcomes = store.append_sync(
+            [
+                event("1", "ann"),
+                event("2", "ann", visitor_id="phone"),
+                event("3", None, visitor_id="laptop"),
+                event("4", "bob", visitor_id="laptop"),
+                event("5", None, visitor_id="phone"),
+            ]
+        )
+        assert outcomes == ["erased", "erased", "erased", "accepted", "accepted"]
+        assert not store.put_customer("ann", {"tier": "gold"}, NOON)
+        assert store.read_customer("ann") is None
+        assert store.links_of("ann") == []
+
+    def test_a_tombstone_of_another_process_is_honoured_by_the_next_write(self, store, open_again):
+        store.append_sync([event("1", "ann")])
+        self.bury(open_again(), "c:ann")
+        assert store.append_sync([event("2", "ann")]) == ["erased"]
+        assert store.erased().customer("ann")
+
+    def test_whether_somebody_is_erased_is_known_at_once_in_the_erasing_process(self, store):
+        assert not store.is_erased("ann", None)
+        self.bury(store, "c:ann")
+        assert store.is_erased("ann", "any")
+        assert not store.is_erased(None, "ann")
+        assert not store.is_erased("bob", None)
+
+    def test_tombstones_say_nothing_without_the_secret(self, store):
+        self.bury(store, "c:ann")
+        tokens = store.database.query("SELECT token FROM tombstones")
+        assert tokens == [(token_of(SECRET, "c:ann"),)]
+        assert token_of(b"x" * 32, "c:ann") != tokens[0][0]
+
+
+BATCHES = st.lists(st.lists(st.tuples(st.integers(0, 5), st.sampled_from("xy")), max_size=6), max_size=6)
+
+
+@given(BATCHES)
+@settings(max_examples=25)
+def test_any_interleaving_of_duplicates_stores_each_first_content_once(batches):
+    """However sendings are repeated, mixed and cut into batches: one row an id, and it is the first content."""
+    with tempfile.TemporaryDirectory() as folder:
+        store, first = open_sqlite(Path(folder)), {}
+        for batch in batches:
+            expected = []
+            for number, item in batch:
+                is_new = number not in first
+                same = first.setdefault(number, item) == item
+                expected.append("accepted" if is_new else "duplicate" if same else "collision")
+            assert store.append_sync([event(f"e{n}", item_id=item) for n, item in batch]) == expected
+        assert {each.event_id: each.item_id for each in store.events_of("ann", None)} == {
+            f"e{number}": item for number, item in first.items()
+        }
+        store.close()
+
+
+@given(st.builds(dict, attributes=st.none() | st.dictionaries(st.text(), st.integers(-(2**53), 2**53) | st.text())))
+@settings(max_examples=50)
+def test_storing_is_lossless_for_any_attributes(fields):
+    from serving.events import decode, encode, same_content
+
+    written = event(**fields)
+    assert decode(encode(written)) == written
+    assert same_content(written, msgspec.structs.replace(written, recorded_at=NOON + 1))
