@@ -48,8 +48,13 @@ class Look:
         return rows[0]
 
     def rows(self, query: str, *parameters: object) -> Sequence[tuple[Any, ...]]:
-        """The few rows of a query."""
-        rows: list[tuple[Any, ...]] = self.connection.execute(query, parameters).fetchmany(MOST_ROWS)
+        """The few rows of a query.
+
+        Raises:
+            AssertionError: it answers with a table instead.
+        """
+        rows: list[tuple[Any, ...]] = self.connection.execute(query, parameters).fetchmany(MOST_ROWS + 1)
+        assert len(rows) <= MOST_ROWS, f"more than {MOST_ROWS} rows for: {query}"
         return rows
 
     def count(self, table: str) -> int:

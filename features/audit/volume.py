@@ -13,6 +13,8 @@ from features.moments import DAY, to_instant
 
 COLUMNS_OF_TYPES = 8
 """The table shows so many types; the rest is added up."""
+MOST_TYPES = 50
+"""Only so many types (the most frequent) are told apart at all: a shop may declare its own."""
 MONTHS_SHOWN = 36
 SUDDEN = 0.5
 """A month with less than this part of the daily events of the month before is a drop."""
@@ -70,7 +72,7 @@ def changed_tracking(look: Look) -> Finding:
     title = "Types that start or stop"
     rows = look.rows(f"""
         SELECT {c.TYPE}, epoch_us(min({c.OCCURRED_AT})), epoch_us(max({c.OCCURRED_AT})), count(*)
-        FROM current GROUP BY ALL ORDER BY ALL""")
+        FROM current GROUP BY {c.TYPE} ORDER BY count(*) DESC, {c.TYPE} LIMIT {MOST_TYPES}""")
     begin, end = min((row[1] for row in rows), default=0), max((row[2] for row in rows), default=0)
     late, early = begin + STARTS_LATE * DAY, end - STARTS_LATE * DAY
     starts = [f"{kind} from {day(first)}" for kind, first, _, n in rows if n >= ENOUGH and first > late]
@@ -104,8 +106,12 @@ def outcome_rates(look: Look) -> Finding:
 def _months(look: Look) -> dict[str, dict[str, int]]:
     """Month -> type -> events, without holes; types in order of their number."""
     rows = look.rows(f"""
-        SELECT strftime({c.OCCURRED_AT}, '%Y-%m') AS month, {c.TYPE}, count(*) AS n
-        FROM current GROUP BY ALL ORDER BY month, n DESC, {c.TYPE}""")
+        WITH counted AS (SELECT date_trunc('month', {c.OCCURRED_AT}) AS month, {c.TYPE} AS type, count(*) AS n
+                         FROM current GROUP BY ALL),
+        usual AS (SELECT type FROM counted GROUP BY type ORDER BY sum(n) DESC, type LIMIT {MOST_TYPES})
+        SELECT strftime(month, '%Y-%m') AS month, CASE WHEN type IN (FROM usual) THEN type ELSE 'others' END AS kind,
+               sum(n)::BIGINT AS n
+        FROM counted GROUP BY ALL ORDER BY ALL""")
     if not rows:
         return {}
     totals: dict[str, int] = {}

@@ -263,6 +263,16 @@ def test_sudden_drops(tmp_path: Path, make_dataset: MakeDataset) -> None:
     assert "drop in 2017-02" in finding.sentence
 
 
+def test_a_shop_of_many_types(tmp_path: Path, make_dataset: MakeDataset) -> None:
+    """Sixty declared types over a century are counted all, shown as eight columns and the others."""
+    events = [{"type": f"kind-{n % 60:02d}", "at": f"{1900 + n % 100}-01-01"} for n in range(1_200)]
+    finding = check(volume.event_mix, make_dataset(tmp_path, events=events))
+    assert finding.figures["events"] == 1_200
+    assert finding.table is not None
+    assert len(finding.table.columns) == 2 + 8 + 1
+    assert all(row[1] == sum(int(cell or 0) for cell in row[2:]) for row in finding.table.rows)
+
+
 def test_silent_days(found: Callable[..., Finding]) -> None:
     """Ten days without an event are a note, forty a warning."""
     sound_end = T0 + 100 * DAY
