@@ -250,17 +250,20 @@ def test_a_phone(browser: Any, base_url: str) -> None:
 
 
 def test_a_new_visitor_in_the_dark(browser: Any, base_url: str) -> None:
-    """Somebody nobody knows, with dark colours: a page with something on it, that changes after the first look."""
+    """Somebody nobody knows, with dark colours: a page with something on it, that changes with what they look at."""
     person = shopper(browser, base_url, "dark", color_scheme="dark", reduced_motion="reduce")
     person.open("/?visitor=new")
     before = person.contents()
     assert before
     person.shoot("1-visitor")
-    person.page.locator(".card-link").first.click()
-    person.page.wait_for_url("**/web/item?**")
-    person.shoot("2-product")
-    person.open("/")
-    assert person.contents() != before, "a look changed nothing"
+    for place in range(5):  # not every product has company
+        person.page.locator(".card-link").nth(place).click()
+        person.page.wait_for_url("**/web/item?**")
+        person.shoot("2-product")
+        person.open("/")
+        if person.contents() != before:
+            break
+    assert person.contents() != before, "looking changed nothing"
     assert person.complaints == []
     close(person)
 

@@ -24,22 +24,36 @@ SHAPES: Final = (
 """Outlines of the sprite, with their base on the table."""
 
 _NEUTRAL: Final = ("jar", "box", "bowl", "can", "chest", "mug")
+_NATURAL: Final = frozenset({"loaf", "wedge", "tray"})
 _BESIDE: Final = ("fruit", "bowl", "mug", "jar", "can", "bottle", "vase")
 
 # The first word that occurs in category or title decides; order goes from particular to general.
 _HINTS: Final[tuple[tuple[tuple[str, ...], tuple[str, ...]], ...]] = (
     (
         ("fruit",),
-        ("fruit", "apple", "berries", "citrus", "melon", "tomato", "strawberr", "果物", "りんご", "みかん"),
+        (
+            "fruit",
+            "apple",
+            "berry",
+            "grape",
+            "banana",
+            "citrus",
+            "melon",
+            "tomato",
+            "strawberr",
+            "果物",
+            "りんご",
+            "みかん",
+        ),
     ),
     (("bowl", "fruit"), ("vegetable", "salad", "potato", "onion", "produce", "野菜")),
     (("bowl", "box"), ("rice", "cereal", "pasta", "bowl", "米", "茶碗", "鉢", "麺")),
     (("carton",), ("milk", "juice", "cream", "egg", "牛乳", "ジュース", "卵")),
     (("wedge",), ("cheese", "butter", "チーズ", "バター")),
-    (("pouch",), ("snack", "chips", "frozen", "frzn", "dog", "cat food", "菓子", "冷凍", "犬", "猫")),
+    (("pouch",), ("snack", "chips", "frozen", "frzn", "(?<!hot )dog", "cat food", "菓子", "冷凍", "犬", "猫")),
     (("pouch", "mug", "can"), ("coffee", "コーヒー", "珈琲")),
     (("mug", "can", "box"), ("tea", "mug", "cup", "茶", "マグ", "カップ")),
-    (("loaf",), ("bread", "bak", "cake", "roll", "pastry", "cookie", "パン", "ケーキ")),
+    (("loaf",), ("bread", "bak", "bun", "cake", "roll", "pastry", "cookie", "パン", "ケーキ")),
     (("tray",), ("beef", "pork", "chicken", "meat", "fish", "seafood", "deli", "pizza", "dinner", "肉", "魚", "弁当")),
     (("can",), ("soup", "canned", "soft drink", "beer", "bean", "paint", "缶", "ビール", "スープ")),
     (("bottle",), ("wine", "oil", "water", "drink", "sauce", "liquor", "bottle", "酒", "油", "水")),
@@ -65,20 +79,26 @@ def tone(category: str) -> int:
     return stable_hash("tone", fold(category)) % TONES
 
 
-def shape(category: str, title: str) -> str:
-    """The outline that says best what it may be; one of a few plain ones where no word helps."""
-    for text in (fold(category), fold(title)):
+def shape(path: tuple[str, ...], title: str) -> str:
+    """The outline that says best what it may be; one of a few plain ones where no word helps.
+
+    Args:
+        path: the category, widest first; its narrowest word decides before the title, the wider ones after it.
+        title: of the product.
+    """
+    for text in (*path[-1:], title, *path[-2::-1]):
+        folded = fold(text)
         for names, pattern in _PATTERNS:
-            if pattern.search(text):
+            if pattern.search(folded):
                 return names[stable_hash("shape", title) % len(names)]
-    return _NEUTRAL[stable_hash("shape", fold(category)) % len(_NEUTRAL)]
+    return _NEUTRAL[stable_hash("shape", *path) % len(_NEUTRAL)]
 
 
 @lru_cache(maxsize=8192)
-def still_life(category: str, title: str) -> Markup:
+def still_life(path: tuple[str, ...], title: str) -> Markup:
     """The picture as inline SVG, 200 x 160; purely decorative, so hidden from screen readers."""
-    drawn = stable_hash("art", category, title)
-    main = shape(category, title)
+    drawn = stable_hash("art", *path, title)
+    main = shape(path, title)
     beside = _BESIDE[drawn % len(_BESIDE)]
     if beside == main:
         beside = _BESIDE[(drawn + 1) % len(_BESIDE)]
@@ -97,4 +117,5 @@ def still_life(category: str, title: str) -> Markup:
 
 def _use(name: str, colour: int, *, x: int, y: int, scale: int) -> str:
     transform = f"translate({x} {y}) scale({scale / 100:.2f})"
-    return f'<use class="c{colour}" href="#v-{name}" transform="{transform}"/>'
+    look = f"n-{name}" if name in _NATURAL else f"c{colour}"  # nobody eats green bread
+    return f'<use class="{look}" href="#v-{name}" transform="{transform}"/>'

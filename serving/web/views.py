@@ -85,7 +85,8 @@ class Viewer:
         """One product; where it stood travels with its link and its buttons."""
         item_id = item["itemId"]
         path = category_path(item.get("category"))
-        title, category = item.get("title") or item_id, path[-1] if path else ""
+        title = item.get("title") or item_id
+        category = telling(path, title)
         image, amount, wished = item.get("imageUrl") or "", item.get("price"), bool(item.get("wished"))
         deeds = deed_tail(item_id, origin)
         return Card(
@@ -99,7 +100,7 @@ class Viewer:
             wished=wished,
             in_stock=item.get("inStock") is not False,
             image=image if image and _PICTURE.fullmatch(image) else "",
-            art=art.still_life(category, title),
+            art=art.still_life(path, title),
             tone=art.tone(category),
             href=item_href(item_id, origin),
             wish=f"type=wishlist_remove&{deeds}" if wished else f"type=wishlist&{deeds}",
@@ -152,15 +153,25 @@ class Viewer:
         )
 
 
-def category_path(category: str | Sequence[str] | None) -> list[str]:
+def category_path(category: str | Sequence[str] | None) -> tuple[str, ...]:
     """A category as its path, widest first.
 
     >>> category_path("Grocery > Tea"), category_path(["Grocery", "Tea"]), category_path(None)
-    (['Grocery', 'Tea'], ['Grocery', 'Tea'], [])
+    (('Grocery', 'Tea'), ('Grocery', 'Tea'), ())
     """
     if isinstance(category, str):
         category = category.split(" > ")
-    return [part for part in category or () if part]
+    return tuple(part for part in category or () if part)
+
+
+def telling(path: tuple[str, ...], title: str) -> str:
+    """The narrowest level that says more than the title already does; empty where none does.
+
+    >>> telling(("MEAT", "BEEF", "PRIMAL"), "PRIMAL, 2 LB"), telling(("Tea",), "Sencha"), telling((), "Sencha")
+    ('BEEF', 'Tea', '')
+    """
+    start = title.casefold()
+    return next((level for level in reversed(path) if not start.startswith(level.casefold())), "")
 
 
 def item_href(item_id: str, origin: Origin = NOWHERE, *, path: str = "/web/item") -> str:

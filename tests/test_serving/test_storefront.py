@@ -732,14 +732,14 @@ def test_prices_are_written_as_shops_do() -> None:
     assert format_price(float("inf"), "EUR") == ""
 
 
-@given(st.text(), st.text())
-def test_a_picture_holds_nothing_of_the_text(category: str, title: str) -> None:
+@given(st.lists(st.text(), max_size=3).map(tuple), st.text())
+def test_a_picture_holds_nothing_of_the_text(path: tuple[str, ...], title: str) -> None:
     """Drawn from names of ours and numbers only, and the same for the same product."""
-    picture = art.still_life(category, title)
-    assert picture == art.still_life(category, title)
+    picture = art.still_life(path, title)
+    assert picture == art.still_life(path, title)
     assert re.fullmatch(r'[\w\s<>="/#():.\-]+', picture)
     assert set(re.findall(r"#v-(\w+)", picture)) <= set(art.SHAPES)
-    assert 0 <= art.tone(category) < art.TONES
+    assert 0 <= art.tone(title) < art.TONES
 
 
 def test_every_shape_is_drawn() -> None:
@@ -753,10 +753,18 @@ def test_every_shape_is_drawn() -> None:
 
 
 def test_words_choose_the_shape() -> None:
-    """A word decides where one helps, from its beginning: tea is not in steak."""
-    assert art.shape("Wine", "Riesling") == "bottle"
-    assert art.shape("BEEF", "RIBEYE STEAK") == "tray"
-    assert art.shape("パン", "食パン") == "loaf"
+    """A word decides where one helps, the narrowest first and from its beginning: tea is not in steak."""
+    assert art.shape(("Drinks", "Wine"), "Riesling") == "bottle"
+    assert art.shape(("MEAT", "BEEF", "PRIMAL"), "RIBEYE STEAK") == "tray"
+    assert art.shape(("GROCERY", "BAKED BREAD/BUNS/ROLLS", "HOT DOG BUNS"), "HOT DOG BUNS, 11 OZ") == "loaf"
+    assert art.shape(("パン",), "食パン") == "loaf"
+
+
+def test_a_card_does_not_say_the_same_twice(client: TestClient, shop: Any) -> None:
+    """Where a title begins with its narrowest category the next wider one is shown."""
+    item = {"itemId": "i", "title": "PRIMAL, 2 LB", "category": "MEAT > BEEF > PRIMAL"}
+    shop.slots_override = [{"slot": "s", "decisionId": "d", "items": [item]}]
+    assert '<p class="card-category">BEEF</p>' in client.get("/").text
 
 
 @given(st.text(st.characters(codec="utf-8"), min_size=1, max_size=512), st.none() | st.integers(0, 9999))

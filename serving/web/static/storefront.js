@@ -32,12 +32,11 @@
     return JSON.stringify([...before]) === JSON.stringify([...after]);
   }
 
+  // Marks what was nowhere on the page before; what only moved is not news.
   function markNew(root, before) {
-    for (const slot of all(root, "[data-slot]")) {
-      const known = new Set(before.get(slot.dataset.slot) || []);
-      const fresh = all(slot, "[data-item]").filter((card) => !known.has(card.dataset.item));
-      fresh.forEach((card) => card.classList.add("is-new"));
-    }
+    const known = new Set([...before.values()].flat());
+    const cards = all(root, "[data-slot] [data-item]");
+    cards.filter((card) => !known.has(card.dataset.item)).forEach((card) => card.classList.add("is-new"));
   }
 
   function recallWhy(root) {
