@@ -97,6 +97,9 @@ class _Sync:
         self.done("committed")
         self._renew_history(progress)
         self.done("history published")
+        if receipts:
+            scrubbed = sync_forget.scrub_quarantine(self.dataset, self.store.erased())
+            self.report.counts |= {"quarantined rows erased": scrubbed} if scrubbed else {}
         self._complete(receipts)
         self._drop(progress)
         blank_erased(self.shop.decision_logs, self.store, self.store.erased())

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
+import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from features import columns as c
 from features.dataset import Dataset
+from features.files import write_atomically
 from features.history import visitor_subject
 from serving.store_upkeep import random_token
 from serving.sync_collect import Collected
 from serving.tombstones import Erased, token_of
 
+_JSON_STRING = re.compile(r'"(?:[^"\\]|\\.)*"')
+_SEPARATORS = re.compile(r"[\s,;|:\"{}\[\]]+")
 CUSTOMER_TABLES = ("customers", "identities", "orders")
 """Tables whose rows of an erased customer go."""
 
@@ -86,6 +91,32 @@ def rewrite(dataset: Dataset, gone: Subjects, into: Collected) -> Rewritten:
             kept = _anonymised(rows, theirs, tokens) if table == "decisions" else rows.filter(pc.invert(theirs))
             done.replaces[part] = _write(dataset, table, kept, f"{into.name}-without-{len(done.replaces)}")
     return done
+
+
+def scrub_quarantine(dataset: Dataset, erased: Erased) -> int:
+    """Drop quarantined rows in which an erased customer's or visitor's id stands as a value, in whatever column.
+
+    Returns:
+        How many rows went.
+    """
+    count = 0
+    for path in sorted((dataset.root / "quarantine").glob("*.parquet")):
+        rows = pq.read_table(path)
+        texts = zip(rows["raw"].to_pylist(), rows["detail"].to_pylist(), strict=True)
+        clean = pa.array([not any(map(erased.anyone, _values(f"{raw} {detail}"))) for raw, detail in texts], pa.bool_())
+        gone = len(rows) - pc.sum(clean.cast(pa.int64())).as_py() if len(rows) else 0
+        if gone:
+            buffer = pa.BufferOutputStream()
+            pq.write_table(rows.filter(clean), buffer, compression="zstd")
+            write_atomically(path, buffer.getvalue().to_pybytes())
+            count += gone
+    return count
+
+
+def _values(text: str) -> set[str]:
+    """What might be an id in a row that could not be read: whole JSON strings, and the pieces between separators."""
+    strings = [orjson.loads(found) for found in _JSON_STRING.findall(text)]
+    return {*strings, *(piece for string in (text, *strings) for piece in _SEPARATORS.split(string))} - {""}
 
 
 def _ids(dataset: Dataset, query: str) -> list[str]:

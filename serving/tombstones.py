@@ -56,6 +56,10 @@ class Erased:
         """Whether this visitor was erased."""
         return self.subject(visitor_subject(visitor_id))
 
+    def anyone(self, text: str) -> bool:
+        """Whether a text is the id of anybody who was erased."""
+        return self.customer(text) or self.visitor(text)
+
     def row(self, customer_id: str | None, visitor_id: str | None) -> bool:
         """Whether a row of this customer and visitor belongs to an erased subject."""
         if not self._tokens:
@@ -63,10 +67,6 @@ class Erased:
         if customer_id is not None:
             return self.customer(customer_id)
         return visitor_id is not None and self.visitor(visitor_id)
-
-    def and_also(self, tokens: Iterable[bytes]) -> Erased:
-        """These tombstones and further ones."""
-        return Erased(self._secret, self._tokens.union(tokens))
 
 
 def erased_of(shop: Shop) -> Erased:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import orjson
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from features.build import histories_as_of
@@ -417,3 +418,24 @@ class TestErasedRows:
         sync(shop, now=NOON + 51 * DAY)
         assert not [row for row in rows(shop, "events") if (row["customer_id"] or "").startswith("racer")]
         assert not upkeep.receipts_in(filled, "erased")
+
+    def test_quarantined_rows_of_the_erased_go_too(self, shop, store):
+        """They were never understood, so the id is looked for in every column; other rows stay."""
+        path = shop.dataset / "quarantine" / "import-1.parquet"
+        path.parent.mkdir(parents=True)
+        raw = [
+            '{"who": "ann", "when": "yesterday-ish"}',
+            '{"who": "annabel", "note": "for \\"ann\\"s sake"}',
+            '"2020-01-01;ann;tea;-5"',
+            '{"who": "bob", "amount": 12}',
+            '{"nested": {"ids": ["x", "ann"]}}',
+        ]
+        table = pa.table(
+            {"row_number": range(5), "reason": ["r"] * 5, "detail": [""] * 5, "raw": raw, "file": ["f"] * 5}
+        )
+        pq.write_table(table, path)
+        sync(shop, now=NOON)
+        assert len(pq.read_table(path)) == 5
+        erase(shop, store, "ann", now=NOON)
+        assert sync(shop, now=NOON).counts["quarantined rows erased"] == 4
+        assert pq.read_table(path)["raw"].to_pylist() == [raw[3]]
