@@ -25,7 +25,8 @@ def command(
     ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 when a check failed.")] = False,
     now: Annotated[
-        str | None, typer.Option("--now", help="The moment that counts as now.  [default: this one]", metavar="TIME")
+        str | None,
+        typer.Option("--now", help="The moment that counts as now; default: the shop's clock.", metavar="TIME"),
     ] = None,
 ) -> None:
     """Check the dataset and say what is odd in it: order of time, duplicates, gaps, leaks, prices, robots and more.
@@ -40,26 +41,21 @@ def command(
     """
     from features.audit import audit
     from features.dataset import Dataset
+    from features.moments import parse_instant
+    from serving.clock import shop_clock
 
     if out is not None:
         _refuse_unknown_format(out)
-    moment = _now(now)
+    opened = open_shop(shop, root)
+    moment = shop_clock(opened).now() if now is None else parse_instant(now, where="--now")
     with console.status("checking"):
-        report = audit(Dataset(open_shop(shop, root).dataset), moment)
-    _print(report)
+        report = audit(Dataset(opened.dataset), moment)
+    print_report(report)
     if out is not None:
         _write(report, out)
         console.print(f"\nreport: {out}", soft_wrap=True, highlight=False, markup=False)
     if strict and report.failed:
         raise typer.Exit(1)
-
-
-def _now(text: str | None) -> int:
-    from datetime import UTC, datetime
-
-    from features.moments import parse_instant, to_instant
-
-    return to_instant(datetime.now(UTC)) if text is None else parse_instant(text, where="--now")
 
 
 def _refuse_unknown_format(out: Path) -> None:
@@ -80,7 +76,7 @@ def _write(report: AuditReport, out: Path) -> None:
     write_atomically(out, content)
 
 
-def _print(report: AuditReport) -> None:
+def print_report(report: AuditReport) -> None:
     """The findings worst first, then what to do about those that are not well."""
     from rich.table import Table
 
