@@ -75,6 +75,7 @@ def decide_and_fill(
     taken: set[str] = set()
     slots: list[Answer] = []
     decisions: list[Decision] = []
+    shown: list[Rows] = []
     for position, slot in enumerate(layout.slots):
         vetoed = list(vetoes(slot, fillable, live, used, taken, holdout))
         chosen = next((name for name in slot.modules if name not in dict(vetoed)), None)
@@ -83,9 +84,22 @@ def decide_and_fill(
         decision = _decision(live, query, request_id, slot, position, vetoed, chosen, rows, holdout)
         slots.append(_slot(live, filled, decision, rows, sources))
         decisions.append(decision)
+        shown.append(rows)
         used.update(rows.tolist())
         taken.add(chosen or "")
-    return {"requestId": request_id, "slots": slots}, decisions
+    return {"requestId": request_id, "slots": slots}, with_features(live, query, decisions, shown)
+
+
+def with_features(live: Live, query: Query, decisions: list[Decision], shown: list[Rows]) -> list[Decision]:
+    """Add the feature rows of all items of the page, assembled in one go: no item stands in two slots."""
+    block = feature_rows(live.bundle, query, np.concatenate(shown))
+    ends = np.cumsum([len(rows) for rows in shown])
+    return [
+        msgspec.structs.replace(each, features={**block, "rows": block["rows"][end - len(rows) : end]})
+        if len(rows)
+        else each
+        for each, rows, end in zip(decisions, shown, ends, strict=True)
+    ]
 
 
 def vetoes(
@@ -134,7 +148,6 @@ def _decision(
         policy="holdout" if holdout else POLICY,
         bundle_id=live.bundle.id, shop_hash=live.shop_hash, holdout=holdout,
         customer_id=query.user_id, visitor_id=query.visitor_id,
-        features=feature_rows(live.bundle, query, rows) if len(rows) else None,
         fallback=None if chosen == slot.modules[0] else "the first choice could not be filled",
     )  # fmt: skip
 

@@ -54,7 +54,9 @@ def engine() -> Engine:
 def build_app(access: Access) -> Starlette:
     """The mounted application: the API, and the storefront."""
     front = EngineFront(engine, demo=access.dev)
-    return Starlette(routes=[*routes(engine, access), *web_routes(front)])
+    loopback_only = (lambda headers: access.check("read", headers)) if access.dev else None
+    pages = web_routes(front, secret=lambda: engine().shop.secret, check=loopback_only)
+    return Starlette(routes=[*routes(engine, access), *pages])
 
 
 _access = Access.from_environment(os.environ)
@@ -71,12 +73,12 @@ class Kokyaku:
         _opened["engine"] = Engine(shop, worker=str(os.getpid()))
         settle_memory()
 
-    @bentoml.on_startup
+    @bentoml.on_startup  # type: ignore[untyped-decorator]
     async def watch(self) -> None:
         """Look for newly published parts and drain the decision log, as long as the service runs."""
         self._watching = asyncio.create_task(_watch(engine()))
 
-    @bentoml.on_shutdown
+    @bentoml.on_shutdown  # type: ignore[untyped-decorator]
     async def stop(self) -> None:
         """Stop watching and close what is open."""
         self._watching.cancel()
@@ -84,7 +86,7 @@ class Kokyaku:
             await self._watching
         engine().close()
 
-    @bentoml.api(route="/v1/floor")
+    @bentoml.api(route="/v1/floor")  # type: ignore[untyped-decorator]
     async def floor(self) -> dict[str, Any]:
         """Twenty constant items: the yardstick that `kokyaku bench serve` measures the other routes against."""
         answer: Any = Response(orjson.dumps(_FLOOR), media_type="application/json")
