@@ -29,7 +29,7 @@ Result = TypeVar("Result")
 ERASING, ERASED, COMPLETE = "erasing", "erased", "complete"
 """States of a receipt: under way; gone from everything that answers; gone from the dataset too."""
 _PATIENCE_SECONDS = 3.0
-_VACUUM_BYTES = 256 * 1024 * 1024
+_VACUUM_BYTES = 128 * 1024 * 1024
 """A larger store is written anew by the next sync instead: it would hold up events for seconds."""
 
 SAYS = {

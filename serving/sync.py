@@ -100,10 +100,10 @@ class _Sync:
         if receipts:
             scrubbed = sync_forget.scrub_quarantine(self.dataset, self.store.erased())
             self.report.counts |= {"quarantined rows erased": scrubbed} if scrubbed else {}
-        self._complete(receipts)
         self._drop(progress)
         blank_erased(self.shop.decision_logs, self.store, self.store.erased())
         self._tidy(bool(receipts))
+        self._complete(receipts)
         self.done("store tidied")
         return self.report
 
