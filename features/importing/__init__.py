@@ -4,15 +4,17 @@
 """
 
 from features.importing.mapping import Mapping, load_mapping, parse_mapping
-from features.importing.report import ImportReport, TableCounts, Totals
+from features.importing.report import ImportReport, TableCounts
 from features.importing.runner import run_import
 from features.importing.source import Source
 from features.importing.sources.registry import SOURCES, SourceOptions, open_source
+from features.importing.totals import MonthTotals, Totals
 
 __all__ = [
     "SOURCES",
     "ImportReport",
     "Mapping",
+    "MonthTotals",
     "Source",
     "SourceOptions",
     "TableCounts",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -29,9 +30,9 @@ from features.importing.reconcile_versions import (
     judge_versions,
     select_judged,
 )
-from features.importing.report import Totals
-from features.importing.staging import Staging
-from features.moments import format_instant
+from features.importing.staging import MONTH, Staging
+from features.importing.totals import Totals, totals_of
+from features.schemas import EVENTS
 
 ERASED_RULE = "erased"
 OLDER_RULE = "older-revision"
@@ -65,10 +66,11 @@ class Merger:
         staging: the rows.
         out: folder for the parts, ours alone.
         name: stem of the parts' file names.
+        workers: how many months to write at a time.
     """
 
-    def __init__(self, duck: duckdb.DuckDBPyConnection, staging: Staging, out: Path, name: str) -> None:
-        self.duck, self.staging, self.out, self.name = duck, staging, out, name
+    def __init__(self, duck: duckdb.DuckDBPyConnection, staging: Staging, out: Path, name: str, workers: int) -> None:
+        self.duck, self.staging, self.out, self.name, self.workers = duck, staging, out, name, workers
         duck.execute("SET preserve_insertion_order = false")  # lets sorts and writers stream
         duck.execute(f"SET temp_directory = {quoted(str(staging.folder / 'spill'))}")
         staging.attach(duck)
@@ -86,7 +88,7 @@ class Merger:
             return 0
         same = " AND ".join(f"s.{name} IS NOT DISTINCT FROM e.{name}" for name in ids)
         self.duck.register("gone_people", gone)
-        self.duck.execute(f"CREATE OR REPLACE TEMP TABLE erased_{table} AS SELECT * FROM gone_people")
+        self.duck.execute(f"CREATE OR REPLACE TABLE erased_{table} AS SELECT * FROM gone_people")
         count = self._count(f"staged_{table} s SEMI JOIN erased_{table} e ON {same}")
         self.duck.execute(f"ALTER VIEW staged_{table} RENAME TO all_{table}")
         self.duck.execute(
@@ -98,9 +100,12 @@ class Merger:
         """Compare and write events, one folder a month; `erased` were left out of the staged rows."""
         judge_events(self.duck, plan)
         merged = self._merged("events", "verdict", erased)
-        if merged.added:
-            self._copy(select_events(plan), "events", "PARTITION_BY (month)")
-            merged.parts = self._parts("events")
+        months = self.staging.months("events") if merged.added else []
+        with ThreadPoolExecutor(self.workers) as pool:  # a month's file is too small to keep all processors busy
+            parts = pool.map(
+                lambda month: self._copy(select_events(plan, month), Path("events") / f"{MONTH}={month}"), months
+            )
+            merged.parts = [part for part in parts if part is not None]
         return merged
 
     def versions(self, plan: VersionPlan, erased: int = 0) -> Merged:
@@ -122,8 +127,8 @@ class Merger:
     def _write_judged(self, table: str, erased: int) -> Merged:
         merged = self._merged(table, f"judged_{table}", erased)
         if merged.added:
-            self._copy(select_judged(table), table, "")
-            merged.parts = self._parts(table)
+            part = self._copy(select_judged(table), Path(table))
+            merged.parts = [part] if part is not None else []
         return merged
 
     def collided(self, table: str) -> Iterable[tuple[int, str, str]]:
@@ -131,45 +136,24 @@ class Merger:
         sql = collisions(self.staging) if table == "events" else collided_versions(table)
         yield from self.duck.execute(sql).fetchall()
 
-    def totals(self, parts: list[str]) -> Totals:
-        """What the written events say."""
-        if not parts:
-            return Totals()
-        files = ", ".join(quoted(str(self.out / part)) for part in parts)
-        rows = f"(SELECT * FROM read_parquet([{files}], hive_partitioning = false) WHERE NOT {c.WITHDRAWN})"
-        return totals_of(self.duck, rows)
+    def totals(self, merged: Merged, time_zone: str) -> Totals:
+        """What the written events say, by months of a zone."""
+        files = [quoted(str(self.out / part)) for part in merged.parts]
+        pieces = [
+            f"(SELECT * FROM read_parquet({file}, hive_partitioning = false) WHERE NOT {c.WITHDRAWN})" for file in files
+        ]
+        return totals_of(self.duck, pieces, tuple(EVENTS.names), time_zone)
 
-    def _copy(self, sql: str, table: str, options: str) -> None:
-        self.out.mkdir(parents=True, exist_ok=True)
-        if options:
-            target = self.out / table
-            more = f", {options}, FILENAME_PATTERN '{self.name}-{{i}}'"
-        else:
-            (self.out / table).mkdir()
-            target, more = self.out / table / f"{self.name}-0.parquet", ""
-        options = f"FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE {ROW_GROUP}{more}"
-        self.duck.execute(f"COPY ({sql}) TO {quoted(str(target))} ({options})")
-
-    def _parts(self, table: str) -> list[str]:
-        return sorted(path.relative_to(self.out).as_posix() for path in (self.out / table).rglob("*.parquet"))
+    def _copy(self, sql: str, folder: Path) -> str | None:
+        """Write a query's rows as one part; None when there are none."""
+        part = folder / f"{self.name}-0.parquet"
+        target = self.out / part
+        target.parent.mkdir(parents=True)
+        options = f"FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE {ROW_GROUP}"
+        with self.duck.cursor() as duck:
+            duck.execute("SET TimeZone = 'UTC'")
+            written = duck.execute(f"COPY ({sql}) TO {quoted(str(target))} ({options})").fetchall()[0][0]
+        return part.as_posix() if written else None
 
     def _count(self, rows: str) -> int:
         return int(self.duck.execute(f"SELECT count(*) FROM {rows}").fetchall()[0][0])
-
-
-def totals_of(duck: duckdb.DuckDBPyConnection, events: str) -> Totals:
-    """Totals of a query or view of events."""
-    sign = f"CASE {c.TYPE} WHEN 'purchase' THEN 1 WHEN 'return' THEN -1 ELSE 0 END"
-    units = f"coalesce({c.QUANTITY}, 1)"
-    value = f"(coalesce({c.UNIT_PRICE}, 0) * {units} - coalesce({c.DISCOUNT}, 0))"
-    row = duck.execute(f"""
-        SELECT count(DISTINCT {c.CUSTOMER_ID}), count(DISTINCT {c.ITEM_ID}), count(DISTINCT {c.ORDER_ID}),
-               coalesce(sum({sign} * {units}), 0), coalesce(sum({sign} * {value}), 0),
-               epoch_us(min({c.OCCURRED_AT})), epoch_us(max({c.OCCURRED_AT}))
-        FROM {events}""").fetchall()[0]
-    kinds = duck.execute(f"SELECT {c.TYPE}, count(*) AS n FROM {events} GROUP BY 1 ORDER BY n DESC").fetchall()
-    first, last = (None if instant is None else format_instant(instant) for instant in row[5:])
-    return Totals(
-        events=dict(kinds), customers=row[0], items=row[1], orders=row[2], units=float(row[3]), revenue=float(row[4]),
-        first=first, last=last,
-    )  # fmt: skip

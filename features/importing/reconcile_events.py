@@ -59,22 +59,22 @@ def judge_events(duck: duckdb.DuckDBPyConnection, plan: EventPlan) -> None:
                epoch_us({c.RECORDED_AT}) AS recorded
         FROM events WHERE {_where_known(duck, plan)}""")
     duck.execute("""
-        CREATE OR REPLACE TEMP TABLE suspect AS
+        CREATE OR REPLACE TABLE suspect AS
         SELECT key FROM (SELECT hash(base) AS key FROM staged_events) GROUP BY key HAVING count(*) > 1
         UNION
         SELECT hash(base) AS key FROM known_events
         WHERE hash(base) IN (SELECT hash(base) FROM staged_events)""")
     recorded = f"epoch_us({c.RECORDED_AT})" if c.RECORDED_AT in plan.names else "NULL::BIGINT"
     duck.execute(f"""
-        CREATE OR REPLACE TEMP TABLE suspect_row AS
+        CREATE OR REPLACE TABLE suspect_row AS
         SELECT row_at, base, {c.CONTENT_HASH} AS content, {recorded} AS recorded
         FROM staged_events WHERE hash(base) IN (SELECT key FROM suspect)""")
     duck.execute(f"""
-        CREATE OR REPLACE TEMP TABLE known AS
+        CREATE OR REPLACE TABLE known AS
         SELECT base, id, {_number_of("id") if not plan.mapping.has_id else "0"} AS number, max(revision) AS revision,
                arg_max(content, revision) AS content, max(recorded) AS recorded, list(content) AS contents
         FROM known_events WHERE hash(base) IN (SELECT key FROM suspect) GROUP BY ALL""")
-    duck.execute(f"CREATE OR REPLACE TEMP TABLE verdict AS {_verdicts(plan)}")
+    duck.execute(f"CREATE OR REPLACE TABLE verdict AS {_verdicts(plan)}")
 
 
 def _where_known(duck: duckdb.DuckDBPyConnection, plan: EventPlan) -> str:
@@ -103,8 +103,10 @@ def _verdicts(plan: EventPlan) -> str:
     changed = f"'{REVISION if amend else COLLISION}'"
     return f"""
     WITH mine AS (
-        SELECT *, row_number() OVER (PARTITION BY base, content ORDER BY recorded, row_at) - 1 AS copy FROM suspect_row),
-    theirs AS (SELECT *, row_number() OVER (PARTITION BY base, content ORDER BY number) - 1 AS copy FROM known),
+        SELECT *, row_number() OVER (PARTITION BY base, content ORDER BY recorded, row_at) - 1 AS copy
+        FROM suspect_row),
+    theirs AS (
+        SELECT *, row_number() OVER (PARTITION BY base, content ORDER BY number) - 1 AS copy FROM known),
     met AS (
         SELECT m.row_at, m.base, m.content, m.recorded,
                CASE WHEN {one_copy} AND m.copy > 0 THEN '{COLLAPSED}'
@@ -151,8 +153,8 @@ def _by_id(plan: EventPlan, changed: str) -> str:
         FROM open_mine o LEFT JOIN known k ON o.base = k.base"""
 
 
-def select_events(plan: EventPlan) -> str:
-    """SQL for the rows to add, in the schema of events, and their month."""
+def select_events(plan: EventPlan, month: str) -> str:
+    """SQL for one month's rows to add, in the schema of events."""
     given = {
         c.EVENT_ID: "CASE WHEN v.number > 0 THEN s.base || '-' || v.number ELSE s.base END",
         c.RECORDED_AT: _recorded_at(plan),
@@ -162,10 +164,9 @@ def select_events(plan: EventPlan) -> str:
         c.CONTENT_HASH: f"s.{c.CONTENT_HASH}",
     }
     columns = [f"{given.get(name) or _staged(name, plan.names)} AS {name}" for name in EVENTS.names]
-    month = f"strftime(make_timestamp(epoch_us(s.{c.OCCURRED_AT})), '%Y-%m') AS month"
     return (
-        f"SELECT {', '.join(columns)}, {month} FROM staged_events s LEFT JOIN verdict v USING (row_at) "
-        f"WHERE v.action IS NULL OR v.action IN ('{NEW}', '{REVISION}')"
+        f"SELECT {', '.join(columns)} FROM staged_events s LEFT JOIN verdict v USING (row_at) "
+        f"WHERE s.month = {quoted(month)} AND (v.action IS NULL OR v.action IN ('{NEW}', '{REVISION}'))"
     )
 
 

@@ -45,11 +45,11 @@ def judge_versions(duck: duckdb.DuckDBPyConnection, plan: VersionPlan) -> None:
     names = TABLES[plan.table].names
     filled = [name for name in names if name not in (*KEYS[plan.table], c.VALID_FROM, c.SOURCE)]
     duck.execute(f"""
-        CREATE OR REPLACE TEMP TABLE known_version AS
+        CREATE OR REPLACE TABLE known_version AS
         SELECT {", ".join(names)} FROM {plan.table} WHERE ({keys}) IN (SELECT ({keys}) FROM staged_{plan.table})""")
     kept = ", ".join(f"{_or_before(name, plan)} AS {name}" for name in filled)
     duck.execute(f"""
-        CREATE OR REPLACE TEMP TABLE judged_{plan.table} AS
+        CREATE OR REPLACE TABLE judged_{plan.table} AS
         WITH mine AS (SELECT s.row_at, {_mine(plan)} FROM staged_{plan.table} s {_join_known(plan)}),
         everything AS (SELECT NULL::BIGINT AS row_at, * FROM known_version UNION ALL BY NAME SELECT * FROM mine),
         complete AS (
@@ -61,7 +61,8 @@ def judge_versions(duck: duckdb.DuckDBPyConnection, plan: VersionPlan) -> None:
             SELECT *, lag(content) OVER line AS before, lag({c.VALID_FROM}) OVER line AS before_from,
                    lag(row_at) OVER line AS before_at, row_number() OVER line AS place,
                    {_said_before(plan, keys)} AS said_before
-            FROM hashed WINDOW line AS (PARTITION BY {keys} ORDER BY {c.VALID_FROM}, row_at IS NOT NULL, content, row_at))
+            FROM hashed
+            WINDOW line AS (PARTITION BY {keys} ORDER BY {c.VALID_FROM}, row_at IS NOT NULL, content, row_at))
         SELECT * EXCLUDE (before, before_from, before_at, place, content, said_before),
                CASE WHEN place = 1 THEN '{NEW}'
                     WHEN content = before AND before_at IS NOT NULL AND {c.VALID_FROM} = before_from THEN '{COLLAPSED}'
@@ -112,7 +113,7 @@ def judge_links(duck: duckdb.DuckDBPyConnection, source: str) -> None:
     """Make table `judged_identities`: staged links with `at` and `action`."""
     same = f"{c.VISITOR_ID}, {c.CUSTOMER_ID}, {c.LINKED_AT}"
     duck.execute(f"""
-        CREATE OR REPLACE TEMP TABLE judged_identities AS
+        CREATE OR REPLACE TABLE judged_identities AS
         SELECT s.row_at, {same}, {quoted(source)} AS {c.SOURCE},
                CASE WHEN row_number() OVER (PARTITION BY {same} ORDER BY s.row_at) > 1 THEN '{COLLAPSED}'
                     WHEN k.known THEN '{THERE}' ELSE '{NEW}' END AS action

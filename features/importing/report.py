@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
+from features.importing.totals import Totals
+
 
 class TableCounts(msgspec.Struct, frozen=True):
     """Rows of one table: read = added + already_there + collapsed + quarantined + all skipped."""
@@ -22,22 +24,6 @@ class TableCounts(msgspec.Struct, frozen=True):
     def accounted(self) -> int:
         """Where the rows went, in total; equals `read`."""
         return self.added + self.already_there + self.collapsed + self.quarantined + sum(self.skipped.values())
-
-
-class Totals(msgspec.Struct, frozen=True):
-    """What the added events say, to compare with the shop's books."""
-
-    events: dict[str, int] = {}
-    """Type -> number."""
-    customers: int = 0
-    items: int = 0
-    orders: int = 0
-    units: float = 0.0
-    """Purchased less returned."""
-    revenue: float = 0.0
-    """Purchased less returned, after discounts."""
-    first: str | None = None
-    last: str | None = None
 
 
 class ImportReport(msgspec.Struct, frozen=True):

@@ -23,10 +23,11 @@ from features.importing.merge import IsErased, Merged, Merger
 from features.importing.reasons import COLLISION
 from features.importing.reconcile_events import COLLAPSED, REVISION, THERE, EventPlan
 from features.importing.reconcile_versions import VersionPlan
-from features.importing.report import ImportReport, TableCounts, Totals
+from features.importing.report import ImportReport, TableCounts
 from features.importing.sieve import REJECTED
 from features.importing.source import Feed, Piece, Source
 from features.importing.staging import PIECE_SHIFT, Quarantine, Staging
+from features.importing.totals import Totals
 from features.moments import format_instant, to_datetime
 
 Progress = Callable[[int], None]
@@ -165,11 +166,11 @@ class _Run:
         seen_before = self._seen_before(manifest)
         import_id = self._import_id(manifest)
         with self.dataset.connect(memory=memory, threads=workers) as duck:
-            merger = Merger(duck, self.staging, self.out, import_id)
+            merger = Merger(duck, self.staging, self.out, import_id, workers)
             merged = self._merge(merger, erased, seen_before)
             for table, result in merged.items():
                 self._note_collisions(merger, table, result)
-            totals = merger.totals(merged["events"].parts) if "events" in merged else Totals()
+            totals = merger.totals(merged["events"], self._time_zone()) if "events" in merged else Totals()
         self.quarantine.close()
         counts = {table: self._counts(table, result) for table, result in merged.items()}
         added = any(count.added for count in counts.values())
@@ -183,6 +184,10 @@ class _Run:
             reasons=dict(self.quarantine.reasons.most_common()), totals=totals, notes=record.notes,
             quarantine=record.quarantine if committed else None,
         )  # fmt: skip
+
+    def _time_zone(self) -> str:
+        """In which the source thinks of months."""
+        return next((feed.mapping.time_zone for feed in self.source.feeds if feed.mapping.time_zone), None) or "UTC"
 
     def _seen_before(self, manifest: Manifest) -> bool:
         known = {

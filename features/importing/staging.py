@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from shutil import rmtree
 from types import TracebackType
 
 import duckdb
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -22,9 +24,11 @@ from features.importing.identity import event_identity, quoted
 from features.importing.interpret import AT, Typed
 from features.importing.mapping import Mapping
 from features.importing.sieve import REJECTED
-from features.schemas import TABLES
+from features.importing.values import flat
+from features.schemas import PARTITIONED, TABLES
 
 PIECE_SHIFT = 32
+MONTH = "month"
 _NO_DICTIONARY = frozenset({AT, "base", c.EVENT_ID, c.CONTENT_HASH, c.OCCURRED_AT, c.RECORDED_AT, c.ORDER_ID})
 QUARANTINE = pa.schema([*REJECTED, pa.field("file", pa.string())])
 """The columns of a quarantine file."""
@@ -85,28 +89,46 @@ class Staging:
             duck = self._local.duck = duckdb.connect(config={"threads": 1})
             duck.execute("SET TimeZone = 'UTC'")
         duck.register("piece", rows)
-        found = duck.sql(f"SELECT *, {identity} FROM piece").to_arrow_table()
+        found = duck.sql(f"SELECT {identity} FROM piece").to_arrow_table()
         duck.unregister("piece")
-        return found
+        for name in found.column_names:
+            rows = rows.append_column(name, found[name])
+        return rows
 
     def _write(self, table: str, rows: pa.Table, piece: int) -> None:
-        folder = self.folder / table
-        folder.mkdir(exist_ok=True)
+        """One file a piece; where the table is partitioned one a month, so that months can be written one by one."""
         repeating = [name for name in rows.column_names if name not in _NO_DICTIONARY]
-        pq.write_table(
-            rows, folder / f"{piece:08d}.parquet", compression="lz4", use_dictionary=repeating, write_statistics=False
-        )
+        for folder, part in self._parts(table, rows):
+            folder.mkdir(parents=True, exist_ok=True)
+            file = folder / f"{piece:08d}.parquet"
+            pq.write_table(part, file, compression="lz4", use_dictionary=repeating, write_statistics=False)
+
+    def _parts(self, table: str, rows: pa.Table) -> Iterator[tuple[Path, pa.Table]]:
+        column = PARTITIONED.get(table)
+        if column is None:
+            yield self.folder / table, rows
+            return
+        months = flat(rows[column]).cast(pa.int64()).to_numpy().astype("datetime64[us]").astype("datetime64[M]")
+        for month in np.unique(months):
+            this = months == month
+            yield self.folder / table / f"month={month}", rows if this.all() else rows.filter(pa.array(this))
 
     def attach(self, duck: duckdb.DuckDBPyConnection, *tables: str) -> None:
         """Make staged rows known to a connection as `staged_<table>`; without names those of all tables."""
         for table in tables or self.schemas:
             schema = self.schemas[table]
-            if any((self.folder / table).glob("*.parquet")):
-                files = f"read_parquet({quoted(str(self.folder / table / '*.parquet'))})"
+            if any((self.folder / table).rglob("*.parquet")):
+                files = quoted(str(self.folder / table / "**" / "*.parquet"))
+                by_month = f", hive_types = {{{MONTH}: VARCHAR}}" if table in PARTITIONED else ""
+                files = f"read_parquet({files}{by_month})"
             else:
                 duck.register(f"nothing_{table}", schema.empty_table())
                 files = f"nothing_{table}"
             duck.execute(f"CREATE OR REPLACE VIEW staged_{table} AS SELECT * FROM {files}")
+
+    def months(self, table: str) -> list[str]:
+        """The months of a partitioned table's staged rows, as `2017-01`."""
+        return sorted(folder.name.removeprefix(f"{MONTH}=") for folder in (self.folder / table).glob(f"{MONTH}=*"))
 
     def names(self, table: str) -> list[str]:
         """The columns of a table of ours that its staged rows have."""

@@ -15,7 +15,7 @@ from features.errors import ConfigError
 Mask = npt.NDArray[np.bool_]
 
 SIGNS: Final = {
-    "JPY": ("¥", "円", "JPY"),
+    "JPY": ("¥", "\\", "円", "JPY"),  # CP932 keeps the yen sign where ASCII has the backslash
     "CNY": ("¥", "元", "CNY"),
     "USD": ("$", "USD"),
     "EUR": ("€", "EUR"),
