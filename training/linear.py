@@ -1,0 +1,206 @@
+"""EASE: a linear item-item model in closed form (Steck 2019, "Embarrassingly Shallow Autoencoders for Sparse Data").
+
+With X the customers x items matrix and P = (X'X + l2 I)^-1, the weights are B_ij = -P_ij / P_jj and B_jj = 0; a
+customer's scores are x B. P is inverted over whichever side is smaller: items (primal), or customers by the
+Woodbury identity P = (I - X'(XX' + l2 I)^-1 X) / l2 (dual).
+
+B is dense, and a bundle carries its largest weights only: 200 an item on average, by one threshold for all. Both signs
+count: negative weights carry what an item speaks against.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+import scipy.linalg.lapack as lapack
+import scipy.sparse as sp
+from msgspec import Meta
+from threadpoolctl import threadpool_limits
+
+from features.confidence import ConfidenceParams
+from features.errors import DataError
+from training.collaborative import as_neighbours
+from training.interactions import Fitted, Progress, silent
+
+Floats = npt.NDArray[np.float32]
+Doubles = npt.NDArray[np.float64]
+MAX_SIDE = 30_000
+"""Beyond that many customers and items the inverse takes more than 8 GB and about ten minutes on two cores."""
+_BLOCK = 512
+_JUDGED = 64
+"""Customers whose lists by dense and by kept weights are compared."""
+
+
+class EaseParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=False):
+    """EASE; `confidence` and `binary` serve the request too."""
+
+    l2: Annotated[float, Meta(gt=0)] = 100.0
+    neighbours: Annotated[int, Meta(ge=1)] = 200
+    """Weights kept an item, on average."""
+    least: Annotated[int, Meta(ge=0)] = 20
+    """Weights kept of every item, so that each has neighbours to show."""
+    binary: bool = False
+    """Whether a purchase counts 1, whatever its confidence."""
+    confidence: ConfidenceParams = ConfidenceParams(half_life_days=90.0)
+
+
+def fit_ease(matrix: sp.csr_matrix, params: EaseParams, *, threads: int = 0, progress: Progress = silent) -> Fitted:
+    """Fit EASE and keep its largest weights.
+
+    Args:
+        matrix: float32[customers, items] of confidence, rows without anything taken out.
+        params: of the fit.
+        threads: 0 is all cores.
+        progress: hears of each block of items.
+
+    Returns:
+        Arrays `indptr`, `indices`, `weights` (row i: what item i says of others) and the figures `kept-weight` (share
+        of the sum of squared weights that is kept) and `dense-overlap@20` (mean share of the first 20 items that the
+        dense model has in common with the exported one).
+
+    Raises:
+        DataError: both sides are larger than `MAX_SIDE`, or the matrix cannot be inverted.
+    """
+    data = sp.csr_matrix(matrix, dtype=np.float64)
+    if params.binary:
+        data.data[:] = 1.0
+    with threadpool_limits(threads or None, "blas"):
+        model = _solve(data, params.l2)
+        kept, figures = _kept(model, data, params, threads, progress)
+    return Fitted(as_neighbours(kept), figures)
+
+
+@dataclass(frozen=True, slots=True)
+class _Model:
+    """B by blocks of rows, without ever holding all of it."""
+
+    size: int
+    diagonal: Doubles
+    """float64[items]: the diagonal of P, times l2 in the dual."""
+    left: Any
+    """Primal: P itself. Dual: X' as CSR."""
+    right: Floats | None
+    """Dual: (XX' + l2 I)^-1 X, float32[customers, items]."""
+
+    def rows(self, which: npt.NDArray[np.intp]) -> Floats:
+        """float32[len(which), items]: some rows of B."""
+        block: Floats
+        if self.right is None:
+            block = np.asarray(self.left[which] / -self.diagonal, np.float32)
+        else:
+            # P_ij l2 = -(X' K X)_ij off the diagonal, and the two minus signs cancel.
+            block = np.asarray((self.left[which] @ self.right) / self.diagonal.astype(np.float32), np.float32)
+        block[np.arange(len(which)), which] = 0
+        return block
+
+    @property
+    def blocks(self) -> list[npt.NDArray[np.intp]]:
+        """All rows, in blocks."""
+        return [np.arange(start, min(start + _BLOCK, self.size)) for start in range(0, self.size, _BLOCK)]
+
+
+def _solve(data: sp.csr_matrix, l2: float) -> _Model:
+    customers, items = data.shape
+    if min(customers, items) > MAX_SIDE:
+        what = f"EASE needs at most {MAX_SIDE:,} customers or items"
+        raise DataError(what, got=(customers, items), hint="leave it out, or raise min-customers")
+    if items <= customers:
+        inverse = _inverted(_gram(data.T.tocsr(), l2))
+        return _Model(items, np.diag(inverse).copy(), inverse, None)
+    kernel = _inverted(_gram(data, l2))
+    right, diagonal = np.empty((customers, items), np.float32), np.empty(items)
+    columns = data.T.tocsr()
+    for start in range(0, items, _BLOCK):
+        block = columns[start : start + _BLOCK]
+        product = block @ kernel
+        right[:, start : start + _BLOCK] = product.T
+        diagonal[start : start + _BLOCK] = 1 - block.multiply(product).sum(axis=1).A1
+    return _Model(items, diagonal, columns.astype(np.float32), right)
+
+
+def _gram(rows: sp.csr_matrix, l2: float) -> Doubles:
+    """rows rows' + l2 I, in Fortran order for LAPACK."""
+    gram = np.asarray((rows @ rows.T).toarray(order="F"))
+    gram[np.diag_indices_from(gram)] += l2
+    return gram
+
+
+def _inverted(matrix: Doubles) -> Doubles:
+    """The inverse of a symmetric positive definite matrix, in its own memory (Cholesky, then its inverse)."""
+    factor, failed = lapack.dpotrf(matrix, lower=1, clean=0, overwrite_a=1)
+    if not failed:
+        factor, failed = lapack.dpotri(factor, lower=1, overwrite_c=1)
+    if failed:
+        raise DataError("the matrix cannot be inverted", where="ease", hint="raise l2")
+    inverse: Doubles = factor
+    for start in range(0, len(inverse), _BLOCK):  # only the lower half was written: mirror it, block by block
+        end = start + _BLOCK
+        inverse[start:end, end:] = inverse[end:, start:end].T
+        corner = np.tril(inverse[start:end, start:end])
+        inverse[start:end, start:end] = corner + np.tril(corner, -1).T
+    return inverse
+
+
+def _kept(
+    model: _Model, data: sp.csr_matrix, params: EaseParams, threads: int, progress: Progress
+) -> tuple[sp.csr_matrix, dict[str, float]]:
+    """The largest weights, and what the others were worth."""
+    threshold = _threshold(model, params.neighbours)
+    judged = data[np.linspace(0, data.shape[0] - 1, min(_JUDGED, data.shape[0])).astype(int)].astype(np.float32)
+    dense, pieces = np.zeros((judged.shape[0], model.size), np.float32), []
+    whole = kept = 0.0
+    for done, (which, block) in enumerate(_computed(model, threads), start=1):
+        dense += judged[:, which] @ block
+        chosen = _largest(block, threshold, min(params.least, model.size - 1))
+        piece = sp.csr_matrix(np.where(chosen, block, 0))
+        whole += float(np.square(block, dtype=np.float64).sum())
+        kept += float(np.square(piece.data, dtype=np.float64).sum())
+        pieces.append(piece)
+        progress(done, len(model.blocks))
+    matrix = sp.vstack(pieces, format="csr")
+    overlap = _overlap(dense, (judged @ matrix).toarray(), 20)
+    return matrix, {"kept-weight": kept / whole if whole else 1.0, "dense-overlap@20": overlap}
+
+
+def _computed(model: _Model, threads: int) -> Iterator[tuple[npt.NDArray[np.intp], Floats]]:
+    """All blocks in order, a few computed ahead: sparse products leave the interpreter's lock."""
+    workers, blocks = threads or os.cpu_count() or 1, model.blocks
+    with ThreadPoolExecutor(workers) as pool:
+        for ahead in range(0, len(blocks), workers):
+            group = blocks[ahead : ahead + workers]
+            yield from zip(group, pool.map(model.rows, group), strict=True)
+
+
+def _threshold(model: _Model, neighbours: int) -> float:
+    """The magnitude above which there are `neighbours` weights an item, judged by every sixteenth row."""
+    if neighbours >= model.size - 1:
+        return 0.0
+    step = 16 if model.size > 4 * _BLOCK else 1
+    sample = np.abs(model.rows(np.arange(0, model.size, step))).ravel()
+    place = len(sample) - int(len(sample) * neighbours / model.size)
+    return float(np.partition(sample, place)[place])
+
+
+def _largest(block: Floats, threshold: float, least: int) -> npt.NDArray[np.bool_]:
+    """Which weights of each row to keep: those at or above the threshold, and the `least` largest in any case."""
+    size = np.abs(block)
+    chosen = size >= max(threshold, np.finfo(np.float32).tiny)
+    if least:
+        top = np.argpartition(size, -least, axis=1)[:, -least:]
+        np.put_along_axis(chosen, top, True, axis=1)
+    return chosen
+
+
+def _overlap(first: Floats, second: Floats, k: int) -> float:
+    """Mean share of the k highest columns that two score matrices have in common, over rows."""
+    k = min(k, first.shape[1])
+    pairs = zip(np.argsort(-first, axis=1, kind="stable"), np.argsort(-second, axis=1, kind="stable"), strict=True)
+    shared = [len(np.intersect1d(mine[:k], other[:k])) / k for mine, other in pairs]
+    return float(np.mean(shared))
