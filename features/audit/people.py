@@ -6,6 +6,7 @@ from features import columns as c
 from features.audit.look import LOOKS, SUBJECT, Look
 from features.audit.report import Cell, Figures, Finding, Table, Verdict
 from features.audit.words import count, number, percent, share
+from features.moments import DAY, MINUTE
 
 BANDS = ((1, 1), (2, 4), (5, 9), (10, 49), (50, None))
 """How customers and items are grouped by their number of events: from, to (inclusive)."""
@@ -112,11 +113,13 @@ def robots(look: Look) -> Finding:
         SELECT coalesce(sum(n), 0)::BIGINT, count(*), coalesce(max(n), 0)
         FROM (SELECT count(*) AS n FROM current WHERE {SUBJECT} IS NOT NULL GROUP BY {SUBJECT})""")
     fast, theirs, in_a_day, in_a_minute = look.row(f"""
-        WITH looks AS (SELECT {SUBJECT} AS subject, {c.OCCURRED_AT} AS moment FROM current
+        WITH looks AS (SELECT hash({SUBJECT}) AS subject, epoch_us({c.OCCURRED_AT}) AS moment FROM current
                        WHERE {c.TYPE} IN {LOOKS} AND {SUBJECT} IS NOT NULL),
-        days AS (SELECT subject, count(*) AS n FROM looks GROUP BY subject, date_trunc('day', moment)
-                 HAVING n > {ROBOT_LOOKS_A_DAY}),
-        minutes AS (SELECT subject, count(*) AS n FROM looks GROUP BY subject, date_trunc('minute', moment)
+        busy AS (SELECT subject, moment // {DAY} AS day, count(*) AS n FROM looks GROUP BY ALL
+                 HAVING n > {ROBOT_LOOKS_A_MINUTE}),
+        days AS (SELECT subject, n FROM busy WHERE n > {ROBOT_LOOKS_A_DAY}),
+        minutes AS (SELECT subject, count(*) AS n FROM looks SEMI JOIN busy USING (subject)
+                    GROUP BY subject, moment // {MINUTE}
                     HAVING n > {ROBOT_LOOKS_A_MINUTE} AND max(moment) > min(moment)),
         fast AS (SELECT subject FROM days UNION SELECT subject FROM minutes)
         SELECT (SELECT count(*) FROM fast), count(*), (SELECT max(n) FROM days), (SELECT max(n) FROM minutes)
