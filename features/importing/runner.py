@@ -167,7 +167,7 @@ class _Run:
         import_id = self._import_id(manifest)
         with self.dataset.connect(memory=memory, threads=workers) as duck:
             merger = Merger(duck, self.staging, self.out, import_id, workers)
-            merged = self._merge(merger, erased, seen_before)
+            merged = self._merge(merger, erased, manifest)
             for table, result in merged.items():
                 self._note_collisions(merger, table, result)
             totals = merger.totals(merged["events"], self._time_zone()) if "events" in merged else Totals()
@@ -199,7 +199,7 @@ class _Run:
         name = re.sub(r"[^a-z0-9]+", "-", self.source.name.lower()).strip("-") or "import"
         return f"{to_datetime(self.now):%Y%m%dT%H%M%SZ}-{name}-{len(manifest.imports) + 1:04d}"
 
-    def _merge(self, merger: Merger, erased: IsErased | None, seen_before: bool) -> dict[str, Merged]:
+    def _merge(self, merger: Merger, erased: IsErased | None, manifest: Manifest) -> dict[str, Merged]:
         gone: Counter[str] = Counter()
         if erased is not None:
             for table in self.staging.schemas:
@@ -208,17 +208,19 @@ class _Run:
         for derived in self.source.derived:
             self.staging.derive(merger.duck, derived.table, derived.sql)
             undated[derived.table], gone[derived.table] = derived.undated, 0
+        seen_before, amended = self._seen_before(manifest), manifest.amended
         merged = {}
         for table in self.staging.schemas:
             names = tuple(self.staging.names(table))
             if table == "events":
                 mapping = next(feed.mapping for feed in self.source.feeds if feed.mapping.table == table)
-                result = merger.events(EventPlan(mapping, self.source.name, names, seen_before, self.now), gone[table])
+                plan = EventPlan(mapping, self.source.name, names, seen_before, amended, self.now)
+                result = merger.events(plan, gone[table])
             elif table == "identities":
                 result = merger.links(self.source.name, gone[table])
             else:
-                plan = VersionPlan(table, self.source.name, names, undated[table], self.now, seen_before)
-                result = merger.versions(plan, gone[table])
+                versions = VersionPlan(table, self.source.name, names, undated[table], self.now, seen_before)
+                result = merger.versions(versions, gone[table])
             merged[table] = result
         return merged
 
