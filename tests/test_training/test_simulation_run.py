@@ -141,16 +141,18 @@ def test_a_dataset_or_a_stranger_s_folder_is_never_overwritten(tiny, tmp_path):
     assert (tmp_path / "truth" / "diary.txt").exists()
 
 
-def test_a_killed_run_leaves_nothing_that_counts(tmp_path):
-    """After an interruption there is no dataset; the next run takes the place as if nothing had been."""
+@pytest.mark.parametrize("workers", [1, 2])
+def test_an_interrupted_run_leaves_nothing(tmp_path, workers):
+    """After an interruption there is no file; the next run takes the place as if nothing had been."""
 
     def stop(done, total):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        simulate(tmp_path / "dataset", size="tiny", seed=1, days=60, progress=stop)
+        simulate(tmp_path / "dataset", size="tiny", seed=1, days=60, progress=stop, workers=workers)
     assert not Dataset(tmp_path / "dataset").exists()
     assert not (tmp_path / "truth").exists()
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
     report = simulate(tmp_path / "dataset", size="tiny", seed=2, days=60)
     files = set(report.dataset.rglob("*.parquet"))
     assert files == {part for table in TABLES for part in Dataset(report.dataset).parts(table)}

@@ -119,10 +119,14 @@ def simulate(
         if progress:
             progress(count, blocks_of(world))
 
-    record = _record(jobs[0], world, [_write_shared(jobs[0], world), *_run(jobs, processes, tick)])
     home = dataset.parent / truth.FOLDER
-    _publish_truth(jobs[0].truth, home)
-    Dataset(dataset).commit(record)
+    try:
+        record = _record(jobs[0], world, [_write_shared(jobs[0], world), *_run(jobs, processes, tick)])
+        _publish_truth(jobs[0].truth, home)
+        Dataset(dataset).commit(record)
+    except BaseException:  # also when it is interrupted: nothing half stays
+        _discard(jobs[0])
+        raise
     return SimulationReport(
         import_id=record.id,
         dataset=dataset,
@@ -133,6 +137,14 @@ def simulate(
         seconds=time.perf_counter() - began,
         peak_bytes=_peak(processes),
     )
+
+
+def _discard(job: _Job) -> None:
+    """Remove what an unfinished run wrote."""
+    shutil.rmtree(job.truth, ignore_errors=True)
+    if not Dataset(job.dataset).exists():
+        for path in job.dataset.rglob(f"{job.import_id}*.parquet"):
+            path.unlink(missing_ok=True)
 
 
 def _check_place(dataset: Path) -> None:
@@ -188,9 +200,13 @@ def _run(jobs: list[_Job], workers: int, tick: Callable[[int], None]) -> list[_D
     done = []
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
         futures = {pool.submit(_work, job): job for job in jobs}
-        for future in as_completed(futures):
-            done.append(future.result())
-            tick(len(futures[future].blocks))
+        try:
+            for future in as_completed(futures):
+                done.append(future.result())
+                tick(len(futures[future].blocks))
+        except BaseException:
+            pool.shutdown(wait=True, cancel_futures=True)  # else the rest is made in vain before we hear of it
+            raise
     return done
 
 
