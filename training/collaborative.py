@@ -32,7 +32,7 @@ Positive = Annotated[int, Meta(ge=1)]
 Share = Annotated[float, Meta(ge=0)]
 
 
-class IalsParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=False):
+class IalsParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Implicit alternating least squares; `regularization`, `alpha` and `confidence` serve the fold-in too."""
 
     factors: Positive = 64
@@ -43,7 +43,7 @@ class IalsParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_d
     confidence: ConfidenceParams = ConfidenceParams(half_life_days=60.0)
 
 
-class BprParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=False):
+class BprParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Bayesian personalised ranking; `regularization` and `alpha` are those of the fold-in."""
 
     factors: Positive = 64
@@ -57,7 +57,7 @@ class BprParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_de
     confidence: ConfidenceParams = ConfidenceParams(half_life_days=60.0)
 
 
-class ItemItemParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=False):
+class ItemItemParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Item-item neighbours; `confidence` serves the request too."""
 
     neighbours: Positive = 200

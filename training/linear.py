@@ -38,7 +38,7 @@ _JUDGED = 64
 """Customers whose lists by dense and by kept weights are compared."""
 
 
-class EaseParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=False):
+class EaseParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """EASE; `confidence` and `binary` serve the request too."""
 
     l2: Annotated[float, Meta(gt=0)] = 100.0

@@ -1,0 +1,277 @@
+"""Fitting: recipes become bundles, as of a moment.
+
+A `Cut` is what was known at that moment. It remembers what it fitted, so that many recipes over the same sources cost
+one fit each source. Nothing after the moment is looked at, and the moment is an argument.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+import scipy.sparse as sp
+
+from features.assemble import FINGERPRINT, SHARED_NAMES
+from features.confidence import ConfidenceParams
+from features.errors import ConfigError
+from features.history import Histories
+from features.ids import Array
+from features.moments import to_datetime
+from serving.bundle import Bundle, text_arrays
+from serving.recipe import Recipe, SourceSpec, as_json
+from training.collaborative import (
+    BprParams,
+    IalsParams,
+    ItemItemParams,
+    fit_bm25,
+    fit_bpr,
+    fit_cosine,
+    fit_ials,
+)
+from training.interactions import Fitted, Progress, preference_matrix, silent, trainable
+from training.linear import EaseParams, fit_ease
+from training.popularity import FrequencyParams, PopularityParams, fit_popularity
+from training.split import MIN_CUSTOMERS, buyers
+
+Mask = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """How a kind of source is fitted.
+
+    Args:
+        kind: of the source in a bundle.
+        params: the struct of its parameters.
+        learn: fits it on a matrix of confidence over the catalogue; None where it needs no matrix.
+    """
+
+    kind: str
+    params: type[Any]
+    learn: Callable[..., Fitted] | None = None
+
+
+METHODS: Mapping[str, Method] = {
+    "popularity": Method("popularity", PopularityParams),
+    "personal-frequency": Method("personal-frequency", FrequencyParams),
+    "ials": Method("factors", IalsParams, fit_ials),
+    "bpr": Method("factors", BprParams, fit_bpr),
+    "cosine": Method("neighbours", ItemItemParams, fit_cosine),
+    "bm25": Method("neighbours", ItemItemParams, fit_bm25),
+    "ease": Method("neighbours", EaseParams, fit_ease),
+}
+"""By `SourceSpec.method`; where that is empty the kind is the method."""
+
+
+class Cut:
+    """What was known at a moment, and what was fitted on it so far.
+
+    Args:
+        histories: of all subjects; what happens at `as_of` or later, or is recorded later, is left out.
+        as_of: microseconds.
+        min_customers: items that fewer customers bought are not in the catalogue.
+        regions: subject row -> region, where known.
+        threads: of the libraries; 0 is all cores.
+    """
+
+    def __init__(
+        self,
+        histories: Histories,
+        as_of: int,
+        *,
+        min_customers: int = MIN_CUSTOMERS,
+        regions: Mapping[int, str] | None = None,
+        threads: int = 0,
+    ) -> None:
+        self.known, self.as_of, self.regions, self.threads = histories.as_of(as_of), as_of, regions or {}, threads
+        self._min_customers = max(min_customers, 1)
+        self._fitted: dict[bytes, Fitted] = {}
+        self._matrices: dict[bytes, sp.csr_matrix] = {}
+
+    @cached_property
+    def buyers(self) -> npt.NDArray[np.int64]:
+        """int64[n_items]: distinct customers who bought each item."""
+        return buyers(self.known, before=self.as_of)
+
+    @cached_property
+    def listed(self) -> Mask:
+        """bool[n_items]: the catalogue, what may be recommended."""
+        return self.buyers >= self._min_customers
+
+    def fit(self, spec: SourceSpec, progress: Progress = silent) -> Fitted:
+        """Fit a source, or take what was fitted for the same method and parameters.
+
+        Raises:
+            ConfigError: an unknown method, or parameters that it does not have.
+            DataError: there is too little or too much to learn from, or the fit diverged.
+        """
+        method, params = _parsed(spec)
+        key = msgspec.json.encode((spec.method or spec.kind, params), order="sorted")
+        if key not in self._fitted:
+            start = time.perf_counter()
+            found = self._fit(method, params, progress)
+            self._fitted[key] = Fitted(found.arrays, found.figures, time.perf_counter() - start)
+        return self._fitted[key]
+
+    def _fit(self, method: Method, params: Any, progress: Progress) -> Fitted:
+        if isinstance(params, PopularityParams):
+            return fit_popularity(self.known, self.as_of, self.listed, params, self.regions)
+        if method.learn is None:
+            return Fitted({})
+        found = method.learn(self._matrix(params.confidence), params, threads=self.threads, progress=progress)
+        arrays = _over_all_items(found.arrays, np.flatnonzero(self.listed), len(self.known.items))
+        return Fitted(arrays, found.figures)
+
+    def _matrix(self, params: ConfidenceParams) -> sp.csr_matrix:
+        """Subjects x catalogue; rows without anything are not there."""
+        key = msgspec.json.encode(params, order="sorted")
+        if key not in self._matrices:
+            whole = preference_matrix(self.known, self.as_of, params)
+            self._matrices[key] = trainable(whole[:, np.flatnonzero(self.listed)].tocsr())
+        return self._matrices[key]
+
+
+def fit_sources(
+    cut: Cut, specs: Iterable[SourceSpec], progress: Callable[[str, int, int], None] = lambda name, done, total: None
+) -> dict[str, Array]:
+    """The arrays of sources, as a bundle names them.
+
+    Args:
+        cut: what was known.
+        specs: the sources; names must differ.
+        progress: hears `(source, done, total)`.
+
+    Returns:
+        `source.<name>.<array>` -> array.
+
+    Raises:
+        ConfigError, DataError: as `Cut.fit`.
+    """
+    arrays: dict[str, Array] = {}
+    for spec in specs:
+        name = spec.name
+        found = cut.fit(spec, lambda done, total, name=name: progress(name, done, total))  # type: ignore[misc]
+        progress(name, 1, 1)
+        arrays |= {f"source.{name}.{key}": array for key, array in found.arrays.items()}
+    return arrays
+
+
+def fit_bundle(
+    cut: Cut,
+    recipe: Recipe,
+    *,
+    items: Mapping[str, Array] | None = None,
+    data_hash: str = "",
+    created_at: str = "",
+    metrics: Mapping[str, float] | None = None,
+    progress: Callable[[str, int, int], None] = lambda name, done, total: None,
+) -> Bundle:
+    """A bundle in memory: what is evaluated, and what is published by writing it down.
+
+    Args:
+        cut: what was known.
+        recipe: sources and weights; the bundle carries it with every parameter written out.
+        items: arrays of the items (`training.catalogue.item_arrays`); without them items have no texts.
+        data_hash: of the inputs; the same recipe on the same inputs as of the same moment has the same id.
+        created_at: ISO 8601, for people.
+        metrics: figures that go with it.
+        progress: hears `(source, done, total)`.
+
+    Raises:
+        ConfigError: a weight names a source that the recipe does not have.
+        ConfigError, DataError: as `Cut.fit`.
+    """
+    recipe = resolved_recipe(recipe)
+    named = {spec.name for spec in recipe.sources}
+    for name in (*recipe.weights, *recipe.new_weights, recipe.fill):
+        if name not in named:
+            raise ConfigError("no such source in the recipe", where=f"recipe {recipe.name}", got=name)
+    arrays = {**(items if items is not None else bare_items(cut)), "item.catalogue": cut.listed}
+    arrays |= fit_sources(cut, recipe.sources, progress)
+    manifest = {
+        "bundle_id": _bundle_id(recipe, cut.as_of, data_hash),
+        "as_of": cut.as_of,
+        "recipe": as_json(recipe),
+        "features": FINGERPRINT,
+        "data_hash": data_hash,
+        "created_at": created_at,
+        "metrics": dict(metrics or {}),
+        "sources": {spec.name: _told(cut.fit(spec)) for spec in recipe.sources},
+    }
+    return Bundle(manifest, arrays)
+
+
+def resolved(spec: SourceSpec) -> SourceSpec:
+    """The source with its method named and every parameter written out; what is resolved stays as it is.
+
+    A request reads parameters of the fit (regularization, alpha, confidence), so none may be left to a default that
+    another version might change.
+    """
+    _, params = _parsed(spec)
+    plain: dict[str, Any] = msgspec.to_builtins(params)
+    return msgspec.structs.replace(spec, method=spec.method or spec.kind, params=plain)
+
+
+def resolved_recipe(recipe: Recipe) -> Recipe:
+    """The recipe with all its sources resolved."""
+    return msgspec.structs.replace(recipe, sources=tuple(resolved(spec) for spec in recipe.sources))
+
+
+def bare_items(cut: Cut) -> dict[str, Array]:
+    """Arrays of items without a catalogue: ids and numbers of buyers, everything else unknown."""
+    n = len(cut.known.items)
+    arrays: dict[str, Array] = {f"shared.{name}": np.full(n, np.nan, np.float32) for name in SHARED_NAMES}
+    arrays["shared.category"] = np.full(n, -1, np.int32)
+    arrays["shared.buyers"] = cut.buyers.astype(np.float32)
+    for column in ("title", "brand", "image_url"):
+        arrays |= text_arrays(column, [""] * n)
+    arrays |= text_arrays("category_path", [])
+    return {
+        **arrays,
+        **cut.known.items.arrays("items"),
+        "item.price": np.full(n, np.nan, np.float32),
+        "item.in_stock": np.ones(n, bool),
+    }
+
+
+def _parsed(spec: SourceSpec) -> tuple[Method, Any]:
+    name = spec.method or spec.kind
+    method = METHODS.get(name)
+    if method is None or method.kind != spec.kind:
+        hint = f"methods: {', '.join(f'{key} ({each.kind})' for key, each in METHODS.items())}"
+        raise ConfigError("no such method for this kind of source", where=spec.name, got=(spec.kind, name), hint=hint)
+    try:
+        return method, msgspec.convert(spec.params, method.params)
+    except msgspec.ValidationError as error:
+        valid = ", ".join(field.name for field in msgspec.structs.fields(method.params))
+        raise ConfigError(str(error), where=f"parameters of {spec.name}", hint=f"valid: {valid}") from None
+
+
+def _over_all_items(arrays: Mapping[str, Array], places: npt.NDArray[np.intp], n: int) -> dict[str, Array]:
+    """Arrays over the catalogue as arrays over all items: the others have no factors and no neighbours."""
+    if "item_factors" in arrays:
+        listed = arrays["item_factors"]
+        factors = np.zeros((n, listed.shape[1]), np.float32)
+        factors[places] = listed
+        return {**arrays, "item_factors": factors}
+    counts = np.zeros(n, np.int64)
+    counts[places] = np.diff(arrays["indptr"].view(np.int64))
+    indptr = np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)])
+    return {**arrays, "indptr": indptr, "indices": places[arrays["indices"].view(np.int32)].astype(np.int32)}
+
+
+def _bundle_id(recipe: Recipe, as_of: int, data_hash: str) -> str:
+    content = msgspec.json.encode((as_json(recipe), as_of, data_hash, FINGERPRINT), order="sorted")
+    moment = to_datetime(as_of).strftime("%Y%m%dT%H%M%SZ")
+    return f"{moment}-{recipe.name}-{hashlib.sha256(content).hexdigest()[:8]}"
+
+
+def _told(fitted: Fitted) -> dict[str, float]:
+    return {"seconds": round(fitted.seconds, 3), **fitted.figures}
