@@ -56,6 +56,13 @@ class Candidates:
             scores[np.searchsorted(items, found.items), column] = found.scores
         return cls(items, names, scores)
 
+    def heard(self, names: tuple[str, ...]) -> Candidates:
+        """Only what some of the sources propose."""
+        columns = [self.sources.index(name) for name in names]
+        scores = self.scores[:, columns]
+        there = np.isfinite(scores).any(axis=1)
+        return Candidates(self.items[there], names, scores[there], self.removed)
+
     def without(self, drop: npt.NDArray[np.bool_], reason: str) -> Candidates:
         """Split into what stays and what leaves, with its reason."""
         if not drop.any():

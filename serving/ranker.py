@@ -5,7 +5,7 @@ It is a pure function of a bundle, the shelf and the query. Offline evaluation r
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -17,6 +17,9 @@ from serving.filters import apply_filters
 from serving.query import Query
 from serving.shelf import Shelf
 from serving.sources import Popularity, Source, build_sources
+
+FILL_SPARE = 64
+"""So many more popular items are looked at than are missing, because filters take some away."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +70,18 @@ class Ranker:
         voices = {name: weight for name, weight in weights.items() if personal or not self.sources[name].personal}
         candidates = self.gather(query, voices)
         candidates = apply_filters(self, query, candidates)
-        scores, leading = blend(candidates, voices)
-        slate = select(candidates, scores, leading, query.num_results)
+        slate = order(candidates, voices, query.num_results)
         return self.fill(query, slate) if filled else slate
+
+    def rank_each(self, query: Query, several: Sequence[Mapping[str, float]]) -> list[Slate]:
+        """`rank` for several weightings at once: candidates are gathered and filtered once for all of them.
+
+        Equal to `[rank(query, weights) for weights in several]`, only faster; tuning asks for dozens.
+        """
+        names = dict.fromkeys(name for weights in several for name in weights)
+        candidates = apply_filters(self, query, self.gather(query, names))
+        slates = (order(candidates.heard(tuple(w)), w, query.num_results) for w in several)
+        return [self.fill(query, slate) for slate in slates]
 
     def weights_for(self, query: Query) -> Mapping[str, float]:
         """The recipe's weights: another set where what was bought before is excluded."""
@@ -92,9 +104,15 @@ class Ranker:
         floor = self.bundle.recipe.fill
         if missing <= 0 or query.anchors:
             return slate
-        everything = len(self.bundle.items)
-        found = Candidates.union([(floor, self.sources[floor].propose(query, everything))])
-        found = apply_filters(self, query, found.without(np.isin(found.items, slate.items), "already-there"))
+        asked = missing + len(slate.items) + FILL_SPARE
+        while True:  # most often the first few will do; filters may take more away
+            proposed = self.sources[floor].propose(query, asked)
+            found = Candidates.union([(floor, proposed)])
+            found = found.without(np.isin(found.items, slate.items), "already-there")
+            found = apply_filters(self, query, found)
+            if len(found) >= missing or len(proposed.items) < asked:
+                break
+            asked *= 8
         order = np.lexsort((found.items, -found.scores[:, 0]))[:missing]
         return replace(
             slate,
@@ -116,6 +134,12 @@ class Ranker:
             self._categories = tuple(self.bundle.text("category_path", code) for code in range(count))
         wanted = tuple(prefixes)
         return np.array([code for code, path in enumerate(self._categories) if path.startswith(wanted)], np.int32)
+
+
+def order(candidates: Candidates, weights: Mapping[str, float], count: int) -> Slate:
+    """Score and select."""
+    scores, leading = blend(candidates, weights)
+    return select(candidates, scores, leading, count)
 
 
 def blend(candidates: Candidates, weights: Mapping[str, float]) -> tuple[Floats, npt.NDArray[np.intp]]:

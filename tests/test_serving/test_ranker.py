@@ -173,3 +173,27 @@ def test_any_history_gives_a_full_distinct_slate(toy_bundle, history_of, events)
     assert sorted(slate.items.tolist()) == list(range(8))
     assert np.isfinite(slate.scores).all()
     assert (np.diff(slate.scores) <= 1e-6).all()
+
+
+WEIGHTINGS = st.lists(
+    st.dictionaries(
+        st.sampled_from(["popularity", "personal-frequency", "ials", "item-item"]),
+        st.sampled_from([0.0, 0.5, 1.0]),
+        min_size=1,
+    ),
+    min_size=1,
+    max_size=4,
+)
+
+
+@given(events=st.lists(st.tuples(KINDS_OF_EVENTS, ITEM_IDS, st.floats(0.01, 400)), max_size=8), several=WEIGHTINGS)
+def test_ranking_for_many_weightings_equals_ranking_for_each(toy_bundle, history_of, events, several):
+    """Gathering and filtering once for all weightings changes no list, score or source."""
+    ranker = Ranker(toy_bundle)
+    for wanted in (Filter(), Filter(exclude=("purchased",))):
+        asked = query(history_of(*events), num_results=5, filter=wanted)
+        for weights, slate in zip(several, ranker.rank_each(asked, several), strict=True):
+            alone = ranker.rank(asked, weights)
+            assert slate.items.tolist() == alone.items.tolist()
+            assert slate.scores.tolist() == alone.scores.tolist()
+            assert slate.sources == alone.sources
