@@ -13,17 +13,22 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from features.errors import ConfigError
 from features.history import Histories
 from features.schemas import EventType
 from serving.bundle import Bundle
 from serving.query import Context, Filter, Query
 from serving.ranker import Ranker
+from training import intervals
+from training.intervals import Interval
 from training.metrics import coverage, novelty, scores
-from training.split import Truth, Window
+from training.split import Truth, Window, customers
 
 Task = Literal["all", "new"]
 TASKS: tuple[Task, ...] = ("all", "new")
 KS = (10, 20)
+COLD = 10
+"""Customers with fewer purchases are cold."""
 Floats = npt.NDArray[np.float64]
 Rows = npt.NDArray[np.int32]
 FILTERS: Mapping[Task, Filter] = {"all": Filter(in_stock=False), "new": Filter(exclude=("purchased",), in_stock=False)}
@@ -122,10 +127,10 @@ def ranked_lists(
 def score_lists(lists: Rows, truth: Truth, bundle: Bundle, known: Histories) -> TaskResult:
     """Metrics of lists against what was bought."""
     buyers = bundle.shared.buyers.astype(np.int64)
-    active = int((np.diff(known.offsets) > 0).sum())
+    buying = int((purchases(known)[customers(known.subjects)] > 0).sum())
     by_customer = {
         **scores(lists, truth, KS),
-        **{f"novelty@{k}": novelty(lists, buyers, active, k) for k in KS},
+        **{f"novelty@{k}": novelty(lists, buyers, buying, k) for k in KS},
     }
     size = int(bundle.catalogue.sum())
     return TaskResult(lists, by_customer, {f"coverage@{k}": coverage(lists, size, k) for k in KS})
@@ -133,9 +138,7 @@ def score_lists(lists: Rows, truth: Truth, bundle: Bundle, known: Histories) -> 
 
 def slices_of(known: Histories, truth: Truth) -> dict[str, npt.NDArray[np.bool_]]:
     """Groups of customers: light, middling and heavy buyers by tertile, and those known for under ten purchases."""
-    bought = (known.events.type == EventType.PURCHASE).astype(np.int64)
-    total = np.concatenate([np.zeros(1, np.int64), np.cumsum(bought)])
-    counts = (total[known.offsets[1:]] - total[known.offsets[:-1]])[truth.subjects]
+    counts = purchases(known)[truth.subjects]
     if not len(counts):
         return {}
     low, high = np.quantile(counts, [1 / 3, 2 / 3])
@@ -143,5 +146,26 @@ def slices_of(known: Histories, truth: Truth) -> dict[str, npt.NDArray[np.bool_]
         "light customers": counts <= low,
         "middling customers": (counts > low) & (counts <= high),
         "heavy customers": counts > high,
-        "cold customers (under 10 purchases)": counts < 10,
+        "cold customers (under 10 purchases)": counts < COLD,
+        "warm customers": counts >= COLD,
     }
+
+
+def purchases(known: Histories) -> npt.NDArray[np.int64]:
+    """int64[subjects]: how many purchases each is known for."""
+    bought = np.cumsum(known.events.type == EventType.PURCHASE, dtype=np.int64)
+    return np.diff(np.concatenate([np.zeros(1, np.int64), bought])[known.offsets])
+
+
+def compare(
+    mine: Evaluation, other: Evaluation, metric: str, task: Task, *, resamples: int = 2000, confidence: float = 0.95
+) -> Interval:
+    """The mean of (mine - other) over the customers of a window, paired, with its interval.
+
+    Raises:
+        ConfigError: the two were not judged on the same customers of the same window.
+    """
+    if mine.window != other.window or not np.array_equal(mine.subjects, other.subjects):
+        raise ConfigError("only recipes judged on the same customers can be compared", got=(mine.recipe, other.recipe))
+    ours, theirs = (each.tasks[task].by_customer[metric] for each in (mine, other))
+    return intervals.compare(ours, theirs, resamples=resamples, confidence=confidence)
