@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from typing import Annotated
 
@@ -38,11 +37,8 @@ def command(
     from serving.engine import Engine
 
     Engine(opened, worker=None).close()  # a missing or damaged bundle is told here, in one line
-    process = subprocess.Popen(service_command(host, port), env=environment)
-    try:
-        raise SystemExit(process.wait())
-    except KeyboardInterrupt:
-        process.wait(timeout=30)
+    command_line = service_command(host, port)
+    os.execve(command_line[0], command_line, environment)  # signals reach the service itself, not a parent of it
 
 
 def service_command(host: str, port: int) -> list[str]:
