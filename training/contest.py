@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from features.history import Histories
 from serving.bundle import Bundle
@@ -68,8 +69,10 @@ def contest(
     for task in TASKS:
         asked = {name: weights[task] for name, weights in entries.items() if task in weights}
         truth = arena.truth if task == "all" else arena.truth.new()
-        for name, lists in _lists(ranker, arena, known, task, asked, progress).items():
-            results[name][task] = score_lists(lists, truth, arena.bundle, known)
+        with threadpool_limits(1, "blas"):  # a customer's products are small: more threads only wait for each other
+            lists = _lists(ranker, arena, known, task, asked, progress)
+        for name, shown in lists.items():
+            results[name][task] = score_lists(shown, truth, arena.bundle, known)
     slices = slices_of(known, arena.truth)
     return {
         name: Evaluation(name, arena.window, arena.truth.subjects, tasks, slices) for name, tasks in results.items()

@@ -85,6 +85,11 @@ class Verdict(msgspec.Struct, frozen=True):
     table: tuple[Row, ...]
     metric: str = "ndcg@20"
 
+    def figures(self, recipe: str) -> dict[str, float]:
+        """The metric of one recipe by task, where it is defined."""
+        row = next(row for row in self.table if row.recipe == recipe)
+        return {task: value for task, (value, _, _) in (("all", row.all), ("new", row.new)) if value is not None}
+
 
 def decide(
     entrants: Sequence[Entrant],
@@ -111,7 +116,10 @@ def decide(
     challenger, notes = judge.challenger(ranking, champion)
     reasons = [*notes]
     accepted = True
-    if champion is not None:
+    if challenger == champion:
+        accepted = False
+        reasons.append(f"No recipe did better than the champion's own, {champion}, on the earlier window.")
+    elif champion is not None:
         accepted = judge.beats(challenger, champion)
         reasons += _against_champion(challenger, champion, accepted)
     reasons += [comparison.sentence for comparison in judge.seen]
@@ -132,6 +140,19 @@ def refreshed(verdict: Verdict) -> Verdict:
     return msgspec.structs.replace(
         verdict, accepted=True, winner=verdict.champion, challenger=verdict.champion, reasons=(reason, *verdict.reasons)
     )
+
+
+def beside_baselines(entrants: Sequence[Entrant], settings: GateSettings | None = None) -> list[Comparison]:
+    """Each recipe that is no baseline against the best plain baseline of each task, as the report tells it."""
+    judge = _Judge({entrant.name: entrant for entrant in entrants}, settings or GateSettings())
+    baselines = [entrant.name for entrant in entrants if entrant.baseline]
+    compared = []
+    for task in TASKS:
+        if baselines:
+            best = max(baselines, key=lambda name: _filled(judge.value(name, task).value))
+            others = [entrant.name for entrant in entrants if not entrant.baseline]
+            compared += [judge.compare(name, best, task, "better") for name in others]
+    return compared
 
 
 def rules(settings: GateSettings) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ import shutil
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import msgspec
 import orjson
@@ -150,6 +151,12 @@ def verdict_of(tracking: Tracking, version: Version) -> Verdict:
 def recipe_of(tracking: Tracking, version: Version) -> Recipe:
     """The recipe that a version was made by."""
     return from_json(orjson.loads(tracking.read(version, "recipe.json")))
+
+
+def manifest_of(tracking: Tracking, version: Version) -> dict[str, Any]:
+    """The manifest of a version's bundle; empty for a refused challenger."""
+    manifest: dict[str, Any] = orjson.loads(tracking.read(version, "manifest.json"))
+    return manifest
 
 
 def models(shop: Shop, tracking: Tracking | None = None) -> list[ModelLine]:

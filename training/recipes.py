@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
 
 from serving.config import ModelSettings
 from serving.recipe import Recipe, SourceSpec
+from training.fitting import resolved
 
 Preset = Literal["quick", "full"]
 PRESETS: tuple[Preset, ...] = ("quick", "full")
@@ -20,14 +21,19 @@ PRESETS: tuple[Preset, ...] = ("quick", "full")
 POPULARITY, FREQUENCY = "popularity", "personal-frequency"
 BASELINES = (POPULARITY, FREQUENCY)
 """Plain baselines: what any shop could have without a model."""
-BLEND_WEIGHTS = (0.0, 0.02, 0.05, 0.1, 0.2, 0.35, 0.5, 1.0, 2.0)
+BLEND_WEIGHTS: Mapping[Preset, tuple[float, ...]] = {
+    "quick": (0.0, 0.05, 0.2, 0.5),
+    "full": (0.0, 0.02, 0.05, 0.1, 0.2, 0.35, 0.5, 1.0),
+}
 """Weights of a collaborative source beside personal frequency (weight 1); 0 keeps it for new items only."""
-FLOOR_WEIGHTS = (0.0, 0.1, 0.3, 1.0)
+FLOOR_WEIGHTS: Mapping[Preset, tuple[float, ...]] = {"quick": (0.0, 0.2), "full": (0.0, 0.1, 0.3, 1.0)}
 """Weights of popularity beside a collaborative source (weight 1) where only new items are wanted."""
 
+BLENDED = ("ials", "item-item", "ease")
+"""Models that are blended with personal frequency."""
 _SIZES: Mapping[Preset, Mapping[str, int]] = {
-    "quick": {"factors": 64, "iterations": 12, "bpr_iterations": 30, "ease_items": 6_000},
-    "full": {"factors": 128, "iterations": 20, "bpr_iterations": 100, "ease_items": 24_000},
+    "quick": {"factors": 64, "iterations": 12, "bpr_iterations": 30, "ease_side": 6_000},
+    "full": {"factors": 128, "iterations": 20, "bpr_iterations": 100, "ease_side": 24_000},
 }
 MIN_CUSTOMERS, MIN_ITEMS = 20, 10
 """With fewer than these a collaborative model has nothing to learn from."""
@@ -40,10 +46,14 @@ class Blend:
     Args:
         name: of the recipe that comes of it.
         model: the collaborative source that stands beside personal frequency.
+        weights: of the model, to try on all purchases.
+        floors: weights of popularity beside the model, to try on new items.
     """
 
     name: str
     model: str
+    weights: tuple[float, ...]
+    floors: tuple[float, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +74,9 @@ class Menu:
 
     def recipe(self, name: str, weights: Mapping[str, float], new_weights: Mapping[str, float]) -> Recipe:
         """A recipe over this menu's sources; those without a weight feed pages and related items."""
-        used = {name for name, weight in {**weights, **new_weights}.items()}
-        sources = tuple(spec for spec in self.sources if spec.name in used or spec.name == POPULARITY)
-        return Recipe(name, sources, dict(weights), dict(new_weights), fill=POPULARITY)
+        told, new = _weighed(weights), _weighed(new_weights)
+        sources = tuple(spec for spec in self.sources if spec.name in {*told, *new, POPULARITY})
+        return Recipe(name, sources, told, new, fill=POPULARITY)
 
     def without(self, source: str, why: str) -> Menu:
         """The menu without a source that cannot be fitted, and without what needs it."""
@@ -86,18 +96,28 @@ def menu(model: ModelSettings, *, preset: Preset, customers: int, items: int) ->
         items: items of the catalogue (bought by `min_customers` or more).
     """
     size = _SIZES[preset]
-    plain = (_popularity(model), SourceSpec(FREQUENCY, "personal-frequency", params=_frequency_params(model)))
+    plain = tuple(resolved(spec) for spec in _plain(model))
     models = _models(model, preset)
     notes: tuple[str, ...] = ()
     if customers < MIN_CUSTOMERS or items < MIN_ITEMS:
         few = (
             f"{customers} customers and {items} items are too few to learn from (at least {MIN_CUSTOMERS}, {MIN_ITEMS})"
         )
-        return _menu(plain, (), (f"Models are left out: {few}; popularity and repeat purchase need no training.",))
-    if items > size["ease_items"]:
+        notes = (f"Models are left out: {few}; popularity and repeat purchase need no training.",)
+        return _menu(plain, (), notes, preset)
+    side = min(customers, items)  # EASE inverts the smaller of its two sides
+    if side > size["ease_side"]:
         models = tuple(spec for spec in models if spec.method != "ease")
-        notes = (f"ease is left out: {items:,} items are more than the {size['ease_items']:,} of preset {preset}.",)
-    return _menu(plain, models, notes)
+        limit = f"{size['ease_side']:,}, which preset {preset} allows"
+        notes = (f"ease is left out: it would have to invert a matrix of {side:,} rows, more than the {limit}.",)
+    return _menu(plain, models, notes, preset)
+
+
+def plain_only(listed: Menu) -> Menu:
+    """Only what needs no training: popularity and repeat purchase."""
+    sources = tuple(spec for spec in listed.sources if spec.name in BASELINES)
+    recipes = tuple(recipe for recipe in listed.recipes if recipe.name in BASELINES)
+    return Menu(sources, recipes, (), listed.notes)
 
 
 def is_same(recipe: Recipe, other: Recipe) -> bool:
@@ -145,39 +165,64 @@ def describe(recipe: Recipe) -> str:
     return told if not recipe.new_weights else f"{told}; for new items {_told(recipe.new_weights)}"
 
 
+def _weighed(weights: Mapping[str, float]) -> dict[str, float]:
+    """Without sources of weight 0: those would still propose, and take the fallback's places."""
+    return {name: weight for name, weight in weights.items() if weight}
+
+
 def _told(weights: Mapping[str, float]) -> str:
     used = sorted(((name, weight) for name, weight in weights.items() if weight), key=lambda pair: -pair[1])
     return " + ".join(name if weight == 1 else f"{weight:g} x {name}" for name, weight in used)
 
 
-def _menu(plain: tuple[SourceSpec, ...], models: tuple[SourceSpec, ...], notes: tuple[str, ...]) -> Menu:
+def _menu(
+    plain: tuple[SourceSpec, ...], models: tuple[SourceSpec, ...], notes: tuple[str, ...], preset: Preset
+) -> Menu:  # fmt: skip
     sources = (*plain, *models)
-    names = {spec.name for spec in models}
-    blends = tuple(Blend(f"frequency+{name}", name) for name in ("ials", "item-item", "ease") if name in names)
+    blends = tuple(
+        Blend(f"frequency+{spec.name}", spec.name, BLEND_WEIGHTS[preset], FLOOR_WEIGHTS[preset])
+        for spec in models
+        if spec.name in BLENDED
+    )
     made = Menu(sources, (), blends, notes)
     recipes = tuple(made.recipe(spec.name, {spec.name: 1.0}, {}) for spec in sources)
     return Menu(sources, recipes, blends, notes)
 
 
-def _popularity(model: ModelSettings) -> SourceSpec:
-    params = {"half_life_days": model.popularity_half_life_days}
-    return SourceSpec(POPULARITY, "popularity", method="popularity", params=params)
-
-
-def _frequency_params(model: ModelSettings) -> dict[str, Any]:
-    return {"half_life_days": model.half_life_days}
+def _plain(model: ModelSettings) -> tuple[SourceSpec, SourceSpec]:
+    sales, habit = _changed(model, "popularity_half_life_days"), _changed(model, "half_life_days")
+    return (
+        SourceSpec(POPULARITY, "popularity", "popularity", {"half_life_days": sales} if sales else {}),
+        SourceSpec(FREQUENCY, "personal-frequency", "personal-frequency", {"half_life_days": habit} if habit else {}),
+    )
 
 
 def _models(model: ModelSettings, preset: Preset) -> tuple[SourceSpec, ...]:
     size = _SIZES[preset]
-    confidence = {"weights": dict(model.event_weights), "half_life_days": model.half_life_days}
-    factors = {"factors": size["factors"], "iterations": size["iterations"], "confidence": confidence}
-    return (
-        SourceSpec("ials", "factors", "ials", {**factors, "regularization": 10.0, "alpha": 20.0}),
-        SourceSpec("item-item", "neighbours", "cosine", {"neighbours": 200, "confidence": confidence}),
-        SourceSpec("ease", "neighbours", "ease", {"l2": 200.0, "neighbours": 200, "confidence": confidence}),
+    factors = {"factors": size["factors"], "iterations": size["iterations"]}
+    wanted = (
+        SourceSpec("ials", "factors", "ials", factors),
+        SourceSpec("item-item", "neighbours", "cosine"),
+        SourceSpec("ease", "neighbours", "ease"),
         SourceSpec("bpr", "factors", "bpr", {**factors, "iterations": size["bpr_iterations"]}),
     )
+    return tuple(_weighing(spec, model) for spec in wanted)
+
+
+def _weighing(spec: SourceSpec, model: ModelSettings) -> SourceSpec:
+    """The source with the shop's weights of events, and its half-life where the shop says one."""
+    own = resolved(spec).params["confidence"]["half_life_days"]
+    confidence = {
+        "weights": dict(model.event_weights),
+        "half_life_days": _changed(model, "half_life_days") or own,
+    }
+    return resolved(msgspec.structs.replace(spec, params={**spec.params, "confidence": confidence}))
+
+
+def _changed(model: ModelSettings, setting: str) -> float | None:
+    """A setting that the shop chose itself; where it did not, each method's own default is the better one."""
+    value = float(getattr(model, setting))
+    return None if value == getattr(ModelSettings(), setting) else value
 
 
 def _essence(recipe: Recipe) -> object:
@@ -189,4 +234,4 @@ def _essence(recipe: Recipe) -> object:
         return sorted(((specs[name], weight) for name, weight in weights.items() if weight), key=repr)
 
     new = recipe.new_weights or recipe.weights
-    return weighed(recipe.weights), weighed(new), recipe.candidates_per_source
+    return weighed(recipe.weights), weighed(new), weighed({recipe.fill: 1.0}), recipe.candidates_per_source

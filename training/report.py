@@ -59,31 +59,28 @@ def headline(verdict: Verdict) -> str:
     """The verdict in one sentence."""
     if verdict.champion is None:
         return f"{verdict.winner} is the best that there is, and nothing served before: it may serve."
-    if verdict.accepted and verdict.challenger == verdict.champion:
-        return f"Nothing beat {verdict.champion}: it goes on serving, fitted on newer data."
+    if verdict.challenger == verdict.champion:
+        fitted = ", fitted on newer data" if verdict.accepted else ""
+        return f"Nothing beat {verdict.champion}: it goes on serving{fitted}."
     if verdict.accepted:
         return f"{verdict.challenger} is better than {verdict.champion}, which served so far: it may serve."
     return f"{verdict.challenger} is not shown to be better than {verdict.champion}, which goes on serving."
 
 
 def findings(comparisons: Sequence[Comparison]) -> list[str]:
-    """Plain sentences on models beside the best plain baseline.
+    """Plain sentences on models beside the best plain baseline, one a task and outcome.
 
     Args:
-        comparisons: each model against the best baseline, rule `better`.
+        comparisons: each model against the best baseline of the task, rule `better`.
     """
-    said = []
+    said: dict[tuple[str, str, str], list[str]] = {}
     for found in comparisons:
-        where = TASK_NAMES[found.task]
-        if found.low is None or found.high is None or found.difference is None:
-            said.append(f"{found.recipe} cannot be compared with {found.against} on {where}: nobody to judge it on.")
-        elif found.high < 0:
-            said.append(f"{found.recipe} loses to the plain baseline {found.against} on {where}{_by(found)}.")
-        elif found.low <= 0:
-            said.append(f"{found.recipe} is no better than the plain baseline {found.against} on {where}{_by(found)}.")
-        else:
-            said.append(f"{found.recipe} beats the plain baseline {found.against} on {where}{_by(found)}.")
-    return said
+        said.setdefault((TASK_NAMES[found.task], _outcome(found), found.against), []).append(_with_figures(found))
+    return [
+        f"On {where} {_listed(models)} {outcome[len(models) > 1]} {against}."
+        for (where, kind, against), models in said.items()
+        for outcome in (_OUTCOMES[kind],)
+    ]
 
 
 def html(report: Report) -> str:
@@ -130,8 +127,29 @@ def figure(triple: tuple[float | None, float | None, float | None]) -> str:
     return f"{value:.3f}" if low is None or high is None else f"{value:.3f} [{low:.3f}, {high:.3f}]"
 
 
-def _by(found: Comparison) -> str:
-    return f" ({found.difference:+.3f} [{found.low:+.3f}, {found.high:+.3f}])"
+_OUTCOMES: Mapping[str, tuple[str, str]] = {
+    "better": ("beats the best plain baseline,", "beat the best plain baseline,"),
+    "even": ("is no better than the plain baseline", "are no better than the plain baseline"),
+    "worse": ("loses to the plain baseline", "lose to the plain baseline"),
+    "undefined": ("cannot be compared with", "cannot be compared with"),
+}
+"""Outcome -> verb for one model and for several."""
+
+
+def _outcome(found: Comparison) -> str:
+    if found.low is None or found.high is None:
+        return "undefined"
+    return "better" if found.low > 0 else "worse" if found.high < 0 else "even"
+
+
+def _with_figures(found: Comparison) -> str:
+    if found.difference is None or found.low is None:
+        return found.recipe
+    return f"{found.recipe} ({found.difference:+.3f} [{found.low:+.3f}, {found.high:+.3f}])"
+
+
+def _listed(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
 def _windows(report: Report) -> list[str]:

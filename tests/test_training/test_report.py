@@ -101,10 +101,20 @@ def test_the_terminal_shows_the_same_table() -> None:
 @pytest.mark.parametrize(
     ("difference", "low", "high", "said"),
     [
-        (-0.2, -0.25, -0.15, "ials loses to the plain baseline popularity on all purchases (-0.200 [-0.250, -0.150])."),
-        (0.01, -0.01, 0.03, "ials is no better than the plain baseline popularity on all purchases"),
-        (0.05, 0.02, 0.08, "ials beats the plain baseline popularity on all purchases"),
-        (None, None, None, "ials cannot be compared with popularity on all purchases"),
+        (-0.2, -0.25, -0.15, "On all purchases ials (-0.200 [-0.250, -0.150]) loses to the plain baseline popularity."),
+        (
+            0.01,
+            -0.01,
+            0.03,
+            "On all purchases ials (+0.010 [-0.010, +0.030]) is no better than the plain baseline popu",
+        ),
+        (
+            0.05,
+            0.02,
+            0.08,
+            "On all purchases ials (+0.050 [+0.020, +0.080]) beats the best plain baseline, popularity.",
+        ),
+        (None, None, None, "On all purchases ials cannot be compared with popularity."),
     ],
 )
 def test_findings_are_plain_sentences(
@@ -113,6 +123,17 @@ def test_findings_are_plain_sentences(
     """A model that loses to repeat purchase is said to lose."""
     compared = Comparison("better", "all", "ials", "popularity", 0.3, difference, low, high, 10, False, "")
     assert findings([compared])[0].startswith(said)
+
+
+def test_findings_name_models_of_one_outcome_together() -> None:
+    """Two losers are one sentence."""
+    lost = [
+        Comparison("better", "all", name, "popularity", 0.3, -0.1, -0.2, -0.05, 10, False, "")
+        for name in ("ials", "bpr", "ease")
+    ]
+    figures = "(-0.100 [-0.200, -0.050])"
+    names = f"ials {figures}, bpr {figures} and ease {figures}"
+    assert findings(lost) == [f"On all purchases {names} lose to the plain baseline popularity."]
 
 
 def test_figures_as_text() -> None:

@@ -1,0 +1,57 @@
+"""`kokyaku train`: train, evaluate, put before the gate, publish."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from training.commands.common import DEFAULT_SHOP, RootOption, ShopOption, console, open_shop
+
+if TYPE_CHECKING:
+    from features.shop import Shop
+    from training.train import Outcome
+
+
+def command(
+    shop: ShopOption = DEFAULT_SHOP,
+    root: RootOption = None,
+    as_of: Annotated[str | None, typer.Option("--as-of", help="Train on what was known then, e.g. 2017-12-01.")] = None,
+    preset: Annotated[Literal["quick", "full"], typer.Option("--preset", help="How much to train.")] = "quick",
+    promote: Annotated[bool, typer.Option("--promote/--no-promote", help="Let an accepted model serve.")] = True,
+) -> None:
+    """Train the recipes, judge them on the last weeks beside plain baselines, and let the winner serve.
+
+    Every figure, parameter, plot and input hash goes to the shop's MLflow store (kokyaku ui).
+
+    Examples:
+
+      kokyaku train
+
+      kokyaku train --shop mine --preset full --no-promote
+
+      kokyaku train --as-of 2017-12-01
+    """
+    from features.moments import parse_instant
+    from serving.artifact import live_name
+    from serving.ops import sync_shop
+
+    opened = open_shop(shop, root)
+    moment = None if as_of is None else parse_instant(as_of, where="--as-of")
+    outcome = run_training(opened, preset=preset, as_of=moment, promote=promote)
+    if outcome.promoted and live_name(opened.histories) is None:
+        sync_shop(opened)  # a service without histories would know nobody
+
+
+def run_training(
+    shop: Shop, *, preset: Literal["quick", "full"] = "quick", as_of: int | None = None, promote: bool = True
+) -> Outcome:
+    """Train with progress bars, and print the table, the verdict and what became of it."""
+    from training.console import Bars, print_outcome
+    from training.session import TrainOptions
+    from training.train import train
+
+    with Bars(console) as bars:
+        outcome = train(shop, TrainOptions(as_of=as_of, preset=preset, promote=promote), bars.tell)
+    print_outcome(console, outcome)
+    return outcome

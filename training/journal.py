@@ -1,0 +1,201 @@
+"""What a training run leaves in MLflow: figures, tables, plots and the report. Never a customer's row."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import numpy as np
+import orjson
+
+from serving.config import GateSettings, ShopConfig
+from serving.recipe import Recipe, as_json
+from training import plots
+from training.contest import Arena, repeat_items
+from training.evaluate import Evaluation, Task, TaskResult
+from training.gate import TASK_NAMES, Entrant, Row, Verdict
+from training.intervals import Interval, compare, mean_interval
+from training.material import Material
+from training.meter import Meter, package_versions
+from training.plots import Mark
+from training.recipes import describe
+from training.report import Report, html, markdown, table_rows
+from training.selection import Choice
+from training.tracking import Run, Value
+
+TITLES: Mapping[Task, str] = {"all": "All purchases", "new": "Items never bought before"}
+REPEAT = "repeat items"
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Everything that was judged on the last window.
+
+    Args:
+        arena: where; None when there was no window to judge on.
+        evaluations: entrant -> its evaluation.
+        recipes: entrant -> its recipe.
+        entrants: as the gate saw them.
+    """
+
+    arena: Arena | None
+    evaluations: Mapping[str, Evaluation]
+    recipes: Mapping[str, Recipe]
+    entrants: Sequence[Entrant]
+
+
+def log_setup(run: Run, config: ShopConfig, material: Material, options: Mapping[str, Value]) -> None:
+    """Parameters, input hashes and package versions: enough to do it again."""
+    windows = {"tuned_window": material.tuned, "judged_window": material.judged}
+    run.log_params({
+        **options,
+        "data_hash": material.data_hash,
+        **{name: str(window) for name, window in windows.items()},
+        **{f"model.{key}": str(value) for key, value in msgspec.to_builtins(config.model).items()},
+        **{f"gate.{key}": value for key, value in msgspec.to_builtins(config.gate).items()},
+        **{f"version.{name}": version for name, version in package_versions().items()},
+    })  # fmt: skip
+    run.log_metrics({f"data/{name}": float(count) for name, count in material.counts().items()})
+    run.log_text("inputs.json", orjson.dumps(material.inputs, option=orjson.OPT_INDENT_2).decode())
+
+
+def log_models(run: Run, judged: Judged, verdict: Verdict, settings: GateSettings) -> None:
+    """One nested run a recipe: how it is made, every metric with its interval, slices, coverage."""
+    roles = {row.recipe: row.role for row in verdict.table}
+    for name, evaluation in judged.evaluations.items():
+        recipe = judged.recipes[name]
+        with run.child(name, {"role": roles.get(name, ""), "kokyaku.recipe": describe(recipe)}) as child:
+            child.log_params({"made_of": describe(recipe), **_parameters(recipe)})
+            child.log_text("recipe.json", orjson.dumps(as_json(recipe), option=orjson.OPT_INDENT_2).decode())
+            child.log_metrics(figures_of(evaluation, settings))
+            if judged.arena is not None:
+                again = repeat_items(judged.arena, evaluation).by_customer[settings.metric]
+                child.log_metrics({f"all/{settings.metric}/{REPEAT}": _interval(again, settings).value})
+
+
+def figures_of(evaluation: Evaluation, settings: GateSettings) -> dict[str, float]:
+    """`task/metric`, with `/low` and `/high` ends and `/slice` means."""
+    found: dict[str, float] = {}
+    for task, result in evaluation.tasks.items():
+        for metric, scores in result.by_customer.items():
+            interval = _interval(scores, settings)
+            found[f"{task}/{metric}"] = interval.value
+            found[f"{task}/{metric}/low"], found[f"{task}/{metric}/high"] = interval.low, interval.high
+        found |= {f"{task}/{metric}": value for metric, value in result.overall.items()}
+        own = result.by_customer[settings.metric]
+        for name, mask in evaluation.slices.items():
+            found[f"{task}/{settings.metric}/{name}"] = _interval(own[mask], settings).value
+        found[f"{task}/customers"] = float(np.isfinite(own).sum())
+    return found
+
+
+def log_tables(run: Run, verdict: Verdict, choice: Choice, meter: Meter) -> None:
+    """The tables behind the report, as CSV."""
+    heads = ("recipe", "role", f"{verdict.metric} all", f"{verdict.metric} new")
+    run.log_table("tables/recipes.csv", heads, table_rows(verdict.table))
+    tried: list[list[Value]] = [
+        [name, task, value] for name, means in choice.means.items() for task, value in means.items()
+    ]
+    run.log_table("tables/tuning.csv", ("entry", "task", f"{verdict.metric}, earlier window"), tried)
+    compared: list[list[Value]] = [
+        [c.recipe, c.against, c.task, c.rule, c.difference, c.low, c.high, c.customers, c.passed]
+        for c in verdict.comparisons
+    ]
+    columns = ("recipe", "against", "task", "rule", "difference", "low", "high", "customers", "passed")
+    run.log_table("tables/comparisons.csv", columns, compared)
+    steps: list[list[Value]] = [[step.name, round(step.seconds, 3), round(step.peak_mb, 1)] for step in meter.steps]
+    run.log_table("tables/steps.csv", ("step", "seconds", "peak_mb"), steps)
+    costs = {"seconds/total": meter.seconds, "peak_mb/highest": meter.peak_mb}
+    for step in meter.steps:
+        costs |= {f"seconds/{step.name}": step.seconds, f"peak_mb/{step.name}": step.peak_mb}
+    run.log_metrics(costs)
+    run.log_text("verdict.json", msgspec.json.format(msgspec.json.encode(verdict), indent=2).decode())
+
+
+def draw(judged: Judged, verdict: Verdict, material: Material, settings: GateSettings) -> dict[str, bytes]:
+    """The plots of the report, by name."""
+    windows = {"tuned on": material.tuned, "judged on": material.judged}
+    shaded = {name: (window.start, window.end) for name, window in windows.items() if window}
+    drawn = {"months": plots.months(material.by_month(), shaded)}
+    if judged.arena is None or not len(judged.arena.truth):
+        return drawn
+    metric, share = settings.metric.upper(), f"{settings.confidence:.0%}"
+    tasks = {TITLES[task]: [_mark(row, task) for row in verdict.table] for task in TITLES}
+    covered = [
+        (_mark(row, "all"), judged.evaluations[row.recipe].tasks["all"].overall["coverage@20"]) for row in verdict.table
+    ]  # fmt: skip
+    return {
+        "comparison": plots.comparison(tasks, metric=metric, share=share),
+        "differences": plots.forest(_differences(judged, verdict, settings), metric=metric, share=share),
+        "slices": plots.slices(_slices(judged, verdict, settings), metric=f"{metric} (all purchases unless said)"),
+        "coverage": plots.coverage(covered, metric=f"{metric}, all purchases"),
+        **drawn,
+    }
+
+
+def log_report(run: Run, report: Report) -> None:
+    """The page, its pictures, and the short form at the top of the run."""
+    for name, picture in report.plots.items():
+        run.log_file(f"plots/{name}.png", picture)
+    run.log_text("report.html", html(report))
+    run.describe(markdown(report))
+
+
+def _parameters(recipe: Recipe) -> dict[str, Value]:
+    """`source.parameter` of all its sources."""
+    flat: dict[str, Value] = {}
+    for spec in recipe.sources:
+        for key, value in spec.params.items():
+            flat[f"{spec.name}.{key}"] = value if isinstance(value, (int, float, str)) else _short(value)
+    return flat
+
+
+def _short(value: Any) -> str:
+    return orjson.dumps(value).decode()
+
+
+def _interval(scores: np.typing.NDArray[np.float64], settings: GateSettings) -> Interval:
+    return mean_interval(scores, resamples=min(settings.resamples, 500), confidence=settings.confidence)
+
+
+def _mark(row: Row, task: Task) -> Mark:
+    value, low, high = (np.nan if v is None else v for v in (row.all if task == "all" else row.new))
+    return Mark(row.recipe, value, low, high, row.role)
+
+
+def _differences(judged: Judged, verdict: Verdict, settings: GateSettings) -> dict[str, list[Mark]]:
+    """The challenger against the champion and the plain baselines, per task."""
+    scores = {entrant.name: entrant.scores for entrant in judged.entrants}
+    others = [row for row in verdict.table if row.role in ("champion", "baseline") and row.recipe != verdict.challenger]
+    found: dict[str, list[Mark]] = {}
+    for task in TITLES:
+        block = found.setdefault(f"{verdict.challenger}: {TASK_NAMES[task]}", [])
+        for row in others:
+            paired = compare(scores[verdict.challenger][task], scores[row.recipe][task], resamples=settings.resamples,
+                             confidence=settings.confidence)  # fmt: skip
+            name = f"{row.recipe} (champion)" if row.role == "champion" else row.recipe
+            block.append(Mark(name, paired.value, paired.low, paired.high))
+    return found
+
+
+def _slices(judged: Judged, verdict: Verdict, settings: GateSettings) -> dict[str, list[Mark]]:
+    """Five recipes at most: the champion, the challenger, the baselines, and the best of the others."""
+    assert judged.arena is not None
+    important = [row.recipe for row in verdict.table if row.role != "candidate"]
+    shown = [*important, *(row.recipe for row in verdict.table if row.role == "candidate")][:5]
+    found: dict[str, list[Mark]] = {}
+    for name in [row.recipe for row in verdict.table if row.recipe in shown]:
+        evaluation = judged.evaluations[name]
+        everything: TaskResult = evaluation.tasks["all"]
+        own, new = everything.by_customer[settings.metric], evaluation.tasks["new"].by_customer[settings.metric]
+        again = repeat_items(judged.arena, evaluation).by_customer[settings.metric]
+        groups = {"all customers": own, **{group: own[mask] for group, mask in evaluation.slices.items()},
+                  REPEAT: again, "items never bought before": new}  # fmt: skip
+        found[name] = [_named(group, _interval(scores, settings)) for group, scores in groups.items()]
+    return found
+
+
+def _named(name: str, interval: Interval) -> Mark:
+    return Mark(name, interval.value, interval.low, interval.high)

@@ -1,0 +1,166 @@
+"""What the steps of one training run share: options, the MLflow run, progress, time and memory, fitting."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from features.dataset import Dataset
+from features.errors import ConfigError, DataError
+from features.shop import Shop
+from serving.bundle import Bundle
+from serving.config import ShopConfig, load_config
+from serving.recipe import Recipe, SourceSpec
+from training.fitting import Cut, fit_bundle, resolved_recipe
+from training.material import Material
+from training.meter import Meter
+from training.publish import recipe_of
+from training.recipes import BASELINES, POPULARITY, Preset, is_same, renamed_apart
+from training.selection import Choice
+from training.split import customers
+from training.tracking import CHAMPION, Run, Tracking, Version
+
+Tell = Callable[[str, int, int], None]
+"""Hears `(what, done, total)` while something long runs."""
+
+
+def silent(what: str, done: int, total: int) -> None:
+    """Progress that nobody watches."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrainOptions:
+    """What to train.
+
+    Args:
+        as_of: train on what was known at this instant; None: everything.
+        preset: how much to train.
+        promote: whether an accepted model serves at once.
+    """
+
+    as_of: int | None = None
+    preset: Preset = "quick"
+    promote: bool = True
+
+
+@dataclass
+class Session:
+    """One run on its way."""
+
+    shop: Shop
+    config: ShopConfig
+    options: TrainOptions
+    tracking: Tracking
+    run: Run
+    tell: Tell
+    meter: Meter = field(default_factory=Meter)
+    notes: list[str] = field(default_factory=list)
+    """Sentences on what was left out and why."""
+
+    def note(self, *sentences: str) -> None:
+        """Remember what a person should know, each thing once."""
+        self.notes += [sentence for sentence in sentences if sentence not in self.notes]
+
+    def counted(self, what: str, total: int) -> Callable[[int], None]:
+        """Progress for something that says how many were done since the last call."""
+        done = 0
+
+        def advance(more: int) -> None:
+            nonlocal done
+            done += more
+            self.tell(what, done, total)
+
+        return advance
+
+
+@dataclass(frozen=True)
+class Champion:
+    """What serves now.
+
+    Args:
+        version: in the registry.
+        recipe: as it serves.
+        entrant: the name under which it is judged.
+        contestant: the recipe as it is judged: sources that today's recipes name otherwise are named apart.
+    """
+
+    version: Version
+    recipe: Recipe
+    entrant: str
+    contestant: Recipe
+
+
+@contextlib.contextmanager
+def open_session(shop: Shop, options: TrainOptions, tell: Tell) -> Iterator[Session]:
+    """A run in the shop's store, with its configuration.
+
+    Raises:
+        DataError: there is no dataset.
+        ConfigError: `shop.toml` makes no sense.
+    """
+    config = load_config(shop.config)
+    Dataset(shop.dataset).manifest()  # without a dataset no empty store is made
+    tracking = Tracking(shop)
+    with tracking.run(f"train {options.preset}", {"kokyaku.shop": shop.id}) as run:
+        yield Session(shop, config, options, tracking, run, tell)
+
+
+def serving_now(session: Session, choice: Choice) -> Champion | None:
+    """The champion, so that it can be judged beside today's recipes."""
+    version = session.tracking.alias(CHAMPION)
+    if version is None:
+        return None
+    recipe = resolved_recipe(recipe_of(session.tracking, version))
+    for mine in choice.recipes:
+        if is_same(mine, recipe):
+            return Champion(version, recipe, mine.name, mine)
+    contestant = renamed_apart(recipe, choice.sources, "-serving")
+    taken = {mine.name for mine in choice.recipes}
+    entrant = f"{recipe.name} (serving)" if recipe.name in taken else recipe.name
+    return Champion(version, recipe, entrant, contestant)
+
+
+def cut_at(session: Session, material: Material, moment: int) -> Cut:
+    """What was known at a moment."""
+    least = session.config.model.min_customers
+    return Cut(material.histories, moment, min_customers=least, regions=material.regions)
+
+
+def active_customers(cut: Cut) -> int:
+    """Known customers with at least one event."""
+    return int((customers(cut.known.subjects) & (np.diff(cut.known.offsets) > 0)).sum())
+
+
+def fit_each(session: Session, cut: Cut, specs: Sequence[SourceSpec], where: str) -> dict[str, str]:
+    """Fit sources one by one; `Cut` keeps what was fitted.
+
+    Args:
+        session: where time, memory and notes go.
+        cut: what was known.
+        specs: the sources.
+        where: of the progress line, e.g. `judged window`.
+
+    Returns:
+        Why, for each source that could not be fitted: it is left out, named, and the others go on.
+    """
+    failed = {}
+    for spec in specs:
+        line = f"fit {spec.name} ({where})"
+        session.tell(line, 0, 1)
+        with session.meter.step(line):
+            try:
+                cut.fit(spec, lambda done, total, line=line: session.tell(line, done, total))  # type: ignore[misc]
+            except (DataError, ConfigError) as error:
+                if spec.name in BASELINES:
+                    raise
+                failed[spec.name] = error.line()
+        session.tell(line, 1, 1)
+    return failed
+
+
+def bundle_of(cut: Cut, specs: Sequence[SourceSpec]) -> Bundle:
+    """All sources in one bundle in memory, for judging; its recipe serves nobody."""
+    return fit_bundle(cut, Recipe("arena", tuple(specs), {POPULARITY: 1.0}))
