@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 
 from features.errors import DataError
-from features.importing.blocks import Block, blocks_of
+from features.importing.blocks import Block, blocks_of, decode
 from features.importing.raw import BadRow, Raw, json_text, places
 from features.importing.reasons import BAD_ENCODING, BAD_ROW
 
@@ -71,7 +71,7 @@ def _split_header(block: Block, delimiter: str, path: Path) -> tuple[list[str], 
     for _ in range(MAX_RECORD_LINES):
         end = (data.find(b"\n", end) + 1) or len(data)
         try:
-            fields = _fields(data[:end].decode(block.encoding), delimiter)
+            fields = _fields(decode(data[:end], block.encoding), delimiter)
         except UnicodeDecodeError as error:
             hint = "name its encoding in the mapping"
             raise DataError("the header is not readable", where=str(path), got=str(error), hint=hint) from None
@@ -107,7 +107,7 @@ def _as_utf8(block: Block) -> bytes | None:
     if block.data.isascii():
         return block.data
     try:
-        text = block.data.decode(block.encoding)
+        text = decode(block.data, block.encoding)
     except UnicodeDecodeError:
         return None
     return block.data if block.encoding == "utf-8" else text.encode()
@@ -179,7 +179,7 @@ def _record(
     text = ""
     for used in range(1, min(MAX_RECORD_LINES, len(lines) - place) + 1):
         try:
-            text += lines[place + used - 1].decode(encoding)
+            text += decode(lines[place + used - 1], encoding)
         except UnicodeDecodeError as error:
             reason = (BAD_ENCODING, f"byte 0x{error.object[error.start]:02x} is not {encoding}")
             return None, 1, reason if used == 1 else (BAD_ROW, "a quote that never closes")

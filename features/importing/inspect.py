@@ -75,7 +75,7 @@ def _look(path: Path, proposal: Proposal, folder: Path, now: int) -> Inspection:
         reading = read_feed(feed, mapping.source, now, staging, quarantine, workers=os.cpu_count() or 1)
         quarantine.close()
         staging.attach(duck)
-        names = staging.names(mapping.table) if mapping.table in staging.schemas else []
+        names = staging.names(mapping.table)
         shown = [name for name in names if name != c.CONTENT_HASH]
         rows: list[list[Any]] = []
         if shown:

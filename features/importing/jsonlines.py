@@ -10,7 +10,7 @@ import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from features.importing.blocks import Block, blocks_of
+from features.importing.blocks import Block, blocks_of, decode
 from features.importing.raw import BadRow, Raw, json_text, places
 from features.importing.reasons import BAD_ENCODING, BAD_ROW
 
@@ -28,7 +28,7 @@ def json_names(path: Path, *, encoding: str = "auto") -> tuple[str, ...]:
     for block in open_json_lines(path, encoding=encoding):
         for line in block.data.splitlines()[:_SAMPLE_LINES]:
             try:
-                value = orjson.loads(line.decode(block.encoding))
+                value = orjson.loads(decode(line, block.encoding))
             except (ValueError, UnicodeDecodeError):
                 continue  # a bad row; the import says so
             names |= dict.fromkeys(value) if isinstance(value, dict) else {}
@@ -65,7 +65,7 @@ def read_json_lines(block: Block, names: Sequence[str]) -> Raw:
 
 def _lines(block: Block) -> tuple[pa.Array, list[BadRow]]:
     try:
-        text = block.data.decode(block.encoding)
+        text = decode(block.data, block.encoding)
     except UnicodeDecodeError:
         return _lines_carefully(block)
     lines = pc.list_flatten(pc.split_pattern(pa.array([text], pa.large_string()), "\n")).cast(pa.string())
@@ -78,7 +78,7 @@ def _lines_carefully(block: Block) -> tuple[pa.Array, list[BadRow]]:
     bad: list[BadRow] = []
     for line in block.data.split(b"\n"):
         try:
-            text = line.decode(block.encoding).strip()
+            text = decode(line, block.encoding).strip()
         except UnicodeDecodeError as error:
             detail = f"byte 0x{error.object[error.start]:02x} is not {block.encoding}"
             raw = json_text(line.decode(block.encoding, "backslashreplace"))

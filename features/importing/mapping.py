@@ -13,6 +13,7 @@ import msgspec
 from features import columns as c
 from features.dataset import KEYS
 from features.errors import ConfigError
+from features.importing.values import currency_signs
 from features.moments import zone
 from features.schemas import EVENT_TYPES, TABLES
 
@@ -188,6 +189,9 @@ def check_mapping(mapping: Mapping, *, where: str = "mapping") -> None:
 def _check_policies(mapping: Mapping, where: str) -> None:
     if mapping.time_zone is not None:
         zone(mapping.time_zone)
+    currency_signs(mapping.currency)
+    for name in mapping.event_types.keys() & set(EVENT_TYPES):
+        raise ConfigError("a declared event type is ours already", where=where, got=name, hint="use attributes for it")
     if len(mapping.delimiter) != 1 or mapping.delimiter in '"\r\n':
         raise ConfigError("the delimiter is one character", where=where, got=mapping.delimiter)
     if not mapping.header and not mapping.column_names:

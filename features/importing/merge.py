@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pyarrow as pa
@@ -37,6 +38,7 @@ from features.schemas import EVENTS
 ERASED_RULE = "erased"
 OLDER_RULE = "older-revision"
 ROW_GROUP = 61_440
+BATCH_ROWS = 10_000
 IsErased = Callable[[str | None, str | None], bool]
 """(customer id, visitor id) -> whether rows of these belong to somebody who was erased."""
 
@@ -80,21 +82,30 @@ class Merger:
         ids = [name for name in (c.CUSTOMER_ID, c.VISITOR_ID) if name in self.staging.names(table)]
         if not ids:
             return 0
-        people = self.duck.sql(f"SELECT DISTINCT {', '.join(ids)} FROM staged_{table}").to_arrow_table()
-        gone = people.filter(
-            pa.array([erased(p.get(c.CUSTOMER_ID), p.get(c.VISITOR_ID)) for p in people.to_pylist()], pa.bool_())
-        )
-        if not len(gone):
+        customer, visitor = (name if name in ids else "NULL::VARCHAR" for name in (c.CUSTOMER_ID, c.VISITOR_ID))
+        people = f"SELECT DISTINCT {customer} AS {c.CUSTOMER_ID}, {visitor} AS {c.VISITOR_ID} FROM staged_{table}"
+        gone = [pair for pair in self._rows(people) if erased(*pair)]
+        if not gone:
             return 0
-        same = " AND ".join(f"s.{name} IS NOT DISTINCT FROM e.{name}" for name in ids)
-        self.duck.register("gone_people", gone)
+        columns = {name: [pair[place] for pair in gone] for place, name in enumerate((c.CUSTOMER_ID, c.VISITOR_ID))}
+        self.duck.register("gone_people", pa.table({name: pa.array(ids, pa.string()) for name, ids in columns.items()}))
         self.duck.execute(f"CREATE OR REPLACE TABLE erased_{table} AS SELECT * FROM gone_people")
-        count = self._count(f"staged_{table} s SEMI JOIN erased_{table} e ON {same}")
+        same = " AND ".join(f"s.{name} IS NOT DISTINCT FROM e.{name}" for name in ids)
+        count = self.duck.execute(
+            f"SELECT count(*) FROM staged_{table} s SEMI JOIN erased_{table} e ON {same}"
+        ).fetchall()[0][0]
         self.duck.execute(f"ALTER VIEW staged_{table} RENAME TO all_{table}")
         self.duck.execute(
             f"CREATE VIEW staged_{table} AS SELECT s.* FROM all_{table} s ANTI JOIN erased_{table} e ON {same}"
         )
-        return count
+        return int(count)
+
+    def _rows(self, sql: str) -> Iterator[Any]:
+        """The rows of a query, some thousand at a time."""
+        with self.duck.cursor() as duck:
+            duck.execute(sql)
+            while batch := duck.fetchmany(BATCH_ROWS):
+                yield from batch
 
     def events(self, plan: EventPlan, erased: int = 0) -> Merged:
         """Compare and write events, one folder a month; `erased` were left out of the staged rows."""
@@ -131,10 +142,9 @@ class Merger:
             merged.parts = [part] if part is not None else []
         return merged
 
-    def collided(self, table: str) -> Iterable[tuple[int, str, str]]:
-        """(at, id, row as JSON) of each row that collided."""
-        sql = collisions(self.staging) if table == "events" else collided_versions(table)
-        yield from self.duck.execute(sql).fetchall()
+    def collided(self, table: str) -> Iterator[tuple[int, str, str]]:
+        """(row_at, id, row as JSON) of each row that collided, in the order of the file."""
+        return self._rows(collisions(self.staging) if table == "events" else collided_versions(table))
 
     def totals(self, merged: Merged, time_zone: str) -> Totals:
         """What the written events say, by months of a zone."""
@@ -149,11 +159,8 @@ class Merger:
         part = folder / f"{self.name}-0.parquet"
         target = self.out / part
         target.parent.mkdir(parents=True)
-        options = f"FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE {ROW_GROUP}"
+        options = f"FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 1, ROW_GROUP_SIZE {ROW_GROUP}"
         with self.duck.cursor() as duck:
             duck.execute("SET TimeZone = 'UTC'")
             written = duck.execute(f"COPY ({sql}) TO {quoted(str(target))} ({options})").fetchall()[0][0]
         return part.as_posix() if written else None
-
-    def _count(self, rows: str) -> int:
-        return int(self.duck.execute(f"SELECT count(*) FROM {rows}").fetchall()[0][0])

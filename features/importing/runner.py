@@ -8,6 +8,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from shutil import rmtree
 from typing import TypeVar
@@ -19,7 +20,7 @@ from features import columns as c
 from features.dataset import Dataset, ImportRecord, InputFile, Manifest
 from features.files import exclusive, file_sha256, sync_folder
 from features.importing.interpret import Interpreter, Typed
-from features.importing.merge import IsErased, Merged, Merger
+from features.importing.merge import BATCH_ROWS, IsErased, Merged, Merger
 from features.importing.reasons import COLLISION
 from features.importing.reconcile_events import COLLAPSED, REVISION, THERE, EventPlan
 from features.importing.reconcile_versions import VersionPlan
@@ -209,7 +210,7 @@ class _Run:
             self.staging.derive(merger.duck, derived.table, derived.sql)
             undated[derived.table], gone[derived.table] = derived.undated, 0
         seen_before, amended = self._seen_before(manifest), manifest.amended
-        merged = {}
+        merged = {table: Merged() for table in self.readings}
         for table in self.staging.schemas:
             names = tuple(self.staging.names(table))
             if table == "events":
@@ -228,11 +229,12 @@ class _Run:
         if not result.actions[COLLISION]:
             return
         reading = self.readings.get(table, Reading(table))
-        rows = [
+        rows = (
             {"row_number": reading.number(at), "reason": COLLISION, "detail": f"known: {known}", "raw": raw}
             for at, known, raw in merger.collided(table)
-        ]
-        self.quarantine.add(pa.Table.from_pylist(rows, schema=REJECTED), reading.label)
+        )
+        while batch := list(islice(rows, BATCH_ROWS)):
+            self.quarantine.add(pa.Table.from_pylist(batch, schema=REJECTED), reading.label)
 
     def _counts(self, table: str, merged: Merged) -> TableCounts:
         reading = self.readings.get(table, Reading(table, read=merged.staged))
@@ -247,7 +249,7 @@ class _Run:
         self, import_id: str, merged: dict[str, Merged], counts: dict[str, TableCounts], *, quarantined: bool
     ) -> ImportRecord:
         notes = list(self.source.notes)
-        if "events" in merged and c.RECORDED_AT not in self.staging.names("events"):
+        if self.staging.rows["events"] and c.RECORDED_AT not in self.staging.names("events"):
             notes.append("recorded_at = occurred_at: the source does not say when it knew")
         undated = self._undated(merged)
         if undated:

@@ -132,7 +132,8 @@ class Staging:
 
     def names(self, table: str) -> list[str]:
         """The columns of a table of ours that its staged rows have."""
-        return [name for name in TABLES[table].names if name in self.schemas[table].names]
+        staged = self.schemas[table].names if table in self.schemas else []
+        return [name for name in TABLES[table].names if name in staged]
 
 
 class Quarantine:

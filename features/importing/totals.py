@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import duckdb
 import msgspec
+import numpy as np
 
 from features import columns as c
-from features.importing.identity import quoted
+from features.importing.times import wall_to_utc
 from features.moments import format_instant
 
 
@@ -83,16 +84,31 @@ def totals_of(
     return Totals(listed, dict(kinds), customers, items, _written(first), _written(last), time_zone)
 
 
-def _by_month(duck: duckdb.DuckDBPyConnection, rows: str, names: tuple[str, ...], time_zone: str) -> list[MonthTotals]:
+def _by_month(
+    duck: duckdb.DuckDBPyConnection, rows: str, names: tuple[str, ...], time_zone: str
+) -> Iterator[MonthTotals]:
     sign = f"CASE {c.TYPE} WHEN 'purchase' THEN 1 WHEN 'return' THEN -1 ELSE 0 END"
     units = f"coalesce({_or_null(names, c.QUANTITY)}, 1)"
     price, discount = (f"coalesce({_or_null(names, name)}, 0)" for name in (c.UNIT_PRICE, c.DISCOUNT))
-    found = duck.execute(f"""
-        SELECT strftime(date_trunc('month', {c.OCCURRED_AT} AT TIME ZONE {quoted(time_zone)}), '%Y-%m') AS month,
-               count(*), count(DISTINCT {_or_null(names, c.ORDER_ID)}), coalesce(sum({sign} * {units}), 0)::DOUBLE,
-               coalesce(sum({sign} * ({price} * {units} - {discount})), 0)::DOUBLE
-        FROM {rows} GROUP BY 1""").fetchall()
-    return [MonthTotals(*row) for row in found]
+    moment = f"epoch_us({c.OCCURRED_AT})"
+    first, last = duck.execute(f"SELECT min({moment}), max({moment}) FROM {rows}").fetchall()[0]
+    for month, start, end in () if first is None else _months(first, last, time_zone):
+        found = duck.execute(f"""
+            SELECT count(*), count(DISTINCT {_or_null(names, c.ORDER_ID)}), coalesce(sum({sign} * {units}), 0)::DOUBLE,
+                   coalesce(sum({sign} * ({price} * {units} - {discount})), 0)::DOUBLE
+            FROM {rows} WHERE {moment} >= {start} AND {moment} < {end}""").fetchall()[0]
+        if found[0]:
+            yield MonthTotals(month, *found)
+
+
+def _months(first: int, last: int, time_zone: str) -> Iterator[tuple[str, int, int]]:
+    """(name, start, end) of the months, by the zone's wall clock, that lie between two instants."""
+    earliest, latest = (np.datetime64(instant, "us").astype("datetime64[M]") for instant in (first, last))
+    months = np.arange(earliest - 1, latest + 3)
+    starts = wall_to_utc(months.astype("datetime64[us]").astype(np.int64), time_zone).tolist()
+    for month, start, end in zip(months.tolist(), starts, starts[1:], strict=False):
+        if end > first and start <= last:
+            yield f"{month:%Y-%m}", start, end
 
 
 def _sum(one: MonthTotals | None, other: MonthTotals) -> MonthTotals:

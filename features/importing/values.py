@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
@@ -118,7 +119,7 @@ def _finite(numbers: pa.Array, given: pa.Array) -> tuple[pa.Array, Mask]:
 
 def _plain(text: pa.Array, decimal: str, currency: str | None) -> pa.Array:
     """Signs of currency off, grouping marks out, a point before the decimals, a minus before the negative."""
-    signs = "|".join(re.escape(sign) for sign in _signs(currency))
+    signs = "|".join(re.escape(sign) for sign in currency_signs(currency))
     number = pc.replace_substring_regex(text, rf"^(?:{signs})?\s*([-+−▲△(]?)\s*(?:{signs})?\s*", r"\1")
     number = pc.replace_substring_regex(number, rf"\s*(?:{signs})?\s*(\)?)$", r"\1")
     number = pc.replace_substring_regex(number, r"^\((.*)\)$", r"-\1")
@@ -132,7 +133,12 @@ def _plain(text: pa.Array, decimal: str, currency: str | None) -> pa.Array:
     return pc.if_else(wrong, "", pc.replace_substring(number, ",", "."))
 
 
-def _signs(currency: str | None) -> tuple[str, ...]:
+def currency_signs(currency: str | None) -> tuple[str, ...]:
+    """What may stand beside an amount; of all known currencies where none is declared.
+
+    Raises:
+        ConfigError: an unknown currency.
+    """
     if currency is None:
         return tuple(dict.fromkeys(sign for signs in SIGNS.values() for sign in signs))
     if currency.upper() not in SIGNS:
@@ -166,8 +172,17 @@ def parse_lists(column: pa.Array | pa.ChunkedArray, separator: str, nulls: tuple
 def join_lists(columns: list[pa.Array | pa.ChunkedArray], nulls: tuple[str, ...] = ()) -> pa.Array:
     """Lists of texts from several columns, one value each; empty ones are left out."""
     texts = [as_text(column, nulls) for column in columns]
-    joined = pc.binary_join_element_wise(*texts, _UNIT_SEPARATOR, null_handling="skip")
-    return pc.split_pattern(pc.if_else(pc.equal(joined, ""), None, joined), _UNIT_SEPARATOR)
+    return pc.split_pattern(join_present(texts, _UNIT_SEPARATOR), _UNIT_SEPARATOR)
+
+
+def join_present(columns: Sequence[pa.Array], separator: str) -> pa.Array:
+    """Texts of several columns joined by a sign, nulls left out; null where all are null.
+
+    pyarrow's own way of skipping nulls loses the rows in which all are null, so one text is always there.
+    """
+    joined = pc.binary_join_element_wise("", *columns, separator, null_handling="skip")
+    rest = pc.utf8_slice_codeunits(joined, len(separator))
+    return pc.if_else(pc.equal(joined, ""), None, rest)
 
 
 def json_objects(columns: dict[str, pa.Array], rows: int) -> pa.Array:
@@ -179,9 +194,7 @@ def json_objects(columns: dict[str, pa.Array], rows: int) -> pa.Array:
     pieces = [_member(name, columns[name]) for name in sorted(columns)]
     if not pieces:
         return pa.nulls(rows, pa.string())
-    body = pc.binary_join_element_wise(*pieces, ",", null_handling="skip")
-    wrapped = pc.binary_join_element_wise("{", body, "}", "")
-    return pc.if_else(pc.equal(body, ""), None, wrapped)
+    return pc.binary_join_element_wise("{", join_present(pieces, ","), "}", "")
 
 
 def _member(name: str, values: pa.Array) -> pa.Array:

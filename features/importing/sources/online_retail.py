@@ -36,10 +36,12 @@ _CARRIED = ("title",)
 
 ITEMS_SQL: Final = f"""
     SELECT {c.ITEM_ID}, upper({c.ITEM_ID}) AS {c.PRODUCT_ID},
-           arg_max(title, ({c.OCCURRED_AT}, row_at)) FILTER (WHERE title IS NOT NULL) AS {c.TITLE},
+           coalesce(arg_max(title, ({c.OCCURRED_AT}, row_at)) FILTER (WHERE regexp_matches(title, '[A-Z]{{3}}')),
+                    arg_max(title, ({c.OCCURRED_AT}, row_at)) FILTER (WHERE title IS NOT NULL)) AS {c.TITLE},
            median({c.UNIT_PRICE}) FILTER (WHERE {c.UNIT_PRICE} > 0) AS {c.PRICE}
     FROM staged_events GROUP BY {c.ITEM_ID}"""
-"""The latest description that is not empty and the median price; codes that differ in case are one product."""
+"""The latest description in capitals, as the shop writes its goods (`?` and `damaged` are remarks), else the latest;
+the median price; codes that differ in case are one product."""
 
 CUSTOMERS_SQL: Final = f"""
     SELECT {c.CUSTOMER_ID}, {c.VALID_FROM}, {c.REGION} FROM (

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from features import columns as c
 from features.errors import DataError
-from features.importing.blocks import Block, blocks_of
+from features.importing.blocks import Block, blocks_of, decode
 from features.importing.mapping import Mapping, refuse_unknown
 from features.importing.raw import BadRow, Raw, json_text
 from features.importing.reasons import BAD_ENCODING, BAD_ROW
@@ -55,7 +55,7 @@ def _read(block: Block) -> Raw:
     texts = []
     for place, line in enumerate(block.data.split(b"\n")):
         try:
-            texts.append(line.decode(block.encoding))
+            texts.append(decode(line, block.encoding))
         except UnicodeDecodeError:
             bad.append((place, BadRow(0, BAD_ENCODING, block.encoding, json_text(line.decode("latin-1")))))
             texts.append("")

@@ -20,7 +20,7 @@ from features.importing.mapping import Field, Mapping, TableName, refuse_unknown
 from features.importing.sieve import Sieve
 from features.importing.source import Feed, Source
 from features.importing.sources.files import file_feed, file_names, insist_on_column
-from features.importing.values import as_text
+from features.importing.values import as_text, join_present
 from features.schemas import EVENT_TYPES
 
 NAME: Final = "personalize"
@@ -145,7 +145,6 @@ def _categories(levels: list[str]) -> Prepare:
             rows = rows.append_column(f"{level} first", pc.replace_substring_regex(text, r"\|.*$", ""))
         rests = [pc.if_else(pc.match_substring(text, "|"), pc.replace_substring_regex(text, r"^[^|]*\|", ""), None)
                  for text in values.values()]  # fmt: skip
-        joined = pc.binary_join_element_wise(*rests, "|", null_handling="skip")
-        return rows.append_column("tags", joined)
+        return rows.append_column("tags", join_present(rests, "|"))
 
     return prepare
