@@ -74,38 +74,32 @@ def comparison(tasks: Mapping[str, Sequence[Mark]], *, metric: str, share: str =
 
 
 def forest(groups: Mapping[str, Sequence[Mark]], *, metric: str, share: str = "95 %") -> bytes:
-    """Paired differences with their intervals and the line of no difference, one block a task.
+    """Paired differences with their intervals and the line of no difference, one panel a task.
 
     Args:
-        groups: block title -> marks named by what the challenger is compared with.
+        groups: panel title -> marks named by what the challenger is compared with.
         metric: what the differences are of.
         share: of the intervals.
     """
     with mpl.rc_context(_STYLE):
-        rows = sum(len(marks) + 1 for marks in groups.values())
-        figure = Figure(figsize=(9, 1.5 + 0.4 * rows), layout="constrained")
-        axis = figure.subplots()
-        place, ticks, names = 0, [], []
-        for title, marks in groups.items():
-            ticks.append(-place)
-            names.append(title)
-            for mark in marks:
-                place += 1
-                _whisker(axis, mark, -place, colour=_verdict_colour(mark))
-                if not np.isfinite(mark.value):
-                    axis.text(0, -place, "  no customer to judge it on", va="center", color="#7a8793")
-                ticks.append(-place)
-                names.append(f"against {mark.name}")
-            place += 1
-        axis.axvline(0, color=INK, linewidth=1)
-        axis.set_yticks(ticks, names)
-        for label in axis.get_yticklabels():
-            label.set_fontweight("bold" if label.get_text() in groups else "normal")
-        axis.set_ylim(-place + 0.3, 0.7)
-        axis.tick_params(length=0)
-        axis.grid(visible=False, axis="y")
-        axis.margins(x=0.12)
-        axis.set_xlabel(f"difference in {metric}, paired by customer, {share} interval (right of 0: better)")
+        heights = [0.8 + len(marks) for marks in groups.values()]
+        figure = Figure(figsize=(9, 1.3 + 0.48 * sum(heights)), layout="constrained")
+        axes = np.atleast_1d(figure.subplots(len(groups), 1, height_ratios=heights))
+        for axis, (title, marks) in zip(axes, groups.items(), strict=True):
+            for row, mark in enumerate(reversed(marks)):
+                _whisker(axis, mark, row, colour=_verdict_colour(mark))
+                axis.annotate(
+                    _difference(mark), (1.01, row), xycoords=("axes fraction", "data"), va="center", fontsize=9.5
+                )
+            axis.axvline(0, color=INK, linewidth=1)
+            axis.set_title(title)
+            axis.set_yticks(range(len(marks)), [f"against {mark.name}" for mark in reversed(marks)])
+            axis.set_ylim(-0.6, max(len(marks), 1) - 0.4)
+            axis.tick_params(length=0)
+            axis.grid(visible=False, axis="y")
+            axis.margins(x=0.1)
+            axis.locator_params(axis="x", nbins=6)
+        axes[-1].set_xlabel(f"difference in {metric}, paired by customer, with {share} interval; right of 0: better")
         return _png(figure)
 
 
@@ -155,7 +149,7 @@ def coverage(marks: Sequence[tuple[Mark, float]], *, metric: str) -> bytes:
             axis.plot(100 * share, mark.value, MARKERS[mark.role], color=COLOURS[mark.role], markersize=9)
         axis.set_xlabel("catalogue coverage: % of items that stand in somebody's list")
         axis.set_ylabel(metric)
-        axis.set_xlim(0, 1.3 * max((100 * share for _, share in shown), default=1.0))
+        axis.set_xlim(-1, 1.35 * max((100 * share for _, share in shown), default=1.0))
         axis.set_ylim(0, 1.12 * max((mark.value for mark, _ in shown), default=1.0))
         _name_points(axis, [(100 * share, mark.value, mark.name) for mark, share in shown])
         axis.set_title("The upper right is where one wants to be")
@@ -228,19 +222,26 @@ def _legend(figure: Figure, marks: Sequence[Mark]) -> None:
 
 
 def _name_points(axis: Any, points: Sequence[tuple[float, float, str]]) -> None:
-    """Names to the right of their points; one that would stand on another moves down, with a line to its point."""
+    """Names to the right of their points; one that would stand on something moves down, with a line to its point."""
     (left, right), (bottom, top) = axis.get_xlim(), axis.get_ylim()
     line, letter = 0.05 * (top - bottom), 0.014 * (right - left)
-    used: list[tuple[float, float, float]] = []
+    used = [(x - letter, x + letter, y) for x, y, _ in points]
     for x, y, name in sorted(points, key=lambda point: (-point[1], -point[0])):
         start, level = x + 1.6 * letter, y
         end = start + letter * len(name)
         while any(abs(level - other) < line and start < stop and begin < end for begin, stop, other in used):
             level -= 0.2 * line
-        used.append((x - letter, end, level))
+        used.append((start, end, level))
         if level != y:
             axis.plot([x, start], [y, level], color="#9aa5ae", linewidth=1, zorder=1)
         axis.text(start, level, name, va="center", fontsize=9.5)
+
+
+def _difference(mark: Mark) -> str:
+    if not np.isfinite(mark.value):
+        return "nobody to judge it on"
+    interval = f" [{mark.low:+.4f}, {mark.high:+.4f}]" if np.isfinite(mark.low) else ""
+    return f"{mark.value:+.4f}{interval}"
 
 
 def _verdict_colour(mark: Mark) -> str:
