@@ -122,8 +122,9 @@ class Staging:
                 by_month = f", hive_types = {{{MONTH}: VARCHAR}}" if table in PARTITIONED else ""
                 files = f"read_parquet({files}{by_month})"
             else:
-                duck.register(f"nothing_{table}", schema.empty_table())
-                files = f"nothing_{table}"
+                duck.register("nothing", schema.empty_table())
+                files = f"nothing_{table}"  # a table, because what is registered is unknown to cursors
+                duck.execute(f"CREATE OR REPLACE TABLE {files} AS SELECT * FROM nothing")
             duck.execute(f"CREATE OR REPLACE VIEW staged_{table} AS SELECT * FROM {files}")
 
     def months(self, table: str) -> list[str]:
