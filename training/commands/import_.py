@@ -181,7 +181,8 @@ def _inspect(file: Path, mapping: Mapping | None, write_to: Path | None, now: in
     from features.files import write_atomically
     from features.importing.inspect import inspect_file
 
-    found = inspect_file(file, mapping, now=now)
+    with console.status(f"reading {file.name}"):
+        found = inspect_file(file, mapping, now=now)
     print_inspection(found)
     if write_to is not None:
         write_atomically(write_to, found.mapping_toml.encode())
@@ -193,6 +194,8 @@ def print_inspection(found: Inspection) -> None:
     from rich.markup import escape
     from rich.table import Table
 
+    from features.importing.reasons import REASONS
+
     console.rule("mapping")
     console.print(found.mapping_toml, markup=False, highlight=False, soft_wrap=True)
     rows = Table(*map(escape, found.names), title=f"The first {len(found.rows)} rows, as read")
@@ -202,6 +205,7 @@ def print_inspection(found: Inspection) -> None:
     if found.totals.months:
         console.print(month_table(found.totals))
     for reason, count in found.reasons.items():
-        console.print(f"  would quarantine {count:,} of {found.read:,} rows: {reason}", highlight=False)
+        words = f"{reason} ({REASONS.get(reason, '')})"
+        console.print(f"  would quarantine {count:,} of {found.read:,} rows: {words}", highlight=False)
     for advice in found.advice:
         console.print(f"  check: {escape(advice)}", highlight=False)
