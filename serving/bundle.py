@@ -6,7 +6,7 @@ one mapped from disk (`open_bundle`) are the same class, so what is evaluated is
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -60,6 +60,17 @@ class Bundle:
     def shared(self) -> SharedTables:
         """The shared statistics of items, for the feature assembler."""
         return SharedTables.from_arrays(self.arrays)
+
+    @cached_property
+    def categories(self) -> tuple[str, ...]:
+        """The path of each category code."""
+        count = int(self.shared.category.max(initial=-1)) + 1
+        return tuple(self.text("category_path", code) for code in range(count))
+
+    def categories_under(self, prefixes: Iterable[str]) -> npt.NDArray[np.int32]:
+        """Codes of the category paths that begin with one of the prefixes."""
+        wanted = tuple(prefixes)
+        return np.array([code for code, path in enumerate(self.categories) if path.startswith(wanted)], np.int32)
 
     def source_arrays(self, name: str) -> dict[str, Array]:
         """The arrays of one candidate source, without their prefix."""

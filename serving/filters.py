@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -13,38 +12,36 @@ from features.personal import open_wishes
 from features.schemas import EventType
 from serving.candidates import Candidates
 from serving.query import Query
-
-if TYPE_CHECKING:
-    from serving.ranker import Ranker
+from serving.shelf import Shelf
 
 Mask = npt.NDArray[np.bool_]
 
 
-def apply_filters(ranker: Ranker, query: Query, candidates: Candidates) -> Candidates:
+def apply_filters(shelf: Shelf, query: Query, candidates: Candidates) -> Candidates:
     """All filters in order; `removed` of the result tells what left and why."""
-    for reason, mask in _filters(ranker, query):
+    for reason, mask in _filters(shelf, query):
         if not len(candidates):
             break
         candidates = candidates.without(mask(candidates), reason)
     return candidates
 
 
-def _filters(ranker: Ranker, query: Query) -> Iterable[tuple[str, Callable[[Candidates], Mask]]]:
+def _filters(shelf: Shelf, query: Query) -> Iterable[tuple[str, Callable[[Candidates], Mask]]]:
     wanted = query.filter
-    yield "not-in-catalogue", lambda found: ~ranker.bundle.catalogue[found.items]
-    yield "withdrawn", lambda found: ranker.shelf.withdrawn[found.items]
+    yield "not-in-catalogue", lambda found: ~shelf.bundle.catalogue[found.items]
+    yield "withdrawn", lambda found: shelf.withdrawn[found.items]
     if wanted.in_stock:
-        yield "out-of-stock", lambda found: ~ranker.shelf.in_stock[found.items]
+        yield "out-of-stock", lambda found: ~shelf.in_stock[found.items]
     if query.anchors:
         yield "asked-about", lambda found: np.isin(found.items, query.anchors)
     for name in wanted.exclude:
         yield name, _EXCLUDE[name](query)
     if wanted.exclude_items:
-        rows = ranker.bundle.items.rows_of(wanted.exclude_items)
+        rows = shelf.bundle.items.rows_of(wanted.exclude_items)
         yield "excluded", lambda found: np.isin(found.items, rows)
     if wanted.categories:
-        allowed = ranker.categories_under(wanted.categories)
-        yield "other-category", lambda found: ~np.isin(ranker.bundle.shared.category[found.items], allowed)
+        allowed = shelf.bundle.categories_under(wanted.categories)
+        yield "other-category", lambda found: ~np.isin(shelf.bundle.shared.category[found.items], allowed)
 
 
 def _touched(query: Query, *types: int) -> Callable[[Candidates], Mask]:

@@ -1,4 +1,4 @@
-"""What comes in: events and item changes, each accepted or rejected with its reason, durable before it is acknowledged."""
+"""What comes in: events and item changes, each accepted or rejected with its reason, durable before acknowledged."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ async def take_events(engine: Engine, request: EventsRequest, now: int) -> dict[
             rejected.append({"index": index, **error_body(error)})
     stored = await engine.store.append([event for _, event in good]) if good else []
     outcomes = list(zip(good, stored, strict=True))
-    for (index, event), outcome in outcomes:
+    for (index, _event), outcome in outcomes:
         if outcome in _REFUSALS:
             field, what = _REFUSALS[outcome]
             rejected.append({"index": index, "code": outcome, "message": what, "field": field})

@@ -48,7 +48,6 @@ class Ranker:
         self.bundle = bundle
         self.shelf = shelf or Shelf(bundle)
         self.sources: Mapping[str, Source] = build_sources(bundle)
-        self._categories: tuple[str, ...] | None = None
 
     def rank(
         self,
@@ -69,7 +68,7 @@ class Ranker:
         weights = self.weights_for(query) if weights is None else weights
         voices = {name: weight for name, weight in weights.items() if personal or not self.sources[name].personal}
         candidates = self.gather(query, voices)
-        candidates = apply_filters(self, query, candidates)
+        candidates = apply_filters(self.shelf, query, candidates)
         slate = order(candidates, voices, query.num_results)
         return self.fill(query, slate) if filled else slate
 
@@ -79,7 +78,7 @@ class Ranker:
         Equal to `[rank(query, weights) for weights in several]`, only faster; tuning asks for dozens.
         """
         names = dict.fromkeys(name for weights in several for name in weights)
-        candidates = apply_filters(self, query, self.gather(query, names))
+        candidates = apply_filters(self.shelf, query, self.gather(query, names))
         slates = (order(candidates.heard(tuple(w)), w, query.num_results) for w in several)
         return [self.fill(query, slate) for slate in slates]
 
@@ -109,7 +108,7 @@ class Ranker:
             proposed = self.sources[floor].propose(query, asked)
             found = Candidates.union([(floor, proposed)])
             found = found.without(np.isin(found.items, slate.items), "already-there")
-            found = apply_filters(self, query, found)
+            found = apply_filters(self.shelf, query, found)
             if len(found) >= missing or len(proposed.items) < asked:
                 break
             asked *= 8
@@ -126,14 +125,6 @@ class Ranker:
         """Regions with a popularity list of their own."""
         floor = self.sources[self.bundle.recipe.fill]
         return list(floor.regions) if isinstance(floor, Popularity) else []
-
-    def categories_under(self, prefixes: Iterable[str]) -> npt.NDArray[np.int32]:
-        """Codes of the category paths that begin with one of the prefixes."""
-        if self._categories is None:
-            count = int(self.bundle.shared.category.max(initial=-1)) + 1
-            self._categories = tuple(self.bundle.text("category_path", code) for code in range(count))
-        wanted = tuple(prefixes)
-        return np.array([code for code, path in enumerate(self._categories) if path.startswith(wanted)], np.int32)
 
 
 def order(candidates: Candidates, weights: Mapping[str, float], count: int) -> Slate:

@@ -15,6 +15,7 @@ class Shelf:
     """Live state of a bundle's items; changes are in force with the next request.
 
     Attributes:
+        bundle: what was learned.
         withdrawn, in_stock: bool[n_items].
         price: float32[n_items], NaN where unknown.
         texts: item row -> live title and the like.
@@ -22,7 +23,7 @@ class Shelf:
     """
 
     def __init__(self, bundle: Bundle) -> None:
-        self._items = bundle.items
+        self.bundle = bundle
         count = len(bundle.items)
         self.withdrawn = np.zeros(count, bool)
         self.in_stock: npt.NDArray[np.bool_] = np.array(bundle.arrays.get("item.in_stock", np.ones(count, bool)), bool)
@@ -34,7 +35,7 @@ class Shelf:
     def apply(self, changes: Iterable[tuple[str, Mapping[str, Any]]]) -> None:
         """Take over upserts (item id, its fields as on the wire), oldest first."""
         for item_id, fields in changes:
-            row = self._items.find(item_id)
+            row = self.bundle.items.find(item_id)
             if row is None:
                 self.unlisted[item_id] = {**self.unlisted.get(item_id, {}), **fields}
                 continue
@@ -48,7 +49,7 @@ class Shelf:
 
     def knows(self, item_id: str) -> bool:
         """Whether the item stands in the bundle or was upserted since."""
-        return item_id in self.unlisted or item_id in self._items
+        return item_id in self.unlisted or item_id in self.bundle.items
 
     def price_of(self, row: int) -> float | None:
         """The price now; None where unknown."""

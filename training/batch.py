@@ -5,31 +5,31 @@ from __future__ import annotations
 import csv
 import os
 import secrets
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 
 from features import columns as c
-from features.build import histories_as_of
+from features.build import EVERYTHING, histories_as_of
 from features.dataset import Dataset
-from features.errors import ConfigError, DataError
+from features.errors import BundleError, ConfigError, DataError
 from features.history import Histories, History, customer_subject
 from features.moments import format_instant
 from features.shop import Shop
-from serving.bundle import Bundle, open_bundle, open_live_bundle
+from serving.artifact import live_name, read_manifest
+from serving.bundle import Bundle, open_bundle
 from serving.config import load_config
 from serving.decide import in_holdout
-from serving.query import Query
+from serving.query import Context, Query
 from serving.ranker import Ranker
 from serving.reasons import item_reasons
 from serving.store import Store
-from serving.tombstones import erased_of
+from training.material import regions_of, without_erased
 
 SCHEMA = pa.schema(
     [
@@ -53,6 +53,8 @@ class Answerer:
     shop: Shop
     ranker: Ranker
     histories: Histories
+    regions: Mapping[int, str]
+    """Subject row -> region, where known."""
     now: int
     """Events before this instant count."""
     locale: str
@@ -61,7 +63,10 @@ class Answerer:
 
     def answer(self, customer_id: str, num: int) -> list[dict[str, Any]]:
         """The rows of one customer, best first; one nobody knows gets what is popular."""
-        query = Query(now=self.now, history=self._history(customer_id), user_id=customer_id, num_results=num)
+        row = self.histories.subjects.find(customer_subject(customer_id))
+        history = History.empty() if row is None else self.histories.at(row)
+        context = Context(region=None if row is None else self.regions.get(row))
+        query = Query(now=self.now, history=history, user_id=customer_id, context=context, num_results=num)
         personal = not in_holdout(self.shop, query, self.holdout)
         slate = self.ranker.rank(query, personal=personal)
         reasons = item_reasons(self.ranker, query, slate.items, slate.sources, self.locale)
@@ -75,9 +80,6 @@ class Answerer:
             for rank, (row, score, source, reason) in enumerate(listed, start=1)
         ]  # fmt: skip
 
-    def _history(self, customer_id: str) -> History:
-        return self.histories.of(customer_subject(customer_id))
-
 
 def open_answerer(shop: Shop, *, as_of: int | None = None, bundle_id: str | None = None) -> Answerer:
     """Everything that answers need.
@@ -88,31 +90,43 @@ def open_answerer(shop: Shop, *, as_of: int | None = None, bundle_id: str | None
     Args:
         shop: whose.
         as_of: microseconds; only events before it, and known by then, count.
-        bundle_id: default: the one that serves.
+        bundle_id: default: the one that serves; with `as_of`, the latest one that has not seen what came after.
 
     Raises:
         BundleError: there is none, or it is damaged.
-        ConfigError: the bundle has seen events after `as_of`: its answers would know the future.
+        ConfigError: every bundle has seen events after `as_of`: its answers would know the future.
     """
     dataset, config = Dataset(shop.dataset), load_config(shop.config)
-    bundle = open_bundle(shop.bundles / bundle_id) if bundle_id else open_live_bundle(shop.bundles)
-    if bundle is None:
-        hint = f"train and promote one: kokyaku train --shop {shop.id}"
-        raise ConfigError("no bundle serves yet", where=str(shop.bundles), hint=hint)
-    if as_of is not None and bundle.as_of > as_of:
-        moment = format_instant(as_of)
-        hint = f"train what was known then: kokyaku train --as-of {moment} --shop {shop.id}"
-        what = f"the bundle has seen events up to {format_instant(bundle.as_of)}"
-        raise ConfigError(what, where="--as-of", got=moment, hint=hint)
-    histories = histories_as_of(dataset, as_of) if as_of is not None else histories_as_of(dataset)
+    bundle = _bundle(shop, as_of, bundle_id)
+    histories = histories_as_of(dataset, EVERYTHING if as_of is None else as_of)
     now = as_of if as_of is not None else _end(histories, bundle)
     ranker = Ranker(bundle)
     if as_of is None and shop.store.exists():
         ranker.shelf.apply(_live_changes(shop))
+    histories = _in_rows_of(bundle, without_erased(shop, histories))
     return Answerer(
-        shop, ranker, _in_rows_of(bundle, _without_erased(shop, histories)), now, config.shop.locale,
+        shop, ranker, histories, regions_of(dataset, histories, now), now, config.shop.locale,
         holdout=config.shop.holdout if as_of is None else 0.0,
     )  # fmt: skip
+
+
+def _bundle(shop: Shop, as_of: int | None, bundle_id: str | None) -> Bundle:
+    """The bundle to answer with."""
+    names = [bundle_id] if bundle_id else [live_name(shop.bundles) or ""]
+    if as_of is not None and not bundle_id:
+        names = [folder.name for folder in shop.bundles.glob("[!.]*/")]
+    moments = {name: int(read_manifest(shop.bundles / name).get("as_of", 0)) for name in names if name}
+    if not moments:
+        hint = f"train and promote one: kokyaku train --shop {shop.id}"
+        raise BundleError("no bundle serves yet", where=str(shop.bundles), hint=hint)
+    usable = {name: moment for name, moment in moments.items() if as_of is None or moment <= as_of}
+    if not usable:
+        assert as_of is not None
+        moment = format_instant(as_of)
+        what = f"the earliest bundle has seen events up to {format_instant(min(moments.values()))}"
+        hint = f"train what was known then: kokyaku train --as-of {moment} --shop {shop.id}"
+        raise ConfigError(what, where="--as-of", got=moment, hint=hint)
+    return open_bundle(shop.bundles / max(usable, key=lambda name: usable[name]))
 
 
 def answer_all(
@@ -226,15 +240,6 @@ def _end(histories: Histories, bundle: Bundle) -> int:
 def _in_rows_of(bundle: Bundle, histories: Histories) -> Histories:
     moved = histories.events.with_items(histories.items.translate_to(bundle.items))
     return Histories(histories.subjects, bundle.items, histories.offsets, moved)
-
-
-def _without_erased(shop: Shop, histories: Histories) -> Histories:
-    """Whoever asked to be forgotten is forgotten here at once, not when the dataset is next rewritten."""
-    erased = erased_of(shop)
-    if not erased:
-        return histories
-    gone = np.fromiter((erased.subject(subject) for subject in histories.subjects), bool, len(histories))
-    return histories.where(~gone[histories.subject_rows()])
 
 
 def _live_changes(shop: Shop) -> list[tuple[str, dict[str, Any]]]:

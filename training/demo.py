@@ -22,6 +22,7 @@ from features.moments import SECOND, format_instant
 from features.shop import Shop
 from serving.artifact import live_name
 from training.commands.common import console
+from training.recipes import Preset
 
 READY_SECONDS = 90.0
 
@@ -43,7 +44,7 @@ class DemoOptions:
     path: Path | None = None
     size: str = "s"
     seed: int = 1
-    preset: str = "quick"
+    preset: Preset = "quick"
     port: int = 3000
     ui_port: int = 5000
     serve: bool = True

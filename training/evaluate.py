@@ -12,6 +12,7 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
+from threadpoolctl import threadpool_limits
 
 from features.errors import ConfigError
 from features.history import Histories
@@ -97,7 +98,10 @@ def evaluate(
     results = {}
     for task in tasks:
         asked = (weights or {}).get(task)
-        lists = ranked_lists(ranker, known, truth.subjects, window.start, FILTERS[task], asked, regions or {}, progress)
+        with threadpool_limits(1, "blas"):  # as in a worker: threads cost more than such small matrices give back
+            lists = ranked_lists(
+                ranker, known, truth.subjects, window.start, FILTERS[task], asked, regions or {}, progress
+            )
         results[task] = score_lists(lists, truth if task == "all" else truth.new(), bundle, known)
     return Evaluation(bundle.recipe.name, window, truth.subjects, results, slices_of(known, truth))
 

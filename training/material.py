@@ -85,7 +85,7 @@ def load_material(shop: Shop, config: ShopConfig, as_of: int | None = None) -> M
     dataset = Dataset(shop.dataset)
     manifest = dataset.manifest()
     histories = histories_as_of(dataset, EVERYTHING if as_of is None else as_of)
-    histories = _without_erased(shop, histories)
+    histories = without_erased(shop, histories)
     if not len(histories.events):
         moment = "" if as_of is None else f" before {format_instant(as_of)}"
         raise DataError(f"no events{moment}", where=str(dataset.root), hint="import some, or choose a later --as-of")
@@ -94,7 +94,7 @@ def load_material(shop: Shop, config: ShopConfig, as_of: int | None = None) -> M
     windows, notes = _windows(histories, as_of, config.model.window_days)
     inputs = [_input(record) for record in msgspec.to_builtins(manifest)["imports"]]
     return Material(
-        dataset, histories, as_of, *windows, _regions(dataset, histories, as_of), inputs,
+        dataset, histories, as_of, *windows, regions_of(dataset, histories, as_of), inputs,
         _hash(manifest, as_of, erased=len(erased_of(shop))), notes,
     )  # fmt: skip
 
@@ -116,7 +116,8 @@ def _windows(
     return (tuned, judged), notes
 
 
-def _without_erased(shop: Shop, histories: Histories) -> Histories:
+def without_erased(shop: Shop, histories: Histories) -> Histories:
+    """Whoever asked to be forgotten is forgotten here at once, not when the dataset is next rewritten."""
     erased = erased_of(shop)
     if not erased:
         return histories
@@ -124,7 +125,8 @@ def _without_erased(shop: Shop, histories: Histories) -> Histories:
     return histories.where(~gone[histories.subject_rows()])
 
 
-def _regions(dataset: Dataset, histories: Histories, as_of: int) -> dict[int, str]:
+def regions_of(dataset: Dataset, histories: Histories, as_of: int) -> dict[int, str]:
+    """Subject row -> region, for customers whose region was known at a moment."""
     with dataset.connect() as duck:
         known = versions_as_of("customers", as_of)
         rows = duck.sql(f"SELECT {c.CUSTOMER_ID}, {c.REGION} FROM ({known}) WHERE {c.REGION} IS NOT NULL")

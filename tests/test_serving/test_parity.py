@@ -60,7 +60,9 @@ def rebuilt(engine: Engine, dataset: Dataset, decided_at: int, items: list[str])
     return assemble(past, bundle.items.rows_of(items), bundle.shared, bundle.as_of, decided_at)
 
 
-@settings(max_examples=3, phases=[Phase.explicit, Phase.generate], suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=3, phases=[Phase.explicit, Phase.generate], suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(listed=happenings)
 def test_logged_rows_equal_rebuilt_rows(toy_shop_factory, listed):
     """With a bundle three days older than the request, events that arrive late, and ties in time: equal to the bit."""

@@ -98,9 +98,7 @@ def closed_loops(
         load(port, route, WARM_SECONDS)
     results = [{name: load(port, route, seconds) for name, route in routes.items()} for _ in range(rounds)]
     errors = sum(result.errors for each in results for result in each.values())
-    return {
-        name: np.array([each[name].requests / each[name].seconds for each in results]) for name in routes
-    }, errors
+    return {name: np.array([each[name].requests / each[name].seconds for each in results]) for name in routes}, errors
 
 
 def load(port: int, route: Route, seconds: float, rate: float | None = None) -> LoadResult:

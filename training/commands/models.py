@@ -14,6 +14,7 @@ def command(shop: ShopOption = DEFAULT_SHOP, root: RootOption = None) -> None:
 
       kokyaku models --shop mine
     """
+    from rich.box import SIMPLE
     from rich.markup import escape
     from rich.table import Table
 
@@ -25,14 +26,18 @@ def command(shop: ShopOption = DEFAULT_SHOP, root: RootOption = None) -> None:
     if not found:
         console.print(f"No models yet. Train one: kokyaku train --shop {opened.id}")
         return
-    table = Table("version", "recipe", "state", "all", "new", "made", "bundle", title=f"Models of {opened.id}")
+    table = Table("version", "recipe", "state", title=f"Models of {opened.id}", title_justify="left", box=SIMPLE)
+    for heading in ("all", "new", "made"):
+        table.add_column(heading, no_wrap=True)
     for line in found:
         figures = [f"{line.figures[task]:.3f}" if task in line.figures else "" for task in ("all", "new")]
-        made = format_instant(line.version.created_at // 1_000_000 * 1_000_000)
+        made = format_instant(line.version.created_at)[:16].replace("T", " ")
         style = "bold" if line.state.startswith(("serves", "champion")) else "dim" if line.state == "refused" else ""
-        cells = (str(line.version.number), line.recipe, line.state, *figures, made, line.version.bundle_id or "-")
+        cells = (str(line.version.number), line.recipe, line.state, *figures, made)
         table.add_row(*map(escape, cells), style=style)
     console.print(table)
+    live = next((line.version.bundle_id for line in found if line.state == "serves"), None)
+    console.print(f"Bundle that serves: {live or 'none'}", highlight=False, soft_wrap=True)
     console.print(
         "all, new: the gate's metric on all purchases and on items never bought before, in the judged window."
     )
