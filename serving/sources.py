@@ -25,6 +25,10 @@ from serving.query import Query
 from serving.recipe import SourceSpec
 
 
+COMPACT_BELOW = 0.8
+"""Share of listed items below which a copy of their factors alone is worth its memory."""
+
+
 class Source(Protocol):
     """What every candidate source can do."""
 
@@ -113,7 +117,11 @@ class Factors:
         )
         self._alpha = float(spec.params.get("alpha", 1.0))
         self._confidence = confidence_of(spec)
-        self._rows = np.arange(len(self._factors), dtype=np.int32)
+        # What is not in the catalogue is never shown: where that is most of the items, only the others are scored.
+        listed = bundle.catalogue
+        sparse = listed.mean() < COMPACT_BELOW if len(listed) else False
+        self._rows = np.flatnonzero(listed).astype(np.int32) if sparse else np.arange(len(listed), dtype=np.int32)
+        self._scored = np.ascontiguousarray(self._factors[self._rows]) if sparse else self._factors
 
     def fold_in(self, history: History, now: int) -> Floats | None:
         """float32[k]: the subject's vector, or None without a positive preference."""
@@ -128,7 +136,7 @@ class Factors:
     def propose(self, query: Query, count: int) -> Proposals:
         """The items whose vectors point where the subject's does."""
         vector = self.fold_in(query.history, query.now)
-        return Proposals.none() if vector is None else best(self._factors @ vector, self._rows, count)
+        return Proposals.none() if vector is None else best(self._scored @ vector, self._rows, count)
 
     def causes(self, query: Query, items: Rows) -> Rows:
         """The past item whose vector is nearest by cosine."""

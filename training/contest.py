@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from threadpoolctl import threadpool_limits
+from threadpoolctl import threadpool_limits
 
 from features.history import Histories
 from serving.bundle import Bundle

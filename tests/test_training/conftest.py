@@ -28,3 +28,13 @@ def make_shop(tmp_path_factory: pytest.TempPathFactory) -> MakeShop:
         return shop
 
     return made
+
+
+@pytest.fixture(scope="session")
+def tiny_dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the tiny simulated shop's dataset; copy it, do not change it."""
+    from training.simulation.run import simulate
+
+    folder = tmp_path_factory.mktemp("tiny") / "dataset"
+    simulate(folder, size="tiny", seed=1)
+    return folder
