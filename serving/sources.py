@@ -24,7 +24,6 @@ from serving.candidates import Floats, Proposals, Rows, best
 from serving.query import Query
 from serving.recipe import SourceSpec
 
-
 COMPACT_BELOW = 0.8
 """Share of listed items below which a copy of their factors alone is worth its memory."""
 

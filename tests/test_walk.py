@@ -64,7 +64,14 @@ def test_the_walk(shop):
         assert before["bundleId"] == bundle
         assert len(before["itemList"]) == 20
         events = [
-            {"eventId": f"walk-{n}", "type": "purchase", "itemId": item, "userId": customer, "quantity": 1, "unitPrice": 2}
+            {
+                "eventId": f"walk-{n}",
+                "type": "purchase",
+                "itemId": item,
+                "userId": customer,
+                "quantity": 1,
+                "unitPrice": 2,
+            }
             for n in range(3)
         ]
         assert post("/v1/events", {"events": events})["accepted"] == 3

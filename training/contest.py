@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from threadpoolctl import threadpool_limits
-from threadpoolctl import threadpool_limits
 
 from features.history import Histories
 from serving.bundle import Bundle

@@ -178,7 +178,10 @@ class _Judge:
         """The first of the ranking unless it is worse than a plain baseline: then the best baseline."""
         first = ranking[0]
         others = [e.name for e in self.entrants.values() if e.baseline and e.name not in (first, champion)]
-        lost = [name for name in others if not self.compare(first, name, "all", "not worse").passed]
+        compared = {name: self.compare(first, name, "all", "not worse") for name in others}
+        # Where nobody can be judged, a model gives way to a baseline, but one baseline does not give way to another.
+        plain = self.entrants[first].baseline
+        lost = [name for name, found in compared.items() if not (found.passed or (plain and not found.customers))]
         if not lost:
             return first, []
         best = max(lost, key=lambda name: _filled(self.value(name, "all").value))

@@ -7,17 +7,18 @@ are per recipe, task and slice.
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import fcntl
 import io
 import logging
 import math
 import os
+import sqlite3
 import tempfile
 import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -78,7 +79,7 @@ class Tracking:
         with _quiet():
             self._client, self._experiment = _open(shop)
 
-    @contextmanager
+    @contextlib.contextmanager
     def run(self, name: str, tags: Mapping[str, str] | None = None) -> Iterator[Run]:
         """A top-level run; it ends FINISHED, FAILED on an error, KILLED on Ctrl-C."""
         with Run(self, name, tags or {}, parent=None) as run:
@@ -255,7 +256,7 @@ def _batches(entries: list[Any], size: int) -> Iterator[list[Any]]:
         yield entries[start : start + size]
 
 
-@contextmanager
+@contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """MLflow's and its dependencies' own warnings and migration notes are nobody's to mend here."""
     for name, value in ENVIRONMENT.items():
@@ -278,9 +279,10 @@ def _open(shop: Shop) -> tuple[Any, str]:
     with (shop.root / ".mlflow.lock").open("ab") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # two processes that start at once must not both create the tables
         try:
+            _follow(shop)
             client = MlflowClient(tracking_uri=uri, registry_uri=uri)
             found = client.get_experiment_by_name(shop.experiment)
-        except (MlflowException, SQLAlchemyError) as error:
+        except (MlflowException, SQLAlchemyError, sqlite3.DatabaseError) as error:
             what, hint = "the tracking database cannot be read", f"if it is of another version: mlflow db upgrade {uri}"
             raise DataError(what, where=str(shop.mlflow_db), got=str(error).splitlines()[0], hint=hint) from None
         location = shop.mlflow_artifacts.as_uri()
@@ -289,3 +291,23 @@ def _open(shop: Shop) -> tuple[Any, str]:
             description = f"What {shop.id} serves: bundles that passed the gate."
             client.create_registered_model(shop.registered_model, description=description)
     return client, str(experiment)
+
+
+def _follow(shop: Shop) -> None:
+    """Where a shop's folder was moved or copied, let its runs find their artefacts in the new place.
+
+    MLflow keeps absolute addresses and offers no way to change them.
+    """
+    if not shop.mlflow_db.exists():
+        return
+    with contextlib.closing(sqlite3.connect(shop.mlflow_db)) as database, database:
+        here = shop.mlflow_artifacts.as_uri()
+        query = "SELECT artifact_location FROM experiments WHERE name = ?"
+        found = database.execute(query, (shop.experiment,)).fetchone()
+        if found is None or found[0] == here:
+            return
+        columns = {"experiments": "artifact_location", "runs": "artifact_uri", "model_versions": "source"}
+        for table, column in columns.items():
+            moved = f"UPDATE {table} SET {column} = ? || substr({column}, ?) WHERE substr({column}, 1, ?) = ?"
+            length = len(found[0])
+            database.execute(moved, (here, length + 1, length, found[0]))

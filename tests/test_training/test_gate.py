@@ -139,6 +139,15 @@ def test_the_first_model_serves_when_it_is_the_best() -> None:
     assert (verdict.accepted, verdict.winner) == (True, "blend")
 
 
+def test_with_nobody_to_judge_on_a_model_gives_way_to_popularity() -> None:
+    """Without an outcome no model is believed; popularity itself stands."""
+    entrants = [Entrant(name, {"all": NAN, "new": NAN}, baseline=name in ("popularity", "personal-frequency"))
+                for name in ("popularity", "personal-frequency", "ials")]  # fmt: skip
+    for first in ("ials", "popularity"):
+        verdict = decide(entrants, ranking=[first], champion=None)
+        assert (verdict.accepted, verdict.winner) == (True, "popularity")
+
+
 def test_with_a_champion_too_a_baseline_takes_the_place_of_a_worse_challenger() -> None:
     """The challenger beats a weak champion, but a plain baseline is better still: the baseline is judged."""
     champion = Entrant("champion", {"all": BASE - 0.1, "new": NEW})

@@ -124,6 +124,23 @@ def test_a_foreign_database_is_named(tmp_path: Path) -> None:
         Tracking(shop)
 
 
+def test_a_moved_shop_keeps_its_runs(tmp_path: Path) -> None:
+    """After the folder was renamed, old artefacts are found, and new ones lie in the new place."""
+    tracking = Tracking(Shop("moving", tmp_path / "before"))
+    with tracking.run("train") as run:
+        run.log_text("report.html", "old")
+        tracking.register(run, "b1", {"recipe.json": b"{}"}, {"verdict": "accepted"})
+    (tmp_path / "before").rename(tmp_path / "after")
+    moved = Tracking(Shop("moving", tmp_path / "after"))
+    assert moved.read(moved.versions()[0], "recipe.json") == b"{}"
+    here = moved.shop.mlflow_artifacts
+    assert moved._client.get_run(run.id).info.artifact_uri == f"{here.as_uri()}/{run.id}/artifacts"
+    with moved.run("again") as later:
+        later.log_text("report.html", "new")
+    assert (here / later.id / "artifacts" / "report.html").read_text() == "new"
+    assert not (tmp_path / "before").exists()
+
+
 @pytest.mark.parametrize(
     ("name", "spelled"),
     [("new/recall@20", "new/recall_at_20"), ("95% low", "95pct low"), ("a#b(c)", "a_b_c_"), ("件数", "件数")],
