@@ -17,19 +17,19 @@ import numpy as np
 import numpy.typing as npt
 
 from features.errors import BundleError, ConfigError
-from features.history import Histories, History, customer_subject, visitor_subject
+from features.history import Histories, History
 from features.shop import Shop
 from serving.artifact import live_name
 from serving.bundle import Bundle, open_bundle
 from serving.clock import shop_clock
 from serving.config import ShopConfig, load_config
 from serving.decision_log import DecisionLog
-from serving.events import to_history
 from serving.histories import open_history
-from serving.links import Claim
 from serving.ranker import Ranker
 from serving.shelf import Shelf
 from serving.store import Store
+from serving.store_upkeep import store_id
+from serving.subjects import subject_history
 
 log = logging.getLogger("kokyaku")
 
@@ -96,24 +96,15 @@ class Engine:
 
         The mapped slice and the store's newer events are joined; an event that stands in both counts once.
         """
-        past = self._mapped(live, user_id, visitor_id)
-        newer = self.store.events_of(user_id, visitor_id, after_seq=live.history_seq)
-        return past.joined(to_history(newer, live.bundle.items)) if newer else past
-
-    def _mapped(self, live: Live, user_id: str | None, visitor_id: str | None) -> History:
-        """The subject's slice of the mapped histories, with what sign-ins since have moved between subjects."""
-        if live.histories is None or (user_id is None and visitor_id is None):
-            return History.empty()
-        if user_id is not None:
-            past = live.histories.of(customer_subject(user_id))
-            for claim in self.store.claims_of(user_id, live.history_seq):
-                anonymous = live.histories.of(visitor_subject(claim.visitor_id))
-                past = past.joined(anonymous.take(_claimed(claim, anonymous)))
-            return past.with_items(live.translation)
-        past = live.histories.of(visitor_subject(str(visitor_id)))
-        for claim in self.store.claims_on(str(visitor_id), live.history_seq):
-            past = past.take(~_claimed(claim, past))
-        return past.with_items(live.translation)
+        return subject_history(
+            self.store,
+            live.histories,
+            user_id,
+            visitor_id,
+            after_seq=live.history_seq,
+            items=live.bundle.items,
+            translation=live.translation,
+        )
 
     def refresh(self) -> bool:
         """Take up a newly published bundle, history or `shop.toml`; what is broken is refused and named.
@@ -195,7 +186,9 @@ class Engine:
             return None, None, np.empty(0, np.int32), 0
         # Hashing gigabytes at every start would cost seconds; `kokyaku doctor` compares the checksums.
         histories, manifest = open_history(self.shop.histories / name, verify=False)
-        return name, histories, _translation(histories, bundle), int(manifest["store_seq"])
+        # Sequence numbers of another store mean nothing here: then all that this one holds is joined.
+        seq = int(manifest["store_seq"]) if manifest.get("store_id") == store_id(self.store) else 0
+        return name, histories, _translation(histories, bundle), seq
 
     def _refuse(self, what: str, why: str) -> None:
         self.refusals[what] = why
@@ -204,11 +197,6 @@ class Engine:
 
 def _translation(histories: Histories | None, bundle: Bundle) -> npt.NDArray[np.int32]:
     return np.empty(0, np.int32) if histories is None else histories.items.translate_to(bundle.items)
-
-
-def _claimed(claim: Claim, history: History) -> npt.NDArray[np.bool_]:
-    """Which events of a visitor's slice a sign-in has made the customer's."""
-    return (history.time > claim.after) & (history.time <= claim.until)
 
 
 def _stamp(path: Path) -> tuple[int, int]:
