@@ -26,6 +26,7 @@ from typing import Any
 
 from features.errors import DataError, NotFoundError
 from features.shop import Shop
+from training.moved import follow
 
 CHAMPION = "champion"
 CHALLENGER = "challenger"
@@ -279,7 +280,7 @@ def _open(shop: Shop) -> tuple[Any, str]:
     with (shop.root / ".mlflow.lock").open("ab") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # two processes that start at once must not both create the tables
         try:
-            _follow(shop)
+            follow(shop)
             client = MlflowClient(tracking_uri=uri, registry_uri=uri)
             found = client.get_experiment_by_name(shop.experiment)
         except (MlflowException, SQLAlchemyError, sqlite3.DatabaseError) as error:
@@ -291,23 +292,3 @@ def _open(shop: Shop) -> tuple[Any, str]:
             description = f"What {shop.id} serves: bundles that passed the gate."
             client.create_registered_model(shop.registered_model, description=description)
     return client, str(experiment)
-
-
-def _follow(shop: Shop) -> None:
-    """Where a shop's folder was moved or copied, let its runs find their artefacts in the new place.
-
-    MLflow keeps absolute addresses and offers no way to change them.
-    """
-    if not shop.mlflow_db.exists():
-        return
-    with contextlib.closing(sqlite3.connect(shop.mlflow_db)) as database, database:
-        here = shop.mlflow_artifacts.as_uri()
-        query = "SELECT artifact_location FROM experiments WHERE name = ?"
-        found = database.execute(query, (shop.experiment,)).fetchone()
-        if found is None or found[0] == here:
-            return
-        columns = {"experiments": "artifact_location", "runs": "artifact_uri", "model_versions": "source"}
-        for table, column in columns.items():
-            moved = f"UPDATE {table} SET {column} = ? || substr({column}, ?) WHERE substr({column}, 1, ?) = ?"
-            length = len(found[0])
-            database.execute(moved, (here, length + 1, length, found[0]))
