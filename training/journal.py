@@ -20,8 +20,7 @@ from training.intervals import Interval, compare, mean_interval
 from training.material import Material
 from training.meter import Meter, package_versions
 from training.plots import Mark
-from training.recipes import describe
-from training.report import Report, html, markdown, table_rows
+from training.report import Report, describe, html, markdown, table_rows
 from training.selection import Choice
 from training.tracking import Run, Value
 

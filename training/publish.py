@@ -22,6 +22,7 @@ from serving.artifact import live_name, publish_live
 from serving.bundle import Bundle, open_bundle, write_bundle
 from serving.recipe import Recipe, as_json, from_json
 from training.gate import Verdict
+from training.report import describe, headline
 from training.tracking import CHALLENGER, CHAMPION, Run, Tracking, Version
 
 KEPT_BUNDLES = 5
@@ -196,7 +197,7 @@ def _register(
         "recipe": recipe.name,
         **{f"figure.{name}": f"{value:.6f}" for name, value in figures.items()},
     }
-    return tracking.register(run, bundle_id, files, tags)
+    return tracking.register(run, bundle_id, files, tags, about=f"{headline(verdict)} Made of {describe(recipe)}.")
 
 
 def _check_verdict(tracking: Tracking, version: Version, champion: Version | None) -> None:

@@ -155,24 +155,9 @@ def renamed_apart(recipe: Recipe, taken: Sequence[SourceSpec], suffix: str) -> R
     )
 
 
-def describe(recipe: Recipe) -> str:
-    """How a recipe is made, in words.
-
-    >>> describe(Recipe("x", (), {"personal-frequency": 1.0, "ials": 0.1}, {"ials": 1.0}))
-    'personal-frequency + 0.1 x ials; for new items ials'
-    """
-    told = _told(recipe.weights)
-    return told if not recipe.new_weights else f"{told}; for new items {_told(recipe.new_weights)}"
-
-
 def _weighed(weights: Mapping[str, float]) -> dict[str, float]:
     """Without sources of weight 0: those would still propose, and take the fallback's places."""
     return {name: weight for name, weight in weights.items() if weight}
-
-
-def _told(weights: Mapping[str, float]) -> str:
-    used = sorted(((name, weight) for name, weight in weights.items() if weight), key=lambda pair: -pair[1])
-    return " + ".join(name if weight == 1 else f"{weight:g} x {name}" for name, weight in used)
 
 
 def _menu(

@@ -11,6 +11,7 @@ from importlib import resources
 import jinja2
 
 from features.moments import format_instant
+from serving.recipe import Recipe
 from training.gate import TASK_NAMES, Comparison, Row, Verdict
 from training.meter import Step
 
@@ -110,6 +111,16 @@ def markdown(report: Report) -> str:
     return "\n".join(lines) + "\n"
 
 
+def describe(recipe: Recipe) -> str:
+    """How a recipe is made, in words.
+
+    >>> describe(Recipe("x", (), {"personal-frequency": 1.0, "ials": 0.1}, {"ials": 1.0}))
+    'personal-frequency + 0.1 x ials; for new items ials'
+    """
+    told = _told(recipe.weights)
+    return told if not recipe.new_weights else f"{told}; for new items {_told(recipe.new_weights)}"
+
+
 def table_rows(rows: Sequence[Row]) -> list[list[str]]:
     """The verdict's table as text cells: recipe, role, all purchases, never bought before."""
     return [[row.recipe, row.role, figure(row.all), figure(row.new)] for row in rows]
@@ -125,6 +136,11 @@ def figure(triple: tuple[float | None, float | None, float | None]) -> str:
     if value is None:
         return "not defined"
     return f"{value:.3f}" if low is None or high is None else f"{value:.3f} [{low:.3f}, {high:.3f}]"
+
+
+def _told(weights: Mapping[str, float]) -> str:
+    used = sorted(((name, weight) for name, weight in weights.items() if weight), key=lambda pair: -pair[1])
+    return " + ".join(name if weight == 1 else f"{weight:g} x {name}" for name, weight in used)
 
 
 _OUTCOMES: Mapping[str, tuple[str, str]] = {

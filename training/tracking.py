@@ -37,6 +37,10 @@ ENVIRONMENT = {
     "MLFLOW_LOGGING_LEVEL": "WARNING",
 }
 """What MLflow reads from the environment; set before it is imported, and for the UI's process."""
+_ABOUT = {
+    "mlflow.experimentKind": "custom_model_development",  # the UI then shows runs and models first
+    "mlflow.note.content": "Training runs of Kokyaku. Open a run's report.html for its verdict in words and pictures.",
+}
 _PARAM_LIMIT = 6000
 _BATCH = 900  # MLflow refuses more than 1,000 entries in a call
 
@@ -80,13 +84,13 @@ class Tracking:
         with _quiet():
             self._client, self._experiment = _open(shop)
 
-    @contextlib.contextmanager
-    def run(self, name: str, tags: Mapping[str, str] | None = None) -> Iterator[Run]:
-        """A top-level run; it ends FINISHED, FAILED on an error, KILLED on Ctrl-C."""
-        with Run(self, name, tags or {}, parent=None) as run:
-            yield run
+    def run(self, name: str, tags: Mapping[str, str] | None = None) -> Run:
+        """A top-level run, to be used as a context manager: it ends FINISHED, FAILED on an error, KILLED on Ctrl-C."""
+        return Run(self, name, tags or {}, parent=None)
 
-    def register(self, run: Run, bundle_id: str, files: Mapping[str, bytes], tags: Mapping[str, str]) -> int:
+    def register(
+        self, run: Run, bundle_id: str, files: Mapping[str, bytes], tags: Mapping[str, str], about: str = ""
+    ) -> int:
         """A new version of the registered model that points at a bundle.
 
         The version holds no model object: its artefacts are the small files given (recipe, manifest, verdict),
@@ -97,6 +101,7 @@ class Tracking:
             bundle_id: name of the bundle.
             files: file name -> content.
             tags: further tags; `verdict` must be `accepted` or `refused`.
+            about: what a person reads beside it.
 
         Returns:
             The version's number.
@@ -105,7 +110,7 @@ class Tracking:
             run.log_file(f"bundle/{name}", content)
         made = self._client.create_model_version(
             self.shop.registered_model, source=f"{run.artifact_uri}/bundle", run_id=run.id,
-            tags={"bundle_id": bundle_id, **tags},
+            tags={"bundle_id": bundle_id, **tags}, description=about,
         )  # fmt: skip
         return int(made.version)
 
@@ -287,7 +292,7 @@ def _open(shop: Shop) -> tuple[Any, str]:
             what, hint = "the tracking database cannot be read", f"if it is of another version: mlflow db upgrade {uri}"
             raise DataError(what, where=str(shop.mlflow_db), got=str(error).splitlines()[0], hint=hint) from None
         location = shop.mlflow_artifacts.as_uri()
-        experiment = found.experiment_id if found else client.create_experiment(shop.experiment, location)
+        experiment = found.experiment_id if found else client.create_experiment(shop.experiment, location, _ABOUT)
         if not client.search_registered_models(f"name = '{shop.registered_model}'"):
             description = f"What {shop.id} serves: bundles that passed the gate."
             client.create_registered_model(shop.registered_model, description=description)

@@ -25,8 +25,8 @@ from training.gate import TASKS, Entrant, Verdict, beside_baselines, decide, ref
 from training.journal import Judged
 from training.material import Material, load_material
 from training.publish import manifest_of, promote, publish, register_refused
-from training.recipes import BASELINES, complete, describe, menu, plain_only
-from training.report import Report, findings
+from training.recipes import BASELINES, complete, menu, plain_only
+from training.report import Report, describe, findings
 from training.selection import Choice, choose, unchosen
 from training.session import (
     Champion,

@@ -21,12 +21,12 @@ from training.recipes import (
     PRESETS,
     Menu,
     complete,
-    describe,
     is_same,
     menu,
     plain_only,
     renamed_apart,
 )
+from training.report import describe
 from training.selection import choose, trials, unchosen
 from training.split import last_windows, truth_of
 
