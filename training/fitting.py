@@ -37,7 +37,7 @@ from training.collaborative import (
 )
 from training.interactions import Fitted, Progress, preference_matrix, silent, trainable
 from training.linear import EaseParams, fit_ease
-from training.popularity import FrequencyParams, PopularityParams, fit_popularity
+from training.popularity import FrequencyParams, PopularityParams, fit_frequency, fit_popularity
 from training.split import MIN_CUSTOMERS, buyers
 
 Mask = npt.NDArray[np.bool_]
@@ -124,7 +124,7 @@ class Cut:
         if isinstance(params, PopularityParams):
             return fit_popularity(self.known, self.as_of, self.listed, params, self.regions)
         if method.learn is None:
-            return Fitted({})
+            return fit_frequency(self.known, self.as_of, self.listed)
         found = method.learn(self._matrix(params.confidence), params, threads=self.threads, progress=progress)
         arrays = _over_all_items(found.arrays, np.flatnonzero(self.listed), len(self.known.items))
         return Fitted(arrays, found.figures)

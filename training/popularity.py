@@ -32,11 +32,13 @@ class PopularityParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class FrequencyParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Personal frequency; nothing is fitted, the request counts the customer's own purchases."""
+    """Personal frequency: the request counts the customer's own purchases."""
 
     half_life_days: Annotated[float, Meta(gt=0)] = 120.0
     count_weight: Annotated[float, Meta(ge=0)] = 0.0
     """What a purchase counts beside its decayed weight, however old it is."""
+    popular_weight: Annotated[float, Meta(ge=0)] = 0.2
+    """What the best seller gets beside the customer's own count: it orders what was bought equally often."""
 
 
 def fit_popularity(
@@ -80,6 +82,17 @@ def fit_popularity(
     _fill(items[-1], scores[-1], whole, listed)
     arrays: dict[str, Array] = {"items": items, "scores": scores, **Vocabulary.of(names).arrays("regions")}
     return Fitted(arrays)
+
+
+def fit_frequency(known: Histories, as_of: int, listed: npt.NDArray[np.bool_]) -> Fitted:
+    """What orders items that a customer bought equally often, which a whole basket is: how much they sell now.
+
+    Returns:
+        `popular` float32[n_items], the popularity of `fit_popularity` everywhere, as a share of the best seller's.
+    """
+    _, what, weight = _latest(known, as_of, listed, PopularityParams().half_life_days)
+    whole = np.bincount(what, weights=weight, minlength=len(listed))
+    return Fitted({"popular": (whole / max(whole.max(initial=0), np.finfo(np.float64).tiny)).astype(np.float32)})
 
 
 def _latest(

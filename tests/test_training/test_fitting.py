@@ -126,6 +126,17 @@ class TestPopularity:
         assert first == {"North": 1, "Atlantis": 0, None: 0}
 
 
+class TestFrequency:
+    """What orders items that a customer bought equally often."""
+
+    def test_it_is_popularity_as_a_share_of_the_best_seller(self):
+        """Yesterday's buyers: three of item 2, one of item 4; nobody bought the others."""
+        lines = [("c:1", 99, 2), ("c:2", 99, 2), ("c:3", 99, 2), ("c:3", 99, 2), ("c:1", 99, 4)]
+        cut = Cut(histories_of(lines), NOW, min_customers=1)
+        popular = cut.fit(SPECS["personal-frequency"]).arrays["popular"]
+        assert popular.tolist() == pytest.approx([0, 0, 1, 0, 1 / 3, 0])
+
+
 class TestCut:
     """What was known at a moment."""
 
@@ -191,7 +202,7 @@ class TestCut:
         with pytest.raises(DataError, match="no interactions"):
             cut.fit(SPECS["ials"])
         assert cut.fit(SPECS["popularity"]).arrays["items"].shape == (1, 0)
-        assert cut.fit(SPECS["personal-frequency"]).arrays == {}
+        assert not cut.fit(SPECS["personal-frequency"]).arrays["popular"].any()
 
 
 class TestSpecs:
