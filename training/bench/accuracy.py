@@ -35,7 +35,8 @@ from training.evaluate import FILTERS, TASKS, Evaluation, Task, compare
 from training.fitting import Cut, fit_bundle
 from training.intervals import Interval, mean_interval
 from training.meter import Meter
-from training.recipes import BASELINES, FREQUENCY, POPULARITY, PRESETS, Preset, describe, menu
+from training.recipes import BASELINES, FREQUENCY, POPULARITY, PRESETS, Preset, menu
+from training.report import describe
 from training.selection import Choice, choose
 from training.split import Window, truth_of
 
