@@ -83,7 +83,7 @@ def _look(path: Path, proposal: Proposal, folder: Path, now: int) -> Inspection:
             first = duck.sql(f"SELECT {', '.join(shown)} FROM staged_{mapping.table} {order}").to_arrow_table()
             rows = _printed(first)
         months = staging.months("events") if mapping.table == "events" else []
-        pieces = [f"(SELECT * FROM staged_events WHERE {MONTH} = '{month}')" for month in months]
+        pieces = {month: f"(SELECT * FROM staged_events WHERE {MONTH} = '{month}')" for month in months}
         totals = totals_of(duck, pieces, tuple(names), mapping.time_zone or "UTC")
     reasons = dict(quarantine.reasons.most_common())
     return Inspection(to_toml(mapping), shown, rows, totals, reading.read, reasons, proposal.advice)

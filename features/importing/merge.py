@@ -148,10 +148,13 @@ class Merger:
 
     def totals(self, merged: Merged, time_zone: str) -> Totals:
         """What the written events say, by months of a zone."""
-        files = [quoted(str(self.out / part)) for part in merged.parts]
-        pieces = [
-            f"(SELECT * FROM read_parquet({file}, hive_partitioning = false) WHERE NOT {c.WITHDRAWN})" for file in files
-        ]
+        pieces = {
+            part.split("/")[1].removeprefix(
+                f"{MONTH}="
+            ): f"(SELECT * FROM read_parquet({quoted(str(self.out / part))}, "
+            f"hive_partitioning = false) WHERE NOT {c.WITHDRAWN})"
+            for part in merged.parts
+        }
         return totals_of(self.duck, pieces, tuple(EVENTS.names), time_zone)
 
     def _copy(self, sql: str, folder: Path) -> str | None:

@@ -33,7 +33,7 @@ from features.moments import format_instant, to_datetime
 
 Progress = Callable[[int], None]
 T = TypeVar("T")
-DEFAULT_MEMORY = "1GB"
+DEFAULT_MEMORY = "512MB"
 
 
 @dataclass
@@ -141,7 +141,7 @@ def _in_order(tasks: Iterator[Callable[[], T]], workers: int) -> Iterator[T]:
     with ThreadPoolExecutor(workers) as pool:
         for task in tasks:
             waiting.append(pool.submit(task))
-            if len(waiting) > workers + 1:
+            if len(waiting) > 2 * workers:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
+from itertools import pairwise
 
 import duckdb
 import msgspec
@@ -53,27 +54,27 @@ class Totals(msgspec.Struct, frozen=True):
 
 
 def totals_of(
-    duck: duckdb.DuckDBPyConnection, pieces: Sequence[str], names: tuple[str, ...], time_zone: str = "UTC"
+    duck: duckdb.DuckDBPyConnection, pieces: Mapping[str, str], names: tuple[str, ...], time_zone: str = "UTC"
 ) -> Totals:
     """Totals of events.
 
     Args:
         duck: a connection.
-        pieces: SQL that can stand after FROM, for the events of one month each; an order that lies in two of them
-            counts twice.
+        pieces: month in UTC -> SQL for its events, something that can stand after FROM; an order that lies in two of
+            them counts twice.
         names: the columns that these have; what is not there counts as null.
         time_zone: in which months begin.
     """
     if not pieces:
         return Totals()
     months: dict[str, MonthTotals] = {}
-    for rows in pieces:
-        for found in _by_month(duck, rows, names, time_zone):
+    for utc_month, rows in pieces.items():
+        for found in _by_month(duck, utc_month, rows, names, time_zone):
             months[found.month] = _sum(months.get(found.month), found)
     everything = " UNION ALL ".join(
         f"SELECT {_or_null(names, c.CUSTOMER_ID)} AS customer, {_or_null(names, c.ITEM_ID)} AS item, "
         f"{c.OCCURRED_AT} AS moment, {c.TYPE} AS kind FROM {rows}"
-        for rows in pieces
+        for rows in pieces.values()
     )
     customers, items, first, last = duck.execute(
         f"SELECT count(DISTINCT customer), count(DISTINCT item), epoch_us(min(moment)), epoch_us(max(moment)) "
@@ -85,30 +86,30 @@ def totals_of(
 
 
 def _by_month(
-    duck: duckdb.DuckDBPyConnection, rows: str, names: tuple[str, ...], time_zone: str
+    duck: duckdb.DuckDBPyConnection, utc_month: str, rows: str, names: tuple[str, ...], time_zone: str
 ) -> Iterator[MonthTotals]:
+    """A month's events by the months of a zone: mostly the one of that name, some hours' worth of a neighbour's."""
     sign = f"CASE {c.TYPE} WHEN 'purchase' THEN 1 WHEN 'return' THEN -1 ELSE 0 END"
     units = f"coalesce({_or_null(names, c.QUANTITY)}, 1)"
     price, discount = (f"coalesce({_or_null(names, name)}, 0)" for name in (c.UNIT_PRICE, c.DISCOUNT))
-    moment = f"epoch_us({c.OCCURRED_AT})"
-    first, last = duck.execute(f"SELECT min({moment}), max({moment}) FROM {rows}").fetchall()[0]
-    for month, start, end in () if first is None else _months(first, last, time_zone):
+    for month, start, end in _months_around(utc_month, time_zone):
         found = duck.execute(f"""
             SELECT count(*), count(DISTINCT {_or_null(names, c.ORDER_ID)}), coalesce(sum({sign} * {units}), 0)::DOUBLE,
                    coalesce(sum({sign} * ({price} * {units} - {discount})), 0)::DOUBLE
-            FROM {rows} WHERE {moment} >= {start} AND {moment} < {end}""").fetchall()[0]
+            FROM {rows} WHERE {c.OCCURRED_AT} >= TIMESTAMPTZ '{start}' AND {c.OCCURRED_AT} < TIMESTAMPTZ '{end}'
+            """).fetchall()[0]
         if found[0]:
             yield MonthTotals(month, *found)
 
 
-def _months(first: int, last: int, time_zone: str) -> Iterator[tuple[str, int, int]]:
-    """(name, start, end) of the months, by the zone's wall clock, that lie between two instants."""
-    earliest, latest = (np.datetime64(instant, "us").astype("datetime64[M]") for instant in (first, last))
-    months = np.arange(earliest - 1, latest + 3)
-    starts = wall_to_utc(months.astype("datetime64[us]").astype(np.int64), time_zone).tolist()
-    for month, start, end in zip(months.tolist(), starts, starts[1:], strict=False):
-        if end > first and start <= last:
-            yield f"{month:%Y-%m}", start, end
+def _months_around(utc_month: str, time_zone: str) -> list[tuple[str, str, str]]:
+    """(name, start, end) of a month by the zone's wall clock, and of those before and after."""
+    month = np.datetime64(utc_month, "M")
+    months = np.arange(month - 1, month + 3)
+    starts = [
+        format_instant(i) for i in wall_to_utc(months.astype("datetime64[us]").astype(np.int64), time_zone).tolist()
+    ]
+    return [(str(month), *window) for month, window in zip(months[:3], pairwise(starts), strict=True)]
 
 
 def _sum(one: MonthTotals | None, other: MonthTotals) -> MonthTotals:
