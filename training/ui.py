@@ -91,10 +91,16 @@ def stop_ui(process: subprocess.Popen[bytes]) -> None:
 
 @contextmanager
 def running_ui(shop: Shop, *, host: str = "127.0.0.1", port: int = 5000) -> Iterator[subprocess.Popen[bytes]]:
-    """The server, answering, for as long as the block runs."""
+    """The server, answering, for as long as the block runs; it ends with this process."""
     process = start_ui(shop, host=host, port=port)
+    before = signal.signal(signal.SIGTERM, _leave)
     try:
         wait_for_ui(process, shop, host=host, port=port)
         yield process
     finally:
         stop_ui(process)
+        signal.signal(signal.SIGTERM, before)
+
+
+def _leave(number: int, _: object) -> None:
+    raise SystemExit(128 + number)
