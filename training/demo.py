@@ -127,10 +127,11 @@ def look_over(shop: Shop, dataset: Dataset) -> None:
     from features.audit import audit
     from features.files import write_atomically
     from serving.clock import shop_clock
-    from training.commands.audit import print_report
+    from training.commands.audit import log_report, print_report
 
     report = audit(dataset, shop_clock(shop).now())
     print_report(report)
+    log_report(shop, report)
     path = shop.root / "audit.html"
     write_atomically(path, report.to_html().encode())
     console.print(f"The whole report: {path}")

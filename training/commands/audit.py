@@ -11,6 +11,7 @@ from training.commands.common import DEFAULT_SHOP, RootOption, ShopOption, conso
 
 if TYPE_CHECKING:
     from features.audit import AuditReport, Finding
+    from features.shop import Shop
 
 COLOURS = {"failed": "bold red", "warning": "yellow", "note": "blue", "ok": "green"}
 FORMATS = (".html", ".md", ".json")
@@ -23,6 +24,7 @@ def command(
         Path | None,
         typer.Option("--out", help="Write the report to this .html, .md or .json file."),
     ] = None,
+    track: Annotated[bool, typer.Option("--track", help="Log the report and its figures to MLflow.")] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 when a check failed.")] = False,
     now: Annotated[
         str | None,
@@ -38,6 +40,8 @@ def command(
       kokyaku audit --shop demo
 
       kokyaku audit --shop demo --out audit.html --strict
+
+      kokyaku audit --shop demo --track
     """
     from features.audit import audit
     from features.dataset import Dataset
@@ -54,8 +58,20 @@ def command(
     if out is not None:
         _write(report, out)
         console.print(f"\nreport: {out}", soft_wrap=True, highlight=False, markup=False)
+    if track:
+        log_report(opened, report)
     if strict and report.failed:
         raise typer.Exit(1)
+
+
+def log_report(shop: Shop, report: AuditReport) -> None:
+    """Log the report as pages and its figures as metrics, in a run of its own beside the training runs."""
+    from training.tracking import Tracking
+
+    with Tracking(shop).run("audit", {"kokyaku.shop": shop.id}) as run:
+        run.log_metrics(report.metrics())
+        run.log_text("audit.html", report.to_html())
+        run.log_text("audit.md", report.to_markdown())
 
 
 def _refuse_unknown_format(out: Path) -> None:
