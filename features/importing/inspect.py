@@ -15,7 +15,7 @@ from features import columns as c
 from features.errors import ConfigError
 from features.importing.mapping import Mapping, check_mapping
 from features.importing.proposal import Proposal, propose_mapping, to_toml
-from features.importing.runner import read_feed
+from features.importing.reading import read_feed
 from features.importing.sources.files import mapped_source
 from features.importing.staging import MONTH, Quarantine, Staging
 from features.importing.totals import Totals, totals_of

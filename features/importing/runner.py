@@ -4,53 +4,37 @@ from __future__ import annotations
 
 import os
 import re
-from collections import Counter, deque
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+import time
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from itertools import islice
 from pathlib import Path
 from shutil import rmtree
-from typing import TypeVar
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from features import columns as c
 from features.dataset import Dataset, ImportRecord, InputFile, Manifest
+from features.errors import DataError
 from features.files import exclusive, file_sha256, sync_folder
-from features.importing.interpret import Interpreter, Typed
 from features.importing.merge import BATCH_ROWS, IsErased, Merged, Merger
+from features.importing.reading import Progress, Reading, read_feed
 from features.importing.reasons import COLLISION
 from features.importing.reconcile_events import COLLAPSED, REVISION, THERE, EventPlan
 from features.importing.reconcile_versions import VersionPlan
 from features.importing.report import ImportReport, TableCounts
 from features.importing.sieve import REJECTED
-from features.importing.source import Feed, Piece, Source
-from features.importing.staging import PIECE_SHIFT, Quarantine, Staging
+from features.importing.source import Source
+from features.importing.staging import Quarantine, Staging
 from features.importing.totals import Totals
 from features.moments import format_instant, to_datetime
 
-Progress = Callable[[int], None]
-T = TypeVar("T")
 DEFAULT_MEMORY = "512MB"
-
-
-@dataclass
-class Reading:
-    """What was counted while a feed was read."""
-
-    label: str = ""
-    read: int = 0
-    quarantined: int = 0
-    skipped: Counter[str] = field(default_factory=Counter)
-    starts: list[int] = field(default_factory=list)
-    """The number of records before each piece."""
-
-    def number(self, at: int) -> int:
-        """The place of a staged row among the file's records; the first is 1."""
-        start = self.starts[at >> PIECE_SHIFT] if self.starts else 0
-        return start + (at & ((1 << PIECE_SHIFT) - 1)) + 1
+LOCK_ATTEMPTS = 60
+LOCK_PAUSE = 0.5
+"""Seconds between attempts."""
 
 
 def run_import(
@@ -93,58 +77,23 @@ def run_import(
                         feed, source.name, now, staging, run.quarantine, workers=workers, progress=progress
                     )
                 run.inputs = [hashed.result() for hashed in hashes]
-            with dataset.writing():
+            with _writing_soon(dataset):
                 return run.finish(erased, memory, workers)
 
 
-def read_feed(
-    feed: Feed,
-    source: str,
-    now: int,
-    staging: Staging,
-    quarantine: Quarantine,
-    *,
-    workers: int,
-    progress: Progress | None = None,
-) -> Reading:
-    """Read, interpret and stage a feed; rejected rows go to quarantine in the file's order."""
-    interpret = Interpreter(feed.mapping, now, prepare=feed.prepare, carry=feed.carry)
-
-    def stage(number: int, piece: Piece) -> Typed:
-        typed = interpret(piece())
-        staging.write(feed.mapping, source, typed, number)
-        return typed
-
-    reading = Reading(feed.label)
-    for typed in _in_order((_bound(stage, number, piece) for number, piece in enumerate(feed.pieces())), workers):
-        rejected = typed.rejected
-        if len(rejected):
-            numbers = pc.add(rejected["row_number"], reading.read + 1)
-            rejected = rejected.set_column(0, REJECTED.field("row_number"), numbers)
-            quarantine.add(rejected, feed.label)
-        reading.starts.append(reading.read)
-        reading.read += typed.read
-        reading.quarantined += len(rejected)
-        reading.skipped += typed.skipped
-        if progress is not None:
-            progress(typed.read)
-    return reading
-
-
-def _bound(stage: Callable[[int, Piece], Typed], number: int, piece: Piece) -> Callable[[], Typed]:
-    return lambda: stage(number, piece)
-
-
-def _in_order(tasks: Iterator[Callable[[], T]], workers: int) -> Iterator[T]:
-    """Results in the order of the tasks, some tasks ahead of what was asked for, never all of them."""
-    waiting: deque[Future[T]] = deque()
-    with ThreadPoolExecutor(workers) as pool:
-        for task in tasks:
-            waiting.append(pool.submit(task))
-            if len(waiting) > 2 * workers:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
+@contextmanager
+def _writing_soon(dataset: Dataset) -> Iterator[None]:
+    """The dataset's lock, waited for: minutes of reading should not be lost to a sync that takes a second."""
+    with ExitStack() as stack:
+        for _ in range(LOCK_ATTEMPTS):
+            try:
+                stack.enter_context(dataset.writing())
+                break
+            except DataError:
+                time.sleep(LOCK_PAUSE)
+        else:
+            stack.enter_context(dataset.writing())
+        yield
 
 
 def _fingerprint(path: Path) -> InputFile:

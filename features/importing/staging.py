@@ -119,8 +119,8 @@ class Staging:
             schema = self.schemas[table]
             if any((self.folder / table).rglob("*.parquet")):
                 files = quoted(str(self.folder / table / "**" / "*.parquet"))
-                by_month = f", hive_types = {{{MONTH}: VARCHAR}}" if table in PARTITIONED else ""
-                files = f"read_parquet({files}{by_month})"
+                hive = f"true, hive_types = {{{MONTH}: VARCHAR}}" if table in PARTITIONED else "false"
+                files = f"read_parquet({files}, hive_partitioning = {hive})"
             else:
                 duck.register("nothing", schema.empty_table())
                 files = f"nothing_{table}"  # a table, because what is registered is unknown to cursors

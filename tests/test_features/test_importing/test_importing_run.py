@@ -120,6 +120,18 @@ def test_two_imports_at_a_time_are_refused(till: Any) -> None:
         till.lines("o1,2024-01-05 10:00,ann,tea,1,100")
 
 
+def test_a_short_lock_is_waited_for_and_a_long_one_is_not(till: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sync that commits while the file is read costs a moment; a command that never ends costs one line."""
+    monkeypatch.setattr("features.importing.runner.LOCK_PAUSE", 0.01)
+    till.dataset.root.mkdir(parents=True)
+    other = exclusive(till.dataset.root / ".lock", busy="busy")
+    other.__enter__()
+    with pytest.raises(DataError, match="another command is writing"):
+        till.lines("o1,2024-01-05 10:00,ann,tea,1,100")
+    monkeypatch.setattr("features.importing.runner.time.sleep", lambda seconds: other.__exit__(None, None, None))
+    assert till.lines("o1,2024-01-05 10:00,ann,tea,1,100").added == 1
+
+
 def test_the_record_says_what_was_read(till: Any) -> None:
     """File, hash, counts, notes and the moment."""
     till.lines("o1,2024-01-05 10:00,ann,tea,1,100", "o2,soon,ann,tea,1,100")
