@@ -51,22 +51,31 @@ def _pieces(path: Path) -> Iterator[Piece]:
 
 
 def _read(block: Block) -> Raw:
-    bad: list[tuple[int, BadRow]] = []
-    texts = []
-    for place, line in enumerate(block.data.split(b"\n")):
-        try:
-            texts.append(decode(line, block.encoding))
-        except UnicodeDecodeError:
-            bad.append((place, BadRow(0, BAD_ENCODING, block.encoding, json_text(line.decode("latin-1")))))
-            texts.append("")
-    lines = pc.utf8_trim_whitespace(pa.array(texts, pa.string()))
+    lines, bad = _lines(block)
     words = pc.utf8_split_whitespace(lines)
     lengths = pc.if_else(pc.equal(lines, ""), 0, pc.list_value_length(words)).to_numpy(zero_copy_only=False)
-    bad += [
-        (int(i), BadRow(0, BAD_ROW, "a user without an item", json_text(texts[i])))
-        for i in np.flatnonzero(lengths == 1)
-    ]
+    for place in np.flatnonzero(lengths == 1).tolist():
+        bad.append((place, BadRow(0, BAD_ROW, "a user without an item", json_text(lines[place].as_py()))))
     return _numbered(words, lengths, bad)
+
+
+def _lines(block: Block) -> tuple[pa.Array, list[tuple[int, BadRow]]]:
+    """The block's lines without white space around them; lines that do not decode are empty, and bad."""
+    bad: list[tuple[int, BadRow]] = []
+    try:
+        text = pa.array([decode(block.data, block.encoding)], pa.large_string())
+        lines = pc.list_flatten(pc.split_pattern(text, "\n")).cast(pa.string())
+    except UnicodeDecodeError:
+        texts = []
+        for place, line in enumerate(block.data.split(b"\n")):
+            try:
+                texts.append(decode(line, block.encoding))
+            except UnicodeDecodeError:
+                raw = json_text(line.decode(block.encoding, "backslashreplace"))
+                bad.append((place, BadRow(0, BAD_ENCODING, f"not {block.encoding}", raw)))
+                texts.append("")
+        lines = pa.array(texts, pa.string())
+    return pc.utf8_trim_whitespace(lines), bad
 
 
 def _numbered(words: pa.Array, lengths: np.typing.NDArray[np.int64], bad: list[tuple[int, BadRow]]) -> Raw:

@@ -194,6 +194,14 @@ def test_pairs(till: Any) -> None:
     assert any("no times" in note for note in report.notes)
 
 
+def test_pairs_with_bytes_that_are_no_text(till: Any) -> None:
+    """One line is lost, with its bytes written out; numbers count the pairs before it."""
+    report = bring(till, "pairs", till.file("é 1 2\n".encode() + b"\xff 3\n7 8\n"), event_type="view")
+    (bad,) = till.quarantine(report)
+    assert (bad["row_number"], bad["reason"], bad["raw"]) == (3, "bad-encoding", "\\xff 3")
+    assert report.added == 3
+
+
 def test_pairs_of_different_types_stand_side_by_side(till: Any) -> None:
     """The same pair bought and wished is two events; the same file again is none."""
     path = till.file("1 10\n")
