@@ -48,6 +48,15 @@ def ask(port: int, path: str, body: object | None = None, timeout: float = 10):
         return status, raw.decode()
 
 
+def descendants(pid: int) -> list[int]:
+    """All processes below one, children first."""
+    found = []
+    for task in Path(f"/proc/{pid}/task").glob("*/children"):
+        with contextlib.suppress(OSError):
+            found += [int(word) for word in task.read_text().split()]
+    return [below for child in found for below in (*descendants(child), child)]
+
+
 class Process:
     """One running service."""
 
@@ -72,9 +81,10 @@ class Process:
         raise AssertionError(f"the service did not become ready:\n{self.log.read_text()[-3000:]}")
 
     def kill(self) -> None:
-        """kill -9 of the service and all its workers at once."""
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.process.pid, signal.SIGKILL)
+        """kill -9 of the service and all its workers at once; workers have process groups of their own."""
+        for pid in [*descendants(self.process.pid), self.process.pid]:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         self.process.wait(10)
 
     def stop(self) -> None:
