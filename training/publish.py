@@ -94,7 +94,7 @@ def promote(shop: Shop, number: int, tracking: Tracking | None = None) -> Versio
         RefusedError: the gate refused it, or judged it against another champion than today's.
         BundleError: its bundle is missing or damaged; what serves goes on serving.
     """
-    tracking = tracking or Tracking(shop)
+    tracking = tracking or open_registry(shop)
     version, champion = tracking.version(number), tracking.alias(CHAMPION)
     if champion is None or champion.number != number:
         _check_verdict(tracking, version, champion)
@@ -111,7 +111,7 @@ def rollback(shop: Shop, tracking: Tracking | None = None) -> Version:
         NotFoundError: there was none.
         BundleError: its bundle is missing or damaged.
     """
-    tracking = tracking or Tracking(shop)
+    tracking = tracking or open_registry(shop)
     champion = tracking.alias(CHAMPION)
     before = predecessor(champion)
     if champion is None or before is None:
@@ -122,6 +122,18 @@ def rollback(shop: Shop, tracking: Tracking | None = None) -> Version:
     tracking.set_alias(CHAMPION, version.number)
     publish_live(shop.bundles, version.bundle_id)
     return tracking.version(version.number)
+
+
+def open_registry(shop: Shop) -> Tracking:
+    """The shop's registry, where it has one; a mistyped shop does not make an empty one.
+
+    Raises:
+        NotFoundError: nothing was trained there yet.
+    """
+    if not shop.mlflow_db.exists():
+        hint = f"train one: kokyaku train --shop {shop.id}"
+        raise NotFoundError("no models yet", where=str(shop.root), hint=hint)
+    return Tracking(shop)
 
 
 def newest_accepted(tracking: Tracking) -> Version:
@@ -162,7 +174,7 @@ def manifest_of(tracking: Tracking, version: Version) -> dict[str, Any]:
 
 def models(shop: Shop, tracking: Tracking | None = None) -> list[ModelLine]:
     """All versions, newest first, with what became of them."""
-    tracking = tracking or Tracking(shop)
+    tracking = tracking or open_registry(shop)
     live = live_name(shop.bundles)
     lines = []
     for version in tracking.versions():

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from features.shop import Shop
 from training.commands.common import DEFAULT_SHOP, RootOption, ShopOption, console, open_shop
 
 
@@ -48,13 +49,11 @@ def command(
     console.print(f"{rows:,} rows for {len(ids):,} customers as of {moment_text} in {out}", highlight=False)
 
 
-def _bundle_of(version: int, opened: object) -> str:
+def _bundle_of(version: int, opened: Shop) -> str:
     from features.errors import NotFoundError
-    from features.shop import Shop
-    from training.tracking import Tracking
+    from training.publish import open_registry
 
-    assert isinstance(opened, Shop)
-    found = Tracking(opened).version(version)
+    found = open_registry(opened).version(version)
     if not found.bundle_id:
         raise NotFoundError("the gate refused this version, so it has no bundle", where="--version", got=version)
     return found.bundle_id

@@ -25,11 +25,10 @@ def command(
       kokyaku promote 7 --shop mine
     """
     from training.console import print_verdict
-    from training.publish import RefusedError, newest_accepted, promote
-    from training.tracking import Tracking
+    from training.publish import RefusedError, newest_accepted, open_registry, promote
 
     opened = open_shop(shop, root)
-    tracking = Tracking(opened)
+    tracking = open_registry(opened)
     number = version if version is not None else newest_accepted(tracking).number
     try:
         promoted = promote(opened, number, tracking)
