@@ -24,7 +24,7 @@ demo: $(VENV)/.ready
 	$(BIN)/kokyaku demo $(DEMO)
 
 test: $(VENV)/.ready
-	$(BIN)/pytest $(TESTS)
+	$(BIN)/pytest -n 2 --dist loadfile $(TESTS)
 
 soak: $(VENV)/.ready
 	$(BIN)/pytest -m soak $(TESTS)
