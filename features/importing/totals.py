@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from itertools import pairwise
+from collections.abc import Mapping
 
 import duckdb
 import msgspec
@@ -87,29 +86,27 @@ def totals_of(
 
 def _by_month(
     duck: duckdb.DuckDBPyConnection, utc_month: str, rows: str, names: tuple[str, ...], time_zone: str
-) -> Iterator[MonthTotals]:
+) -> list[MonthTotals]:
     """A month's events by the months of a zone: mostly the one of that name, some hours' worth of a neighbour's."""
     sign = f"CASE {c.TYPE} WHEN 'purchase' THEN 1 WHEN 'return' THEN -1 ELSE 0 END"
     units = f"coalesce({_or_null(names, c.QUANTITY)}, 1)"
     price, discount = (f"coalesce({_or_null(names, name)}, 0)" for name in (c.UNIT_PRICE, c.DISCOUNT))
-    for month, start, end in _months_around(utc_month, time_zone):
-        found = duck.execute(f"""
-            SELECT count(*), count(DISTINCT {_or_null(names, c.ORDER_ID)}), coalesce(sum({sign} * {units}), 0)::DOUBLE,
-                   coalesce(sum({sign} * ({price} * {units} - {discount})), 0)::DOUBLE
-            FROM {rows} WHERE {c.OCCURRED_AT} >= TIMESTAMPTZ '{start}' AND {c.OCCURRED_AT} < TIMESTAMPTZ '{end}'
-            """).fetchall()[0]
-        if found[0]:
-            yield MonthTotals(month, *found)
+    months, starts = _months_around(utc_month, time_zone)
+    place = " ".join(f"WHEN {c.OCCURRED_AT} < TIMESTAMPTZ '{end}' THEN {n}" for n, end in enumerate(starts[1:3]))
+    found = duck.execute(f"""
+        SELECT CASE {place} ELSE 2 END AS place, count(*), count(DISTINCT {_or_null(names, c.ORDER_ID)}),
+               coalesce(sum({sign} * {units}), 0)::DOUBLE,
+               coalesce(sum({sign} * ({price} * {units} - {discount})), 0)::DOUBLE
+        FROM {rows} GROUP BY place""").fetchall()
+    return [MonthTotals(months[row[0]], *row[1:]) for row in found]
 
 
-def _months_around(utc_month: str, time_zone: str) -> list[tuple[str, str, str]]:
-    """(name, start, end) of a month by the zone's wall clock, and of those before and after."""
+def _months_around(utc_month: str, time_zone: str) -> tuple[list[str], list[str]]:
+    """The month before, this and the next one, and the instants at which they and the one after begin in a zone."""
     month = np.datetime64(utc_month, "M")
     months = np.arange(month - 1, month + 3)
-    starts = [
-        format_instant(i) for i in wall_to_utc(months.astype("datetime64[us]").astype(np.int64), time_zone).tolist()
-    ]
-    return [(str(month), *window) for month, window in zip(months[:3], pairwise(starts), strict=True)]
+    starts = wall_to_utc(months.astype("datetime64[us]").astype(np.int64), time_zone).tolist()
+    return [str(each) for each in months[:3]], [format_instant(start) for start in starts]
 
 
 def _sum(one: MonthTotals | None, other: MonthTotals) -> MonthTotals:
