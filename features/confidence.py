@@ -38,10 +38,15 @@ class ConfidenceParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     Args:
         weights: event type -> weight; types that are not named weigh nothing. Negative weights lower a preference.
         half_life_days: an event this old counts half.
+        quantity: how much the number of pieces adds; 0 (the default) counts a line once, however many were bought.
+        damped: whether the sum of an item's events is flattened to log2(1 + sum): the tenth purchase says less than
+            the second.
     """
 
     weights: dict[str, float] = msgspec.field(default_factory=lambda: dict(EVENT_WEIGHTS))
     half_life_days: float = 120.0
+    quantity: float = 0.0
+    damped: bool = True
 
     def by_code(self) -> Floats:
         """float32[128]: the weight of each `EventType` code."""
@@ -52,15 +57,15 @@ class ConfidenceParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def confidence(history: History, now: int, params: ConfidenceParams) -> Floats:
-    """float32[events]: weight(type) x (1 + log2(quantity)) x 2^(-age / half-life), 0 where there is no item.
+    """float32[events]: weight(type) x (1 + quantity x log2(pieces)) x 2^(-age / half-life), 0 where there is no item.
 
     Args:
         history: events of one subject or of many.
         now: the moment that ages are relative to.
-        params: weights by type and the half-life.
+        params: weights by type, the half-life, and what the quantity adds.
     """
     age = (now - history.time) / (DAY * params.half_life_days)
-    amount = 1 + np.log2(np.maximum(history.quantity, 1))
+    amount = 1 + params.quantity * np.log2(np.maximum(history.quantity, 1))
     weight = params.by_code()[history.type] * amount * np.exp2(-np.maximum(age, 0))
     return np.where(history.item >= 0, weight, 0).astype(np.float32)
 
@@ -71,4 +76,4 @@ def preferences(history: History, now: int, params: ConfidenceParams) -> tuple[n
     items, where = np.unique(history.item, return_inverse=True)
     summed = np.bincount(where, weights=weights, minlength=len(items)).astype(np.float32)
     keep = (items >= 0) & (summed > 0)
-    return items[keep], summed[keep]
+    return items[keep], np.log2(1 + summed[keep]) if params.damped else summed[keep]

@@ -72,7 +72,8 @@ class Popularity:
 class PersonalFrequency:
     """Buy again: how often, and how lately, the subject bought each item.
 
-    score = sum over purchases of 2^(-age / half_life_days), minus returns; ties go to the latest purchase.
+    score = (sum over purchases of 2^(-age / half_life_days)) x (1 - returned pieces / bought pieces)
+            + popular_weight x popularity. The last orders what was bought equally often, which a whole basket is.
     """
 
     personal = True
@@ -81,6 +82,8 @@ class PersonalFrequency:
         self.name = spec.name
         self._half_life = DAY * float(spec.params.get("half_life_days", 120.0))
         self._floor = float(spec.params.get("count_weight", 0.0))
+        self._popular_weight = float(spec.params.get("popular_weight", 0.0))
+        self._popular = cast("Floats | None", bundle.source_arrays(spec.name).get("popular"))
 
     def propose(self, query: Query, count: int) -> Proposals:
         """Items bought before, most and latest first."""
@@ -88,10 +91,15 @@ class PersonalFrequency:
         past = past.take(past.item >= 0)
         if not len(past):
             return Proposals.none()
-        sign = np.where(past.type == EventType.PURCHASE, 1.0, -1.0)
-        weight = sign * (self._floor + np.exp2(-(query.now - past.time) / self._half_life))
+        bought = past.type == EventType.PURCHASE
         items, where = np.unique(past.item, return_inverse=True)
-        scores = np.bincount(where, weights=weight).astype(np.float32)
+        weight = np.where(bought, self._floor + np.exp2(-(query.now - past.time) / self._half_life), 0)
+        pieces = np.bincount(where, weights=np.where(bought, past.quantity, 0))
+        back = np.bincount(where, weights=np.where(bought, 0, past.quantity))
+        kept = np.clip(1 - back / np.maximum(pieces, 1e-9), 0, 1)
+        scores = np.bincount(where, weights=weight) * kept
+        if self._popular is not None:
+            scores += np.where(scores > 0, self._popular_weight * self._popular[items], 0)
         return best(np.where(scores > 0, scores, -np.inf).astype(np.float32), items, count)
 
     def causes(self, query: Query, items: Rows) -> Rows:

@@ -196,11 +196,9 @@ def _models(model: ModelSettings, preset: Preset) -> tuple[SourceSpec, ...]:
 
 def _weighing(spec: SourceSpec, model: ModelSettings) -> SourceSpec:
     """The source with the shop's weights of events, and its half-life where the shop says one."""
-    own = resolved(spec).params["confidence"]["half_life_days"]
-    confidence = {
-        "weights": dict(model.event_weights),
-        "half_life_days": _changed(model, "half_life_days") or own,
-    }
+    confidence = {**resolved(spec).params["confidence"], "weights": dict(model.event_weights)}
+    if (half_life := _changed(model, "half_life_days")) is not None:
+        confidence["half_life_days"] = half_life
     return resolved(msgspec.structs.replace(spec, params={**spec.params, "confidence": confidence}))
 
 

@@ -120,7 +120,7 @@ def test_wishes_open_and_close():
 
 def test_confidence_is_weight_times_quantity_times_decay():
     """A purchase of 4 pieces one half-life ago: 1 x (1 + log2 4) x 1/2 = 1.5; an unknown item: 0."""
-    params = ConfidenceParams(weights={"purchase": 1.0, "view": 0.2}, half_life_days=10)
+    params = ConfidenceParams(weights={"purchase": 1.0, "view": 0.2}, half_life_days=10, quantity=1.0)
     past = history(
         [(NOW - 10 * DAY, 0, E.PURCHASE, 4.0), (NOW - 5 * DAY, -1, E.PURCHASE, 1.0), (NOW - 1, 1, E.RETURN, 1.0)]
     )

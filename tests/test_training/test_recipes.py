@@ -52,7 +52,10 @@ def test_the_shops_settings_reach_the_sources() -> None:
     """Event weights always; a half-life where the shop says one, else each method's own."""
     own = ModelSettings(event_weights={"purchase": 1.0, "wishlist": 0.9}, half_life_days=33.0)
     made = {spec.name: spec.params for spec in menu(own, preset="quick", customers=100, items=100).sources}
-    assert made["ials"]["confidence"] == {"weights": {"purchase": 1.0, "wishlist": 0.9}, "half_life_days": 33.0}
+    usual = menu(ModelSettings(), preset="quick", customers=100, items=100)
+    plain_ials = next(spec.params for spec in usual.sources if spec.name == "ials")
+    expected = {**plain_ials["confidence"], "weights": {"purchase": 1.0, "wishlist": 0.9}, "half_life_days": 33.0}
+    assert made["ials"]["confidence"] == expected
     assert made["personal-frequency"]["half_life_days"] == 33.0
     plain = {spec.name: spec.params for spec in menu(ModelSettings(), preset="quick", customers=100, items=100).sources}
     assert plain["ials"]["confidence"]["half_life_days"] != 33.0
