@@ -177,9 +177,8 @@ def read_customers(path: Path) -> list[str]:
         DataError: it is not there, holds no id, or has no such column.
     """
     if not path.is_file():
-        raise DataError(
-            "no such file", where="--customers", got=str(path), hint="one customer id a line, CSV or Parquet"
-        )
+        hint = "give --customers a file with one id a line, CSV or Parquet"
+        raise DataError("no such file", where=str(path), hint=hint)
     ids = _from_parquet(path) if path.suffix.lower() == ".parquet" else _from_text(path)
     found = list(dict.fromkeys(text for text in ids if text))
     if not found:

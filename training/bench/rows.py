@@ -48,7 +48,7 @@ def print_rows(console: Console, rows: Sequence[Row], title: str = "") -> None:
     """Print rows as a table."""
     table = Table(title=title or None, box=None, pad_edge=False)
     for name in ("data", "task", "subject", "metric", "value", "interval", "unit"):
-        table.add_column(name, no_wrap=True)
+        table.add_column(name, no_wrap=True, overflow="fold")
     for row in rows:
         interval = "" if row.low is None or row.high is None else f"{_text(row.low)} to {_text(row.high)}"
         table.add_row(row.data, row.task, row.subject, row.metric, _text(row.value), interval, row.unit)
