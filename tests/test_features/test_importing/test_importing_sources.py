@@ -234,7 +234,7 @@ def test_personalize(till: Any) -> None:
         ("u1", "i1", "purchase", 1704450030 * 10**6, '{"event_value":"9.5"}'),
         ("u1", "i2", "view", 1704450031 * 10**6, None),
     ]
-    item = till.dataset.read("items").to_pylist()[0]
+    item = next(row for row in till.dataset.read("items").to_pylist() if row["item_id"] == "i1")
     assert (item["category"], item["tags"], item["price"]) == (["Food", "Tea"], ["Gift"], 9.5)
     assert item["attributes"] == '{"COLOUR":"green"}'
     assert item["available_from"] == datetime.datetime(2020, 9, 13, 12, 26, 40, tzinfo=datetime.UTC)
