@@ -11,7 +11,7 @@ import hashlib
 import re
 import tomllib
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal
 
 import msgspec
 
@@ -184,6 +184,3 @@ def nearest(name: str, valid: list[str]) -> str:
 def _all_keys() -> list[str]:
     structs = (ShopConfig, ShopSettings, ModelSettings, GateSettings, Module, Page, Slot)
     return [field.encode_name for struct in structs for field in msgspec.structs.fields(struct)]
-
-
-MODULE_KINDS: tuple[str, ...] = get_args(ModuleKind)

@@ -12,7 +12,6 @@ import msgspec
 import numpy as np
 import orjson
 
-from features.errors import RequestError
 from features.moments import MICROSECOND
 from serving.decide import Decision, feature_rows, in_holdout, new_id
 from serving.engine import Engine, Live, item_card
@@ -194,16 +193,6 @@ def cards(live: Live, query: Query, rows: Any, sources: Sequence[str], wished: A
         {**item_card(live, int(row)), "source": source, "reason": reason, "wished": bool(heart)}
         for row, source, reason, heart in zip(rows, sources, reasons, wished, strict=True)
     ]
-
-
-def check_someone(request: Any) -> None:
-    """Refuse a request that names nobody.
-
-    Raises:
-        RequestError: neither userId nor visitorId.
-    """
-    if request.user_id is None and request.visitor_id is None:
-        raise RequestError("name a userId or a visitorId", where="userId")
 
 
 def _some(live: Live, rows: Any, limit: int = 10) -> list[str]:
