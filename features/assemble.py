@@ -17,6 +17,8 @@ from features.history import History
 from features.ids import Array
 from features.moments import DAY
 from features.personal import PERSONAL_NAMES, personal_features
+from features.rhythm import RHYTHM_NAMES, rhythm_features
+from features.tastes import TASTE_NAMES, taste_features
 
 Floats = npt.NDArray[np.float32]
 Rows = npt.NDArray[np.int32]
@@ -28,7 +30,11 @@ class SharedTables:
 
     buyers: Floats
     """Distinct customers who ever bought it."""
+    buyers_7d: Floats
     buyers_28d: Floats
+    buyers_91d: Floats
+    new_buyers_28d: Floats
+    """Of `buyers_28d`, those who had never bought it before."""
     sales_28d: Floats
     repeat_share: Floats
     """Share of its buyers who bought it on two days or more; NaN without buyers."""
@@ -40,6 +46,10 @@ class SharedTables:
     """Since its first event; NaN without any."""
     category: Rows
     """Code of its category path; -1 where unknown."""
+    department: Rows
+    """Code of the first step of that path; -1 where unknown."""
+    brand: Rows
+    """Code of its brand; -1 where unknown."""
 
     def arrays(self) -> dict[str, Array]:
         """Named for a bundle."""
@@ -52,11 +62,16 @@ class SharedTables:
 
 
 SHARED_NAMES = tuple(field.name for field in fields(SharedTables))
-_SHARED_COLUMNS = tuple(name for name in SHARED_NAMES if name != "category")
+CODED = ("category", "department", "brand")
+"""Tables of codes; the others are numbers."""
+_SHARED_COLUMNS = tuple(name for name in SHARED_NAMES if name not in CODED)
 FEATURE_NAMES: tuple[str, ...] = (
     *PERSONAL_NAMES,
+    *RHYTHM_NAMES,
+    *TASTE_NAMES,
     "due_ratio",
     "price_ratio",
+    "trend",
     *(f"item_{name}" for name in _SHARED_COLUMNS),
     "shared_age_days",
 )
@@ -80,13 +95,21 @@ def assemble(history: History, items: Rows, shared: SharedTables, shared_as_of: 
     block = np.empty((len(items), len(FEATURE_NAMES)), np.float32)
     width = len(PERSONAL_NAMES)
     personal = personal_features(history, items, shared.category, now, out=block[:, :width])
+    usual = shared.gap_days[items]
+    rhythm_features(history, items, usual, now, out=block[:, width : width + len(RHYTHM_NAMES)])
+    width += len(RHYTHM_NAMES)
+    groups = (shared.department, shared.brand)
+    taste_features(history, items, shared.category, groups, now, out=block[:, width : width + len(TASTE_NAMES)])
+    width += len(TASTE_NAMES)
     gap = personal[:, PERSONAL_NAMES.index("mean_gap_days")]
-    expected = np.where(np.isnan(gap), shared.gap_days[items], gap)
+    expected = np.where(np.isnan(gap), usual, gap)
     since = personal[:, PERSONAL_NAMES.index("days_since_purchase")]
     price = shared.price[items]
     block[:, width] = since / np.maximum(expected, 1)
     block[:, width + 1] = price / _usual_price(history)
-    for column, name in enumerate(_SHARED_COLUMNS, start=width + 2):
+    # Sales of the last week beside those of the last four: above 1 where it sells ever more.
+    block[:, width + 2] = (4 * shared.buyers_7d[items] + 1) / (shared.buyers_28d[items] + 1)
+    for column, name in enumerate(_SHARED_COLUMNS, start=width + 3):
         block[:, column] = getattr(shared, name)[items]
     block[:, -1] = (now - shared_as_of) / DAY
     return block

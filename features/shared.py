@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from features import columns as c
-from features.assemble import SharedTables
+from features.assemble import CODED, SharedTables
 from features.dataset import Dataset, events_as_of, versions_as_of
 from features.ids import Vocabulary
 from features.moments import format_instant
@@ -37,10 +37,14 @@ def shared_statistics(events: ir.Table, items: ir.Table, as_of: int) -> ir.Table
         (events[c.TYPE] == "purchase") & events[c.ITEM_ID].notnull() & events[c.CUSTOMER_ID].notnull()
     )
     bought = bought.mutate(day=bought[c.OCCURRED_AT].date(), age=_age_days(bought[c.OCCURRED_AT], moment))
+    lately = bought.group_by([c.ITEM_ID, c.CUSTOMER_ID]).aggregate(oldest=bought.age.max())
+    lately = lately.group_by(c.ITEM_ID).aggregate(new_buyers_28d=(lately.oldest < 28).sum())
     gaps = _gaps(bought)
     stats = bought.group_by(c.ITEM_ID).aggregate(
         buyers=bought[c.CUSTOMER_ID].nunique(),
+        buyers_7d=bought[c.CUSTOMER_ID].nunique(where=bought.age < 7),
         buyers_28d=bought[c.CUSTOMER_ID].nunique(where=bought.age < 28),
+        buyers_91d=bought[c.CUSTOMER_ID].nunique(where=bought.age < 91),
         sales_28d=(bought.age < 28).sum(),
         price=bought[c.UNIT_PRICE].median(where=bought.age < 365),
     )
@@ -48,9 +52,12 @@ def shared_statistics(events: ir.Table, items: ir.Table, as_of: int) -> ir.Table
     loyal = loyal.group_by(c.ITEM_ID).aggregate(repeat_share=(loyal.days > 1).mean())
     seen = events.filter(events[c.ITEM_ID].notnull())
     first = seen.group_by(c.ITEM_ID).aggregate(age_days=_age_days(seen[c.OCCURRED_AT].min(), moment))
-    catalogue = items.select(c.ITEM_ID, category=items[c.CATEGORY].join(" > "))
+    catalogue = items.select(
+        c.ITEM_ID, category=items[c.CATEGORY].join(" > "), department=items[c.CATEGORY][0], brand=items[c.BRAND]
+    )
     joined = first.left_join(stats, c.ITEM_ID).drop(f"{c.ITEM_ID}_right")
     joined = joined.left_join(loyal, c.ITEM_ID).drop(f"{c.ITEM_ID}_right")
+    joined = joined.left_join(lately, c.ITEM_ID).drop(f"{c.ITEM_ID}_right")
     joined = joined.outer_join(catalogue, c.ITEM_ID)
     joined = joined.mutate(**{c.ITEM_ID: joined[c.ITEM_ID].coalesce(joined[f"{c.ITEM_ID}_right"])})
     return _with_gaps(joined.drop(f"{c.ITEM_ID}_right"), gaps)
@@ -101,15 +108,20 @@ def shared_tables(dataset: Dataset, items: Vocabulary, as_of: int) -> tuple[Shar
         rows = duck.sql(statistics_sql(as_of, "duckdb")).to_arrow_table()
     place = items.rows_of(rows[c.ITEM_ID].to_pylist())
     here = place >= 0
-    numbers = {name: _aligned(rows[name].to_numpy(), place, here, len(items), fill) for name, fill in _FILLS.items()}
-    codes = rows["category"].combine_chunks().dictionary_encode()
-    category = np.full(len(items), -1, np.int32)
-    category[place[here]] = codes.indices.fill_null(-1).to_numpy()[here]
-    return SharedTables(**numbers, category=category), codes.dictionary.to_pylist()
+    tables: dict[str, Any] = {
+        name: _aligned(rows[name].to_numpy(), place, here, len(items), fill) for name, fill in _FILLS.items()
+    }
+    words: dict[str, list[str]] = {}
+    for name in CODED:
+        encoded = rows[name].combine_chunks().dictionary_encode()
+        tables[name] = np.full(len(items), -1, np.int32)
+        tables[name][place[here]] = encoded.indices.fill_null(-1).to_numpy()[here]
+        words[name] = encoded.dictionary.to_pylist()
+    return SharedTables(**tables), words["category"]
 
 
 _FILLS = {
-    "buyers": 0.0, "buyers_28d": 0.0, "sales_28d": 0.0,
+    "buyers": 0.0, "buyers_7d": 0.0, "buyers_28d": 0.0, "buyers_91d": 0.0, "new_buyers_28d": 0.0, "sales_28d": 0.0,
     "repeat_share": np.nan, "gap_days": np.nan, "price": np.nan, "age_days": np.nan,
 }  # fmt: skip
 

@@ -52,8 +52,10 @@ def build_toy_bundle(bundle_id: str = "toy-1", recipe: Recipe = RECIPE) -> Bundl
     }
     ones = np.ones(8, np.float32)
     shared = SharedTables(
-        buyers=10 * ones, buyers_28d=5 * ones, sales_28d=7 * ones, repeat_share=0.5 * ones, gap_days=14 * ones,
+        buyers=10 * ones, buyers_7d=2 * ones, buyers_28d=5 * ones, buyers_91d=8 * ones, new_buyers_28d=3 * ones,
+        sales_28d=7 * ones, repeat_share=0.5 * ones, gap_days=14 * ones,
         price=np.arange(1, 9, dtype=np.float32), age_days=100 * ones, category=np.repeat([0, 1], 4).astype(np.int32),
+        department=np.zeros(8, np.int32), brand=np.full(8, -1, np.int32),
     )  # fmt: skip
     arrays = {
         **items.arrays("items"),
