@@ -77,6 +77,11 @@ class Bundle:
         prefix = f"source.{name}."
         return {key.removeprefix(prefix): array for key, array in self.arrays.items() if key.startswith(prefix)}
 
+    def ranker_arrays(self, name: str, task: str) -> dict[str, Array]:
+        """The trees of a ranker for one task, without their prefix; empty where there are none."""
+        prefix = f"ranker.{name}.{task}."
+        return {key.removeprefix(prefix): array for key, array in self.arrays.items() if key.startswith(prefix)}
+
     def text(self, column: str, row: int) -> str:
         """A text column of an item (`title`, `category`, `brand`, `image_url`); empty where unknown."""
         offsets = self.arrays[f"text.{column}.offsets"]

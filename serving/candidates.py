@@ -26,6 +26,36 @@ class Proposals:
 
 
 @dataclass(frozen=True, slots=True)
+class Opinion:
+    """What one source thinks of items, for one query.
+
+    Args:
+        items: int32[n], ascending and distinct: what it has an opinion of.
+        scores: float32[n]; higher is better.
+    """
+
+    items: Rows
+    scores: Floats
+
+    @staticmethod
+    def none() -> Opinion:
+        """The source has nothing to say."""
+        return Opinion(np.empty(0, np.int32), np.empty(0, np.float32))
+
+    def best(self, count: int) -> Proposals:
+        """The `count` highest, best first."""
+        return best(self.scores, self.items, count)
+
+    def of(self, items: Rows) -> Floats:
+        """float32[len(items)]: the score of each; NaN where there is no opinion, or none that is finite."""
+        if not len(self.items):
+            return np.full(len(items), np.nan, np.float32)
+        at = np.minimum(np.searchsorted(self.items, items), len(self.items) - 1)
+        found = self.scores[at]
+        return np.where((self.items[at] == items) & np.isfinite(found), found, np.nan).astype(np.float32, copy=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Candidates:
     """The union of proposals.
 
@@ -33,42 +63,49 @@ class Candidates:
         items: int32[m], ascending and distinct.
         sources: names of the S sources.
         scores: float32[m, S]; NaN where a source did not propose the item.
+        opinions: float32[m, S]; what each source thinks of the item, whether it proposed it or not.
         removed: (item row, reason) of what filters took out so far.
     """
 
     items: Rows
     sources: tuple[str, ...]
     scores: Floats
+    opinions: Floats
     removed: tuple[tuple[str, Rows], ...] = field(default=())
 
     def __len__(self) -> int:
         return len(self.items)
 
     @classmethod
-    def union(cls, proposals: Sequence[tuple[str, Proposals]]) -> Candidates:
-        """Merge the proposals of all sources."""
-        names = tuple(name for name, _ in proposals)
-        if not proposals:
-            return cls(np.empty(0, np.int32), (), np.empty((0, 0), np.float32))
-        items = np.unique(np.concatenate([found.items for _, found in proposals]))
+    def union(cls, heard: Sequence[tuple[str, Opinion, Proposals]]) -> Candidates:
+        """Merge what all sources propose: each source's name, its opinion, and the proposals that come of it."""
+        names = tuple(name for name, _, _ in heard)
+        if not heard:
+            nothing = np.empty((0, 0), np.float32)
+            return cls(np.empty(0, np.int32), (), nothing, nothing)
+        items = np.unique(np.concatenate([found.items for _, _, found in heard]))
         scores = np.full((len(items), len(names)), np.nan, np.float32)
-        for column, (_, found) in enumerate(proposals):
+        opinions = np.empty_like(scores)
+        for column, (_, opinion, found) in enumerate(heard):
             scores[np.searchsorted(items, found.items), column] = found.scores
-        return cls(items, names, scores)
+            opinions[:, column] = opinion.of(items)
+        return cls(items, names, scores, opinions)
 
     def heard(self, names: tuple[str, ...]) -> Candidates:
         """Only what some of the sources propose."""
         columns = [self.sources.index(name) for name in names]
         scores = self.scores[:, columns]
         there = np.isfinite(scores).any(axis=1)
-        return Candidates(self.items[there], names, scores[there], self.removed)
+        return Candidates(self.items[there], names, scores[there], self.opinions[there][:, columns], self.removed)
 
     def without(self, drop: npt.NDArray[np.bool_], reason: str) -> Candidates:
         """Split into what stays and what leaves, with its reason."""
         if not drop.any():
             return self
         gone = (reason, self.items[drop])
-        return Candidates(self.items[~drop], self.sources, self.scores[~drop], (*self.removed, gone))
+        return Candidates(
+            self.items[~drop], self.sources, self.scores[~drop], self.opinions[~drop], (*self.removed, gone)
+        )
 
 
 def best(scores: Floats, items: Rows, count: int) -> Proposals:

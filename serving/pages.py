@@ -17,7 +17,7 @@ from serving.decide import POLICY, Decision, feature_rows, new_id
 from serving.engine import Engine, Live
 from serving.pipeline import Answer, anchor_weights, cards, explain, hydrate, remember
 from serving.query import Filter, Query
-from serving.ranker import Slate
+from serving.ranker import Slate, Voice
 from serving.reasons import WISHLIST, title_of
 from serving.wire import PageRequest
 
@@ -173,9 +173,9 @@ def _by_kind(live: Live, kind: str) -> dict[str, float]:
     return {spec.name: 1.0 for spec in live.bundle.recipe.sources if spec.kind == kind}
 
 
-def _only(live: Live, query: Query, module: Module, weights: Mapping[str, float], about: int | None = None) -> Filled:
-    """Rank with some sources and without filling: a module shows what it promises or is not shown."""
-    slate = live.ranker.rank(query, weights, filled=False)
+def _only(live: Live, query: Query, module: Module, voice: Voice, about: int | None = None) -> Filled:
+    """Rank by one voice and without filling: a module shows what it promises or is not shown."""
+    slate = live.ranker.rank(query, voice, filled=False)
     return Filled(module, slate, query, about)
 
 
@@ -185,6 +185,8 @@ def _buy_again(live: Live, query: Query, module: Module) -> Filled:
 
 def _for_you(live: Live, query: Query, module: Module) -> Filled:
     query = msgspec.structs.replace(query, filter=Filter(exclude=("purchased",)))
+    if live.bundle.recipe.ranker is not None and len(query.history):
+        return _only(live, query, module, live.bundle.recipe.ranker)
     weights = live.ranker.weights_for(query)
     personal = {name: weight for name, weight in weights.items() if live.ranker.sources[name].personal}
     return _only(live, query, module, personal)

@@ -9,15 +9,19 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import numpy.typing as npt
 
+from features.schemas import EventType
 from serving.bundle import Bundle
-from serving.candidates import Candidates, Floats, Rows
+from serving.candidates import Candidates, Floats, Opinion, Proposals, Rows
 from serving.filters import apply_filters
 from serving.query import Query
+from serving.recipe import RankerSpec
+from serving.scoring import Blend, Scorer, Task, Trees, Weights
 from serving.shelf import Shelf
 from serving.sources import Popularity, Source, build_sources
 
+Voice = Weights | RankerSpec
+"""Who orders the candidates: weights of a blend, or a ranker whose trees the bundle holds."""
 FILL_SPARE = 64
 """So many more popular items are looked at than are missing, because filters take some away."""
 
@@ -48,54 +52,63 @@ class Ranker:
         self.bundle = bundle
         self.shelf = shelf or Shelf(bundle)
         self.sources: Mapping[str, Source] = build_sources(bundle)
+        self._trees: dict[tuple[str, Task], Trees] = {}
 
-    def rank(
-        self,
-        query: Query,
-        weights: Mapping[str, float] | None = None,
-        *,
-        personal: bool = True,
-        filled: bool = True,
-    ) -> Slate:
+    def rank(self, query: Query, voice: Voice | None = None, *, personal: bool = True, filled: bool = True) -> Slate:
         """The whole way from a query to a slate of at most `query.num_results` items.
 
         Args:
             query: who, when and what.
-            weights: source name -> weight; default: the recipe's for this task.
+            voice: weights of sources, or a ranker of the bundle; default: the recipe's for this task.
             personal: False leaves out every source that reads the subject's events (holdout, no consent).
             filled: whether what is missing is filled by the fallback source.
         """
-        weights = self.weights_for(query) if weights is None else weights
-        voices = {name: weight for name, weight in weights.items() if personal or not self.sources[name].personal}
-        candidates = self.gather(query, voices)
-        candidates = apply_filters(self.shelf, query, candidates)
-        slate = order(candidates, voices, query.num_results)
+        scorer = self.scorer(query, voice) if personal else self.impersonal(query, voice)
+        candidates = apply_filters(self.shelf, query, self.gather(query, scorer.voices))
+        slate = order(candidates, scorer, query)
         return self.fill(query, slate) if filled else slate
 
-    def rank_each(self, query: Query, several: Sequence[Mapping[str, float]]) -> list[Slate]:
-        """`rank` for several weightings at once: candidates are gathered and filtered once for all of them.
+    def rank_each(self, query: Query, several: Sequence[Voice]) -> list[Slate]:
+        """`rank` by several voices at once: candidates are gathered and filtered once for all of them.
 
-        Equal to `[rank(query, weights) for weights in several]`, only faster; tuning asks for dozens.
+        Equal to `[rank(query, voice) for voice in several]`, only faster; tuning asks for dozens.
         """
-        names = dict.fromkeys(name for weights in several for name in weights)
+        scorers = [self.scorer(query, voice) for voice in several]
+        names = dict.fromkeys(name for scorer in scorers for name in scorer.voices)
         candidates = apply_filters(self.shelf, query, self.gather(query, names))
-        slates = (order(candidates.heard(tuple(w)), w, query.num_results) for w in several)
+        slates = (order(candidates.heard(scorer.voices), scorer, query) for scorer in scorers)
         return [self.fill(query, slate) for slate in slates]
 
-    def weights_for(self, query: Query) -> Mapping[str, float]:
+    def scorer(self, query: Query, voice: Voice | None = None) -> Scorer:
+        """What orders the candidates of this query."""
+        task = task_of(query)
+        if voice is None:
+            voice = self.bundle.recipe.ranker or self.weights_for(query)
+        if not isinstance(voice, RankerSpec):
+            return Blend(voice)
+        if (voice.name, task) not in self._trees:
+            self._trees[voice.name, task] = Trees(self.bundle, voice, task)
+        return self._trees[voice.name, task]
+
+    def impersonal(self, query: Query, voice: Voice | None = None) -> Scorer:
+        """A blend of the sources that know nothing of the subject; the trees read personal features and stay out."""
+        weights = self.weights_for(query) if voice is None or isinstance(voice, RankerSpec) else voice
+        return Blend({name: weight for name, weight in weights.items() if not self.sources[name].personal})
+
+    def weights_for(self, query: Query) -> Weights:
         """The recipe's weights: another set where what was bought before is excluded."""
         recipe = self.bundle.recipe
-        only_new = "purchased" in query.filter.exclude
-        return recipe.new_weights if only_new and recipe.new_weights else recipe.weights
+        return recipe.new_weights if task_of(query) == "new" and recipe.new_weights else recipe.weights
 
     def gather(self, query: Query, names: Iterable[str]) -> Candidates:
         """The union of what the named sources propose."""
-        count = self.bundle.recipe.candidates_per_source
         # Filters take some away: ask for enough that the answer can still be filled.
-        count = max(count, 2 * query.num_results)
+        count = max(self.bundle.recipe.candidates_per_source, 2 * query.num_results)
+        bought = np.empty(0, np.int32)
         if "purchased" in query.filter.exclude:
-            count += len(query.history)
-        return Candidates.union([(name, self.sources[name].propose(query, count)) for name in names])
+            bought = query.history.of_types(EventType.PURCHASE).item
+        opinions = {name: self.sources[name].opine(query) for name in names}
+        return Candidates.union([(name, each, _proposed(each, count, bought)) for name, each in opinions.items()])
 
     def fill(self, query: Query, slate: Slate) -> Slate:
         """Fill the places at the end that the sources left empty; never displace what they chose."""
@@ -105,8 +118,9 @@ class Ranker:
             return slate
         asked = missing + len(slate.items) + FILL_SPARE
         while True:  # most often the first few will do; filters may take more away
-            proposed = self.sources[floor].propose(query, asked)
-            found = Candidates.union([(floor, proposed)])
+            opinion = self.sources[floor].opine(query)
+            proposed = opinion.best(asked)
+            found = Candidates.union([(floor, opinion, proposed)])
             found = found.without(np.isin(found.items, slate.items), "already-there")
             found = apply_filters(self.shelf, query, found)
             if len(found) >= missing or len(proposed.items) < asked:
@@ -127,30 +141,24 @@ class Ranker:
         return list(floor.regions) if isinstance(floor, Popularity) else []
 
 
-def order(candidates: Candidates, weights: Mapping[str, float], count: int) -> Slate:
-    """Score and select."""
-    scores, leading = blend(candidates, weights)
-    return select(candidates, scores, leading, count)
+def task_of(query: Query) -> Task:
+    """`new` where what was bought before is excluded, else `all`."""
+    return "new" if "purchased" in query.filter.exclude else "all"
 
 
-def blend(candidates: Candidates, weights: Mapping[str, float]) -> tuple[Floats, npt.NDArray[np.intp]]:
-    """One score an item: the weighted sum of the sources' scores, each divided by its largest.
-
-    Returns:
-        float32[m] and intp[m], the column of the source that gives the most.
-    """
-    if not len(candidates):
-        return np.empty(0, np.float32), np.empty(0, np.intp)
-    scale = np.array([weights[name] for name in candidates.sources], np.float32)
-    largest = np.fmax.reduce(candidates.scores, axis=0, initial=0)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        parts = np.where(largest > 0, candidates.scores / largest, 0) * scale
-    parts = np.nan_to_num(parts, copy=False)
-    return parts.sum(axis=1, dtype=np.float32), np.argmax(parts, axis=1)
-
-
-def select(candidates: Candidates, scores: Floats, leading: npt.NDArray[np.intp], count: int) -> Slate:
-    """The `count` best, ties by item row."""
-    order = np.lexsort((candidates.items, -scores))[:count]
+def order(candidates: Candidates, scorer: Scorer, query: Query) -> Slate:
+    """Score and select: the best, ties by item row; what has no finite score gets no place."""
+    scores, leading = scorer.score(query, candidates)
+    usable = np.flatnonzero(np.isfinite(scores))
+    order = usable[np.lexsort((candidates.items[usable], -scores[usable]))][: query.num_results]
     names = tuple(candidates.sources[column] for column in leading[order])
     return Slate(candidates.items[order], scores[order], names, candidates)
+
+
+def _proposed(opinion: Opinion, count: int, bought: Rows) -> Proposals:
+    """The best `count` beside those that are bought already and will be removed with that reason."""
+    if not len(bought):
+        return opinion.best(count)
+    proposed = opinion.best(count + len(bought))
+    wanted = np.cumsum(~np.isin(proposed.items, bought)) <= count
+    return Proposals(proposed.items[wanted], proposed.scores[wanted])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -23,8 +23,24 @@ class SourceSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     params: dict[str, Any] = {}
 
 
+class RankerSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A trained order of candidates.
+
+    Args:
+        name: what its trees are called in a bundle.
+        objective: `binary` learns the probability of a purchase, `lambdarank` the order alone.
+        voices: the sources whose candidates it orders, and whose scores and ranks it reads.
+        params: of the fit; what is not named has its default.
+    """
+
+    name: str
+    objective: Literal["binary", "lambdarank"]
+    voices: tuple[str, ...]
+    params: dict[str, Any] = {}
+
+
 class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Candidate sources and the weights that blend them.
+    """Candidate sources, the weights that blend them, and the ranker that orders them where there is one.
 
     Args:
         name: e.g. `personal-frequency` or `blend`.
@@ -33,14 +49,17 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         new_weights: the same where what was bought before is excluded; empty means `weights`.
         candidates_per_source: how many each source may propose.
         fill: the source that fills holes when the others have too little; it never displaces them.
+        ranker: where it is named its trees order the candidates; the weights serve where it may not (the holdout, a
+            customer without consent).
     """
 
     name: str
     sources: tuple[SourceSpec, ...]
     weights: dict[str, float]
     new_weights: dict[str, float] = {}
-    candidates_per_source: int = 200
+    candidates_per_source: int = 100
     fill: str = "popularity"
+    ranker: RankerSpec | None = None
 
     def spec(self, name: str) -> SourceSpec:
         """The source of that name."""

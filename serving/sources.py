@@ -1,8 +1,8 @@
 """Candidate sources: each proposes items for a query from flat arrays that training fitted.
 
-All share one contract: built from a `SourceSpec` and a bundle, `propose(query, count)` returns at most `count` distinct
-item rows with finite scores, best first, the same for the same input, and nothing for a subject it knows
-nothing of. Customers are folded in from their history at request time: no source holds anything about a person.
+All share one contract: built from a `SourceSpec` and a bundle, `opine(query)` says what it thinks of which items, the
+same for the same input, and nothing for a subject it knows nothing of. What it proposes are the best of that
+opinion. Customers are folded in from their history at request time: no source holds anything about a person.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from features.ids import Vocabulary
 from features.moments import DAY
 from features.schemas import EventType
 from serving.bundle import Bundle
-from serving.candidates import Floats, Proposals, Rows, best
+from serving.candidates import Floats, Opinion, Rows
 from serving.query import Query
 from serving.recipe import SourceSpec
 
@@ -35,8 +35,8 @@ class Source(Protocol):
     personal: bool
     """Whether it reads the subject's own events."""
 
-    def propose(self, query: Query, count: int) -> Proposals:
-        """At most `count` items for the query, best first."""
+    def opine(self, query: Query) -> Opinion:
+        """Items and their scores for the query."""
         ...
 
     def causes(self, query: Query, items: Rows) -> Rows:
@@ -55,14 +55,20 @@ class Popularity:
         self._items = cast("Rows", arrays["items"])
         self._scores = cast("Floats", arrays["scores"])
         self.regions = Vocabulary.from_arrays(arrays, "regions")
+        self._opinions: dict[int, Opinion] = {}
 
-    def propose(self, query: Query, count: int) -> Proposals:
-        """The region's list, or everywhere's where the region is unknown (or too small to have one)."""
+    def opine(self, query: Query) -> Opinion:
+        """The region's sales, or everywhere's where the region is unknown (or too small to have a list)."""
         region = query.context.region
         row = self.regions.find(region) if region else None
-        row = len(self.regions) if row is None else row
-        known = min(count, int((self._items[row] >= 0).sum()))
-        return Proposals(self._items[row, :known], self._scores[row, :known])
+        return self._by_row(len(self.regions) if row is None else row)
+
+    def _by_row(self, row: int) -> Opinion:
+        if row not in self._opinions:
+            items = self._items[row][self._items[row] >= 0]
+            order = np.argsort(items)
+            self._opinions[row] = Opinion(items[order], self._scores[row][: len(items)][order])
+        return self._opinions[row]
 
     def causes(self, query: Query, items: Rows) -> Rows:
         """Popularity needs no past."""
@@ -85,12 +91,12 @@ class PersonalFrequency:
         self._popular_weight = float(spec.params.get("popular_weight", 0.0))
         self._popular = cast("Floats | None", bundle.source_arrays(spec.name).get("popular"))
 
-    def propose(self, query: Query, count: int) -> Proposals:
-        """Items bought before, most and latest first."""
+    def opine(self, query: Query) -> Opinion:
+        """Items bought before, by how often and how lately."""
         past = query.history.of_types(EventType.PURCHASE, EventType.RETURN)
         past = past.take(past.item >= 0)
         if not len(past):
-            return Proposals.none()
+            return Opinion.none()
         bought = past.type == EventType.PURCHASE
         items, where = np.unique(past.item, return_inverse=True)
         weight = np.where(bought, self._floor + np.exp2(-(query.now - past.time) / self._half_life), 0)
@@ -100,7 +106,7 @@ class PersonalFrequency:
         scores = np.bincount(where, weights=weight) * kept
         if self._popular is not None:
             scores += np.where(scores > 0, self._popular_weight * self._popular[items], 0)
-        return best(np.where(scores > 0, scores, -np.inf).astype(np.float32), items, count)
+        return Opinion(items, np.where(scores > 0, scores, -np.inf).astype(np.float32))
 
     def causes(self, query: Query, items: Rows) -> Rows:
         """Each item speaks for itself: it was bought."""
@@ -140,10 +146,10 @@ class Factors:
         left = self._gram + (mine * extra[:, None]).T @ mine
         return cast("Floats", np.linalg.solve(left, mine.T @ (1 + extra)))
 
-    def propose(self, query: Query, count: int) -> Proposals:
-        """The items whose vectors point where the subject's does."""
+    def opine(self, query: Query) -> Opinion:
+        """How far each item's vector points where the subject's does."""
         vector = self.fold_in(query.history, query.now)
-        return Proposals.none() if vector is None else best(self._scored @ vector, self._rows, count)
+        return Opinion.none() if vector is None else Opinion(self._rows, self._scored @ vector)
 
     def causes(self, query: Query, items: Rows) -> Rows:
         """The past item whose vector is nearest by cosine."""
@@ -170,17 +176,17 @@ class Neighbours:
         self._confidence = confidence_of(spec)
         self._binary = bool(spec.params.get("binary", False))
 
-    def propose(self, query: Query, count: int) -> Proposals:
+    def opine(self, query: Query) -> Opinion:
         """Neighbours of the past, or of the anchors where the query names some."""
         items, weights = self._anchors(query)
         at, place = self._edges(items)
         if not len(at):
-            return Proposals.none()
+            return Opinion.none()
         # A dense sum over all items is faster than sorting tens of thousands of neighbour entries.
         neighbours = self._indices[at]
         scores = np.bincount(neighbours, weights=self._weights[at] * weights[place]).astype(np.float32)
         found = np.flatnonzero(scores).astype(np.int32)
-        return best(scores[found], found, count)
+        return Opinion(found, scores[found])
 
     def causes(self, query: Query, items: Rows) -> Rows:
         """The past item (or anchor) that gives the most weight to each item."""

@@ -14,15 +14,16 @@ from threadpoolctl import threadpool_limits
 
 from features.history import Histories
 from serving.bundle import Bundle
-from serving.candidates import Proposals, Rows
+from serving.candidates import Opinion, Rows
 from serving.query import Context, Query
-from serving.ranker import Ranker
+from serving.ranker import Ranker, Voice
 from serving.recipe import Recipe
 from serving.sources import Source
 from training.evaluate import FILTERS, KS, TASKS, Evaluation, Task, TaskResult, score_lists, slices_of
 from training.split import Truth, Window
 
-Weights = Mapping[Task, Mapping[str, float]]
+Voices = Mapping[Task, Voice]
+"""Who orders the candidates of each task: weights of a blend, or a ranker of the bundle."""
 
 
 @dataclass(frozen=True)
@@ -44,30 +45,32 @@ class Arena:
     regions: Mapping[int, str]
 
 
-def weights_of(recipe: Recipe) -> Weights:
-    """A recipe's weights by task, as the ranker would choose them."""
-    return {"all": recipe.weights, "new": recipe.new_weights or recipe.weights}
+def voices_of(recipe: Recipe) -> Voices:
+    """Who orders by task, as the service would choose."""
+    return {
+        "all": recipe.ranker or recipe.weights,
+        "new": recipe.ranker or recipe.new_weights or recipe.weights,
+    }
 
 
 def contest(
-    arena: Arena, entries: Mapping[str, Weights], progress: Callable[[int], None] = lambda done: None
+    arena: Arena, entries: Mapping[str, Voices], progress: Callable[[int], None] = lambda done: None
 ) -> dict[str, Evaluation]:
     """Judge all entries.
 
     Args:
         arena: bundle, window and truth.
-        entries: name -> weights by task; a task that an entry leaves out is not judged for it.
+        entries: name -> voices by task; a task that an entry leaves out is not judged for it.
         progress: told how many customers were done since the last call, once a task.
 
     Returns:
         name -> its evaluation; the same customers in the same order for all.
     """
     known = arena.histories.as_of(arena.window.start)
-    ranker = Ranker(arena.bundle)
-    ranker.sources = {name: Remembering(source) for name, source in ranker.sources.items()}
+    ranker = remembering(Ranker(arena.bundle))
     results: dict[str, dict[Task, TaskResult]] = {name: {} for name in entries}
     for task in TASKS:
-        asked = {name: weights[task] for name, weights in entries.items() if task in weights}
+        asked = {name: voices[task] for name, voices in entries.items() if task in voices}
         truth = arena.truth if task == "all" else arena.truth.new()
         with threadpool_limits(1, "blas"):  # a customer's products are small: more threads only wait for each other
             lists = _lists(ranker, arena, known, task, asked, progress)
@@ -98,29 +101,39 @@ def sampled(truth: Truth, at_most: int, seed: int = 0) -> Truth:
     )
 
 
+def remembering(ranker: Ranker) -> Ranker:
+    """The ranker over sources that remember what they said last; for many questions about one history in a row."""
+    ranker.sources = {name: Remembering(source) for name, source in ranker.sources.items()}
+    return ranker
+
+
 class Remembering:
-    """A source that remembers its proposals for the query it was asked last."""
+    """A source that remembers its opinion of the history it was asked about last, whatever the filter."""
 
     def __init__(self, source: Source) -> None:
         self._source, self.name, self.personal = source, source.name, source.personal
-        self._query: Query | None = None
-        self._said: dict[int, Proposals] = {}
+        self._asked: Query | None = None
+        self._said = Opinion.none()
 
-    def propose(self, query: Query, count: int) -> Proposals:
-        """The source's proposals, asked for once a query and count."""
-        if query is not self._query:
-            self._query, self._said = query, {}
-        if count not in self._said:
-            self._said[count] = self._source.propose(query, count)
-        return self._said[count]
+    def opine(self, query: Query) -> Opinion:
+        """The source's opinion, asked for once a history."""
+        if self._asked is None or not _alike(query, self._asked):
+            self._asked, self._said = query, self._source.opine(query)
+        return self._said
 
     def causes(self, query: Query, items: Rows) -> Rows:
         """The source's own."""
         return self._source.causes(query, items)
 
 
+def _alike(query: Query, other: Query) -> bool:
+    """Whether a source hears the same question: it reads no filter and no number of results."""
+    same = query.history is other.history and query.now == other.now
+    return same and query.context == other.context and query.anchors == other.anchors
+
+
 def _lists(
-    ranker: Ranker, arena: Arena, known: Histories, task: Task, asked: Mapping[str, Mapping[str, float]],
+    ranker: Ranker, arena: Arena, known: Histories, task: Task, asked: Mapping[str, Voice],
     progress: Callable[[int], None],
 ) -> dict[str, Rows]:  # fmt: skip
     """name -> int32[n, max(KS)]."""

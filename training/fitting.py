@@ -18,14 +18,16 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
-from features.assemble import FINGERPRINT, SHARED_NAMES
+from features.assemble import CODED, FINGERPRINT, SHARED_NAMES
 from features.confidence import ConfidenceParams
+from features.dataset import Dataset
 from features.errors import ConfigError
 from features.history import Histories
 from features.ids import Array
 from features.moments import to_datetime
 from serving.bundle import Bundle, text_arrays
 from serving.recipe import Recipe, SourceSpec, as_json
+from training.catalogue import item_arrays
 from training.collaborative import (
     BprParams,
     IalsParams,
@@ -79,6 +81,7 @@ class Cut:
         min_customers: items that fewer customers bought are not in the catalogue.
         regions: subject row -> region, where known.
         threads: of the libraries; 0 is all cores.
+        dataset: where items are described; without it only their ids and buyers are known.
     """
 
     def __init__(
@@ -89,8 +92,10 @@ class Cut:
         min_customers: int = MIN_CUSTOMERS,
         regions: Mapping[int, str] | None = None,
         threads: int = 0,
+        dataset: Dataset | None = None,
     ) -> None:
         self.known, self.as_of, self.regions, self.threads = histories.as_of(as_of), as_of, regions or {}, threads
+        self._dataset = dataset
         self._min_customers = max(min_customers, 1)
         self._fitted: dict[bytes, Fitted] = {}
         self._matrices: dict[bytes, sp.csr_matrix] = {}
@@ -104,6 +109,13 @@ class Cut:
     def listed(self) -> Mask:
         """bool[n_items]: the catalogue, what may be recommended."""
         return self.buyers >= self._min_customers
+
+    @cached_property
+    def items(self) -> Mapping[str, Array]:
+        """What was known of the items: ids, shared statistics, texts, prices."""
+        if self._dataset is None:
+            return bare_items(self)
+        return item_arrays(self._dataset, self.known.items, self.as_of)
 
     def fit(self, spec: SourceSpec, progress: Progress = silent) -> Fitted:
         """Fit a source, or take what was fitted for the same method and parameters.
@@ -171,6 +183,7 @@ def fit_bundle(
     data_hash: str = "",
     created_at: str = "",
     metrics: Mapping[str, float] | None = None,
+    rankers: Mapping[str, Array] | None = None,
     progress: Callable[[str, int, int], None] = lambda name, done, total: None,
 ) -> Bundle:
     """A bundle in memory: what is evaluated, and what is published by writing it down.
@@ -178,10 +191,11 @@ def fit_bundle(
     Args:
         cut: what was known.
         recipe: sources and weights; the bundle carries it with every parameter written out.
-        items: arrays of the items (`training.catalogue.item_arrays`); without them items have no texts.
+        items: arrays of the items (`training.catalogue.item_arrays`); default: those of the cut.
         data_hash: of the inputs; the same recipe on the same inputs as of the same moment has the same id.
         created_at: ISO 8601, for people.
         metrics: figures that go with it.
+        rankers: arrays of trees (`training.rankers.Rankers.fit`), where a recipe has a ranker.
         progress: hears `(source, done, total)`.
 
     Raises:
@@ -190,10 +204,11 @@ def fit_bundle(
     """
     recipe = resolved_recipe(recipe)
     named = {spec.name for spec in recipe.sources}
-    for name in (*recipe.weights, *recipe.new_weights, recipe.fill):
+    voices = recipe.ranker.voices if recipe.ranker else ()
+    for name in (*recipe.weights, *recipe.new_weights, *voices, recipe.fill):
         if name not in named:
             raise ConfigError("no such source in the recipe", where=f"recipe {recipe.name}", got=name)
-    arrays = {**(items if items is not None else bare_items(cut)), "item.catalogue": cut.listed}
+    arrays = {**(items if items is not None else cut.items), **(rankers or {}), "item.catalogue": cut.listed}
     arrays |= fit_sources(cut, recipe.sources, progress)
     manifest = {
         "bundle_id": _bundle_id(recipe, cut.as_of, data_hash),
@@ -228,7 +243,7 @@ def bare_items(cut: Cut) -> dict[str, Array]:
     """Arrays of items without a catalogue: ids and numbers of buyers, everything else unknown."""
     n = len(cut.known.items)
     arrays: dict[str, Array] = {f"shared.{name}": np.full(n, np.nan, np.float32) for name in SHARED_NAMES}
-    arrays["shared.category"] = np.full(n, -1, np.int32)
+    arrays |= {f"shared.{name}": np.full(n, -1, np.int32) for name in CODED}
     arrays["shared.buyers"] = cut.buyers.astype(np.float32)
     for column in ("title", "brand", "image_url"):
         arrays |= text_arrays(column, [""] * n)

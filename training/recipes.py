@@ -12,7 +12,7 @@ from typing import Literal
 import msgspec
 
 from serving.config import ModelSettings
-from serving.recipe import Recipe, SourceSpec
+from serving.recipe import RankerSpec, Recipe, SourceSpec
 from training.fitting import resolved
 
 Preset = Literal["quick", "full"]
@@ -152,6 +152,7 @@ def renamed_apart(recipe: Recipe, taken: Sequence[SourceSpec], suffix: str) -> R
         weights={moved.get(name, name): weight for name, weight in recipe.weights.items()},
         new_weights={moved.get(name, name): weight for name, weight in recipe.new_weights.items()},
         fill=moved.get(recipe.fill, recipe.fill),
+        ranker=_renamed(recipe.ranker, moved, suffix),
     )
 
 
@@ -217,4 +218,15 @@ def _essence(recipe: Recipe) -> object:
         return sorted(((specs[name], weight) for name, weight in weights.items() if weight), key=repr)
 
     new = recipe.new_weights or recipe.weights
-    return weighed(recipe.weights), weighed(new), weighed({recipe.fill: 1.0}), recipe.candidates_per_source
+    blend = weighed(recipe.weights), weighed(new), weighed({recipe.fill: 1.0}), recipe.candidates_per_source
+    if recipe.ranker is None:
+        return blend
+    return (*blend, recipe.ranker.objective, recipe.ranker.params, weighed(dict.fromkeys(recipe.ranker.voices, 1.0)))
+
+
+def _renamed(ranker: RankerSpec | None, moved: Mapping[str, str], suffix: str) -> RankerSpec | None:
+    """A ranker that listens to the renamed sources; its trees are named apart in any case."""
+    if ranker is None:
+        return None
+    voices = tuple(moved.get(name, name) for name in ranker.voices)
+    return msgspec.structs.replace(ranker, name=f"{ranker.name}{suffix}", voices=voices)

@@ -117,6 +117,9 @@ def describe(recipe: Recipe) -> str:
     >>> describe(Recipe("x", (), {"personal-frequency": 1.0, "ials": 0.1}, {"ials": 1.0}))
     'personal-frequency + 0.1 x ials; for new items ials'
     """
+    if recipe.ranker is not None:
+        what = {"binary": "the chance of a purchase", "lambdarank": "the order"}[recipe.ranker.objective]
+        return f"trees that learned {what} of what {', '.join(recipe.ranker.voices)} propose"
     told = _told(recipe.weights)
     return told if not recipe.new_weights else f"{told}; for new items {_told(recipe.new_weights)}"
 

@@ -6,15 +6,22 @@ The judged window is not looked at here, so that what the gate reads from it is 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
+from features.errors import DataError
+from serving.bundle import Bundle
 from serving.recipe import Recipe, SourceSpec
-from training.contest import Arena, Weights, contest, weights_of
-from training.evaluate import Task
+from serving.scoring import Weights
+from training.contest import Arena, Voices, contest, voices_of
+from training.evaluate import Evaluation, Task
+from training.rankers import Rankers, ranked
 from training.recipes import FREQUENCY, POPULARITY, Blend, Menu
 
+SILENT = ("bpr",)
+"""Sources that no ranker listens to: on the validation windows of two shops they added nothing."""
 Means = Mapping[str, Mapping[Task, float]]
 
 
@@ -48,18 +55,49 @@ def choose(
         metric: e.g. `ndcg@20`.
         progress: told how many customers were done.
     """
-    entries: dict[str, Weights] = {recipe.name: weights_of(recipe) for recipe in menu.recipes}
+    entries: dict[str, Voices] = {recipe.name: voices_of(recipe) for recipe in menu.recipes}
     for blend in menu.blends:
         entries |= trials(blend)
     results = contest(arena, entries, progress)
-    means = {
-        name: {task: mean(result.by_customer[metric]) for task, result in evaluation.tasks.items()}
-        for name, evaluation in results.items()
-    }
-    blends = [_chosen(menu, blend, entries, means) for blend in menu.blends]
+    means = {name: _means(evaluation, metric) for name, evaluation in results.items()}
+    blends = [_chosen(menu, blend, means) for blend in menu.blends]
     return conclude(menu, (*menu.recipes, *(recipe for recipe, _ in blends)), {
         **means, **{recipe.name: own for recipe, own in blends},
     })  # fmt: skip
+
+
+def with_rankers(
+    choice: Choice, arena: Arena, rankers: Rankers, metric: str, progress: Callable[[int], None] = lambda done: None
+) -> tuple[Choice, list[str]]:
+    """The choice with rankers beside the rest, judged on the same customers.
+
+    Args:
+        choice: the sources that were fitted, and the blends; the best recipe gives a ranker its weights for where its
+            trees may not be asked.
+        arena: of the earlier window.
+        rankers: fits them on the windows before it.
+        metric: e.g. `ndcg@20`.
+        progress: told how many customers were done.
+
+    Returns:
+        The choice, and sentences on what was left out and why.
+    """
+    base = next(recipe for recipe in choice.recipes if recipe.name == choice.ranking[0])
+    voices = [spec.name for spec in choice.sources if spec.name not in SILENT]
+    recipes, arrays, notes = [], dict(arena.bundle.arrays), []
+    for recipe in ranked(base, choice.sources, voices):
+        assert recipe.ranker is not None
+        try:
+            arrays |= rankers.fit(recipe.ranker, recipe.sources, arena.window.start)
+            recipes.append(recipe)
+        except DataError as error:
+            notes.append(f"{recipe.name} is left out: {error.line()}.")
+    if not recipes:
+        return choice, notes
+    seeing = replace(arena, bundle=Bundle(arena.bundle.manifest, arrays))
+    found = contest(seeing, {recipe.name: voices_of(recipe) for recipe in recipes}, progress)
+    means = {**choice.means, **{name: _means(each, metric) for name, each in found.items()}}
+    return replace(choice, **_ordered((*choice.recipes, *recipes), means)), notes
 
 
 def unchosen(menu: Menu) -> Choice:
@@ -70,18 +108,27 @@ def unchosen(menu: Menu) -> Choice:
 
 def conclude(menu: Menu, recipes: tuple[Recipe, ...], means: Means) -> Choice:
     """Rank by all purchases, then by new items; what is undefined comes last, in the menu's order."""
+    return Choice(sources=menu.sources, feeders=_feeders(menu, means), **_ordered(recipes, means))
+
+
+def _ordered(recipes: tuple[Recipe, ...], means: Means) -> dict[str, Any]:
+    """The parts of a choice that say who competes and in which order."""
 
     def key(recipe: Recipe) -> tuple[float, float]:
         own = means[recipe.name]
         return -_known(own.get("all")), -_known(own.get("new"))
 
     ranking = tuple(recipe.name for recipe in sorted(recipes, key=key))
-    return Choice(menu.sources, recipes, ranking, means, _feeders(menu, means))
+    return {"recipes": recipes, "ranking": ranking, "means": means}
 
 
-def trials(blend: Blend) -> dict[str, Weights]:
+def _means(evaluation: Evaluation, metric: str) -> dict[Task, float]:
+    return {task: mean(result.by_customer[metric]) for task, result in evaluation.tasks.items()}
+
+
+def trials(blend: Blend) -> dict[str, Mapping[Task, Weights]]:
     """The weights of a blend to try: on all purchases beside frequency, on new items beside popularity."""
-    tried: dict[str, Weights] = {}
+    tried: dict[str, Mapping[Task, Weights]] = {}
     for weight in blend.weights:
         weights = {FREQUENCY: 1.0, blend.model: weight} if weight else {FREQUENCY: 1.0}
         tried[f"{blend.name} {weight:g}"] = {"all": weights}
@@ -97,16 +144,14 @@ def mean(scores: np.typing.NDArray[np.float64]) -> float:
     return float(defined.mean()) if len(defined) else float("nan")
 
 
-def _chosen(
-    menu: Menu, blend: Blend, entries: Mapping[str, Weights], means: Means
-) -> tuple[Recipe, Mapping[Task, float]]:
+def _chosen(menu: Menu, blend: Blend, means: Means) -> tuple[Recipe, Mapping[Task, float]]:
     """The best weights of a blend; the smaller weight where two are equal."""
-    mine = list(trials(blend))
+    mine = trials(blend)
     best: dict[Task, str] = {
-        task: max((name for name in mine if task in entries[name]), key=lambda name: _known(means[name].get(task)))
+        task: max((name for name in mine if task in mine[name]), key=lambda name: _known(means[name].get(task)))
         for task in ("all", "new")
     }  # fmt: skip
-    weights = {task: entries[name][task] for task, name in best.items()}
+    weights = {task: mine[name][task] for task, name in best.items()}
     own: dict[Task, float] = {task: means[name][task] for task, name in best.items()}
     return menu.recipe(blend.name, weights["all"], weights["new"]), own
 

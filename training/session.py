@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from features.dataset import Dataset
 from features.errors import ConfigError, DataError
+from features.ids import Array
+from features.moments import format_instant
 from features.shop import Shop
 from serving.bundle import Bundle
 from serving.config import ShopConfig, load_config
@@ -18,11 +20,14 @@ from training.fitting import Cut, fit_bundle, resolved_recipe
 from training.material import Material
 from training.meter import Meter
 from training.publish import recipe_of
+from training.rankers import Rankers
 from training.recipes import BASELINES, POPULARITY, Preset, is_same, renamed_apart
 from training.selection import Choice
 from training.split import customers
 from training.tracking import CHAMPION, Run, Tracking, Version
 
+LEARNED_CUSTOMERS: Mapping[Preset, int] = {"quick": 1000, "full": 4000}
+"""Customers of each window that a ranker learns from, at most."""
 Tell = Callable[[str, int, int], None]
 """Hears `(what, done, total)` while something long runs."""
 
@@ -57,6 +62,9 @@ class Session:
     run: Run
     tell: Tell
     meter: Meter = field(default_factory=Meter)
+    cuts: dict[int, Cut] = field(default_factory=dict)
+    """What was known at a moment, and what was fitted on it: windows and refits share it."""
+    rankers: Rankers | None = None
     notes: list[str] = field(default_factory=list)
     """Sentences on what was left out and why."""
 
@@ -125,8 +133,12 @@ def serving_now(session: Session, choice: Choice) -> Champion | None:
 
 def cut_at(session: Session, material: Material, moment: int) -> Cut:
     """What was known at a moment."""
-    least = session.config.model.min_customers
-    return Cut(material.histories, moment, min_customers=least, regions=material.regions)
+    if moment not in session.cuts:
+        session.cuts[moment] = Cut(
+            material.histories, moment, min_customers=session.config.model.min_customers, regions=material.regions,
+            dataset=material.dataset,
+        )  # fmt: skip
+    return session.cuts[moment]
 
 
 def active_customers(cut: Cut) -> int:
@@ -161,6 +173,36 @@ def fit_each(session: Session, cut: Cut, specs: Sequence[SourceSpec], where: str
     return failed
 
 
-def bundle_of(cut: Cut, specs: Sequence[SourceSpec]) -> Bundle:
-    """All sources in one bundle in memory, for judging; its recipe serves nobody."""
-    return fit_bundle(cut, Recipe("arena", tuple(specs), {POPULARITY: 1.0}))
+def rankers_of(session: Session, material: Material) -> Rankers:
+    """Fits rankers for this run; the examples of a window serve all of them."""
+    if session.rankers is None:
+        window = material.judged or material.tuned
+        session.rankers = Rankers(
+            material.histories, lambda moment: cut_at(session, material, moment),
+            length=window.end - window.start if window else 1, regions=material.regions,
+            customers=LEARNED_CUSTOMERS[session.options.preset], tell=session.tell,
+        )  # fmt: skip
+    return session.rankers
+
+
+def fit_rankers(
+    session: Session, material: Material, recipes: Mapping[str, Recipe], as_of: int
+) -> tuple[dict[str, Array], dict[str, Recipe]]:
+    """The trees of all recipes that have a ranker, and the recipes without those that could not be fitted."""
+    arrays: dict[str, Array] = {}
+    kept = dict(recipes)
+    with session.meter.step(f"fit rankers ({format_instant(as_of)[:10]})"):
+        for name, recipe in recipes.items():
+            if recipe.ranker is None:
+                continue
+            try:
+                arrays |= rankers_of(session, material).fit(recipe.ranker, recipe.sources, as_of)
+            except DataError as error:
+                session.note(f"{name} is left out: {error.line()}.")
+                del kept[name]
+    return arrays, kept
+
+
+def bundle_of(cut: Cut, specs: Sequence[SourceSpec], rankers: Mapping[str, Array] | None = None) -> Bundle:
+    """All sources and rankers in one bundle in memory, for judging; its recipe serves nobody."""
+    return fit_bundle(cut, Recipe("arena", tuple(specs), {POPULARITY: 1.0}), rankers=rankers)

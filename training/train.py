@@ -11,15 +11,14 @@ from dataclasses import dataclass
 import msgspec
 import numpy as np
 
-from features.errors import GateRefusalError
+from features.errors import DataError, GateRefusalError
 from features.moments import format_instant
 from features.shop import Shop
 from serving.bundle import Bundle
 from serving.ranker import Ranker
 from serving.recipe import Recipe, as_json
 from training import journal, sanity
-from training.catalogue import item_arrays
-from training.contest import Arena, contest, sampled, weights_of
+from training.contest import Arena, contest, sampled, voices_of
 from training.fitting import fit_bundle
 from training.gate import TASKS, Entrant, Verdict, beside_baselines, decide, refreshed
 from training.journal import Judged
@@ -27,7 +26,7 @@ from training.material import Material, load_material
 from training.publish import manifest_of, promote, publish, register_refused
 from training.recipes import BASELINES, complete, menu, plain_only
 from training.report import Report, describe, findings
-from training.selection import Choice, choose, unchosen
+from training.selection import Choice, choose, unchosen, with_rankers
 from training.session import (
     Champion,
     Session,
@@ -37,7 +36,9 @@ from training.session import (
     bundle_of,
     cut_at,
     fit_each,
+    fit_rankers,
     open_session,
+    rankers_of,
     serving_now,
     silent,
 )
@@ -132,9 +133,15 @@ def tune(session: Session, material: Material) -> Choice:
     session.note(*listed.notes)
     truth = sampled(truth_of(material.histories, window, listed=cut.listed), TUNED_CUSTOMERS[preset])
     arena = Arena(bundle_of(cut, listed.sources), material.histories, window, truth, material.regions)
+    metric = session.config.gate.metric
     with session.meter.step("choose weights"):
         progress = session.counted("choose weights (earlier window)", 2 * len(truth))
-        return choose(listed, arena, session.config.gate.metric, progress)
+        choice = choose(listed, arena, metric, progress)
+    with session.meter.step("choose a ranker"):
+        progress = session.counted("choose a ranker (earlier window)", 2 * len(truth))
+        choice, notes = with_rankers(choice, arena, rankers_of(session, material), metric, progress)
+    session.note(*notes)
+    return choice
 
 
 def judge(session: Session, material: Material, choice: Choice, champion: Champion | None) -> Judged:
@@ -153,11 +160,12 @@ def judge(session: Session, material: Material, choice: Choice, champion: Champi
     session.note(*(f"{name} is left out: {why}." for name, why in failed.items()))
     recipes = {name: each for name, each in recipes.items() if not any(s.name in failed for s in each.sources)}
     truth = sampled(truth_of(material.histories, window, listed=cut.listed), JUDGED_CUSTOMERS)
-    bundle = bundle_of(cut, [spec for name, spec in wanted.items() if name not in failed])
+    rankers, recipes = fit_rankers(session, material, recipes, window.start)
+    bundle = bundle_of(cut, [spec for name, spec in wanted.items() if name not in failed], rankers)
     arena = Arena(bundle, material.histories, window, truth, material.regions)
     with session.meter.step("judge"):
         progress = session.counted("judge (last window)", 2 * len(truth))
-        found = contest(arena, {name: weights_of(recipe) for name, recipe in recipes.items()}, progress)
+        found = contest(arena, {name: voices_of(recipe) for name, recipe in recipes.items()}, progress)
     metric = session.config.gate.metric
     entrants = [
         Entrant(name, {task: found[name].tasks[task].by_customer[metric] for task in TASKS}, name in BASELINES)
@@ -195,12 +203,11 @@ def refit(
     failed = fit_each(session, cut, recipe.sources, "everything")
     session.note(*(f"{name} is left out of pages: {why}." for name, why in failed.items()))
     recipe = msgspec.structs.replace(recipe, sources=tuple(s for s in recipe.sources if s.name not in failed))
-    session.tell("describe items", 0, 1)
-    with session.meter.step("describe items"):
-        items = item_arrays(material.dataset, material.histories.items, material.as_of)
-    session.tell("describe items", 1, 1)
+    rankers, kept = fit_rankers(session, material, {verdict.winner: recipe}, material.as_of)
+    if not kept:
+        raise DataError("the ranker that was judged cannot be fitted on everything", where=recipe.name)
     bundle = fit_bundle(
-        cut, recipe, items=items, data_hash=material.data_hash, metrics=verdict.figures(verdict.winner),
+        cut, recipe, rankers=rankers, data_hash=material.data_hash, metrics=verdict.figures(verdict.winner),
         created_at=format_instant(time.time_ns() // 1_000_000_000 * 1_000_000),
     )  # fmt: skip
     return Candidate(bundle, judged.recipes[verdict.winner], verdict)

@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 
 from features.history import History
 from features.moments import DAY
-from serving.candidates import Candidates, Proposals, best
+from serving.candidates import Candidates, Opinion, best
 from serving.query import Context, Filter, Query
-from serving.ranker import Ranker, blend
+from serving.ranker import Ranker
+from serving.scoring import Blend
 from serving.sources import KINDS, build_sources
 
 AS_OF = 20_000 * DAY
@@ -34,7 +35,7 @@ class TestSourceContract:
         return next(source for source in build_sources(toy_bundle).values() if isinstance(source, KINDS[kind]))
 
     def test_proposals_are_distinct_finite_and_descending(self, source, history_of):
-        found = source.propose(query(history_of(("purchase", "a0", 3), ("view", "b1", 1))), 5)
+        found = source.opine(query(history_of(("purchase", "a0", 3), ("view", "b1", 1)))).best(5)
         assert len(found.items) <= 5
         assert len(set(found.items.tolist())) == len(found.items)
         assert np.isfinite(found.scores).all()
@@ -42,12 +43,12 @@ class TestSourceContract:
 
     def test_same_question_same_answer(self, source, history_of):
         asked = query(history_of(("purchase", "a0", 3), ("purchase", "b0", 3)))
-        one, two = source.propose(asked, 8), source.propose(asked, 8)
+        one, two = source.opine(asked).best(8), source.opine(asked).best(8)
         assert one.items.tolist() == two.items.tolist()
         assert one.scores.tolist() == two.scores.tolist()
 
     def test_a_stranger_gets_nothing_personal(self, source):
-        found = source.propose(query(History.empty()), 5)
+        found = source.opine(query(History.empty())).best(5)
         assert (len(found.items) == 0) == source.personal
 
     def test_causes_are_items_of_the_past_or_none(self, source, history_of):
@@ -71,14 +72,14 @@ def test_buy_again_counts_with_decay(toy_bundle, history_of):
     """Two purchases 30 days ago weigh 2 x 1/2 = 1, one of today weighs 1; one of 60 days ago 1/4."""
     source = build_sources(toy_bundle)["personal-frequency"]
     past = history_of(("purchase", "a1", 30), ("purchase", "a1", 30), ("purchase", "b2", 0.0), ("purchase", "b3", 60))
-    found = source.propose(query(past), 10)
+    found = source.opine(query(past)).best(10)
     assert found.scores == pytest.approx([1.0, 1.0, 0.25])
     assert found.items.tolist() == [1, 6, 7]  # the tie goes to the lower row
 
 
 def test_a_return_takes_a_purchase_back(toy_bundle, history_of):
     source = build_sources(toy_bundle)["personal-frequency"]
-    assert not len(source.propose(query(history_of(("purchase", "a1", 5), ("return", "a1", 5))), 10).items)
+    assert not len(source.opine(query(history_of(("purchase", "a1", 5), ("return", "a1", 5)))).best(10).items)
 
 
 def test_fold_in_points_to_the_own_group(toy_bundle, history_of):
@@ -91,7 +92,7 @@ def test_fold_in_points_to_the_own_group(toy_bundle, history_of):
 def test_neighbours_add_up(toy_bundle, history_of):
     """a1's score from a0 (weight 1/2) and a2 (weight 1/2), both bought now, is 1/2 + 1/2."""
     source = build_sources(toy_bundle)["item-item"]
-    found = source.propose(query(history_of(("purchase", "a0", 0.0), ("purchase", "a2", 0.0))), 8)
+    found = source.opine(query(history_of(("purchase", "a0", 0.0), ("purchase", "a2", 0.0)))).best(8)
     assert dict(zip(found.items.tolist(), found.scores.tolist(), strict=True))[1] == pytest.approx(1.0)
     assert source.causes(
         query(history_of(("purchase", "a0", 0.0), ("purchase", "b2", 0.0))), np.array([1], np.int32)
@@ -114,13 +115,12 @@ def test_best_is_a_stable_sort_of_the_usable(scores, count):
 
 def test_blend_divides_each_source_by_its_largest():
     """1 x 4/4 + 0.5 x 1/2 = 1.25 for the first; 1 x 2/4 = 0.5 for the second; 0.5 x 2/2 for the third."""
-    found = Candidates.union(
-        [
-            ("x", Proposals(np.array([1, 2], np.int32), np.array([4, 2], np.float32))),
-            ("y", Proposals(np.array([3, 1], np.int32), np.array([2, 1], np.float32))),
-        ]
-    )
-    scores, leading = blend(found, {"x": 1.0, "y": 0.5})
+    said = {
+        "x": Opinion(np.array([1, 2], np.int32), np.array([4, 2], np.float32)),
+        "y": Opinion(np.array([1, 3], np.int32), np.array([1, 2], np.float32)),
+    }
+    found = Candidates.union([(name, opinion, opinion.best(5)) for name, opinion in said.items()])
+    scores, leading = Blend({"x": 1.0, "y": 0.5}).score(query(History.empty()), found)
     assert scores.tolist() == [1.25, 0.5, 0.5]
     assert leading.tolist() == [0, 0, 1]
 

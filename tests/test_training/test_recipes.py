@@ -13,7 +13,7 @@ from features.dataset import Dataset
 from features.moments import DAY
 from serving.config import ModelSettings
 from serving.recipe import Recipe
-from training.contest import Arena, contest, repeat_items, sampled, weights_of
+from training.contest import Arena, contest, repeat_items, sampled, voices_of
 from training.evaluate import evaluate
 from training.fitting import Cut, fit_bundle
 from training.recipes import (
@@ -132,10 +132,10 @@ def test_the_contest_judges_each_recipe_as_if_it_were_alone(arena: Arena, listed
         *listed.recipes,
         listed.recipe("blend", {"personal-frequency": 1.0, "ease": 0.2}, {"ials": 1.0, "popularity": 0.3}),
     ]
-    together = contest(arena, {recipe.name: weights_of(recipe) for recipe in recipes})
+    together = contest(arena, {recipe.name: voices_of(recipe) for recipe in recipes})
     for recipe in recipes:
         alone = evaluate(
-            arena.bundle, arena.histories, arena.window, arena.truth, weights=weights_of(recipe)
+            arena.bundle, arena.histories, arena.window, arena.truth, weights=voices_of(recipe)
         )  # fmt: skip
         for task in ("all", "new"):
             assert np.array_equal(together[recipe.name].tasks[task].lists, alone.tasks[task].lists), recipe.name
@@ -145,7 +145,7 @@ def test_the_contest_judges_each_recipe_as_if_it_were_alone(arena: Arena, listed
 def test_progress_counts_every_customer_of_both_tasks(arena: Arena, listed: Menu) -> None:
     """As the bar promises."""
     heard: list[int] = []
-    contest(arena, {"popularity": weights_of(listed.recipes[0])}, heard.append)
+    contest(arena, {"popularity": voices_of(listed.recipes[0])}, heard.append)
     assert sum(heard) == 2 * len(arena.truth)
 
 
@@ -181,6 +181,6 @@ def test_a_sample_of_customers_keeps_each_ones_truth(arena: Arena) -> None:
 
 def test_repeat_items_are_the_rest_of_new_ones(arena: Arena, listed: Menu) -> None:
     """Customers who bought nothing again have no value there."""
-    found = contest(arena, {"popularity": weights_of(listed.recipes[0])})["popularity"]
+    found = contest(arena, {"popularity": voices_of(listed.recipes[0])})["popularity"]
     again = repeat_items(arena, found).by_customer["ndcg@20"]
     assert np.array_equal(np.isfinite(again), arena.truth.repeated().counts > 0)

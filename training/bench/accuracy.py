@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache as remembered
 from pathlib import Path
 from typing import Annotated, get_args
 
@@ -21,23 +22,28 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from rich.table import Table
 from threadpoolctl import threadpool_limits
 
+from features.build import histories_as_of
+from features.dataset import Dataset
 from features.errors import ConfigError
 from features.history import Histories
+from features.ids import Array
 from serving.config import ModelSettings
 from serving.query import Query
-from serving.ranker import Ranker
+from serving.ranker import Ranker, Voice
 from serving.recipe import Recipe, SourceSpec
 from training.bench.rows import Row, write_rows
-from training.bench.shops import Case, Split, case_of, count_read, default_cache, histories_of
+from training.bench.shops import Case, Split, case_of, count_read, dataset_of, default_cache
 from training.commands.common import JsonOption, console
-from training.contest import Arena, contest, weights_of
+from training.contest import Arena, contest, voices_of
 from training.evaluate import FILTERS, TASKS, Evaluation, Task, compare
 from training.fitting import Cut, fit_bundle
 from training.intervals import Interval, mean_interval
 from training.meter import Meter
+from training.rankers import Rankers
 from training.recipes import BASELINES, FREQUENCY, POPULARITY, PRESETS, Preset, menu
 from training.report import describe
-from training.selection import Choice, choose
+from training.selection import Choice, choose, with_rankers
+from training.session import LEARNED_CUSTOMERS
 from training.split import Window, truth_of
 
 METRICS = ("ndcg@20", "recall@20", "map@20", "mrr@20", "hr@20", "novelty@20")
@@ -127,33 +133,40 @@ def run(
     case, cache, meter = case_of(data), cache or default_cache(), Meter()
     with meter.step("import"):
         tell("import", 0, 1)
-        histories = histories_of(data, path, cache, keep_fees=keep_fees)
+        dataset = dataset_of(data, path, cache, keep_fees=keep_fees)
+        histories = histories_as_of(dataset)
         tell("import", 1, 1)
     chosen_on, judged = case.windows(split)
     notes = [f"{data}, judged on {judged}, chosen on {chosen_on}."]
     if split == "test":
         notes.append(f"The test window of {data} was read {count_read(cache, data)} times with this cache.")
     name = f"{data}+fees" if keep_fees else data
-    return measure(histories, name, chosen_on, judged, preset=preset, resamples=resamples, tell=tell, meter=meter,
-                   notes=notes, reference=_reference(case, split, data, keep_fees=keep_fees))  # fmt: skip
+    return measure(histories, name, chosen_on, judged, dataset=dataset, preset=preset, resamples=resamples, tell=tell,
+                   meter=meter, notes=notes, reference=_reference(case, split, data, keep_fees=keep_fees))  # fmt: skip
 
 
 def measure(
-    histories: Histories, name: str, chosen_on: Window, judged: Window, *, preset: Preset = "full",
+    histories: Histories, name: str, chosen_on: Window, judged: Window, *, dataset: Dataset | None = None,
+    preset: Preset = "full",
     resamples: int = 2000, tell: Tell = lambda what, done, total: None, meter: Meter | None = None,
     notes: Sequence[str] = (), reference: Mapping[str, Mapping[str, float]] | None = None,
 ) -> Result:  # fmt: skip
     """Choose on one window, judge on the other; the whole of the benchmark but for the import."""
     meter = meter or Meter()
+    least = ModelSettings().min_customers
+    cut_at = remembered(lambda moment: Cut(histories, moment, min_customers=least, dataset=dataset))
+    rankers = Rankers(
+        histories, cut_at, chosen_on.end - chosen_on.start, regions={}, customers=LEARNED_CUSTOMERS[preset], tell=tell
+    )
     with meter.step("choose"):
-        choice = _choose(histories, chosen_on, preset, tell)
+        choice, left_out = _choose(cut_at(chosen_on.start), histories, chosen_on, rankers, preset, tell)
     recipes = {recipe.name: recipe for recipe in choice.recipes}
     with meter.step("fit"):
-        cut = Cut(histories, judged.start, min_customers=ModelSettings().min_customers)
-        arena = _arena(cut, histories, judged, choice.sources, tell, "fit")
+        cut = cut_at(judged.start)
+        arena = _arena(cut, histories, judged, choice.sources, tell, "fit", trees_of(rankers, recipes, judged.start))
     with meter.step("judge"), threadpool_limits(1, "blas"):
         progress = _counted(tell, "judge", 2 * len(arena.truth))
-        found = contest(arena, {each.name: weights_of(each) for each in choice.recipes}, progress)
+        found = contest(arena, {each.name: voices_of(each) for each in choice.recipes}, progress)
     found[CHOSEN] = found[choice.ranking[0]]
     rows = [row for subject, each in _named(found).items() for row in _rows(name, subject, each, resamples)]
     rows += _differences(name, found, resamples)
@@ -166,7 +179,9 @@ def measure(
     ]
     told = f"kokyaku is {choice.ranking[0]}: {describe(recipes[choice.ranking[0]])}."
     blend = [f"blend: {describe(recipes[BLEND])}."] if BLEND in recipes else []
-    return Result(rows, [*notes, told, *blend, f"{len(arena.truth):,} customers, {int(cut.listed.sum()):,} items."])
+    return Result(
+        rows, [*notes, *left_out, told, *blend, f"{len(arena.truth):,} customers, {int(cut.listed.sum()):,} items."]
+    )
 
 
 def table_of(rows: Sequence[Row], task: str) -> Table:
@@ -201,20 +216,35 @@ def bars() -> Iterator[Tell]:
         yield tell
 
 
-def _choose(histories: Histories, window: Window, preset: Preset, tell: Tell) -> Choice:
-    cut = Cut(histories, window.start, min_customers=ModelSettings().min_customers)
+def trees_of(rankers: Rankers, recipes: Mapping[str, Recipe], as_of: int) -> dict[str, Array]:
+    """The arrays of all rankers, learned from the windows before a moment."""
+    arrays: dict[str, Array] = {}
+    for recipe in recipes.values():
+        if recipe.ranker is not None:
+            arrays |= rankers.fit(recipe.ranker, recipe.sources, as_of)
+    return arrays
+
+
+def _choose(
+    cut: Cut, histories: Histories, window: Window, rankers: Rankers, preset: Preset, tell: Tell
+) -> tuple[Choice, list[str]]:
     customers, items = int((np.diff(cut.known.offsets) > 0).sum()), int(cut.listed.sum())
     listed = menu(ModelSettings(), preset=preset, customers=customers, items=items)
     arena = _arena(cut, histories, window, listed.sources, tell, "fit (earlier window)")
     with threadpool_limits(1, "blas"):
-        return choose(listed, arena, PRIMARY, _counted(tell, "choose (earlier window)", 2 * len(arena.truth)))
+        choice = choose(listed, arena, PRIMARY, _counted(tell, "choose (earlier window)", 2 * len(arena.truth)))
+        progress = _counted(tell, "choose a ranker (earlier window)", 2 * len(arena.truth))
+        return with_rankers(choice, arena, rankers, PRIMARY, progress)
 
 
 def _arena(
-    cut: Cut, histories: Histories, window: Window, sources: tuple[SourceSpec, ...], tell: Tell, what: str
-) -> Arena:
+    cut: Cut, histories: Histories, window: Window, sources: tuple[SourceSpec, ...], tell: Tell, what: str,
+    rankers: Mapping[str, Array] | None = None,
+) -> Arena:  # fmt: skip
     everything = Recipe("arena", sources, {POPULARITY: 1.0})
-    bundle = fit_bundle(cut, everything, progress=lambda name, done, total: tell(f"{what}: {name}", done, total))
+    bundle = fit_bundle(
+        cut, everything, rankers=rankers, progress=lambda name, done, total: tell(f"{what}: {name}", done, total)
+    )
     return Arena(bundle, histories, window, truth_of(histories, window, listed=cut.listed), {})
 
 
@@ -254,18 +284,18 @@ def _costs(data: str, cut: Cut, arena: Arena, recipes: Mapping[str, Recipe], met
     ]
     ranker = Ranker(arena.bundle)
     for name, recipe in recipes.items():
-        took = _milliseconds(ranker, arena, weights_of(recipe)["all"])
+        took = _milliseconds(ranker, arena, voices_of(recipe)["all"])
         rows.append(_row(data, "all", "blend" if name == BLEND else name, "answer-ms", took, "ms"))
     return [*rows, Row("accuracy", data, "fit", "run", "peak-memory", round(meter.peak_mb, 1), unit="MiB")]
 
 
-def _milliseconds(ranker: Ranker, arena: Arena, weights: Mapping[str, float]) -> Interval:
+def _milliseconds(ranker: Ranker, arena: Arena, voice: Voice) -> Interval:
     """Time of one answer of 20 items, over some customers."""
     known, took = arena.histories.as_of(arena.window.start), []
     for row in arena.truth.subjects[:: max(1, len(arena.truth) // TIMED_CUSTOMERS)][:TIMED_CUSTOMERS].tolist():
         query = Query(now=arena.window.start, history=known.at(row), num_results=20, filter=FILTERS["all"])
         start = time.perf_counter()
-        ranker.rank(query, weights)
+        ranker.rank(query, voice)
         took.append(1000 * (time.perf_counter() - start))
     return mean_interval(np.array(took))
 

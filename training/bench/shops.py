@@ -13,11 +13,9 @@ from typing import Literal
 import msgspec
 
 from features import importing
-from features.build import histories_as_of
 from features.dataset import Dataset
 from features.errors import ConfigError
 from features.files import file_sha256, write_atomically
-from features.history import Histories
 from features.importing import SourceOptions, open_source, run_import
 from features.importing.sources.complete_journey import FILES, package_folder
 from features.moments import parse_instant
@@ -86,8 +84,8 @@ def default_cache() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "kokyaku" / "bench"
 
 
-def histories_of(data: str, path: Path | None, cache: Path, *, keep_fees: bool = False) -> Histories:
-    """All events of a shop; imported once for the same file and the same importing code.
+def dataset_of(data: str, path: Path | None, cache: Path, *, keep_fees: bool = False) -> Dataset:
+    """The shop's tables; imported once for the same file and the same importing code.
 
     Raises:
         ConfigError: the shop needs a file and none was named.
@@ -98,7 +96,7 @@ def histories_of(data: str, path: Path | None, cache: Path, *, keep_fees: bool =
     dataset = Dataset(cache / f"{data}-{_key([file for file in files if file.is_file()], keep_fees)}")
     if not dataset.exists():
         run_import(dataset, source, now=time.time_ns() // 1000)
-    return histories_as_of(dataset)
+    return dataset
 
 
 def count_read(cache: Path, data: str) -> int:

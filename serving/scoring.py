@@ -1,0 +1,104 @@
+"""Scorers: how candidates become one order. A blend of the sources' scores, or a ranker of trees over feature rows.
+
+A scorer never drops a candidate and never reorders: selection is the ranker's. Both are pure functions of the query,
+the bundle and the candidates, so training scores exactly what serves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from features.assemble import FEATURE_NAMES, assemble
+from features.errors import BundleError
+from serving.bundle import Bundle
+from serving.candidates import Candidates, Floats
+from serving.query import Query
+from serving.recipe import RankerSpec
+from serving.trees import Forest
+
+Columns = npt.NDArray[np.intp]
+Weights = Mapping[str, float]
+Task = str
+"""`all`, or `new` where what was bought before is excluded."""
+
+
+class Scorer(Protocol):
+    """One score for each candidate."""
+
+    voices: tuple[str, ...]
+    """Sources whose proposals it orders."""
+
+    def score(self, query: Query, candidates: Candidates) -> tuple[Floats, Columns]:
+        """float32[m] and, for each candidate, the column of the source that speaks most for it."""
+        ...
+
+
+class Blend:
+    """The weighted sum of the sources' scores, each divided by its largest."""
+
+    def __init__(self, weights: Weights) -> None:
+        self._weights, self.voices = weights, tuple(weights)
+
+    def score(self, query: Query, candidates: Candidates) -> tuple[Floats, Columns]:
+        """As the contract says; a source without a score for an item adds nothing."""
+        if not len(candidates):
+            return np.empty(0, np.float32), np.empty(0, np.intp)
+        scale = np.array([self._weights.get(name, 0.0) for name in candidates.sources], np.float32)
+        largest = np.fmax.reduce(candidates.scores, axis=0, initial=0)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            parts = np.where(largest > 0, candidates.scores / largest, 0) * scale
+        parts = np.nan_to_num(parts, copy=False)
+        return parts.sum(axis=1, dtype=np.float32), np.argmax(parts, axis=1)
+
+
+class Trees:
+    """A forest over the feature rows of the candidates: the probability that the item is bought in the next window.
+
+    score = 1 / (1 + exp(-(forest(row) + offset))); the offset takes back that training left out negatives. A
+    forest fitted for order alone (lambdarank) gives an order in (0, 1) and no probability.
+    """
+
+    def __init__(self, bundle: Bundle, spec: RankerSpec, task: Task) -> None:
+        arrays = bundle.ranker_arrays(spec.name, task)
+        if not arrays:
+            raise BundleError("the ranker's trees are missing", where=bundle.id, got=f"{spec.name} {task}")
+        self.voices = spec.voices
+        self._bundle, self._forest = bundle, Forest.from_arrays(arrays)
+        self._offset = float(arrays["offset"][0])
+
+    def score(self, query: Query, candidates: Candidates) -> tuple[Floats, Columns]:
+        """As the contract says; the source that speaks most is the one in whose list the item stands highest."""
+        if not len(candidates):
+            return np.empty(0, np.float32), np.empty(0, np.intp)
+        block = ranking_block(self._bundle, query, candidates)
+        raw = self._forest.predict(block) + self._offset
+        ranks = block[:, -len(self.voices) :]
+        return (1 / (1 + np.exp(-raw))).astype(np.float32), np.argmin(np.nan_to_num(ranks, nan=np.inf), axis=1)
+
+
+def ranking_names(voices: tuple[str, ...]) -> tuple[str, ...]:
+    """Names of the columns of `ranking_block`."""
+    return (*FEATURE_NAMES, *(f"{name}_score" for name in voices), *(f"{name}_rank" for name in voices))
+
+
+def ranking_block(bundle: Bundle, query: Query, candidates: Candidates) -> Floats:
+    """What a ranker reads of each candidate: its feature row, what each source says of it, and its rank there.
+
+    Returns:
+        float32[m, features + 2 x sources]; NaN where a source did not propose the item.
+    """
+    rows = assemble(query.history, candidates.items, bundle.shared, bundle.as_of, query.now)
+    return np.hstack([rows, candidates.opinions, ranks_of(candidates.scores)])
+
+
+def ranks_of(scores: Floats) -> Floats:
+    """float32[m, S]: 0 for the highest score of each column, ties by row; NaN stays NaN."""
+    # NaN sorts behind all numbers, so negating keeps the proposed ones in front.
+    order = np.argsort(-scores, axis=0, kind="stable")
+    ranks = np.empty_like(scores)
+    np.put_along_axis(ranks, order, np.arange(len(scores), dtype=np.float32)[:, None], axis=0)
+    return np.where(np.isnan(scores), np.float32(np.nan), ranks)

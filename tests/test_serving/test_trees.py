@@ -1,0 +1,94 @@
+"""The kernel of the trees against a walk down each tree, one row at a time; damaged arrays are refused."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from features.errors import BundleError
+from serving.trees import NAMES, Forest
+
+COLUMNS = 4
+VALUES = st.sampled_from([np.nan, -np.inf, np.inf, -1.0, -0.0, 0.0, 0.5, 1.0, 2.0])
+
+
+def grown(seed: int, trees: int, depth: int) -> Forest:
+    """A forest of random trees."""
+    random = np.random.default_rng(seed)
+    nodes: list[list[float]] = []
+
+    def grow(left_to_go: int) -> int:
+        place = len(nodes)
+        if not left_to_go or random.random() < 0.3:
+            nodes.append([0, np.inf, place, place, 1, float(random.normal())])
+            return place
+        threshold = float(random.choice([-1.0, 0.0, 0.5, 1.0]))
+        nodes.append([int(random.integers(COLUMNS)), threshold, 0, 0, int(random.integers(2)), float(random.normal())])
+        nodes[place][2] = grow(left_to_go - 1)
+        nodes[place][3] = grow(left_to_go - 1)
+        return place
+
+    roots = [grow(depth) for _ in range(trees)]
+    feature, threshold, left, right, nan_left, value = (np.array(column) for column in zip(*nodes, strict=True))
+    return Forest(
+        feature.astype(np.int32), threshold, left.astype(np.int32), right.astype(np.int32), nan_left.astype(bool),
+        value, np.array(roots, np.int32), np.array([depth], np.int32),
+    )  # fmt: skip
+
+
+def walked(forest: Forest, row: np.ndarray) -> float:
+    """One row, one tree, one node at a time."""
+    total = 0.0
+    for root in forest.roots.tolist():
+        at = root
+        while forest.left[at] != at:
+            asked = row[forest.feature[at]]
+            left = bool(forest.nan_left[at]) if np.isnan(asked) else asked <= forest.threshold[at]
+            at = int(forest.left[at] if left else forest.right[at])
+        total += float(forest.value[at])
+    return total
+
+
+@given(
+    st.integers(0, 10_000), st.integers(1, 5), st.integers(0, 4), st.lists(st.tuples(*[VALUES] * COLUMNS), max_size=9)
+)
+def test_all_rows_at_once_equal_each_row_alone(seed, trees, depth, rows):
+    """Also for missing and infinite values."""
+    forest = grown(seed, trees, depth)
+    block = np.array(rows, np.float64).reshape(-1, COLUMNS)
+    assert forest.predict(block).tolist() == pytest.approx([walked(forest, row) for row in block], abs=1e-12)
+
+
+@given(st.integers(0, 10_000), st.tuples(*[VALUES] * COLUMNS))
+def test_contributions_and_the_roots_sum_to_the_prediction(seed, row):
+    """Nothing of a prediction is left unexplained."""
+    forest = grown(seed, 3, 4)
+    told = forest.contributions(np.array(row)).sum() + forest.value[forest.roots].sum()
+    assert told == pytest.approx(forest.predict(np.array([row]))[0], abs=1e-12)
+
+
+def test_arrays_come_back_as_they_went():
+    forest = grown(1, 3, 3)
+    again = Forest.from_arrays({**forest.arrays(), "offset": np.zeros(1)})
+    assert all(np.array_equal(getattr(again, name), getattr(forest, name)) for name in NAMES)
+
+
+@pytest.mark.parametrize(
+    ("name", "place", "wrong"), [("left", 0, 10_000), ("right", 0, 0), ("feature", 0, -1)],
+)  # fmt: skip
+def test_a_damaged_forest_is_refused(name, place, wrong):
+    """A child outside the forest, a way back up, a column that cannot be: none of them may be followed."""
+    arrays = {key: array.copy() for key, array in grown(5, 2, 4).arrays().items()}
+    assert arrays["left"][0] != 0, "the first root must have children for this test to mean anything"
+    arrays[name][place] = wrong
+    with pytest.raises(BundleError, match="node of a forest"):
+        Forest.from_arrays(arrays)
+
+
+def test_a_missing_array_is_named():
+    arrays = grown(1, 1, 1).arrays()
+    del arrays["value"]
+    with pytest.raises(BundleError, match="value"):
+        Forest.from_arrays(arrays)

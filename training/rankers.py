@@ -1,0 +1,146 @@
+"""Rankers as of any moment: the examples of the windows before it, remembered, and the trees that come of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import msgspec
+import numpy as np
+
+from features.errors import DataError
+from features.history import Histories
+from features.ids import Array
+from features.schemas import EventType
+from serving.recipe import RankerSpec, Recipe, SourceSpec
+from training.contest import Arena, sampled
+from training.evaluate import TASKS, Task
+from training.examples import Examples, examples_of
+from training.fitting import Cut, fit_bundle
+from training.interactions import Fitted
+from training.ranking import RankerParams, fit_ranker, params_of
+from training.recipes import POPULARITY
+from training.split import Window, last_windows, truth_of
+
+WINDOWS = 3
+"""Windows before the moment that a ranker learns from."""
+OBJECTIVES: Mapping[str, Literal["binary", "lambdarank"]] = {"ranker": "binary", "ranker-order": "lambdarank"}
+"""Recipes with a ranker, and what each learns."""
+Tell = Callable[[str, int, int], None]
+
+
+@dataclass
+class Rankers:
+    """Fits rankers and remembers examples and fits.
+
+    Args:
+        histories: all events.
+        cut_at: what was known at a moment; asked for the start of each window of examples.
+        length: of a window, microseconds.
+        regions: subject row -> region, where known.
+        customers: of each window, at most; always the same ones.
+        threads: of LightGBM; 0 is all cores.
+        tell: hears `(what, done, total)`.
+    """
+
+    histories: Histories
+    cut_at: Callable[[int], Cut]
+    length: int
+    regions: Mapping[int, str]
+    customers: int
+    threads: int = 0
+    tell: Tell = field(default=lambda what, done, total: None)
+    _examples: dict[tuple[Window, bytes], dict[Task, Examples]] = field(default_factory=dict)
+    _fitted: dict[tuple[bytes, int], dict[Task, Fitted]] = field(default_factory=dict)
+
+    def fit(self, spec: RankerSpec, sources: Sequence[SourceSpec], as_of: int) -> dict[str, Array]:
+        """The arrays of a ranker learned from the windows that end at or before a moment.
+
+        Args:
+            spec: what to fit.
+            sources: where the voices are specified.
+            as_of: nothing that happens at this instant or later is looked at.
+
+        Returns:
+            `ranker.<name>.<task>.<array>` -> array.
+
+        Raises:
+            DataError: the past is too short, or too few customers bought anything.
+        """
+        found = self.fitted(spec, sources, as_of)
+        return {
+            f"ranker.{spec.name}.{task}.{name}": array
+            for task, fitted in found.items()
+            for name, array in fitted.arrays.items()
+        }
+
+    def fitted(self, spec: RankerSpec, sources: Sequence[SourceSpec], as_of: int) -> dict[Task, Fitted]:
+        """By task, what `fit` returns as arrays, with the figures of the fit."""
+        voices = [source for source in sources if source.name in spec.voices]
+        key = msgspec.json.encode((spec, params_of(spec), voices), order="sorted"), as_of
+        if key not in self._fitted:
+            windows = self.windows(as_of)
+            seen = [self.examples(window, spec.voices, voices) for window in windows]
+            self._fitted[key] = {
+                task: fit_ranker(Examples.together([each[task] for each in seen]), spec, threads=self.threads)
+                for task in TASKS
+            }
+        return self._fitted[key]
+
+    def windows(self, as_of: int) -> list[Window]:
+        """The windows to learn from, oldest first: those with at least one window of purchases before them.
+
+        Raises:
+            DataError: there is none.
+        """
+        bought = self.histories.events.time[self.histories.events.type == EventType.PURCHASE]
+        first = int(bought.min(initial=as_of)) + self.length
+        windows = [window for window in last_windows(as_of, self.length, WINDOWS) if window.start >= first]
+        if not windows:
+            raise DataError("the past is too short for a ranker", hint="it needs two windows before the judged one")
+        return windows
+
+    def examples(self, window: Window, names: Sequence[str], voices: Sequence[SourceSpec]) -> dict[Task, Examples]:
+        """The examples of one window."""
+        key = window, msgspec.json.encode((names, voices), order="sorted")
+        if key not in self._examples:
+            cut = self.cut_at(window.start)
+            what = f"examples of {np.datetime64(window.start, 'us').astype('datetime64[D]')}"
+            self.tell(what, 0, 1)
+            floor = [] if any(spec.name == POPULARITY for spec in voices) else [SourceSpec(POPULARITY, POPULARITY)]
+            bundle = fit_bundle(cut, Recipe("arena", (*voices, *floor), {POPULARITY: 1.0}))
+            truth = sampled(truth_of(self.histories, window, listed=cut.listed), self.customers)
+            arena = Arena(bundle, self.histories, window, truth, self.regions)
+            self._examples[key] = examples_of(arena, names, progress=_counted(self.tell, what, len(truth)))
+        return self._examples[key]
+
+
+def ranked(base: Recipe, sources: Sequence[SourceSpec], voices: Sequence[str]) -> list[Recipe]:
+    """Recipes whose trees order the candidates of some sources; `base` gives the weights of where they may not.
+
+    Args:
+        base: the best blend.
+        sources: all that are fitted.
+        voices: names of those to listen to.
+    """
+    params = msgspec.to_builtins(RankerParams())
+    wanted = {*voices, *base.weights, *base.new_weights, base.fill}
+    specs = tuple(spec for spec in sources if spec.name in wanted)
+    return [
+        msgspec.structs.replace(
+            base, name=name, sources=specs, ranker=RankerSpec(name, objective, tuple(voices), params)
+        )
+        for name, objective in OBJECTIVES.items()
+    ]  # fmt: skip
+
+
+def _counted(tell: Tell, what: str, total: int) -> Callable[[int], None]:
+    done = 0
+
+    def advance(more: int) -> None:
+        nonlocal done
+        done += more
+        tell(what, done, total)
+
+    return advance
