@@ -141,7 +141,8 @@ def test_assembled_row_reads_shared_statistics_as_of_the_bundle():
     """due_ratio = days since purchase / the item's gap; price_ratio = price / what the customer usually pays."""
     ones = np.ones(N_ITEMS, np.float32)
     shared = SharedTables(
-        buyers=ones, buyers_7d=ones, buyers_28d=ones, buyers_91d=ones, new_buyers_28d=ones, sales_28d=ones, repeat_share=ones, gap_days=14 * ones, price=3 * ones,
+        buyers=ones, buyers_7d=ones, buyers_28d=ones, buyers_91d=ones, new_buyers_28d=ones,
+        sales_28d=ones, repeat_share=ones, gap_days=14 * ones, price=3 * ones,
         age_days=100 * ones, category=CATEGORY, department=CATEGORY, brand=CATEGORY,
     )  # fmt: skip
     past = history([(NOW - 7 * DAY, 0, E.PURCHASE, 2.0)])
