@@ -14,6 +14,7 @@ from features.shop import Shop
 from serving.bundle import Bundle
 from serving.config import ShopConfig, load_config
 from serving.recipe import Recipe, SourceSpec
+from training.catalogue import item_texts
 from training.fitting import Cut, fit_bundle, resolved_recipe
 from training.material import Material
 from training.meter import Meter
@@ -126,7 +127,8 @@ def serving_now(session: Session, choice: Choice) -> Champion | None:
 def cut_at(session: Session, material: Material, moment: int) -> Cut:
     """What was known at a moment."""
     least = session.config.model.min_customers
-    return Cut(material.histories, moment, min_customers=least, regions=material.regions)
+    texts = item_texts(material.dataset, material.histories.items, moment)
+    return Cut(material.histories, moment, min_customers=least, regions=material.regions, texts=texts)
 
 
 def active_customers(cut: Cut) -> int:

@@ -41,7 +41,7 @@ def test_the_menu_holds_baselines_models_and_blends(preset: str) -> None:
     """Both presets fit the same methods; each recipe names only sources of the menu and has popularity to fill with."""
     made = menu(ModelSettings(), preset=preset, customers=2000, items=500)  # type: ignore[arg-type]
     names = {spec.name for spec in made.sources}
-    assert names == {*BASELINES, "ials", "bpr", "item-item", "ease"}
+    assert names == {*BASELINES, "ials", "bpr", "item-item", "ease", "co-purchase"}
     assert [blend.name for blend in made.blends] == ["frequency+ials", "frequency+item-item", "frequency+ease"]
     for recipe in made.recipes:
         own = {spec.name for spec in recipe.sources}
