@@ -1,4 +1,4 @@
-"""Content neighbours: items alike by title, category, brand and price, so that an item has some before its first event."""
+"""Content neighbours: items alike by title, category, brand and price, also before their first event."""
 
 from __future__ import annotations
 

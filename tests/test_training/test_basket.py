@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from test_fitting import NOW, histories_of
 
 from features.errors import DataError
 from features.schemas import EventType
 from serving.query import Query
 from serving.recipe import Recipe, SourceSpec
 from serving.sources import Neighbours
+from tests.test_training.test_fitting import NOW, histories_of
 from training.basket import CoPurchaseParams, basket_matrix, conditional_bound, fit_co_purchase, lift_bound, llr
 from training.fitting import Cut, fit_bundle, resolved
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from test_fitting import NOW, histories_of
 
 from features.errors import DataError
 from serving.query import Query
 from serving.recipe import Recipe, SourceSpec
 from serving.sources import Neighbours
+from tests.test_training.test_fitting import NOW, histories_of
 from training.content import ContentParams, ItemTexts, fit_content
 from training.fitting import Cut, fit_bundle, resolved
 
