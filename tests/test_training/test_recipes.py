@@ -158,7 +158,7 @@ def test_weights_are_chosen_by_the_earlier_window(arena: Arena, listed: Menu) ->
         assert means[blend.name]["all"] == max(tried)
     keys = [(means[name]["all"], means[name]["new"]) for name in choice.ranking]
     assert keys == sorted(keys, reverse=True)
-    assert len(choice.ranking) == len(choice.recipes) == 9
+    assert len(choice.ranking) == len(choice.recipes) == 10
     assert choice.feeders[0] == "personal-frequency"
     assert choice.feeders[1] in ("item-item", "ease")
 
