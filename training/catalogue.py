@@ -9,6 +9,7 @@ from features.dataset import Dataset, versions_as_of
 from features.ids import Array, Vocabulary
 from features.shared import shared_tables
 from serving.bundle import text_arrays
+from training.content import ItemTexts
 
 TEXTS = (c.TITLE, c.BRAND, "image_url")
 
@@ -40,3 +41,19 @@ def item_arrays(dataset: Dataset, items: Vocabulary, as_of: int) -> dict[str, Ar
     price[place[here]] = np.where(np.isnan(listed_price), price[place[here]], listed_price)
     in_stock[place[here]] = rows["in_stock"].fill_null(True).to_numpy()[here]
     return {**arrays, "item.price": price, "item.in_stock": in_stock}
+
+
+def item_texts(dataset: Dataset, items: Vocabulary, as_of: int) -> ItemTexts:
+    """What was written of all items in the vocabulary's order, as of a moment."""
+    columns = ", ".join((c.ITEM_ID, c.TITLE, c.CATEGORY, c.BRAND, c.PRICE))
+    with dataset.connect() as duck:
+        rows = duck.sql(f"SELECT {columns} FROM ({versions_as_of('items', as_of)})").to_arrow_table()
+    titles, brands = [""] * len(items), [""] * len(items)
+    paths: list[tuple[str, ...]] = [()] * len(items)
+    prices = np.full(len(items), np.nan, np.float32)
+    told = (rows[name].to_pylist() for name in (c.TITLE, c.CATEGORY, c.BRAND, c.PRICE))
+    for at, title, path, brand, price in zip(items.rows_of(rows[c.ITEM_ID].to_pylist()), *told, strict=True):
+        if at >= 0:
+            titles[at], brands[at], paths[at] = title or "", brand or "", tuple(path or ())
+            prices[at] = np.nan if price is None else price
+    return ItemTexts(tuple(titles), tuple(paths), tuple(brands), prices)

@@ -133,7 +133,7 @@ def fit_cosine(
     Returns:
         `indptr`, `indices`, `weights`: row i holds the nearest items of i, never i itself.
     """
-    return _neighbours(normalize(matrix.T).T, params, threads, progress)
+    return nearest(normalize(matrix.T).T, params.neighbours, threads, progress)
 
 
 def fit_bm25(matrix: sp.csr_matrix, params: ItemItemParams, *, threads: int = 0, progress: Progress = silent) -> Fitted:
@@ -144,7 +144,7 @@ def fit_bm25(matrix: sp.csr_matrix, params: ItemItemParams, *, threads: int = 0,
     Returns:
         As `fit_cosine`.
     """
-    return _neighbours(bm25_weight(matrix.T, params.k1, params.b).T, params, threads, progress)
+    return nearest(bm25_weight(matrix.T, params.k1, params.b).T, params.neighbours, threads, progress)
 
 
 def as_neighbours(similarity: sp.csr_matrix) -> dict[str, Array]:
@@ -166,9 +166,10 @@ def as_neighbours(similarity: sp.csr_matrix) -> dict[str, Array]:
     }
 
 
-def _neighbours(weighted: Any, params: ItemItemParams, threads: int, progress: Progress) -> Fitted:
+def nearest(weighted: Any, count: int, threads: int, progress: Progress) -> Fitted:
+    """The `count` items (columns) with the largest inner products, as the arrays of a `neighbours` source."""
     progress(0, 1)
-    model = ItemItemRecommender(K=params.neighbours + 1, num_threads=threads)  # one more: the item itself is dropped
+    model = ItemItemRecommender(K=count + 1, num_threads=threads)  # one more: the item itself is dropped
     with _library("item-item"):
         model.fit(sp.csr_matrix(weighted, dtype=np.float64), show_progress=False)
     progress(1, 1)

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import numpy as np
@@ -27,7 +27,8 @@ from features.ids import Array
 from features.moments import to_datetime
 from serving.bundle import Bundle, text_arrays
 from serving.recipe import Recipe, SourceSpec, as_json
-from training.catalogue import item_arrays
+from training.basket import CoPurchaseParams, fit_co_purchase
+from training.catalogue import item_arrays, item_texts
 from training.collaborative import (
     BprParams,
     IalsParams,
@@ -37,6 +38,7 @@ from training.collaborative import (
     fit_cosine,
     fit_ials,
 )
+from training.content import ContentParams, ItemTexts, fit_content
 from training.interactions import Fitted, Progress, preference_matrix, silent, trainable
 from training.linear import EaseParams, fit_ease
 from training.popularity import FrequencyParams, PopularityParams, fit_frequency, fit_popularity
@@ -52,12 +54,14 @@ class Method:
     Args:
         kind: of the source in a bundle.
         params: the struct of its parameters.
-        learn: fits it on a matrix of confidence over the catalogue; None where it needs no matrix.
+        learn: fits it on what it reads; None where it needs neither.
+        reads: the matrix of confidence over the catalogue, or all histories or all texts, over all items.
     """
 
     kind: str
     params: type[Any]
     learn: Callable[..., Fitted] | None = None
+    reads: Literal["matrix", "histories", "texts"] = "matrix"
 
 
 METHODS: Mapping[str, Method] = {
@@ -68,6 +72,8 @@ METHODS: Mapping[str, Method] = {
     "cosine": Method("neighbours", ItemItemParams, fit_cosine),
     "bm25": Method("neighbours", ItemItemParams, fit_bm25),
     "ease": Method("neighbours", EaseParams, fit_ease),
+    "content": Method("neighbours", ContentParams, fit_content, "texts"),
+    "co-purchase": Method("neighbours", CoPurchaseParams, fit_co_purchase, "histories"),
 }
 """By `SourceSpec.method`; where that is empty the kind is the method."""
 
@@ -82,6 +88,7 @@ class Cut:
         regions: subject row -> region, where known.
         threads: of the libraries; 0 is all cores.
         dataset: where items are described; without it only their ids and buyers are known.
+        texts: of all items as of `as_of`; default: those of the dataset.
     """
 
     def __init__(
@@ -93,9 +100,10 @@ class Cut:
         regions: Mapping[int, str] | None = None,
         threads: int = 0,
         dataset: Dataset | None = None,
+        texts: ItemTexts | None = None,
     ) -> None:
         self.known, self.as_of, self.regions, self.threads = histories.as_of(as_of), as_of, regions or {}, threads
-        self._dataset = dataset
+        self._dataset, self._texts = dataset, texts
         self._min_customers = max(min_customers, 1)
         self._fitted: dict[bytes, Fitted] = {}
         self._matrices: dict[bytes, sp.csr_matrix] = {}
@@ -117,6 +125,13 @@ class Cut:
             return bare_items(self)
         return item_arrays(self._dataset, self.known.items, self.as_of)
 
+    @cached_property
+    def texts(self) -> ItemTexts | None:
+        """What was written of all items, where anything was."""
+        if self._texts is None and self._dataset is not None:
+            return item_texts(self._dataset, self.known.items, self.as_of)
+        return self._texts
+
     def fit(self, spec: SourceSpec, progress: Progress = silent) -> Fitted:
         """Fit a source, or take what was fitted for the same method and parameters.
 
@@ -137,6 +152,9 @@ class Cut:
             return fit_popularity(self.known, self.as_of, self.listed, params, self.regions)
         if method.learn is None:
             return fit_frequency(self.known, self.as_of, self.listed)
+        if method.reads != "matrix":
+            told = self.known if method.reads == "histories" else self.texts
+            return method.learn(told, params, threads=self.threads, progress=progress)
         found = method.learn(self._matrix(params.confidence), params, threads=self.threads, progress=progress)
         arrays = _over_all_items(found.arrays, np.flatnonzero(self.listed), len(self.known.items))
         return Fitted(arrays, found.figures)

@@ -86,7 +86,7 @@ class Menu:
         return Menu(sources, recipes, blends, (*self.notes, f"{source} is left out: {why}."))
 
 
-def menu(model: ModelSettings, *, preset: Preset, customers: int, items: int) -> Menu:
+def menu(model: ModelSettings, *, preset: Preset, customers: int, items: int, texts: bool = False) -> Menu:
     """The default recipes for a shop of that size.
 
     Args:
@@ -94,10 +94,11 @@ def menu(model: ModelSettings, *, preset: Preset, customers: int, items: int) ->
         preset: how much to train.
         customers: customers with at least one event before the judged window.
         items: items of the catalogue (bought by `min_customers` or more).
+        texts: whether items have texts that `content` can read.
     """
     size = _SIZES[preset]
     plain = tuple(resolved(spec) for spec in _plain(model))
-    models = _models(model, preset)
+    models = tuple(spec for spec in _models(model, preset) if texts or spec.method != "content")
     notes: tuple[str, ...] = ()
     if customers < MIN_CUSTOMERS or items < MIN_ITEMS:
         few = (
@@ -190,6 +191,8 @@ def _models(model: ModelSettings, preset: Preset) -> tuple[SourceSpec, ...]:
         SourceSpec("ials", "factors", "ials", factors),
         SourceSpec("item-item", "neighbours", "cosine"),
         SourceSpec("ease", "neighbours", "ease"),
+        SourceSpec("co-purchase", "neighbours", "co-purchase"),
+        SourceSpec("content", "neighbours", "content"),
         SourceSpec("bpr", "factors", "bpr", {**factors, "iterations": size["bpr_iterations"]}),
     )
     return tuple(_weighing(spec, model) for spec in wanted)

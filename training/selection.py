@@ -20,7 +20,7 @@ from training.evaluate import Evaluation, Task
 from training.rankers import Rankers, ranked
 from training.recipes import FREQUENCY, POPULARITY, Blend, Menu
 
-SILENT = ("bpr",)
+SILENT = ("bpr", "content", "co-purchase")
 """Sources that no ranker listens to: on the validation windows of two shops they added nothing."""
 Means = Mapping[str, Mapping[Task, float]]
 

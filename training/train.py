@@ -124,7 +124,8 @@ def tune(session: Session, material: Material) -> Choice:
     window, preset = material.tuned, session.options.preset
     cut = cut_at(session, material, window.start if window else material.as_of)
     listed = menu(
-        session.config.model, preset=preset, customers=active_customers(cut), items=int(cut.listed.sum())
+        session.config.model, preset=preset, customers=active_customers(cut), items=int(cut.listed.sum()),
+        texts=cut.texts is not None,
     )  # fmt: skip
     if window is None:
         return unchosen(plain_only(listed))

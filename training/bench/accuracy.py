@@ -229,7 +229,7 @@ def _choose(
     cut: Cut, histories: Histories, window: Window, rankers: Rankers, preset: Preset, tell: Tell
 ) -> tuple[Choice, list[str]]:
     customers, items = int((np.diff(cut.known.offsets) > 0).sum()), int(cut.listed.sum())
-    listed = menu(ModelSettings(), preset=preset, customers=customers, items=items)
+    listed = menu(ModelSettings(), preset=preset, customers=customers, items=items, texts=cut.texts is not None)
     arena = _arena(cut, histories, window, listed.sources, tell, "fit (earlier window)")
     with threadpool_limits(1, "blas"):
         choice = choose(listed, arena, PRIMARY, _counted(tell, "choose (earlier window)", 2 * len(arena.truth)))
