@@ -63,8 +63,8 @@ def rank_list(engine: Engine, request: RankingsRequest, now: int) -> Answer:
     live = engine.live
     given = list(dict.fromkeys(request.input_list))
     rows = live.bundle.items.rows_of(given)
-    query, holdout = hydrate(engine, live, request, now, num_results=max(len(live.bundle.items), 1))
-    slate = live.ranker.rank(query, personal=not holdout)
+    query, holdout = hydrate(engine, live, request, now, num_results=len(given))
+    slate = live.ranker.rank_given(query, np.unique(rows[rows >= 0]), personal=not holdout)
     place = {int(row): rank for rank, row in enumerate(slate.items)}
     known = [(text, place.get(int(row))) for text, row in zip(given, rows, strict=True) if row >= 0]
     known += [

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+import msgspec
 import numpy as np
 
 from features.schemas import EventType
@@ -78,6 +79,35 @@ class Ranker:
         candidates = apply_filters(self.shelf, query, self.gather(query, names))
         slates = (order(candidates.heard(scorer.voices), scorer, query) for scorer in scorers)
         return [self.fill(query, slate) for slate in slates]
+
+    def rank_given(self, query: Query, rows: Rows, *, personal: bool = True) -> Slate:
+        """Order given items, and only these: what no source knows comes last, by what sells.
+
+        Args:
+            query: who and when; filters count.
+            rows: int32[m], distinct item rows.
+            personal: as for `rank`.
+        """
+        scorer = self.scorer(query) if personal else self.impersonal(query)
+        asked = msgspec.structs.replace(query, num_results=len(rows))
+        slate = order(self._heard(asked, np.sort(rows), scorer.voices), scorer, asked)
+        rest = np.setdiff1d(rows, slate.items).astype(np.int32)
+        floor = self.bundle.recipe.fill
+        last = order(self._heard(asked, rest, (floor,)), Blend({floor: 1.0}), asked)
+        return replace(
+            slate,
+            items=np.concatenate([slate.items, last.items]),
+            scores=np.concatenate([slate.scores, np.zeros(len(last.items), np.float32)]),
+            sources=(*slate.sources, *last.sources),
+            filled=len(last.items),
+        )
+
+    def _heard(self, query: Query, rows: Rows, voices: tuple[str, ...]) -> Candidates:
+        """Given items as candidates, where at least one of the sources has an opinion of them."""
+        opinions = np.full((len(rows), len(voices)), np.nan, np.float32)
+        for column, name in enumerate(voices):
+            opinions[:, column] = self.sources[name].opine(query).of(rows)
+        return apply_filters(self.shelf, query, Candidates(rows, voices, opinions, opinions).heard(voices))
 
     def scorer(self, query: Query, voice: Voice | None = None) -> Scorer:
         """What orders the candidates of this query."""
