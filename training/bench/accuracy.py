@@ -145,16 +145,9 @@ def measure(
 ) -> Result:  # fmt: skip
     """Choose on one window, judge on the other; the whole of the benchmark but for the import."""
     meter = meter or Meter()
-    with meter.step("choose"):
-        choice = _choose(histories, chosen_on, preset, tell)
+    judgement = judge(histories, chosen_on, judged, preset=preset, tell=tell, meter=meter)
+    choice, cut, arena, found = judgement.choice, judgement.cut, judgement.arena, judgement.found
     recipes = {recipe.name: recipe for recipe in choice.recipes}
-    with meter.step("fit"):
-        cut = Cut(histories, judged.start, min_customers=ModelSettings().min_customers)
-        arena = _arena(cut, histories, judged, choice.sources, tell, "fit")
-    with meter.step("judge"), threadpool_limits(1, "blas"):
-        progress = _counted(tell, "judge", 2 * len(arena.truth))
-        found = contest(arena, {each.name: weights_of(each) for each in choice.recipes}, progress)
-    found[CHOSEN] = found[choice.ranking[0]]
     rows = [row for subject, each in _named(found).items() for row in _rows(name, subject, each, resamples)]
     rows += _differences(name, found, resamples)
     with threadpool_limits(1, "blas"):  # as the service runs
@@ -167,6 +160,34 @@ def measure(
     told = f"kokyaku is {choice.ranking[0]}: {describe(recipes[choice.ranking[0]])}."
     blend = [f"blend: {describe(recipes[BLEND])}."] if BLEND in recipes else []
     return Result(rows, [*notes, told, *blend, f"{len(arena.truth):,} customers, {int(cut.listed.sum()):,} items."])
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What was chosen on one window, and how every recipe did on the other (`kokyaku` is the chosen one)."""
+
+    choice: Choice
+    cut: Cut
+    arena: Arena
+    found: dict[str, Evaluation]
+
+
+def judge(
+    histories: Histories, chosen_on: Window, judged: Window, *, preset: Preset = "full",
+    tell: Tell = lambda what, done, total: None, meter: Meter | None = None,
+) -> Judgement:  # fmt: skip
+    """Choose on one window, fit up to the other's start and judge every recipe there."""
+    meter = meter or Meter()
+    with meter.step("choose"):
+        choice = _choose(histories, chosen_on, preset, tell)
+    with meter.step("fit"):
+        cut = Cut(histories, judged.start, min_customers=ModelSettings().min_customers)
+        arena = _arena(cut, histories, judged, choice.sources, tell, "fit")
+    with meter.step("judge"), threadpool_limits(1, "blas"):
+        progress = _counted(tell, "judge", 2 * len(arena.truth))
+        found = contest(arena, {each.name: weights_of(each) for each in choice.recipes}, progress)
+    found[CHOSEN] = found[choice.ranking[0]]
+    return Judgement(choice, cut, arena, found)
 
 
 def table_of(rows: Sequence[Row], task: str) -> Table:

@@ -1,7 +1,8 @@
 """The true probability that each customer of the simulated shop buys each item in a window, by simulation.
 
-The oracle knows the hidden people (tastes, thrift, cycles, favourites, projects that have begun) and everything that
-happened in the shop before the window: visits, purchases, open wishes, who unsubscribed. From there the window is run
+The oracle knows the hidden people (tastes, thrift, cycles, favourites, when projects that have begun end), the
+catalogue with its stock-outs and price changes, and everything that happened in the shop before the window: visits,
+purchases, open wishes, who unsubscribed. From there the window is run
 many times by the very functions that made the shop, with other random streams, and purchases are counted. It does not
 know the window's own draws: when somebody comes, which need is met elsewhere, whether a project begins.
 
@@ -60,7 +61,6 @@ CHAINS: Final = 48
 """Candidates a pair for what happened to a consumable since it was last seen."""
 AFTER: Final = 7 * DAY
 """The replay runs on so long after the window: whether something is due within a week changes what a page does."""
-Counts = sparse.csr_array
 
 
 @dataclass(frozen=True)
@@ -74,11 +74,11 @@ class Oracle:
     """
 
     customers: npt.NDArray[np.int64]
-    halves: tuple[Counts, Counts]
+    halves: tuple[sparse.csr_array, sparse.csr_array]
     runs: tuple[int, int]
 
     @property
-    def counts(self) -> Counts:
+    def counts(self) -> sparse.csr_array:
         """int[customers, items] of all runs."""
         return self.halves[0] + self.halves[1]
 
@@ -133,7 +133,7 @@ def oracle_of(
     return Oracle(np.concatenate(numbers), (first, second), (runs - runs // 2, runs // 2))
 
 
-def _counted(cells: list[Array], customers: int, items: int) -> Counts:
+def _counted(cells: list[Array], customers: int, items: int) -> sparse.csr_array:
     found, counts = np.unique(np.concatenate(cells), return_counts=True)
     return sparse.csr_array((counts, (found // items, found % items)), shape=(customers, items))
 
@@ -250,15 +250,14 @@ class Chains:
         last[before.pair[needs]] = needs  # in order of time
         seen, n = last >= 0, len(pairs)
         begin = np.maximum(people.joined[pairs.person], world.calendar.start)
-        reach = world.calendar.end - np.where(seen, before.start[last], begin) if n else np.zeros(0)
-        steps = int((reach / DAY / pairs.cycle).max(initial=0) * 1.4) + 3
+        since = np.where(seen, np.append(before.start, 0)[last], begin)
+        steps = int(((world.calendar.end - since) / DAY / pairs.cycle).max(initial=0) * 1.4) + 3
         size, gaps = supplies(rng, np.repeat(pairs.cycle, CHAINS), steps)
         size, gaps = size.reshape(n, CHAINS, steps), gaps.reshape(n, CHAINS, steps)
-        held = np.where(seen, before.quantity[last], 1)[:, None] if n else np.ones((0, 1))
-        gaps[:, :, 0] *= np.where(seen[:, None], held / size[:, :, 0], 1)
-        first = begin[:, None] + DAY * rng.random((n, CHAINS)) * pairs.cycle[:, None]
-        first = np.where(seen[:, None], before.start[last][:, None], first) if n else first
-        due = first[:, :, None] + DAY * (np.cumsum(gaps, axis=2) - gaps)
+        held = np.append(before.quantity, 1)[last]
+        gaps[:, :, 0] *= np.where(seen[:, None], held[:, None] / size[:, :, 0], 1)  # the packs that were bought then
+        wait = np.where(seen[:, None], 0.0, rng.random((n, CHAINS)) * pairs.cycle[:, None])
+        due = since[:, None, None] + DAY * (wait[:, :, None] + np.cumsum(gaps, axis=2) - gaps)
         missed = (due < now).sum(axis=2) - seen[:, None]
         return cls(due, size, (1 - BOUGHT_HERE) ** missed.astype(np.float64), now)
 

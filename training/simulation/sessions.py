@@ -113,9 +113,7 @@ def base_sessions(world: World, rng: np.random.Generator, people: People, pairs:
     return settled(world, rng, people, visits, world.calendar.start, world.calendar.end - 2 * APART)
 
 
-def settled(
-    world: World, rng: np.random.Generator, people: People, visits: Sessions, start: int, end: int
-) -> Sessions:
+def settled(world: World, rng: np.random.Generator, people: People, visits: Sessions, start: int, end: int) -> Sessions:
     """Visits that begin in [start, end) with device, source and mode, at least two hours apart."""
     visits = visits.take((visits.start >= start) & (visits.start < end))
     visits.start = to_millisecond(visits.start)
