@@ -14,7 +14,6 @@ from training.bench.oracle import command, error_line, run, share_table
 from training.intervals import ratio
 from training.recipes import BASELINES
 
-
 ERRORS = ("ndcg@20-half", "ndcg@20-gain-of-runs", "halves-overlap@20", "probability-error@20")
 
 
