@@ -100,6 +100,36 @@ def compare(
     return mean_interval(difference, clusters=clusters, resamples=resamples, confidence=confidence, seed=seed)
 
 
+def ratio(mine: Floats, other: Floats, *, resamples: int = 2000, confidence: float = 0.95, seed: int = 0) -> Interval:
+    """mean(mine) / mean(other) over the same customers, with its interval; NaN where the second mean is 0.
+
+    A customer for whom either score is undefined is left out and counted.
+
+    Args:
+        mine, other: float64[n], row i of both is the same customer.
+        resamples, confidence, seed: as in `mean_interval`.
+
+    Raises:
+        ConfigError: the two are not of the same customers, or an option makes no sense.
+    """
+    if len(mine) != len(other):
+        raise ConfigError("paired scores must be of the same customers", got=(len(mine), len(other)))
+    _check(resamples, confidence)
+    defined = np.isfinite(mine) & np.isfinite(other)
+    kept = (np.asarray(mine, np.float64)[defined], np.asarray(other, np.float64)[defined])
+    n, undefined = int(defined.sum()), int((~defined).sum())
+    if not n or not kept[1].any():
+        return Interval(np.nan, np.nan, np.nan, n, undefined)
+    value = float(kept[0].mean() / kept[1].mean())
+    if n < 2:
+        return Interval(value, np.nan, np.nan, n, undefined)
+    above, below = (_resampled(each, np.ones(n), resamples, np.random.default_rng(seed)) for each in kept)
+    drawn = above[below > 0] / below[below > 0]
+    tail = (1 - confidence) / 2
+    low, high = np.quantile(drawn, [tail, 1 - tail])
+    return Interval(value, float(low), float(high), n, undefined)
+
+
 def _check(resamples: int, confidence: float) -> None:
     if resamples < 1:
         raise ConfigError("resamples must be at least 1", got=resamples)

@@ -86,6 +86,6 @@ def test_it_serves_through_neighbours() -> None:
     cut = Cut(shop(PAIRS), NOW, min_customers=1)
     bundle = fit_bundle(cut, Recipe("toy", (spec, SourceSpec("popularity", "popularity")), {"co-purchase": 1.0}))
     query = Query(NOW, cut.known.at(0), anchors=(2,))
-    assert Neighbours(spec, bundle).propose(query, 5).items.tolist() == [3]
+    assert Neighbours(spec, bundle).opine(query).best(5).items.tolist() == [3]
     with pytest.raises(DataError, match="no pair"):
         Cut(shop(PAIRS), 1).fit(spec)

@@ -77,7 +77,7 @@ def test_an_item_without_events_is_proposed() -> None:
     spec = resolved(SPEC)
     popular = SourceSpec("popularity", "popularity")
     bundle = fit_bundle(cut, Recipe("toy", (spec, popular), {"content": 1.0}))
-    proposals = Neighbours(spec, bundle).propose(Query(NOW, cut.known.at(0)), 10)
+    proposals = Neighbours(spec, bundle).opine(Query(NOW, cut.known.at(0))).best(10)
     assert proposals.items.tolist() == [1, 2]
     assert not bundle.catalogue[1]
 

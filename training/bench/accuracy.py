@@ -8,10 +8,9 @@ before the judged one. Plain baselines stand beside the models in the same run.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache as remembered
 from pathlib import Path
 from typing import Annotated, get_args
 
@@ -26,35 +25,27 @@ from features.build import histories_as_of
 from features.dataset import Dataset
 from features.errors import ConfigError
 from features.history import Histories
-from features.ids import Array
-from serving.config import ModelSettings
 from serving.query import Query
 from serving.ranker import Ranker, Voice
-from serving.recipe import Recipe, SourceSpec
+from serving.recipe import Recipe
+from training.bench.judging import CHOSEN, PRIMARY, Tell, judge
 from training.bench.rows import Row, write_rows
 from training.bench.shops import Case, Split, case_of, count_read, dataset_of, default_cache
 from training.commands.common import JsonOption, console
-from training.contest import Arena, contest, voices_of
+from training.contest import Arena, voices_of
 from training.evaluate import FILTERS, TASKS, Evaluation, Task, compare
-from training.fitting import Cut, fit_bundle
+from training.fitting import Cut
 from training.intervals import Interval, mean_interval
 from training.meter import Meter
-from training.rankers import Rankers
-from training.recipes import BASELINES, FREQUENCY, POPULARITY, PRESETS, Preset, menu
+from training.recipes import BASELINES, FREQUENCY, PRESETS, Preset
 from training.report import describe
-from training.selection import Choice, choose, with_rankers
-from training.session import LEARNED_CUSTOMERS
-from training.split import Window, truth_of
+from training.split import Window
 
 METRICS = ("ndcg@20", "recall@20", "map@20", "mrr@20", "hr@20", "novelty@20")
-PRIMARY = "ndcg@20"
 BLEND = "frequency+ials"
-CHOSEN = "kokyaku"
 TIMED_CUSTOMERS = 100
 _SHOWN = {"recall": "recall@20", "map": "map@20", "mrr": "mrr@20", "cover": "coverage@20", "ms": "answer-ms"}
 """Columns of the printed table beside the primary metric; the JSON rows hold all."""
-
-Tell = Callable[[str, int, int], None]
 
 
 def command(
@@ -153,21 +144,9 @@ def measure(
 ) -> Result:  # fmt: skip
     """Choose on one window, judge on the other; the whole of the benchmark but for the import."""
     meter = meter or Meter()
-    least = ModelSettings().min_customers
-    cut_at = remembered(lambda moment: Cut(histories, moment, min_customers=least, dataset=dataset))
-    rankers = Rankers(
-        histories, cut_at, chosen_on.end - chosen_on.start, regions={}, customers=LEARNED_CUSTOMERS[preset], tell=tell
-    )
-    with meter.step("choose"):
-        choice, left_out = _choose(cut_at(chosen_on.start), histories, chosen_on, rankers, preset, tell)
+    judgement = judge(histories, chosen_on, judged, dataset=dataset, preset=preset, tell=tell, meter=meter)
+    choice, cut, arena, found = judgement.choice, judgement.cut, judgement.arena, judgement.found
     recipes = {recipe.name: recipe for recipe in choice.recipes}
-    with meter.step("fit"):
-        cut = cut_at(judged.start)
-        arena = _arena(cut, histories, judged, choice.sources, tell, "fit", trees_of(rankers, recipes, judged.start))
-    with meter.step("judge"), threadpool_limits(1, "blas"):
-        progress = _counted(tell, "judge", 2 * len(arena.truth))
-        found = contest(arena, {each.name: voices_of(each) for each in choice.recipes}, progress)
-    found[CHOSEN] = found[choice.ranking[0]]
     rows = [row for subject, each in _named(found).items() for row in _rows(name, subject, each, resamples)]
     rows += _differences(name, found, resamples)
     with threadpool_limits(1, "blas"):  # as the service runs
@@ -180,7 +159,14 @@ def measure(
     told = f"kokyaku is {choice.ranking[0]}: {describe(recipes[choice.ranking[0]])}."
     blend = [f"blend: {describe(recipes[BLEND])}."] if BLEND in recipes else []
     return Result(
-        rows, [*notes, *left_out, told, *blend, f"{len(arena.truth):,} customers, {int(cut.listed.sum()):,} items."]
+        rows,
+        [
+            *notes,
+            *judgement.left_out,
+            told,
+            *blend,
+            f"{len(arena.truth):,} customers, {int(cut.listed.sum()):,} items.",
+        ],
     )
 
 
@@ -214,38 +200,6 @@ def bars() -> Iterator[Tell]:
             progress.update(tasks[what], completed=done, total=total)
 
         yield tell
-
-
-def trees_of(rankers: Rankers, recipes: Mapping[str, Recipe], as_of: int) -> dict[str, Array]:
-    """The arrays of all rankers, learned from the windows before a moment."""
-    arrays: dict[str, Array] = {}
-    for recipe in recipes.values():
-        if recipe.ranker is not None:
-            arrays |= rankers.fit(recipe.ranker, recipe.sources, as_of)
-    return arrays
-
-
-def _choose(
-    cut: Cut, histories: Histories, window: Window, rankers: Rankers, preset: Preset, tell: Tell
-) -> tuple[Choice, list[str]]:
-    customers, items = int((np.diff(cut.known.offsets) > 0).sum()), int(cut.listed.sum())
-    listed = menu(ModelSettings(), preset=preset, customers=customers, items=items, texts=cut.texts is not None)
-    arena = _arena(cut, histories, window, listed.sources, tell, "fit (earlier window)")
-    with threadpool_limits(1, "blas"):
-        choice = choose(listed, arena, PRIMARY, _counted(tell, "choose (earlier window)", 2 * len(arena.truth)))
-        progress = _counted(tell, "choose a ranker (earlier window)", 2 * len(arena.truth))
-        return with_rankers(choice, arena, rankers, PRIMARY, progress)
-
-
-def _arena(
-    cut: Cut, histories: Histories, window: Window, sources: tuple[SourceSpec, ...], tell: Tell, what: str,
-    rankers: Mapping[str, Array] | None = None,
-) -> Arena:  # fmt: skip
-    everything = Recipe("arena", sources, {POPULARITY: 1.0})
-    bundle = fit_bundle(
-        cut, everything, rankers=rankers, progress=lambda name, done, total: tell(f"{what}: {name}", done, total)
-    )
-    return Arena(bundle, histories, window, truth_of(histories, window, listed=cut.listed), {})
 
 
 def _named(found: Mapping[str, Evaluation]) -> dict[str, Evaluation]:
@@ -304,17 +258,6 @@ def _reference(case: Case, split: Split, data: str, *, keep_fees: bool) -> Mappi
     """The independent figures where the run measures the same thing."""
     same = split == "test" and (data != "online-retail" or keep_fees)
     return case.reference if same else {}
-
-
-def _counted(tell: Tell, what: str, total: int) -> Callable[[int], None]:
-    done = 0
-
-    def advance(more: int) -> None:
-        nonlocal done
-        done += more
-        tell(what, done, total)
-
-    return advance
 
 
 def _row(data: str, task: Task, subject: str, metric: str, interval: Interval, unit: str = "") -> Row:

@@ -53,15 +53,30 @@ class Mails(Rows):
     """Instant of the unsubscription, or NEVER."""
 
 
-def send_mails(world: World, rng: np.random.Generator, people: People, visits: Sessions) -> tuple[Mails, Sessions]:
-    """All campaigns in order of time: decisions, and the visits as they are after them."""
+def send_mails(
+    world: World, rng: np.random.Generator, people: People, visits: Sessions,
+    left: Array | None = None, since: int = 0, until: int = int(NEVER),
+) -> tuple[Mails, Sessions]:  # fmt: skip
+    """The campaigns of [since, until) in order of time: decisions, and the visits as they are after them.
+
+    Args:
+        world: what all blocks share.
+        rng: the block's generator.
+        people: of the block.
+        visits: those that happen without a mail.
+        left: int64[people], when each unsubscribed (NEVER: has not); by default nobody has.
+        since, until: instants; by default the whole period.
+    """
     calendar = world.calendar
     days = range(FIRST_DAY, calendar.days - 5, world.size.campaign_days)
-    left = np.full(len(people), NEVER)
+    left = np.full(len(people), NEVER) if left is None else left.copy()
     campaigns, brought = [], []
     rows = 0
     for day in days:
-        mails, visits, added = _campaign(world, rng, people, visits, left, calendar.start + day * DAY)
+        at = calendar.start + day * DAY
+        if not since <= at < until:
+            continue
+        mails, visits, added = _campaign(world, rng, people, visits, left, at)
         left[mails.person] = np.minimum(left[mails.person], mails.left)
         added.mail = np.where(added.mail >= 0, added.mail + rows, -1).astype(np.int32)
         rows += len(mails)

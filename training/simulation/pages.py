@@ -129,7 +129,9 @@ def eligible_mask(slot: str, situation: Array, metro: Array) -> Array:
     return mask
 
 
-def show_pages(world: World, rng: np.random.Generator, people: People, visits: Sessions) -> Shown:
+def show_pages(
+    world: World, rng: np.random.Generator, people: People, visits: Sessions, state: State | None = None
+) -> Shown:
     """Decide, click and buy through all visits.
 
     Args:
@@ -137,10 +139,11 @@ def show_pages(world: World, rng: np.random.Generator, people: People, visits: S
         rng: the block's generator.
         people: of the block.
         visits: by person and time.
+        state: what earlier visits left behind; it is carried on.
     """
     shown = _blank(world, rng, people, visits)
     draws = rng.random((len(visits), 5))
-    state = _State(len(people))
+    state = State(len(people)) if state is None else state
     first = np.append(True, visits.person[1:] != visits.person[:-1]) if len(visits) else np.zeros(0, np.bool_)
     number = np.arange(len(visits))
     rank = number - np.maximum.accumulate(np.where(first, number, 0))
@@ -152,13 +155,19 @@ def show_pages(world: World, rng: np.random.Generator, people: People, visits: S
     return shown
 
 
-class _State:
+class State:
     """What earlier visits left behind, person by person."""
 
     def __init__(self, people: int) -> None:
         self.orders = np.zeros(people, np.int64)
         self.waits_until = np.zeros(people, np.int64)
         self.last_bought = np.full((people, len(CATEGORIES)), -NEVER // 2)
+
+    def record(self, person: Array, category: Array, at: Array) -> None:
+        """Take note of visits that ended in a purchase."""
+        np.add.at(self.orders, person, 1)
+        np.maximum.at(self.last_bought, (person, category), at)
+        np.maximum.at(self.waits_until, person, (at + _LEAD[category]).astype(np.int64))
 
 
 _LEAD: Final = (np.array([category.lead_days for category in CATEGORIES]) + 3.0) * DAY
@@ -167,7 +176,7 @@ _SATED: Final = 0.35
 """Factor on the probability to buy a variety category again within three weeks."""
 
 
-def _round(visits: Sessions, shown: Shown, state: _State, rows: Array, draws: Array, metro: Array) -> None:
+def _round(visits: Sessions, shown: Shown, state: State, rows: Array, draws: Array, metro: Array) -> None:
     """One visit of every person who has that many."""
     person, category, at = visits.person[rows], visits.category[rows], visits.start[rows]
     situation = shown.situation[rows]
@@ -192,10 +201,7 @@ def _round(visits: Sessions, shown: Shown, state: _State, rows: Array, draws: Ar
     shown.buy_base[rows] = base
     bought = draws[rows, 4] < purchase_probability(base, shown.lift[rows].sum(axis=1))
     shown.bought[rows] = bought
-    who = person[bought]
-    state.orders[who] += 1
-    state.last_bought[who, category[bought]] = at[bought]
-    state.waits_until[who] = np.maximum(state.waits_until[who], (at + _LEAD[category]).astype(np.int64)[bought])
+    state.record(person[bought], category[bought], at[bought])
 
 
 def _blank(world: World, rng: np.random.Generator, people: People, visits: Sessions) -> Shown:

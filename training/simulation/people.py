@@ -131,7 +131,7 @@ def make_people(world: World, rng: np.random.Generator, block: int) -> People:
     affinity = looks * np.exp(world.cluster_affinity[cluster] + 0.5 * rng.standard_normal((n, len(CATEGORIES))))
     thrift = rng.beta(1.5, 2.0, n)
     quiet = rng.random(n) < 0.08
-    project, begins, ends = _projects(world, rng, n)
+    project, begins, ends = draw_projects(world, rng, n)
     return People(
         number=number,
         known=known,
@@ -193,7 +193,7 @@ def _visitors(rng: np.random.Generator, number: Array, known: Array) -> dict[str
     return {"visitor": cookies, "visitor_holdout": _lot(cookies, 2) < HOLDOUT_SHARE}
 
 
-def _projects(world: World, rng: np.random.Generator, n: int) -> tuple[Array, Array, Array]:
+def draw_projects(world: World, rng: np.random.Generator, n: int) -> tuple[Array, Array, Array]:
     """At most one durable a person: which, and from when to when they look around."""
     cycles = np.array([CATEGORIES[row].cycle_days or np.inf for row in DURABLES])
     rates = PROJECTS_FROM_US / cycles

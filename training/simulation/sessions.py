@@ -16,6 +16,8 @@ from training.simulation.world import CATEGORIES, GIFT_BY_MONTH, KIND, Kind
 MILLISECOND: Final = 1000
 APART: Final = 2 * HOUR
 """Visits of a person begin at least this far apart; also the attribution window of a page."""
+BOUGHT_HERE: Final = 0.93
+"""Probability that a need is met in this shop; the rest is bought elsewhere."""
 
 
 class Reason(IntEnum):
@@ -102,20 +104,25 @@ def base_sessions(world: World, rng: np.random.Generator, people: People, pairs:
     """All visits that happen without any mail, by person and time, at least two hours apart."""
     visits = Sessions.concat(
         [
-            _moods(world, rng, people),
+            mood_visits(world, rng, people),
             _needs(world, rng, people, pairs),
-            _projects(world, rng, people),
-            _registrations(world, rng, people),
+            project_visits(world, rng, people),
+            registrations(world, rng, people),
         ]
     )
-    end = world.calendar.end - 2 * APART
-    visits = visits.take((visits.start >= world.calendar.start) & (visits.start < end))
+    return settled(world, rng, people, visits, world.calendar.start, world.calendar.end - 2 * APART)
+
+
+def settled(world: World, rng: np.random.Generator, people: People, visits: Sessions, start: int, end: int) -> Sessions:
+    """Visits that begin in [start, end) with device, source and mode, at least two hours apart."""
+    visits = visits.take((visits.start >= start) & (visits.start < end))
     visits.start = to_millisecond(visits.start)
     _set_context(world, rng, people, visits)
     return keep_apart(visits)
 
 
-def _moods(world: World, rng: np.random.Generator, people: People) -> Sessions:
+def mood_visits(world: World, rng: np.random.Generator, people: People) -> Sessions:
+    """Visits without a need: a Poisson process that follows the traffic of the days."""
     months = world.calendar.days / 30
     mean = np.where(people.known, world.size.visits * people.pace * months, 0.35 * people.pace)
     person, _ = spread(rng.poisson(mean) + ~people.known)
@@ -135,14 +142,26 @@ def _moods(world: World, rng: np.random.Generator, people: People) -> Sessions:
 def _needs(world: World, rng: np.random.Generator, people: People, pairs: Pairs) -> Sessions:
     """The chain of each pair: the next need comes a cycle after the last purchase, whatever its noise."""
     most = int(world.calendar.days / (pairs.cycle.min() if len(pairs) else 1.0) * 1.4) + 3
-    size = np.where(rng.random((len(pairs), most)) < 0.07, 2, 1)
-    gaps = pairs.cycle[:, None] * np.exp(0.13 * rng.standard_normal((len(pairs), most))) * size
+    size, gaps = supplies(rng, pairs.cycle, most)
     begin = np.maximum(people.joined[pairs.person], world.calendar.start)
     due = begin[:, None] + DAY * (rng.random(len(pairs)) * pairs.cycle)[:, None]
     due = due + DAY * (np.cumsum(gaps, axis=1) - gaps)
-    kept = (due < world.calendar.end) & (rng.random(due.shape) < 0.93)  # the rest is bought elsewhere
+    kept = (due < world.calendar.end) & (rng.random(due.shape) < BOUGHT_HERE)
     row, column = np.nonzero(kept)
-    day = (due[row, column] - world.calendar.start) // DAY
+    return need_visits(world, rng, people, pairs, row, due[row, column], size[row, column])
+
+
+def supplies(rng: np.random.Generator, cycle: Array, most: int) -> tuple[Array, Array]:
+    """int[pairs, most] packs bought at each need, and float[pairs, most] days that they last."""
+    size = np.where(rng.random((len(cycle), most)) < 0.07, 2, 1)
+    return size, cycle[:, None] * np.exp(0.13 * rng.standard_normal((len(cycle), most))) * size
+
+
+def need_visits(
+    world: World, rng: np.random.Generator, people: People, pairs: Pairs, row: Array, due: Array, quantity: Array
+) -> Sessions:
+    """The visits for needs: the pair of each (`row`), the instant it runs out on and the packs that are bought."""
+    day = (due - world.calendar.start) // DAY
     visits = _visits(
         len(row),
         person=pairs.person[row],
@@ -150,14 +169,14 @@ def _needs(world: World, rng: np.random.Generator, people: People, pairs: Pairs)
         reason=Reason.NEED,
         category=pairs.category[row],
         pair=row,
-        quantity=size[row, column],
+        quantity=quantity,
         automatic=pairs.subscribed[row],
     )
     visits = _clocked(world, rng, people, visits)
     return visits.take(visits.start >= people.joined[visits.person])
 
 
-def _projects(world: World, rng: np.random.Generator, people: People) -> Sessions:
+def project_visits(world: World, rng: np.random.Generator, people: People) -> Sessions:
     """Some visits between a project's begin and end; the last is when it is decided."""
     searching = np.flatnonzero(people.project >= 0)
     begin, end = people.project_from[searching], people.project_to[searching]
@@ -174,7 +193,7 @@ def _projects(world: World, rng: np.random.Generator, people: People) -> Session
     return visits
 
 
-def _registrations(world: World, rng: np.random.Generator, people: People) -> Sessions:
+def registrations(world: World, rng: np.random.Generator, people: People) -> Sessions:
     """The visit on which a late customer registers."""
     late = np.flatnonzero(people.known & (people.joined > world.calendar.start))
     day = world.calendar.day(people.joined[late])

@@ -1,0 +1,106 @@
+"""Judging as training does, for benchmarks: chosen on one window, fitted up to the other's start and judged on it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from features.dataset import Dataset
+from features.history import Histories
+from features.ids import Array
+from serving.config import ModelSettings
+from serving.recipe import Recipe, SourceSpec
+from training.contest import Arena, contest, voices_of
+from training.evaluate import Evaluation
+from training.fitting import Cut, fit_bundle
+from training.meter import Meter
+from training.rankers import Rankers
+from training.recipes import POPULARITY, Preset, menu
+from training.selection import Choice, choose, with_rankers
+from training.session import LEARNED_CUSTOMERS
+from training.split import Window, truth_of
+
+PRIMARY = "ndcg@20"
+CHOSEN = "kokyaku"
+Tell = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What was chosen on one window, and how every recipe did on the other (`kokyaku` is the chosen one)."""
+
+    choice: Choice
+    cut: Cut
+    arena: Arena
+    found: dict[str, Evaluation]
+    left_out: list[str]
+    """What could not compete and why, as sentences."""
+
+
+def judge(
+    histories: Histories, chosen_on: Window, judged: Window, *, dataset: Dataset | None = None,
+    preset: Preset = "full", tell: Tell = lambda what, done, total: None, meter: Meter | None = None,
+) -> Judgement:  # fmt: skip
+    """Choose on one window, fit up to the other's start and judge every recipe there."""
+    meter, least = meter or Meter(), ModelSettings().min_customers
+    cut_at = cache(lambda moment: Cut(histories, moment, min_customers=least, dataset=dataset))
+    length, most = chosen_on.end - chosen_on.start, LEARNED_CUSTOMERS[preset]
+    rankers = Rankers(histories, cut_at, length, regions={}, customers=most, tell=tell)
+    with meter.step("choose"):
+        choice, left_out = _choose(cut_at(chosen_on.start), histories, chosen_on, rankers, preset, tell)
+    with meter.step("fit"):
+        cut = cut_at(judged.start)
+        trees = _trees(rankers, choice.recipes, judged.start)
+        arena = _arena(cut, histories, judged, choice.sources, tell, "fit", trees)
+    with meter.step("judge"), threadpool_limits(1, "blas"):
+        progress = _counted(tell, "judge", 2 * len(arena.truth))
+        found = contest(arena, {each.name: voices_of(each) for each in choice.recipes}, progress)
+    found[CHOSEN] = found[choice.ranking[0]]
+    return Judgement(choice, cut, arena, found, left_out)
+
+
+def _trees(rankers: Rankers, recipes: tuple[Recipe, ...], as_of: int) -> dict[str, Array]:
+    """The arrays of all rankers, learned from the windows before a moment."""
+    arrays: dict[str, Array] = {}
+    for recipe in recipes:
+        if recipe.ranker is not None:
+            arrays |= rankers.fit(recipe.ranker, recipe.sources, as_of)
+    return arrays
+
+
+def _choose(
+    cut: Cut, histories: Histories, window: Window, rankers: Rankers, preset: Preset, tell: Tell
+) -> tuple[Choice, list[str]]:
+    customers, items = int((np.diff(cut.known.offsets) > 0).sum()), int(cut.listed.sum())
+    listed = menu(ModelSettings(), preset=preset, customers=customers, items=items, texts=cut.texts is not None)
+    arena = _arena(cut, histories, window, listed.sources, tell, "fit (earlier window)")
+    with threadpool_limits(1, "blas"):
+        choice = choose(listed, arena, PRIMARY, _counted(tell, "choose (earlier window)", 2 * len(arena.truth)))
+        progress = _counted(tell, "choose a ranker (earlier window)", 2 * len(arena.truth))
+        return with_rankers(choice, arena, rankers, PRIMARY, progress)
+
+
+def _arena(
+    cut: Cut, histories: Histories, window: Window, sources: tuple[SourceSpec, ...], tell: Tell, what: str,
+    rankers: Mapping[str, Array] | None = None,
+) -> Arena:  # fmt: skip
+    everything = Recipe("arena", sources, {POPULARITY: 1.0})
+    bundle = fit_bundle(
+        cut, everything, rankers=rankers, progress=lambda name, done, total: tell(f"{what}: {name}", done, total)
+    )
+    return Arena(bundle, histories, window, truth_of(histories, window, listed=cut.listed), {})
+
+
+def _counted(tell: Tell, what: str, total: int) -> Callable[[int], None]:
+    done = 0
+
+    def advance(more: int) -> None:
+        nonlocal done
+        done += more
+        tell(what, done, total)
+
+    return advance
