@@ -19,6 +19,7 @@ from serving.filters import check_exclude
 from serving.query import Context, Filter, Query
 from serving.ranker import Slate
 from serving.reasons import item_reasons
+from serving.scoring import Trees
 from serving.wire import RankingsRequest, RecommendationsRequest, RelatedRequest
 
 Answer = dict[str, Any]
@@ -163,9 +164,24 @@ def explain(live: Live, query: Query, slate: Slate) -> Answer:
             for at, row in zip(columns, slate.items, strict=False)
             if at < len(found.items) and found.items[at] == row
         ],
+        "contributions": contributions(live, query, slate),
         "personalData": personal_data(query),
         "asOf": live.bundle.as_of,
     }
+
+
+def contributions(live: Live, query: Query, slate: Slate) -> list[Answer]:
+    """Which features moved each shown item most, where trees ranked it; nothing where a blend did."""
+    scorer = live.ranker.scorer(query)
+    if not isinstance(scorer, Trees) or slate.considered.sources != scorer.voices:
+        return []  # a blend ranked: the recipe has no trees, or they may not be asked about this subject
+    told = scorer.contributions(query, slate.considered, slate.items)
+    return [
+        {"itemId": live.bundle.items[row], "features": [
+            {"feature": name, "value": value, "adds": adds} for name, value, adds in told[row]
+        ]}
+        for row in slate.items.tolist() if row in told
+    ]  # fmt: skip
 
 
 def personal_data(query: Query) -> list[str]:

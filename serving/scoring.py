@@ -15,13 +15,15 @@ import numpy.typing as npt
 from features.assemble import FEATURE_NAMES, assemble
 from features.errors import BundleError
 from serving.bundle import Bundle
-from serving.candidates import Candidates, Floats
+from serving.candidates import Candidates, Floats, Rows
 from serving.query import Query
 from serving.recipe import RankerSpec
 from serving.trees import Forest
 
 Columns = npt.NDArray[np.intp]
 Weights = Mapping[str, float]
+Contribution = tuple[str, float | None, float]
+"""A column, its value (None where missing) and what it added to the log-odds."""
 Task = str
 """`all`, or `new` where what was bought before is excluded."""
 
@@ -78,6 +80,27 @@ class Trees:
         raw = self._forest.predict(block) + self._offset
         ranks = block[:, -len(self.voices) :]
         return (1 / (1 + np.exp(-raw))).astype(np.float32), np.argmin(np.nan_to_num(ranks, nan=np.inf), axis=1)
+
+    def contributions(
+        self, query: Query, candidates: Candidates, shown: Rows, most: int = 3
+    ) -> dict[int, list[Contribution]]:
+        """For each candidate that is shown, the columns that moved its log-odds most, largest first.
+
+        All candidates are needed: a rank is a place among them.
+        """
+        names, told = ranking_names(self.voices), {}
+        places = np.flatnonzero(np.isin(candidates.items, shown))
+        block = ranking_block(self._bundle, query, candidates)
+        for place in places.tolist():
+            item, row = int(candidates.items[place]), block[place]
+            parts = self._forest.contributions(row)
+            top = np.argsort(-np.abs(parts), kind="stable")[:most]
+            told[item] = [(names[at], _finite(row[at]), round(float(parts[at]), 4)) for at in top]
+        return told
+
+
+def _finite(value: np.float32) -> float | None:
+    return round(float(value), 4) if np.isfinite(value) else None
 
 
 def ranking_names(voices: tuple[str, ...]) -> tuple[str, ...]:

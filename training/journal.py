@@ -113,11 +113,26 @@ def log_tables(run: Run, verdict: Verdict, choice: Choice, meter: Meter) -> None
     run.log_text("verdict.json", msgspec.json.format(msgspec.json.encode(verdict), indent=2).decode())
 
 
-def draw(judged: Judged, verdict: Verdict, material: Material, settings: GateSettings) -> dict[str, bytes]:
+def log_learned(run: Run, learned: Mapping[str, Mapping[str, float]]) -> None:
+    """What the ranker's trees split on, as a table."""
+    rows: list[list[Value]] = [
+        [task, name, round(share, 6)]
+        for task, shares in learned.items()
+        for name, share in sorted(shares.items(), key=lambda pair: (-pair[1], pair[0]))
+    ]
+    run.log_table("tables/ranker.csv", ("task", "column", "share of the gain"), rows)
+
+
+def draw(
+    judged: Judged, verdict: Verdict, material: Material, settings: GateSettings,
+    learned: Mapping[str, Mapping[str, float]],
+) -> dict[str, bytes]:  # fmt: skip
     """The plots of the report, by name."""
     windows = {"tuned on": material.tuned, "judged on": material.judged}
     shaded = {name: (window.start, window.end) for name, window in windows.items() if window}
     drawn = {"months": plots.months(material.by_month(), shaded)}
+    if learned:
+        drawn["learned"] = plots.learned(learned)
     if judged.arena is None or not len(judged.arena.truth):
         return drawn
     metric, share = settings.metric.upper(), f"{settings.confidence:.0%}"

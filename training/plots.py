@@ -157,6 +157,25 @@ def coverage(marks: Sequence[tuple[Mark, float]], *, metric: str) -> bytes:
         return _png(figure)
 
 
+def learned(tasks: Mapping[str, Mapping[str, float]], *, most: int = 15) -> bytes:
+    """What a ranker's trees split on: the share of the whole gain that each column brought, one panel a task.
+
+    Args:
+        tasks: panel title -> column -> share.
+        most: columns shown, largest first.
+    """
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=(10.5, 1.2 + 0.32 * most), layout="constrained")
+        axes = np.atleast_1d(figure.subplots(1, len(tasks)))
+        for axis, (title, shares) in zip(axes, tasks.items(), strict=True):
+            top = sorted(shares.items(), key=lambda pair: (-pair[1], pair[0]))[:most][::-1]
+            axis.barh([name for name, _ in top], [100 * share for _, share in top], color=COLOURS["challenger"])
+            axis.set_title(title)
+            axis.set_xlabel("% of the gain of all splits")
+            axis.grid(visible=False, axis="y")
+        return _png(figure)
+
+
 def months(counts: Mapping[str, Mapping[int, int]], windows: Mapping[str, tuple[int, int]]) -> bytes:
     """Events a month, stacked by type, with the windows shaded.
 

@@ -20,6 +20,7 @@ PLOT_TITLES: Mapping[str, str] = {
     "differences": "The challenger against the others, customer by customer",
     "slices": "For whom and for which items",
     "coverage": "How much of the catalogue is recommended",
+    "learned": "What the ranker looks at",
     "months": "What it learned from",
 }
 """Plot name -> heading, in the order of the page."""

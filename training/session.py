@@ -17,6 +17,7 @@ from serving.bundle import Bundle
 from serving.config import ShopConfig, load_config
 from serving.recipe import Recipe, SourceSpec
 from training.fitting import Cut, fit_bundle, resolved_recipe
+from training.gate import TASK_NAMES
 from training.material import Material
 from training.meter import Meter
 from training.publish import recipe_of
@@ -201,6 +202,15 @@ def fit_rankers(
                 session.note(f"{name} is left out: {error.line()}.")
                 del kept[name]
     return arrays, kept
+
+
+def learned_by(session: Session, material: Material, recipe: Recipe) -> dict[str, Mapping[str, float]]:
+    """Task -> column -> share of the gain, for the trees that were judged; empty where a blend was."""
+    window, rankers = material.judged, session.rankers
+    if recipe.ranker is None or window is None or rankers is None:
+        return {}
+    found = rankers.fitted(recipe.ranker, recipe.sources, window.start)
+    return {TASK_NAMES[task]: fitted.figures for task, fitted in found.items()}
 
 
 def bundle_of(cut: Cut, specs: Sequence[SourceSpec], rankers: Mapping[str, Array] | None = None) -> Bundle:

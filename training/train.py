@@ -37,6 +37,7 @@ from training.session import (
     cut_at,
     fit_each,
     fit_rankers,
+    learned_by,
     open_session,
     rankers_of,
     serving_now,
@@ -271,7 +272,9 @@ def conclude(
     session.tell("plots and report", 0, 1)
     with session.meter.step("plots and report"):
         journal.log_models(session.run, judged, verdict, settings)
-        drawn = journal.draw(judged, verdict, material, settings)
+        learned = learned_by(session, material, judged.recipes[verdict.winner])
+        journal.log_learned(session.run, learned)
+        drawn = journal.draw(judged, verdict, material, settings, learned)
     windows = {"Tuned on": material.tuned, "Judged on": material.judged}
     report = Report(
         shop=session.config.shop.name, verdict=verdict, outcome=outcome_of(version, promoted), as_of=material.as_of,
