@@ -22,7 +22,7 @@ from training.trees import forest_of
 
 Positive = Annotated[int, Meta(ge=1)]
 Share = Annotated[float, Meta(gt=0, le=1)]
-LEAST_GROUPS = 50
+LEAST_GROUPS = 40
 """With fewer customers who bought something of their candidates, there is nothing to learn an order from."""
 
 

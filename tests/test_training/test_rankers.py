@@ -1,0 +1,134 @@
+"""A ranker in the whole of training: learned on earlier windows, judged, published, and served as it was judged."""
+
+from __future__ import annotations
+
+import itertools
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+
+from features.build import histories_as_of
+from features.dataset import Dataset
+from features.errors import BundleError, DataError
+from features.history import Histories
+from features.moments import DAY
+from features.schemas import EventType
+from features.shop import Shop
+from serving.bundle import Bundle, open_bundle, write_bundle
+from serving.query import Query
+from serving.ranker import Ranker
+from serving.recipe import RankerSpec, Recipe, SourceSpec
+from training.contest import Arena, contest, voices_of
+from training.evaluate import FILTERS
+from training.fitting import Cut, fit_bundle
+from training.rankers import WINDOWS, Rankers
+from training.split import Window, truth_of
+from training.train import train
+
+MakeShop = Callable[..., Shop]
+SOURCES = (SourceSpec("popularity", "popularity"), SourceSpec("personal-frequency", "personal-frequency"))
+SPEC = RankerSpec("ranker", "binary", ("popularity", "personal-frequency"), {"trees": 20, "min_leaf": 10})
+LENGTH = 10 * DAY
+
+
+@pytest.fixture(scope="module")
+def histories(tiny_dataset: Path) -> Histories:
+    return histories_as_of(Dataset(tiny_dataset))
+
+
+@pytest.fixture(scope="module")
+def rankers(histories: Histories, tiny_dataset: Path) -> Rankers:
+    dataset = Dataset(tiny_dataset)
+    cuts: dict[int, Cut] = {}
+
+    def cut_at(moment: int) -> Cut:
+        return cuts.setdefault(moment, Cut(histories, moment, min_customers=2, dataset=dataset))
+
+    return Rankers(histories, cut_at, LENGTH, regions={}, customers=400, threads=1)
+
+
+@pytest.fixture(scope="module")
+def end(histories: Histories) -> int:
+    return int(histories.events.time.max()) // DAY * DAY
+
+
+def test_windows_end_before_the_moment_and_follow_each_other(rankers: Rankers, end: int) -> None:
+    """No window of examples reaches into what is judged, and each has a past to learn from."""
+    windows = rankers.windows(end)
+    assert 1 <= len(windows) <= WINDOWS
+    assert windows[-1].end == end
+    assert all(early.end == late.start for early, late in itertools.pairwise(windows))
+
+
+def test_a_past_too_short_is_a_sentence(rankers: Rankers, histories: Histories) -> None:
+    first = int(histories.events.time[histories.events.type == EventType.PURCHASE].min())
+    with pytest.raises(DataError, match="too short"):
+        rankers.fit(SPEC, SOURCES, first + 2 * LENGTH - 1)
+
+
+def test_nothing_after_the_moment_is_looked_at(rankers: Rankers, histories: Histories, end: int) -> None:
+    """The trees are the same when the future never happened."""
+    moment = end - LENGTH
+    past = histories.where(histories.events.time < moment)
+    alone = Rankers(past, lambda at: Cut(past, at, min_customers=2), LENGTH, regions={}, customers=400, threads=1)
+    whole = Rankers(
+        histories, lambda at: Cut(histories, at, min_customers=2), LENGTH, regions={}, customers=400, threads=1
+    )
+    one, two = (each.fit(SPEC, SOURCES, moment) for each in (alone, whole))
+    assert one.keys() == two.keys()
+    assert all(np.array_equal(one[name], two[name]) for name in one)
+
+
+def test_examples_are_what_the_service_would_consider(rankers: Rankers, end: int) -> None:
+    """Each group holds something that was bought, and all of a task have the same columns."""
+    window = rankers.windows(end)[-1]
+    for task, found in rankers.examples(window, SPEC.voices, SOURCES).items():
+        assert found.groups.sum() == len(found.label) == len(found.block), task
+        starts = np.concatenate([np.zeros(1, np.int64), np.cumsum(found.groups)[:-1]])
+        assert (np.add.reduceat(found.label.astype(int), starts) > 0).all()
+
+
+def test_what_is_judged_is_what_serves(rankers: Rankers, histories: Histories, end: int, tmp_path: Path) -> None:
+    """A bundle that is written and mapped again gives each customer the list that was judged."""
+    moment = end - LENGTH
+    recipe = Recipe("ranker", SOURCES, {"personal-frequency": 1.0}, {"popularity": 1.0}, ranker=SPEC)
+    bundle = fit_bundle(rankers.cut_at(moment), recipe, rankers=rankers.fit(SPEC, SOURCES, moment))
+    window = Window(moment, end)
+    truth = truth_of(histories, window, listed=rankers.cut_at(moment).listed)
+    arena = Arena(bundle, histories, window, truth, {})
+    judged = contest(arena, {"ranker": voices_of(recipe)})["ranker"].tasks["all"].lists
+    write_bundle(tmp_path / bundle.id, bundle)
+    served = Ranker(open_bundle(tmp_path / bundle.id))
+    known = histories.as_of(moment)
+    for place, row in enumerate(truth.subjects[:25].tolist()):
+        query = Query(moment, known.at(row), num_results=20, filter=FILTERS["all"])
+        slate = served.rank(query)
+        assert slate.items.tolist() == [item for item in judged[place].tolist() if item >= 0]
+        chances = slate.scores[: len(slate.items) - slate.filled]
+        assert ((chances > 0) & (chances < 1)).all()
+        again = served.rank_given(query, np.sort(slate.items[:5]))
+        assert set(again.items.tolist()) == set(slate.items[:5].tolist())
+        stranger = served.rank(msgspec.structs.replace(query, history=known.at(0)), personal=False)
+        assert served.rank(query, personal=False).items.tolist() == stranger.items.tolist()
+
+
+def test_a_bundle_without_its_trees_is_refused(rankers: Rankers, histories: Histories, end: int) -> None:
+    recipe = Recipe("ranker", SOURCES, {"personal-frequency": 1.0}, ranker=SPEC)
+    bundle = fit_bundle(rankers.cut_at(end), recipe)
+    with pytest.raises(BundleError, match="trees are missing"):
+        Ranker(Bundle(bundle.manifest, bundle.arrays)).rank(Query(end, histories.at(0)))
+
+
+def test_a_shop_with_enough_past_trains_rankers(make_shop: MakeShop, tiny_dataset: Path, tmp_path: Path) -> None:
+    """They compete by name in the verdict, and a second training judges the champion whatever it is."""
+    shop = make_shop(tmp_path)
+    shutil.copytree(tiny_dataset, shop.dataset)
+    shop.config.write_text("[model]\nwindow-days = 10\nmin-customers = 2\n", encoding="utf-8")
+    outcome = train(shop)
+    assert {"ranker", "ranker-order"} <= {row.recipe for row in outcome.verdict.table}, outcome.report.notes
+    again = train(shop)
+    assert again.verdict.champion == outcome.verdict.winner
