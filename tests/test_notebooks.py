@@ -47,7 +47,7 @@ def executed(path: Path) -> list[Any]:
 
     notebook = read(path)
     client = NotebookClient(
-        notebook, kernel_manager_class=ThisPython, timeout=240, resources={"metadata": {"path": str(FOLDER)}}
+        notebook, kernel_manager_class=ThisPython, timeout=480, resources={"metadata": {"path": str(FOLDER)}}
     )
     client.execute()
     return [output for cell in notebook.cells for output in cell.get("outputs", [])]
@@ -98,3 +98,15 @@ def test_01_events_on_a_bare_shop(tmp_path: Path, make_dataset: MakeDataset, mon
     assert "400 events" in told
     assert "local time is Asia/Tokyo" in told
     assert "no wishlists" in told
+
+
+@needs_jupyter
+def test_02_recommendations_on_the_simulated_shop(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Four pictures and a table, no error, nothing on stderr; what was chosen is told in words."""
+    monkeypatch.delenv("KOKYAKU_SHOP_ROOT", raising=False)
+    outputs = executed(FOLDER / "02_recommendations.ipynb")
+    assert [output for output in outputs if output["output_type"] in ("error", "stream")] == []
+    assert pictures(outputs) == 4
+    told = " ".join(output["data"].get("text/markdown", "") for output in outputs if "data" in output)
+    assert "Chosen on the thirty days before" in told
+    assert any("popularity" in output["data"].get("text/html", "") for output in outputs if "data" in output)

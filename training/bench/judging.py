@@ -15,7 +15,7 @@ from features.ids import Array
 from serving.config import ModelSettings
 from serving.recipe import Recipe, SourceSpec
 from training.contest import Arena, contest, voices_of
-from training.evaluate import Evaluation
+from training.evaluate import Evaluation, Task
 from training.fitting import Cut, fit_bundle
 from training.meter import Meter
 from training.rankers import Rankers
@@ -39,6 +39,8 @@ class Judgement:
     found: dict[str, Evaluation]
     left_out: list[str]
     """What could not compete and why, as sentences."""
+    learned: dict[str, dict[Task, Mapping[str, float]]]
+    """Recipe with a ranker -> task -> column -> share of the gain of its trees."""
 
 
 def judge(
@@ -60,7 +62,14 @@ def judge(
         progress = _counted(tell, "judge", 2 * len(arena.truth))
         found = contest(arena, {each.name: voices_of(each) for each in choice.recipes}, progress)
     found[CHOSEN] = found[choice.ranking[0]]
-    return Judgement(choice, cut, arena, found, left_out)
+    learned = {
+        recipe.name: {
+            task: fitted.figures for task, fitted in rankers.fitted(recipe.ranker, recipe.sources, judged.start).items()
+        }
+        for recipe in choice.recipes
+        if recipe.ranker is not None
+    }
+    return Judgement(choice, cut, arena, found, left_out, learned)
 
 
 def _trees(rankers: Rankers, recipes: tuple[Recipe, ...], as_of: int) -> dict[str, Array]:
