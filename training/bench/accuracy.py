@@ -37,7 +37,7 @@ from training.evaluate import FILTERS, TASKS, Evaluation, Task, compare
 from training.fitting import Cut
 from training.intervals import Interval, mean_interval
 from training.meter import Meter
-from training.recipes import BASELINES, FREQUENCY, PRESETS, Preset
+from training.recipes import FREQUENCY, PRESETS, Preset
 from training.report import describe
 from training.split import Window
 
@@ -219,8 +219,8 @@ def _rows(data: str, subject: str, found: Evaluation, resamples: int) -> list[Ro
 
 
 def _differences(data: str, found: Mapping[str, Evaluation], resamples: int) -> list[Row]:
-    """`kokyaku` minus each plain baseline and minus EASE and iALS, paired by customer."""
-    others = [name for name in (*BASELINES, "ials", "ease") if name in found]
+    """`kokyaku` minus each plain baseline, each single model and each blend, paired by customer."""
+    others = [name for name in found if name != CHOSEN and found[name] is not found[CHOSEN]]
     return [
         _row(data, task, CHOSEN, f"{PRIMARY}-difference:{name}",
              compare(found[CHOSEN], found[name], PRIMARY, task, resamples=resamples))
