@@ -97,7 +97,7 @@ def open_wishes(history: History, items: Rows) -> tuple[npt.NDArray[np.bool_], n
     return wished, at
 
 
-def _slots(events: History, items: Rows, order: npt.NDArray[np.intp]) -> tuple[npt.NDArray[np.intp], History]:
+def slots(events: History, items: Rows, order: npt.NDArray[np.intp]) -> tuple[npt.NDArray[np.intp], History]:
     """For each event on one of the items, the position of that item in `items`."""
     if not len(items) or not len(events):
         return np.empty(0, np.intp), events.take(slice(0, 0))
@@ -111,7 +111,7 @@ def _per_item(
     events: History, items: Rows, order: npt.NDArray[np.intp]
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Count, last and first instant of the events on each item."""
-    place, mine = _slots(events, items, order)
+    place, mine = slots(events, items, order)
     count = np.bincount(place, minlength=len(items))
     last = np.zeros(len(items), np.int64)
     first = np.zeros(len(items), np.int64)
@@ -121,7 +121,7 @@ def _per_item(
 
 
 def _decayed(events: History, items: Rows, order: npt.NDArray[np.intp], now: int) -> npt.NDArray[np.float64]:
-    place, mine = _slots(events, items, order)
+    place, mine = slots(events, items, order)
     weights = np.exp2(-(now - mine.time) / (DAY * DECAY_DAYS))
     return np.bincount(place, weights=weights, minlength=len(items)).astype(np.float64, copy=False)
 

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from features.history import History
 from features.moments import DAY
+from features.personal import slots
 from features.schemas import EventType
 
 Floats = npt.NDArray[np.float32]
@@ -160,15 +161,11 @@ def _line_columns(bought: History, returned: History, items: Rows) -> list[npt.N
 
 def _line_sums(events: History, items: Rows, order: Places) -> tuple[Doubles, Doubles, Doubles]:
     m = len(items)
-    if not m or not len(events):
-        return np.zeros(m), np.zeros(m), np.zeros(m)
-    place = order[np.minimum(np.searchsorted(items, events.item, sorter=order), m - 1)]
-    mine = items[place] == events.item
-    place = place[mine]
+    place, mine = slots(events, items, order)
     return (
         np.bincount(place, minlength=m).astype(np.float64),
-        np.bincount(place, weights=events.quantity[mine], minlength=m).astype(np.float64, copy=False),
-        np.bincount(place, weights=np.nan_to_num(events.value[mine]), minlength=m).astype(np.float64, copy=False),
+        np.bincount(place, weights=mine.quantity, minlength=m).astype(np.float64, copy=False),
+        np.bincount(place, weights=np.nan_to_num(mine.value), minlength=m).astype(np.float64, copy=False),
     )
 
 

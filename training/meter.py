@@ -1,17 +1,19 @@
-"""What a training run cost and ran on: seconds and peak memory of each step, versions of packages."""
+"""What a training run cost and ran on, and how far it is: time and memory of each step, versions, progress."""
 
 from __future__ import annotations
 
 import resource
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-PACKAGES = ("kokyaku", "numpy", "scipy", "pyarrow", "duckdb", "implicit", "mlflow")
+Tell = Callable[[str, int, int], None]
+"""Hears `(what, done, total)` while something long runs."""
+PACKAGES = ("kokyaku", "numpy", "scipy", "pyarrow", "duckdb", "implicit", "lightgbm", "mlflow")
 _STATUS = Path("/proc/self/status")
 _CLEAR = Path("/proc/self/clear_refs")
 
@@ -81,3 +83,15 @@ def package_versions() -> dict[str, str]:
         except PackageNotFoundError:
             found[name] = "not installed"
     return found
+
+
+def counted(tell: Tell, what: str, total: int) -> Callable[[int], None]:
+    """Progress for something that says how many were done since the last call."""
+    done = 0
+
+    def advance(more: int) -> None:
+        nonlocal done
+        done += more
+        tell(what, done, total)
+
+    return advance

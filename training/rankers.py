@@ -19,6 +19,7 @@ from training.evaluate import TASKS, Task
 from training.examples import Examples, examples_of
 from training.fitting import Cut, fit_bundle
 from training.interactions import Fitted
+from training.meter import Tell, counted
 from training.ranking import RankerParams, fit_ranker, params_of
 from training.recipes import POPULARITY
 from training.split import Window, last_windows, truth_of
@@ -27,7 +28,6 @@ WINDOWS = 3
 """Windows before the moment that a ranker learns from."""
 OBJECTIVES: Mapping[str, Literal["binary", "lambdarank"]] = {"ranker": "binary", "ranker-order": "lambdarank"}
 """Recipes with a ranker, and what each learns."""
-Tell = Callable[[str, int, int], None]
 
 
 @dataclass
@@ -112,7 +112,7 @@ class Rankers:
             bundle = fit_bundle(cut, Recipe("arena", (*voices, *floor), {POPULARITY: 1.0}))
             truth = sampled(truth_of(self.histories, window, listed=cut.listed), self.customers)
             arena = Arena(bundle, self.histories, window, truth, self.regions)
-            self._examples[key] = examples_of(arena, names, progress=_counted(self.tell, what, len(truth)))
+            self._examples[key] = examples_of(arena, names, progress=counted(self.tell, what, len(truth)))
         return self._examples[key]
 
 
@@ -133,14 +133,3 @@ def ranked(base: Recipe, sources: Sequence[SourceSpec], voices: Sequence[str]) -
         )
         for name, objective in OBJECTIVES.items()
     ]  # fmt: skip
-
-
-def _counted(tell: Tell, what: str, total: int) -> Callable[[int], None]:
-    done = 0
-
-    def advance(more: int) -> None:
-        nonlocal done
-        done += more
-        tell(what, done, total)
-
-    return advance

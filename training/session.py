@@ -19,7 +19,7 @@ from serving.recipe import Recipe, SourceSpec
 from training.fitting import Cut, fit_bundle, resolved_recipe
 from training.gate import TASK_NAMES
 from training.material import Material
-from training.meter import Meter
+from training.meter import Meter, Tell, counted
 from training.publish import recipe_of
 from training.rankers import Rankers
 from training.recipes import BASELINES, POPULARITY, Preset, is_same, renamed_apart
@@ -29,8 +29,6 @@ from training.tracking import CHAMPION, Run, Tracking, Version
 
 LEARNED_CUSTOMERS: Mapping[Preset, int] = {"quick": 1000, "full": 4000}
 """Customers of each window that a ranker learns from, at most."""
-Tell = Callable[[str, int, int], None]
-"""Hears `(what, done, total)` while something long runs."""
 
 
 def silent(what: str, done: int, total: int) -> None:
@@ -75,14 +73,7 @@ class Session:
 
     def counted(self, what: str, total: int) -> Callable[[int], None]:
         """Progress for something that says how many were done since the last call."""
-        done = 0
-
-        def advance(more: int) -> None:
-            nonlocal done
-            done += more
-            self.tell(what, done, total)
-
-        return advance
+        return counted(self.tell, what, total)
 
 
 @dataclass(frozen=True)

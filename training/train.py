@@ -23,6 +23,7 @@ from training.fitting import fit_bundle
 from training.gate import TASKS, Entrant, Verdict, beside_baselines, decide, refreshed
 from training.journal import Judged
 from training.material import Material, load_material
+from training.meter import Tell
 from training.publish import manifest_of, promote, publish, register_refused
 from training.recipes import BASELINES, complete, menu, plain_only
 from training.report import Report, describe, findings
@@ -30,7 +31,6 @@ from training.selection import Choice, choose, unchosen, with_rankers
 from training.session import (
     Champion,
     Session,
-    Tell,
     TrainOptions,
     active_customers,
     bundle_of,

@@ -28,7 +28,7 @@ from features.history import Histories
 from serving.query import Query
 from serving.ranker import Ranker, Voice
 from serving.recipe import Recipe
-from training.bench.judging import CHOSEN, PRIMARY, Tell, judge
+from training.bench.judging import CHOSEN, PRIMARY, judge
 from training.bench.rows import Row, write_rows
 from training.bench.shops import Case, Split, case_of, count_read, dataset_of, default_cache
 from training.commands.common import JsonOption, console
@@ -36,7 +36,7 @@ from training.contest import Arena, voices_of
 from training.evaluate import FILTERS, TASKS, Evaluation, Task, compare
 from training.fitting import Cut
 from training.intervals import Interval, mean_interval
-from training.meter import Meter
+from training.meter import Meter, Tell
 from training.recipes import FREQUENCY, PRESETS, Preset
 from training.report import describe
 from training.split import Window

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 
@@ -17,7 +17,7 @@ from serving.recipe import Recipe, SourceSpec
 from training.contest import Arena, contest, voices_of
 from training.evaluate import Evaluation, Task
 from training.fitting import Cut, fit_bundle
-from training.meter import Meter
+from training.meter import Meter, Tell, counted
 from training.rankers import Rankers
 from training.recipes import POPULARITY, Preset, menu
 from training.selection import Choice, choose, with_rankers
@@ -26,7 +26,6 @@ from training.split import Window, truth_of
 
 PRIMARY = "ndcg@20"
 CHOSEN = "kokyaku"
-Tell = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
@@ -59,7 +58,7 @@ def judge(
         trees = _trees(rankers, choice.recipes, judged.start)
         arena = _arena(cut, histories, judged, choice.sources, tell, "fit", trees)
     with meter.step("judge"), threadpool_limits(1, "blas"):
-        progress = _counted(tell, "judge", 2 * len(arena.truth))
+        progress = counted(tell, "judge", 2 * len(arena.truth))
         found = contest(arena, {each.name: voices_of(each) for each in choice.recipes}, progress)
     found[CHOSEN] = found[choice.ranking[0]]
     learned = {
@@ -88,8 +87,8 @@ def _choose(
     listed = menu(ModelSettings(), preset=preset, customers=customers, items=items, texts=cut.texts is not None)
     arena = _arena(cut, histories, window, listed.sources, tell, "fit (earlier window)")
     with threadpool_limits(1, "blas"):
-        choice = choose(listed, arena, PRIMARY, _counted(tell, "choose (earlier window)", 2 * len(arena.truth)))
-        progress = _counted(tell, "choose a ranker (earlier window)", 2 * len(arena.truth))
+        choice = choose(listed, arena, PRIMARY, counted(tell, "choose (earlier window)", 2 * len(arena.truth)))
+        progress = counted(tell, "choose a ranker (earlier window)", 2 * len(arena.truth))
         return with_rankers(choice, arena, rankers, PRIMARY, progress)
 
 
@@ -102,14 +101,3 @@ def _arena(
         cut, everything, rankers=rankers, progress=lambda name, done, total: tell(f"{what}: {name}", done, total)
     )
     return Arena(bundle, histories, window, truth_of(histories, window, listed=cut.listed), {})
-
-
-def _counted(tell: Tell, what: str, total: int) -> Callable[[int], None]:
-    done = 0
-
-    def advance(more: int) -> None:
-        nonlocal done
-        done += more
-        tell(what, done, total)
-
-    return advance

@@ -23,12 +23,13 @@ from features.errors import ConfigError
 from features.moments import DAY
 from training.bench.accuracy import METRICS, Result, bars, table_of
 from training.bench.best import ORACLE, Chances, Mask, chances_of, judged_oracle, segments_of
-from training.bench.judging import CHOSEN, PRIMARY, Judgement, Tell, judge
+from training.bench.judging import CHOSEN, PRIMARY, Judgement, judge
 from training.bench.rows import Row, write_rows
 from training.bench.shops import default_cache
 from training.commands.common import JsonOption, console
 from training.evaluate import TASKS, Evaluation, Task
 from training.intervals import Interval, mean_interval, ratio
+from training.meter import Tell
 from training.recipes import BASELINES, PRESETS, Preset
 from training.simulation.oracle import Oracle, oracle_of, world_of
 from training.simulation.run import simulate
