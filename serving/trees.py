@@ -62,6 +62,10 @@ class Forest:
             raise BundleError("arrays of a forest are missing", where="ranker", got=missing)
         forest = cls(*(arrays[name] for name in NAMES))  # type: ignore[arg-type]
         nodes = np.arange(len(forest.feature))
+        if any(len(each) != len(nodes) for each in (forest.threshold, forest.nan_left, forest.value)):
+            raise BundleError("arrays of a forest differ in length", where="ranker", hint="publish again")
+        if forest.nan_left.dtype != np.bool_ or ((forest.roots < 0) | (forest.roots >= len(nodes))).any():
+            raise BundleError("a root of a forest makes no sense", where="ranker", hint="publish again")
         leaf = forest.left == nodes
         for child in (forest.left, forest.right):
             if len(child) != len(nodes) or (child >= len(nodes)).any() or (child[~leaf] <= nodes[~leaf]).any():
@@ -71,7 +75,14 @@ class Forest:
         return forest
 
     def predict(self, block: npt.NDArray[Any]) -> Doubles:
-        """float64[m]: the sum of the leaves that each row of float[m, columns] comes to."""
+        """float64[m]: the sum of the leaves that each row of float[m, columns] comes to.
+
+        Raises:
+            BundleError: the trees ask about a column that the rows do not have.
+        """
+        if self.feature.max(initial=0) >= block.shape[1]:
+            # Rows lie one after the other: a column too far would silently read the next row.
+            raise BundleError("the trees ask about more columns than there are", where="ranker", got=block.shape[1])
         out = np.empty(len(block))
         for start in range(0, len(block), _ROWS):
             values = _spread(block[start : start + _ROWS])

@@ -87,6 +87,21 @@ def test_a_damaged_forest_is_refused(name, place, wrong):
         Forest.from_arrays(arrays)
 
 
+@pytest.mark.parametrize(("name", "wrong"), [("value", np.zeros(1)), ("roots", np.array([-1], np.int32))])
+def test_arrays_that_do_not_fit_each_other_are_refused(name, wrong):
+    """Too few values, or a root that would wrap around to the last node."""
+    with pytest.raises(BundleError):
+        Forest.from_arrays({**grown(5, 2, 4).arrays(), name: wrong})
+
+
+def test_rows_that_are_too_narrow_are_refused():
+    """Else a column too far would read the next row's values."""
+    forest = grown(5, 3, 4)
+    assert forest.feature.max() > 0
+    with pytest.raises(BundleError, match="more columns"):
+        forest.predict(np.zeros((5, int(forest.feature.max()))))
+
+
 def test_a_missing_array_is_named():
     arrays = grown(1, 1, 1).arrays()
     del arrays["value"]
