@@ -62,7 +62,7 @@ def personal_features(history: History, items: Rows, category: Rows, now: int, *
         _days(now, last_seen, seen > 0),
         wished,
         _days(now, wished_at, wished),
-        *_category_columns(bought, category[items], category, now),
+        *group_columns(bought, category, items, now)[:2],
         np.full(len(items), len(bought)),
         np.full(len(items), (now - history.time[-1]) / DAY if len(history) else np.nan),
     )
@@ -126,23 +126,39 @@ def _decayed(events: History, items: Rows, order: npt.NDArray[np.intp], now: int
     return np.bincount(place, weights=weights, minlength=len(items)).astype(np.float64, copy=False)
 
 
-def _category_columns(
-    bought: History, wanted: Rows, category: Rows, now: int
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Share of the customer's purchases in each item's category, and days since the last one there."""
-    share = np.full(len(wanted), np.nan)
-    since = np.full(len(wanted), np.nan)
-    known = bought.take(bought.item >= 0)
-    if len(known):
-        codes, where = np.unique(category[known.item], return_inverse=True)
-        count = np.bincount(where)
-        last = np.zeros(len(codes), np.int64)
-        last[where] = known.time
-        found = np.minimum(np.searchsorted(codes, wanted), len(codes) - 1)
-        hit = (codes[found] == wanted) & (wanted >= 0)
-        share = np.where(hit, count[found] / len(known), 0.0)
-        since = np.where(hit, (now - last[found]) / DAY, np.nan)
-    return share, since
+def group_columns(
+    events: History, codes: Rows, items: Rows, now: int, fade_days: float = np.inf
+) -> tuple[npt.NDArray[np.float64], ...]:
+    """How much of a customer's events falls on the group of each item.
+
+    Args:
+        events: of one customer, oldest first.
+        codes: int32[n_items], the group of every item, -1 unknown.
+        items: int32[m], the items asked about.
+        now: the moment that ages are relative to.
+        fade_days: an event this old counts half in the fading share.
+
+    Returns:
+        float64[m] each: share of the events, days since the last, fading share, number; NaN where nothing is known.
+    """
+    known = events.take(events.item >= 0)
+    if not len(known):
+        nothing = np.full(len(items), np.nan)
+        return nothing, nothing, nothing, np.zeros(len(items))
+    wanted = codes[items]
+    groups, where = np.unique(codes[known.item], return_inverse=True)
+    count = np.bincount(where)
+    faded = np.bincount(where, weights=np.exp2(-(now - known.time) / (DAY * fade_days)))
+    last = np.zeros(len(groups), np.int64)
+    last[where] = known.time  # in order of time: the last write is the latest
+    at = np.minimum(np.searchsorted(groups, wanted), len(groups) - 1)
+    hit = (groups[at] == wanted) & (wanted >= 0)
+    return (
+        np.where(hit, count[at] / len(known), 0.0),
+        np.where(hit, (now - last[at]) / DAY, np.nan),
+        np.where(hit, faded[at] / max(faded.sum(), 1e-12), 0.0),
+        np.where(hit, count[at], 0.0),
+    )
 
 
 def _days(now: int, at: npt.NDArray[np.int64], known: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from features.history import History
-from features.moments import DAY
+from features.personal import group_columns
 from features.schemas import EventType
 
 Floats = npt.NDArray[np.float32]
@@ -46,39 +46,13 @@ def taste_features(
         now: the moment that ages are relative to.
         out: float32[m, len(TASTE_NAMES)], filled and returned; NaN where nothing is known.
     """
-    bought = _known(history.of_types(EventType.PURCHASE))
-    looked = _known(history.of_types(*_INTEREST))
-    _, faded, _, count = _columns(bought, category, items, now)
+    bought = history.of_types(EventType.PURCHASE)
+    _, _, faded, count = group_columns(bought, category, items, now, FADE_DAYS)
     columns = [faded, count]
     for codes in groups:
-        columns += _columns(bought, codes, items, now)
-    share, _, since, _ = _columns(looked, category, items, now)
-    for index, column in enumerate([*columns, share, since]):
+        share, since, faded, count = group_columns(bought, codes, items, now, FADE_DAYS)
+        columns += [share, faded, since, count]
+    columns += group_columns(history.of_types(*_INTEREST), category, items, now)[:2]
+    for index, column in enumerate(columns):
         out[:, index] = column
     return out
-
-
-def _known(events: History) -> History:
-    return events.take(events.item >= 0)
-
-
-def _columns(events: History, codes: Rows, items: Rows, now: int) -> list[npt.NDArray[np.float64]]:
-    """Share, fading share, days since the last and number of the events in each item's group."""
-    wanted = codes[items]
-    if not len(events):
-        nothing = np.full(len(items), np.nan)
-        return [nothing, nothing, nothing, np.zeros(len(items))]
-    found, where = np.unique(codes[events.item], return_inverse=True)
-    fresh = np.exp2(-(now - events.time) / (DAY * FADE_DAYS))
-    count = np.bincount(where).astype(np.float64)
-    faded = np.bincount(where, weights=fresh)
-    last = np.zeros(len(found), np.int64)
-    last[where] = events.time  # in order of time: the last write is the latest
-    at = np.minimum(np.searchsorted(found, wanted), len(found) - 1)
-    hit = (found[at] == wanted) & (wanted >= 0)
-    return [
-        np.where(hit, count[at] / len(events), 0.0),
-        np.where(hit, faded[at] / max(faded.sum(), 1e-12), 0.0),
-        np.where(hit, (now - last[at]) / DAY, np.nan),
-        np.where(hit, count[at], 0.0),
-    ]

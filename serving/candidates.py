@@ -32,10 +32,12 @@ class Opinion:
     Args:
         items: int32[n], ascending and distinct: what it has an opinion of.
         scores: float32[n]; higher is better.
+        order: places of the items, best first and ties by row, where the source knows it beforehand.
     """
 
     items: Rows
     scores: Floats
+    order: npt.NDArray[np.intp] | None = None
 
     @staticmethod
     def none() -> Opinion:
@@ -44,6 +46,8 @@ class Opinion:
 
     def best(self, count: int) -> Proposals:
         """The `count` highest, best first."""
+        if self.order is not None:
+            return Proposals(self.items[self.order[:count]], self.scores[self.order[:count]])
         return best(self.scores, self.items, count)
 
     def of(self, items: Rows) -> Floats:

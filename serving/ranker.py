@@ -136,7 +136,7 @@ class Ranker:
         count = max(self.bundle.recipe.candidates_per_source, 2 * query.num_results)
         bought = np.empty(0, np.int32)
         if "purchased" in query.filter.exclude:
-            bought = query.history.of_types(EventType.PURCHASE).item
+            bought = np.unique(query.history.of_types(EventType.PURCHASE).item)
         opinions = {name: self.sources[name].opine(query) for name in names}
         return Candidates.union([(name, each, _proposed(each, count, bought)) for name, each in opinions.items()])
 
@@ -146,9 +146,8 @@ class Ranker:
         floor = self.bundle.recipe.fill
         if missing <= 0 or query.anchors:
             return slate
-        asked = missing + len(slate.items) + FILL_SPARE
+        asked, opinion = missing + len(slate.items) + FILL_SPARE, self.sources[floor].opine(query)
         while True:  # most often the first few will do; filters may take more away
-            opinion = self.sources[floor].opine(query)
             proposed = opinion.best(asked)
             found = Candidates.union([(floor, opinion, proposed)])
             found = found.without(np.isin(found.items, slate.items), "already-there")

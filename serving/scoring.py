@@ -49,7 +49,7 @@ class Blend:
         """As the contract says; a source without a score for an item adds nothing."""
         if not len(candidates):
             return np.empty(0, np.float32), np.empty(0, np.intp)
-        scale = np.array([self._weights.get(name, 0.0) for name in candidates.sources], np.float32)
+        scale = np.array([self._weights[name] for name in candidates.sources], np.float32)
         largest = np.fmax.reduce(candidates.scores, axis=0, initial=0)
         with np.errstate(invalid="ignore", divide="ignore"):
             parts = np.where(largest > 0, candidates.scores / largest, 0) * scale

@@ -66,8 +66,10 @@ class Popularity:
     def _by_row(self, row: int) -> Opinion:
         if row not in self._opinions:
             items = self._items[row][self._items[row] >= 0]
-            order = np.argsort(items)
-            self._opinions[row] = Opinion(items[order], self._scores[row][: len(items)][order])
+            rising = np.argsort(items)
+            scores = self._scores[row][: len(items)]
+            # The list is best first: where each of its items came to lie is the order of the opinion.
+            self._opinions[row] = Opinion(items[rising], scores[rising], np.argsort(rising))
         return self._opinions[row]
 
     def causes(self, query: Query, items: Rows) -> Rows:

@@ -65,8 +65,9 @@ def fit_co_purchase(
     rows, columns, both = pairs.row[away], pairs.col[away], pairs.data[away].astype(np.float64)
     each, total = np.asarray(baskets.sum(axis=0)).ravel().astype(np.float64), float(baskets.shape[0])
     first, second = each[rows], each[columns]
-    weights = conditional_bound(both, first, params.z) if params.directed else np.zeros_like(both)
-    if not params.directed:
+    if params.directed:
+        weights = conditional_bound(both, first, params.z)
+    else:
         weights = lift_bound(both, first, second, total, params.z)
     found = np.flatnonzero((both * total > first * second) & (weights > 0))
     found = found[llr(both[found], first[found], second[found], total) > params.least_llr]

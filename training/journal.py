@@ -158,8 +158,10 @@ def log_report(run: Run, report: Report) -> None:
 
 
 def _parameters(recipe: Recipe) -> dict[str, Value]:
-    """`source.parameter` of all its sources."""
-    flat: dict[str, Value] = {}
+    """`source.parameter` of all its sources, and `ranker.parameter`."""
+    flat: dict[str, Value] = {
+        f"ranker.{key}": value for key, value in (recipe.ranker.params if recipe.ranker else {}).items()
+    }
     for spec in recipe.sources:
         for key, value in spec.params.items():
             flat[f"{spec.name}.{key}"] = value if isinstance(value, (int, float, str)) else _short(value)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -21,11 +21,13 @@ from training.fitting import Cut, fit_bundle
 from training.interactions import Fitted
 from training.meter import Tell, counted
 from training.ranking import RankerParams, fit_ranker, params_of
-from training.recipes import POPULARITY
+from training.recipes import POPULARITY, Preset
 from training.split import Window, last_windows, truth_of
 
 WINDOWS = 3
 """Windows before the moment that a ranker learns from."""
+LEARNED_CUSTOMERS: Mapping[Preset, int] = {"quick": 1000, "full": 4000}
+"""Customers of each window that a ranker learns from, at most."""
 OBJECTIVES: Mapping[str, Literal["binary", "lambdarank"]] = {"ranker": "binary", "ranker-order": "lambdarank"}
 """Recipes with a ranker, and what each learns."""
 
@@ -75,9 +77,30 @@ class Rankers:
             for name, array in fitted.arrays.items()
         }
 
+    def fit_all(self, recipes: Iterable[Recipe], as_of: int) -> tuple[dict[str, Array], dict[str, str]]:
+        """The arrays of all recipes that have a ranker; and why, for each recipe whose ranker cannot be fitted."""
+        arrays: dict[str, Array] = {}
+        failed: dict[str, str] = {}
+        for recipe in recipes:
+            if recipe.ranker is not None:
+                try:
+                    arrays |= self.fit(recipe.ranker, recipe.sources, as_of)
+                except DataError as error:
+                    failed[recipe.name] = error.line()
+        return arrays, failed
+
+    def learned(self, recipe: Recipe, as_of: int) -> dict[Task, Mapping[str, float]]:
+        """Task -> column -> share of the gain of a recipe's trees; empty where a blend ranks."""
+        if recipe.ranker is None:
+            return {}
+        return {task: each.figures for task, each in self.fitted(recipe.ranker, recipe.sources, as_of).items()}
+
     def fitted(self, spec: RankerSpec, sources: Sequence[SourceSpec], as_of: int) -> dict[Task, Fitted]:
         """By task, what `fit` returns as arrays, with the figures of the fit."""
         voices = [source for source in sources if source.name in spec.voices]
+        if len(voices) < len(spec.voices):
+            gone = sorted({*spec.voices} - {source.name for source in voices})
+            raise DataError("a source that the ranker listens to is not there", where=spec.name, got=gone)
         key = msgspec.json.encode((spec, params_of(spec), voices), order="sorted"), as_of
         if key not in self._fitted:
             windows = self.windows(as_of)

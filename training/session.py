@@ -21,14 +21,11 @@ from training.gate import TASK_NAMES
 from training.material import Material
 from training.meter import Meter, Tell, counted
 from training.publish import recipe_of
-from training.rankers import Rankers
+from training.rankers import LEARNED_CUSTOMERS, Rankers
 from training.recipes import BASELINES, POPULARITY, Preset, is_same, renamed_apart
 from training.selection import Choice
 from training.split import customers
 from training.tracking import CHAMPION, Run, Tracking, Version
-
-LEARNED_CUSTOMERS: Mapping[Preset, int] = {"quick": 1000, "full": 4000}
-"""Customers of each window that a ranker learns from, at most."""
 
 
 def silent(what: str, done: int, total: int) -> None:
@@ -181,27 +178,18 @@ def fit_rankers(
     session: Session, material: Material, recipes: Mapping[str, Recipe], as_of: int
 ) -> tuple[dict[str, Array], dict[str, Recipe]]:
     """The trees of all recipes that have a ranker, and the recipes without those that could not be fitted."""
-    arrays: dict[str, Array] = {}
-    kept = dict(recipes)
     with session.meter.step(f"fit rankers ({format_instant(as_of)[:10]})"):
-        for name, recipe in recipes.items():
-            if recipe.ranker is None:
-                continue
-            try:
-                arrays |= rankers_of(session, material).fit(recipe.ranker, recipe.sources, as_of)
-            except DataError as error:
-                session.note(f"{name} is left out: {error.line()}.")
-                del kept[name]
-    return arrays, kept
+        arrays, failed = rankers_of(session, material).fit_all(recipes.values(), as_of)
+    session.note(*(f"{name} is left out: {why}." for name, why in failed.items()))
+    return arrays, {name: recipe for name, recipe in recipes.items() if recipe.name not in failed}
 
 
 def learned_by(session: Session, material: Material, recipe: Recipe) -> dict[str, Mapping[str, float]]:
     """Task -> column -> share of the gain, for the trees that were judged; empty where a blend was."""
-    window, rankers = material.judged, session.rankers
-    if recipe.ranker is None or window is None or rankers is None:
+    if material.judged is None:
         return {}
-    found = rankers.fitted(recipe.ranker, recipe.sources, window.start)
-    return {TASK_NAMES[task]: fitted.figures for task, fitted in found.items()}
+    found = rankers_of(session, material).learned(recipe, material.judged.start)
+    return {TASK_NAMES[task]: shares for task, shares in found.items()}
 
 
 def bundle_of(cut: Cut, specs: Sequence[SourceSpec], rankers: Mapping[str, Array] | None = None) -> Bundle:

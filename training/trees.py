@@ -41,7 +41,8 @@ def _add(nodes: list[tuple[int, float, int, int, bool, float]], node: Node) -> i
         nodes.append((0, np.inf, place, place, True, float(node["leaf_value"])))
         return 0
     if node["decision_type"] != "<=" or node["missing_type"] == "Zero":
-        raise ConfigError("only numeric splits can be served", where="ranker", got=node["decision_type"])
+        got = (node["decision_type"], node["missing_type"])
+        raise ConfigError("only numeric splits, with NaN for what is missing, can be served", where="ranker", got=got)
     nodes.append((0, 0.0, 0, 0, True, 0.0))
     left = len(nodes)
     deep = _add(nodes, node["left_child"])

@@ -46,6 +46,13 @@ def test_statistics_equal_their_definitions(dataset):
     column = lambda name: dict(zip(ITEMS, getattr(tables, name).tolist(), strict=True))  # noqa: E731
     assert column("buyers") == {"bread": 1, "late": 0, "milk": 2, "never": 0, "soap": 0, "tea": 2}
     assert column("buyers_28d") == {"bread": 0, "late": 0, "milk": 2, "never": 0, "soap": 0, "tea": 2}
+    assert column("buyers_7d") == {"bread": 0, "late": 0, "milk": 2, "never": 0, "soap": 0, "tea": 0}
+    assert column("buyers_91d") == {"bread": 0, "late": 0, "milk": 2, "never": 0, "soap": 0, "tea": 2}
+    # ann bought tea before; bob's tea and everybody's milk are first purchases of the last four weeks.
+    assert column("new_buyers_28d") == {"bread": 0, "late": 0, "milk": 2, "never": 0, "soap": 0, "tea": 1}
+    assert column("department")["tea"] == column("department")["milk"] != column("department")["bread"]
+    assert column("department")["bread"] == column("department")["never"] >= 0
+    assert column("department")["late"] == column("brand")["tea"] == -1
     assert column("sales_28d") == {"bread": 0, "late": 0, "milk": 3, "never": 0, "soap": 0, "tea": 2}
     assert column("repeat_share")["tea"] == pytest.approx(1 / 2)
     assert column("repeat_share")["bread"] == 0

@@ -175,6 +175,17 @@ def test_any_history_gives_a_full_distinct_slate(toy_bundle, history_of, events)
     assert (np.diff(slate.scores) <= 1e-6).all()
 
 
+@given(st.lists(ITEM_IDS, unique=True, min_size=1))
+def test_given_items_are_ordered_and_only_these(toy_bundle, history_of, given_ids):
+    """What was bought comes first, what no source knows of comes last by what sells, and none is lost or added."""
+    ranker = Ranker(toy_bundle)
+    rows = toy_bundle.items.rows_of(given_ids)
+    slate = ranker.rank_given(query(history_of(("purchase", "b3", 1))), rows)
+    assert sorted(names(ranker, slate.items)) == sorted(given_ids)
+    if "b3" in given_ids:
+        assert names(ranker, slate.items)[0] == "b3"
+
+
 WEIGHTINGS = st.lists(
     st.dictionaries(
         st.sampled_from(["popularity", "personal-frequency", "ials", "item-item"]),

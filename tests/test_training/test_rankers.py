@@ -112,8 +112,19 @@ def test_what_is_judged_is_what_serves(rankers: Rankers, histories: Histories, e
         assert ((chances > 0) & (chances < 1)).all()
         again = served.rank_given(query, np.sort(slate.items[:5]))
         assert set(again.items.tolist()) == set(slate.items[:5].tolist())
+        told = served.scorer(query).contributions(query, slate.considered, slate.items)
+        assert set(told) == set(slate.items[: len(slate.items) - slate.filled].tolist())
+        assert all(abs(told[item][0][2]) >= abs(told[item][-1][2]) for item in told)
         stranger = served.rank(msgspec.structs.replace(query, history=known.at(0)), personal=False)
         assert served.rank(query, personal=False).items.tolist() == stranger.items.tolist()
+
+
+def test_a_voice_that_is_gone_is_named(rankers: Rankers, end: int) -> None:
+    """A source that could not be fitted on everything takes the ranker with it, in words."""
+    recipe = Recipe("ranker", SOURCES[:1], {"popularity": 1.0}, ranker=SPEC)
+    arrays, failed = rankers.fit_all([recipe], end)
+    assert not arrays
+    assert "personal-frequency" in failed["ranker"]
 
 
 def test_a_bundle_without_its_trees_is_refused(rankers: Rankers, histories: Histories, end: int) -> None:

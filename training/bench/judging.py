@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 import numpy as np
@@ -18,10 +18,9 @@ from training.contest import Arena, contest, voices_of
 from training.evaluate import Evaluation, Task
 from training.fitting import Cut, fit_bundle
 from training.meter import Meter, Tell, counted
-from training.rankers import Rankers
+from training.rankers import LEARNED_CUSTOMERS, Rankers
 from training.recipes import POPULARITY, Preset, menu
 from training.selection import Choice, choose, with_rankers
-from training.session import LEARNED_CUSTOMERS
 from training.split import Window, truth_of
 
 PRIMARY = "ndcg@20"
@@ -55,29 +54,18 @@ def judge(
         choice, left_out = _choose(cut_at(chosen_on.start), histories, chosen_on, rankers, preset, tell)
     with meter.step("fit"):
         cut = cut_at(judged.start)
-        trees = _trees(rankers, choice.recipes, judged.start)
+        trees, failed = rankers.fit_all(choice.recipes, judged.start)
         arena = _arena(cut, histories, judged, choice.sources, tell, "fit", trees)
     with meter.step("judge"), threadpool_limits(1, "blas"):
         progress = counted(tell, "judge", 2 * len(arena.truth))
-        found = contest(arena, {each.name: voices_of(each) for each in choice.recipes}, progress)
-    found[CHOSEN] = found[choice.ranking[0]]
-    learned = {
-        recipe.name: {
-            task: fitted.figures for task, fitted in rankers.fitted(recipe.ranker, recipe.sources, judged.start).items()
-        }
-        for recipe in choice.recipes
-        if recipe.ranker is not None
-    }
+        competing = [recipe for recipe in choice.recipes if recipe.name not in failed]
+        found = contest(arena, {each.name: voices_of(each) for each in competing}, progress)
+    left_out += [f"{name} is left out: {why}." for name, why in failed.items()]
+    ranking = tuple(name for name in choice.ranking if name not in failed)
+    choice = replace(choice, recipes=tuple(competing), ranking=ranking)
+    found[CHOSEN] = found[ranking[0]]
+    learned = {each.name: rankers.learned(each, judged.start) for each in competing if each.ranker is not None}
     return Judgement(choice, cut, arena, found, left_out, learned)
-
-
-def _trees(rankers: Rankers, recipes: tuple[Recipe, ...], as_of: int) -> dict[str, Array]:
-    """The arrays of all rankers, learned from the windows before a moment."""
-    arrays: dict[str, Array] = {}
-    for recipe in recipes:
-        if recipe.ranker is not None:
-            arrays |= rankers.fit(recipe.ranker, recipe.sources, as_of)
-    return arrays
 
 
 def _choose(
