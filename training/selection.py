@@ -20,7 +20,7 @@ from training.rankers import Rankers, ranked
 from training.recipes import FREQUENCY, POPULARITY, Blend, Menu
 
 SILENT = ("bpr", "content", "co-purchase")
-"""Sources that no ranker listens to yet: BPR is the weakest of the models, and what the other two add is not measured."""
+"""Sources that no ranker listens to yet: BPR is the weakest model, and what the other two add was not measured."""
 Means = Mapping[str, Mapping[Task, float]]
 
 
