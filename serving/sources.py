@@ -143,10 +143,7 @@ class Factors:
         items, weights = preferences(history, now, self._confidence)
         if not len(items):
             return None
-        mine = self._factors[items]
-        extra = np.float32(self._alpha) * weights
-        left = self._gram + (mine * extra[:, None]).T @ mine
-        return cast("Floats", np.linalg.solve(left, mine.T @ (1 + extra)))
+        return folded_in(self._factors[items], np.float32(self._alpha) * weights, self._gram)
 
     def opine(self, query: Query) -> Opinion:
         """How far each item's vector points where the subject's does."""
@@ -218,6 +215,17 @@ class Neighbours:
         before = np.cumsum(lengths) - lengths
         place = np.repeat(np.arange(len(items)), lengths)
         return np.arange(len(place), dtype=np.int64) + (starts - before)[place], place
+
+
+def folded_in(mine: Floats, extra: Floats, gram: Floats) -> Floats:
+    """float32[k]: a subject's vector, from the vectors of their n items.
+
+    Args:
+        mine: float32[n, k], the vectors.
+        extra: float32[n], alpha x confidence of each.
+        gram: float32[k, k], Y'Y + lambda I.
+    """
+    return cast("Floats", np.linalg.solve(gram + (mine * extra[:, None]).T @ mine, mine.T @ (1 + extra)))
 
 
 KINDS: dict[str, Callable[[SourceSpec, Bundle], Source]] = {

@@ -7,7 +7,7 @@ listen to it: `Ranker.rank` runs unchanged, over sources that remember their las
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from threadpoolctl import threadpool_limits
@@ -92,13 +92,7 @@ def sampled(truth: Truth, at_most: int, seed: int = 0) -> Truth:
     """Some of the customers, the same ones each time; all of them where they are no more than that."""
     if len(truth) <= at_most:
         return truth
-    places = np.sort(np.random.default_rng(seed).choice(len(truth), at_most, replace=False))
-    counts = truth.counts[places]
-    indptr = np.concatenate([np.zeros(1, np.int64), np.cumsum(counts, dtype=np.int64)])
-    picked = np.repeat(truth.indptr[places] - indptr[:-1], counts) + np.arange(int(counts.sum()))
-    return replace(
-        truth, subjects=truth.subjects[places], indptr=indptr, items=truth.items[picked], repeat=truth.repeat[picked]
-    )
+    return truth.take(np.sort(np.random.default_rng(seed).choice(len(truth), at_most, replace=False)))
 
 
 def remembering(ranker: Ranker) -> Ranker:

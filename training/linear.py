@@ -14,7 +14,7 @@ import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import msgspec
 import numpy as np
@@ -27,12 +27,16 @@ from threadpoolctl import threadpool_limits
 from features.confidence import ConfidenceParams
 from features.errors import DataError
 from training.collaborative import as_neighbours
-from training.interactions import Fitted, Progress, silent
+from training.interactions import Fitted, Progress, binary, silent
 
 Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
-MAX_SIDE = 30_000
-"""Beyond that many customers and items the inverse takes more than 8 GB and about ten minutes on two cores."""
+Real = npt.NDArray[np.float32] | Doubles
+MAX_SIDE = 45_000
+"""Beyond that many customers and items the inverse takes more than 8 GB."""
+SINGLE_ABOVE = 10_000
+"""A larger matrix is inverted in single precision, in half the memory and time: what that loses is about 1e-7 times the
+condition number, which l2 bounds by (largest eigenvalue + l2) / l2, a few hundred on the histories of a shop."""
 _BLOCK = 512
 _JUDGED = 64
 """Customers whose lists by dense and by kept weights are compared."""
@@ -68,21 +72,20 @@ def fit_ease(matrix: sp.csr_matrix, params: EaseParams, *, threads: int = 0, pro
     Raises:
         DataError: both sides are larger than `MAX_SIDE`, or the matrix cannot be inverted.
     """
-    data = sp.csr_matrix(matrix, dtype=np.float64)
-    if params.binary:
-        data.data[:] = 1.0
+    data = binary(matrix) if params.binary else matrix
     with threadpool_limits(threads or None, "blas"):
-        model = _solve(data, params.l2)
+        model = solve(data, params.l2)
         kept, figures = _kept(model, data, params, threads, progress)
     return Fitted(as_neighbours(kept), figures)
 
 
 @dataclass(frozen=True, slots=True)
-class _Model:
+class Model:
     """B by blocks of rows, without ever holding all of it."""
 
     size: int
-    diagonal: Doubles
+    l2: float
+    diagonal: Real
     """float64[items]: the diagonal of P, times l2 in the dual."""
     left: Any
     """Primal: P itself. Dual: X' as CSR."""
@@ -100,46 +103,71 @@ class _Model:
         block[np.arange(len(which)), which] = 0
         return block
 
+    def fitted(self, data: sp.csr_matrix, which: npt.NDArray[np.intp]) -> Floats:
+        """float32[len(which), items]: the scores X B of some of the customers that it was fitted on.
+
+        In the dual form XP = KX (push-through identity), so XB = X - l2 KX / diagonal costs no product at all.
+        """
+        mine = data[which]
+        if self.right is None:
+            return self.scores(mine)
+        return cast("Floats", mine.toarray() - self.right[which] * (self.l2 / self.diagonal).astype(np.float32))
+
+    def scores(self, profiles: sp.csr_matrix) -> Floats:
+        """float32[n, items]: the scores of n customers, given what each has as float32[n, items]."""
+        own = profiles.toarray()
+        # profiles B = profiles - profiles P / diag(P): what an item says of itself is taken back.
+        # P is symmetric, and its transpose lies in rows.
+        pulled = profiles @ self.left.T if self.right is None else own - profiles @ self.left @ self.right
+        return cast("Floats", np.asarray(own - pulled / self.diagonal, np.float32))
+
     @property
     def blocks(self) -> list[npt.NDArray[np.intp]]:
         """All rows, in blocks."""
         return [np.arange(start, min(start + _BLOCK, self.size)) for start in range(0, self.size, _BLOCK)]
 
 
-def _solve(data: sp.csr_matrix, l2: float) -> _Model:
-    customers, items = data.shape
+def solve(matrix: sp.csr_matrix, l2: float) -> Model:
+    """The exact model, over whichever side is smaller.
+
+    Raises:
+        DataError: both sides are larger than `MAX_SIDE`, or the matrix cannot be inverted.
+    """
+    customers, items = matrix.shape
     if min(customers, items) > MAX_SIDE:
         what = f"EASE needs at most {MAX_SIDE:,} customers or items"
         raise DataError(what, got=(customers, items), hint="leave it out, or raise min-customers")
+    data = sp.csr_matrix(matrix, dtype=np.float32 if min(customers, items) > SINGLE_ABOVE else np.float64)
     if items <= customers:
         inverse = _inverted(_gram(data.T.tocsr(), l2))
-        return _Model(items, np.diag(inverse).copy(), inverse, None)
+        return Model(items, l2, inverse[np.diag_indices(items)], inverse, None)
     kernel = _inverted(_gram(data, l2))
-    right, diagonal = np.empty((customers, items), np.float32), np.empty(items)
+    right, diagonal = np.empty((customers, items), np.float32), np.empty(items, data.dtype)
     columns = data.T.tocsr()
     for start in range(0, items, _BLOCK):
         block = columns[start : start + _BLOCK]
         product = block @ kernel
         right[:, start : start + _BLOCK] = product.T
         diagonal[start : start + _BLOCK] = 1 - block.multiply(product).sum(axis=1).A1
-    return _Model(items, diagonal, columns.astype(np.float32), right)
+    return Model(items, l2, diagonal, columns.astype(np.float32), right)
 
 
-def _gram(rows: sp.csr_matrix, l2: float) -> Doubles:
+def _gram(rows: sp.csr_matrix, l2: float) -> Real:
     """rows rows' + l2 I, in Fortran order for LAPACK."""
     gram = np.asarray((rows @ rows.T).toarray(order="F"))
     gram[np.diag_indices_from(gram)] += l2
     return gram
 
 
-def _inverted(matrix: Doubles) -> Doubles:
+def _inverted(matrix: Real) -> Real:
     """The inverse of a symmetric positive definite matrix, in its own memory (Cholesky, then its inverse)."""
-    factor, failed = lapack.dpotrf(matrix, lower=1, clean=0, overwrite_a=1)
+    potrf, potri = lapack.get_lapack_funcs(("potrf", "potri"), (matrix,))
+    factor, failed = potrf(matrix, lower=1, clean=0, overwrite_a=1)
     if not failed:
-        factor, failed = lapack.dpotri(factor, lower=1, overwrite_c=1)
+        factor, failed = potri(factor, lower=1, overwrite_c=1)
     if failed:
         raise DataError("the matrix cannot be inverted", where="ease", hint="raise l2")
-    inverse: Doubles = factor
+    inverse: Real = factor
     for start in range(0, len(inverse), _BLOCK):  # only the lower half was written: mirror it, block by block
         end = start + _BLOCK
         inverse[start:end, end:] = inverse[end:, start:end].T
@@ -149,7 +177,7 @@ def _inverted(matrix: Doubles) -> Doubles:
 
 
 def _kept(
-    model: _Model, data: sp.csr_matrix, params: EaseParams, threads: int, progress: Progress
+    model: Model, data: sp.csr_matrix, params: EaseParams, threads: int, progress: Progress
 ) -> tuple[sp.csr_matrix, dict[str, float]]:
     """The largest weights, and what the others were worth."""
     threshold = _threshold(model, params.neighbours)
@@ -169,7 +197,7 @@ def _kept(
     return matrix, {"kept-weight": kept / whole if whole else 1.0, "dense-overlap@20": overlap}
 
 
-def _computed(model: _Model, threads: int) -> Iterator[tuple[npt.NDArray[np.intp], Floats]]:
+def _computed(model: Model, threads: int) -> Iterator[tuple[npt.NDArray[np.intp], Floats]]:
     """All blocks in order, a few computed ahead: sparse products leave the interpreter's lock."""
     workers, blocks = threads or os.cpu_count() or 1, model.blocks
     with ThreadPoolExecutor(workers) as pool:
@@ -178,7 +206,7 @@ def _computed(model: _Model, threads: int) -> Iterator[tuple[npt.NDArray[np.intp
             yield from zip(group, pool.map(model.rows, group), strict=True)
 
 
-def _threshold(model: _Model, neighbours: int) -> float:
+def _threshold(model: Model, neighbours: int) -> float:
     """The magnitude above which there are `neighbours` weights an item, judged by every sixteenth row."""
     if neighbours >= model.size - 1:
         return 0.0

@@ -101,6 +101,13 @@ class Truth:
         """The items of one customer, by place in `subjects`."""
         return self.items[self.indptr[place] : self.indptr[place + 1]]
 
+    def take(self, places: npt.NDArray[np.intp]) -> Truth:
+        """Some of the customers, by places in `subjects`, ascending."""
+        counts = self.counts[places]
+        indptr = np.concatenate([np.zeros(1, np.int64), np.cumsum(counts, dtype=np.int64)])
+        picked = np.repeat(self.indptr[places] - indptr[:-1], counts) + np.arange(int(counts.sum()))
+        return Truth(self.subjects[places], indptr, self.items[picked], self.repeat[picked])
+
     def only(self, mask: Mask) -> Truth:
         """Some of the items; customers keep their places, also those that are left with nothing."""
         kept = np.concatenate([np.zeros(1, np.int64), np.cumsum(mask, dtype=np.int64)])

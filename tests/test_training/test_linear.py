@@ -119,3 +119,21 @@ def test_a_matrix_that_cannot_be_inverted_says_what_to_do():
     """Not a matrix of NaN."""
     with pytest.raises(DataError, match="raise l2"):
         linear._inverted(np.asfortranarray(np.array([[1.0, 2.0], [2.0, 1.0]])))
+
+
+@pytest.mark.parametrize(("customers", "items"), [(30, 12), (12, 30)])
+def test_scores_of_the_fitted_and_of_others(customers, items):
+    """Without ever making B: customers of the fit, and profiles that it never saw, in both forms."""
+    matrix, others = some_purchases(customers, items), sp.csr_matrix(some_purchases(5, items, seed=1))
+    model, weights = linear.solve(sp.csr_matrix(matrix), 3.0), dense(matrix, 3.0)
+    which = np.array([0, 7, 3])
+    np.testing.assert_allclose(model.fitted(sp.csr_matrix(matrix), which), matrix[which] @ weights, atol=2e-4)
+    np.testing.assert_allclose(model.scores(others), others @ weights, atol=2e-4)
+
+
+def test_single_precision_says_the_same(monkeypatch):
+    """What a large matrix is inverted in, on a small one."""
+    matrix = some_purchases(40, 15)
+    monkeypatch.setattr(linear, "SINGLE_ABOVE", 5)
+    fitted = fit_ease(sp.csr_matrix(matrix), EVERYTHING)
+    np.testing.assert_allclose(as_matrix(fitted, 15), dense(matrix, 3.0), atol=1e-3)

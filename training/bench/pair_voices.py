@@ -1,0 +1,128 @@
+"""The methods of the pair benchmarks: the models of training, asked for the scores of all items at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import numpy.typing as npt
+import scipy.sparse as sp
+from threadpoolctl import threadpool_limits
+
+from features.errors import DataError
+from serving.sources import folded_in
+from training.bench.pair_data import Known
+from training.collaborative import IalsParams, fit_ials
+from training.graph import GraphFilterParams, graph_filter
+from training.linear import solve
+
+Floats = npt.NDArray[np.float32]
+Which = npt.NDArray[np.intp]
+Scores = Callable[[Which], Floats]
+"""float32[n, items] of n customers, by their rows."""
+Fit = Callable[[Known, Mapping[str, float]], Scores]
+
+
+def _popularity(known: Known, params: Mapping[str, float]) -> Scores:
+    """How many have each item."""
+    counts = np.asarray(known.matrix.sum(axis=0), np.float32).ravel()
+    return lambda which: np.broadcast_to(counts, (len(which), len(counts)))
+
+
+def _ease(known: Known, params: Mapping[str, float]) -> Scores:
+    """EASE, exact."""
+    profiles, model = known.profiles(params.get("decay", 1.0)), solve(known.matrix, params["l2"])
+    if profiles is known.matrix:
+        return lambda which: model.fitted(profiles, which)
+    return lambda which: model.scores(profiles[which])
+
+
+def _wish_ease(known: Known, params: Mapping[str, float]) -> Scores:
+    """EASE on purchases and wishes alike."""
+    both = known.matrix.maximum(_wished(known)).tocsr()
+    model = solve(both, params["l2"])
+    return lambda which: model.fitted(both, which)
+
+
+def _wishes(known: Known, params: Mapping[str, float]) -> Scores:
+    """What is on the list of favourites."""
+    wished = _wished(known)
+    return lambda which: np.asarray(wished[which].toarray(), np.float32)
+
+
+def _graph_filter(known: Known, params: Mapping[str, float]) -> Scores:
+    profiles = known.profiles(params.get("decay", 1.0))
+    model = graph_filter(known.matrix, GraphFilterParams(rank=int(params["rank"]), strength=params["strength"]))
+    return lambda which: model.applied(profiles[which])
+
+
+def _ials(known: Known, params: Mapping[str, float]) -> Scores:
+    """iALS, with the fold-in of the service."""
+    told = IalsParams(
+        factors=int(params["factors"]), iterations=int(params["iterations"]),
+        regularization=params["regularization"], alpha=params["alpha"],
+    )  # fmt: skip
+    fitted, matrix = fit_ials(known.matrix, told).arrays, known.matrix
+    factors = np.asarray(fitted["item_factors"], np.float32)
+    gram = np.asarray(fitted["gram"], np.float32) + np.float32(told.regularization) * np.eye(
+        told.factors, dtype=np.float32
+    )
+
+    def scores(which: Which) -> Floats:
+        mine = (matrix.indices[matrix.indptr[row] : matrix.indptr[row + 1]] for row in which)
+        with threadpool_limits(1, "blas"):  # each solve is small: more threads only wait for each other
+            vectors = [folded_in(factors[items], np.full(len(items), told.alpha, np.float32), gram) for items in mine]
+        return np.asarray(np.stack(vectors) @ factors.T, np.float32)
+
+    return scores
+
+
+def _sequence(known: Known, params: Mapping[str, float]) -> Scores:
+    """What followed the customer's last items for others."""
+    profiles = known.profiles(params["decay"])
+    follows = _transitions(known, int(params.get("window", 20)), params.get("gap_power", 0.5))
+    return lambda which: np.asarray((profiles[which] @ follows).toarray(), np.float32)
+
+
+def _transitions(known: Known, window: int, gap_power: float) -> sp.csr_matrix:
+    if known.order is None:
+        raise DataError("a sequence needs the order of the items", where="sequence")
+    customers, items = known.order
+    parts = []
+    for gap in range(1, window + 1):
+        same = customers[gap:] == customers[:-gap]
+        weight = np.full(int(same.sum()), gap**-gap_power, np.float32)
+        n = known.matrix.shape[1]
+        parts.append(sp.csr_matrix((weight, (items[:-gap][same], items[gap:][same])), shape=(n, n)))
+    return sum(parts[1:], parts[0]).tocsr()
+
+
+def _content(known: Known, params: Mapping[str, float]) -> Scores:
+    """Items with the same attributes: the cosine of tf-idf vectors."""
+    if known.attributes is None:
+        raise DataError("content needs the attributes of the items", where="content")
+    profiles, attributes = known.profiles(params.get("decay", 1.0)), known.attributes
+    common = np.maximum(np.asarray(attributes.sum(axis=0)).ravel(), 1)
+    vectors = (attributes @ sp.diags(np.log(attributes.shape[0] / common))).tocsr()
+    length = np.sqrt(np.asarray(vectors.multiply(vectors).sum(axis=1)).ravel())
+    vectors = (sp.diags(1 / np.where(length > 0, length, 1)) @ vectors).astype(np.float32).tocsr()
+    return lambda which: np.asarray(((profiles[which] @ vectors) @ vectors.T).toarray(), np.float32)
+
+
+def _wished(known: Known) -> sp.csr_matrix:
+    if known.wishes is None:
+        raise DataError("there are no favourites", where="wishes")
+    return known.wishes
+
+
+VOICES: Mapping[str, Fit] = {
+    "popularity": _popularity,
+    "ease": _ease,
+    "graph-filter": _graph_filter,
+    "ials": _ials,
+    "sequence": _sequence,
+    "content": _content,
+    "wish-ease": _wish_ease,
+    "wishes": _wishes,
+}
+"""Methods by name."""

@@ -1,0 +1,189 @@
+"""`kokyaku bench accuracy` on public pairs of customers and items: the published tables, with our rows in them.
+
+The whole flow is `judged_task`: fit on a part of what is known, weigh the methods on the rest of it, fit on all of it,
+and rank every item for every customer of the test. The weights of the blend, which is called `kokyaku`, come from
+held-out pairs of what is known; those of the published rows were tuned on the test.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from rich.box import SIMPLE
+from rich.table import Table
+
+from features.errors import DataError
+from training import metrics
+from training.bench.judging import CHOSEN
+from training.bench.pair_data import CASES, Known, PairCase, PairTask
+from training.bench.pair_voices import VOICES, Scores
+from training.bench.pair_weights import best, pooled, standardised, tuned_weights
+from training.bench.rows import Row
+from training.bench.shops import Split as Part
+from training.contest import sampled
+from training.intervals import compare, mean_interval
+from training.meter import Meter, Tell
+from training.metrics import Rows
+from training.split import Truth
+
+SUM = "plain-sum"
+"""The blend that weighs all methods alike."""
+TUNED_CUSTOMERS = 5000
+"""Customers that weights are chosen on, at most."""
+_BATCH = 256
+
+
+@dataclass(frozen=True)
+class Heard:
+    """Methods that were fitted.
+
+    Args:
+        scores: by method.
+        seconds: of each fit.
+        left_out: why, for each that could not be fitted.
+    """
+
+    scores: Mapping[str, Scores]
+    seconds: Mapping[str, float]
+    left_out: Mapping[str, str]
+
+
+def run(
+    name: str, folder: Path, *, part: Part, resamples: int = 2000, tell: Tell = lambda what, done, total: None
+) -> tuple[list[Row], list[str]]:
+    """Measure a data set.
+
+    Args:
+        name: of `CASES`.
+        folder: where its files are.
+        part: `test`, or `valid`: weights are chosen on half of the held-out customers and judged on the others.
+        resamples: of the bootstrap.
+        tell: hears `(what, done, total)`.
+
+    Returns:
+        Rows, and sentences that belong beside them.
+
+    Raises:
+        DataError: a file is not there, or is not what it should be.
+    """
+    case, meter, rows, notes = CASES[name], Meter(), [], []
+    for task in case.load(folder):
+        with meter.step(task.name):
+            found, said = judged_task(case, task, part, resamples, tell)
+        rows += found
+        notes += said
+    if part == "test":
+        rows += [
+            Row("accuracy", name, "test", f"published:{method}", metric, value)
+            for method, both in case.published.items()
+            for metric, value in zip(case.metrics, both, strict=True)
+        ]
+    return [*rows, Row("accuracy", name, "fit", "run", "peak-memory", round(meter.peak_mb, 1), unit="MiB")], notes
+
+
+def judged_task(case: PairCase, task: PairTask, part: Part, resamples: int, tell: Tell) -> tuple[list[Row], list[str]]:
+    """Fit, weigh, fit again, judge."""
+    heard = fitted(case, task.tuned.known, f"{task.name}, held out", tell)
+    learned, judged = _halves(task.tuned.truth) if part == "valid" else (task.tuned.truth, task.test.truth)
+    pool = pooled(heard.scores, task.tuned.known, sampled(learned, TUNED_CUSTOMERS), case.k)
+    weights = tuned_weights(pool, case.metrics, case.k)
+    known = task.tuned.known
+    if part == "test":
+        del pool  # the matrices of a fit are large: one at a time
+        known, heard = task.test.known, fitted(case, task.test.known, task.name, tell)
+    lists, seconds = ranked(heard.scores, weights, known, judged, case.k, f"{task.name}, ranked", tell)
+    rows = _rows(case, task.name, part, lists, judged, resamples)
+    rows += [Row("accuracy", task.name, "fit", name, "fit-seconds", round(took, 3), unit="s")
+             for name, took in heard.seconds.items()]  # fmt: skip
+    rows.append(Row("accuracy", task.name, part, CHOSEN, "answer-ms", 1000 * seconds / len(judged), unit="ms"))
+    said = " + ".join(f"{weight:g} {name}" for name, weight in weights.items() if weight)
+    left_out = [f"{task.name}: {name} is left out: {why}." for name, why in heard.left_out.items()]
+    return rows, [f"{task.name}: kokyaku is {said} (each score standardised by customer).", *left_out]
+
+
+def fitted(case: PairCase, known: Known, what: str, tell: Tell) -> Heard:
+    """All methods of a case that can be fitted on what is known."""
+    scores, seconds, left_out = {}, {}, {}
+    for done, (name, params) in enumerate(case.voices.items()):
+        tell(f"fit on {what}", done, len(case.voices))
+        start = time.perf_counter()
+        try:
+            scores[name] = VOICES[name](known, params)
+        except DataError as error:
+            left_out[name] = error.line()
+            continue
+        seconds[name] = time.perf_counter() - start
+    tell(f"fit on {what}", len(case.voices), len(case.voices))
+    return Heard(scores, seconds, left_out)
+
+
+def ranked(
+    heard: Mapping[str, Scores], weights: Mapping[str, float], known: Known, truth: Truth, k: int, what: str, tell: Tell
+) -> tuple[dict[str, Rows], float]:
+    """The lists of each method, of the plain sum and of the blend, and the seconds of all together.
+
+    Returns:
+        name -> int32[n, k], best first; what a customer has already is not shown.
+    """
+    names = (*heard, SUM, CHOSEN)
+    lists = {name: np.full((len(truth), k), -1, np.int32) for name in names}
+    start = time.perf_counter()
+    for places in _batches(len(truth)):
+        which = truth.subjects[places].astype(np.intp)
+        own = known.matrix[which]
+        summed = {name: np.zeros((len(places), own.shape[1]), np.float32) for name in (SUM, CHOSEN)}
+        for name, scores in heard.items():
+            found = scores(which)
+            lists[name][places] = best(found, own, k)
+            alike = standardised(found)
+            summed[SUM] += alike
+            summed[CHOSEN] += np.float32(weights[name]) * alike
+        for name, total in summed.items():
+            lists[name][places] = best(total, own, k)
+        tell(what, int(places[-1]) + 1, len(truth))
+    return lists, time.perf_counter() - start
+
+
+def table_of(rows: Sequence[Row], case: PairCase, name: str) -> Table:
+    """Our rows and the published ones, best first."""
+    primary, second = case.metrics
+    value = {(row.subject, row.metric): row for row in rows if row.metric in case.metrics and row.data == name}
+    table = Table(title=name, box=SIMPLE, pad_edge=False, padding=(0, 1, 0, 0))
+    for column in ("subject", primary, "95 %", second):
+        table.add_column(column, no_wrap=True, justify="left" if column == "subject" else "right")
+    subjects = {subject for subject, _ in value}
+    for subject in sorted(subjects, key=lambda each: (-value[each, primary].value, each)):
+        first, other = value[subject, primary], value[subject, second]
+        between = "" if first.low is None else f"{first.low:.4f}-{first.high:.4f}"
+        table.add_row(subject, f"{first.value:.4f}", between, f"{other.value:.4f}")
+    return table
+
+
+def _rows(case: PairCase, data: str, part: Part, lists: Mapping[str, Rows], truth: Truth, resamples: int) -> list[Row]:
+    """Figures of each list, and of the blend minus every other, paired by customer."""
+    by_customer = {name: metrics.scores(shown, truth, (case.k,)) for name, shown in lists.items()}
+    rows = []
+    for metric in case.metrics:
+        for name, found in by_customer.items():
+            value = mean_interval(found[metric], resamples=resamples)
+            rows.append(Row("accuracy", data, part, name, metric, value.value, value.low, value.high))
+        for name, found in by_customer.items():
+            if name != CHOSEN:
+                value = compare(by_customer[CHOSEN][metric], found[metric], resamples=resamples)
+                told = f"{metric}-difference:{name}"
+                rows.append(Row("accuracy", data, part, CHOSEN, told, value.value, value.low, value.high))
+    return rows
+
+
+def _halves(truth: Truth) -> tuple[Truth, Truth]:
+    """Every other customer, and the others."""
+    return truth.take(np.arange(0, len(truth), 2)), truth.take(np.arange(1, len(truth), 2))
+
+
+def _batches(n: int) -> Iterator[npt.NDArray[np.intp]]:
+    yield from (np.arange(start, min(start + _BATCH, n)) for start in range(0, n, _BATCH))
