@@ -1,8 +1,8 @@
 """`kokyaku bench accuracy`: what a shop's next month says of each way to recommend.
 
-The protocol is that of training: fitted up to the window's start, full catalogue, no sampled negatives, judged by the
-very ranker that serves, with intervals over customers. Blends and the recipe called `kokyaku` are chosen on the window
-before the judged one. Plain baselines stand beside the models in the same run.
+The protocol of shops is that of training: fitted up to the window's start, full catalogue, no sampled negatives, judged
+by the very ranker that serves, with intervals over customers. Blends and the recipe called `kokyaku` are chosen on the
+window before the judged one. Plain baselines stand beside the models in the same run.
 """
 
 from __future__ import annotations
@@ -28,9 +28,10 @@ from features.history import Histories
 from serving.query import Query
 from serving.ranker import Ranker, Voice
 from serving.recipe import Recipe
+from training.bench import pair_data, pairs
 from training.bench.judging import CHOSEN, PRIMARY, judge
 from training.bench.rows import Row, write_rows
-from training.bench.shops import Case, Split, case_of, count_read, dataset_of, default_cache
+from training.bench.shops import CASES, Case, Split, case_of, count_read, dataset_of, default_cache
 from training.commands.common import JsonOption, console
 from training.contest import Arena, voices_of
 from training.evaluate import FILTERS, TASKS, Evaluation, Task, compare
@@ -49,8 +50,10 @@ _SHOWN = {"recall": "recall@20", "map": "map@20", "mrr": "mrr@20", "cover": "cov
 
 
 def command(
-    data: Annotated[str, typer.Option(help="complete-journey or online-retail.")] = "complete-journey",
-    path: Annotated[Path | None, typer.Option(help="The shop's file, where it is not a package.")] = None,
+    data: Annotated[
+        str, typer.Option(help=f"A shop ({', '.join(CASES)}) or pairs ({', '.join(pair_data.CASES)}).")
+    ] = "complete-journey",
+    path: Annotated[Path | None, typer.Option(help="The shop's file or the pairs' folder.")] = None,
     split: Annotated[str, typer.Option(help="valid, or test: the quoted window; its reads are counted.")] = "valid",
     keep_fees: Annotated[bool, typer.Option("--keep-fees", help="online-retail: postage and fees are items.")] = False,
     preset: Annotated[str, typer.Option(help="How much to train: quick or full.")] = "full",
@@ -61,27 +64,38 @@ def command(
     """Recommend as of a window's start and look at what customers bought in it: models beside plain baselines.
 
     Two tasks: all purchases, and items that the customer never bought before. The rows named independent: are the
-    figures of another script on the same test window.
+    figures of another script on the same test window. Pairs of customers and items have no moments: there the
+    published splits are judged, beside the published: rows, which their authors tuned on the test.
 
     Examples:
 
       kokyaku bench accuracy
 
       kokyaku bench accuracy --data online-retail --split test --path online_retail.csv.gz --json accuracy.json
+
+      kokyaku bench accuracy --data gowalla --split test --path gowalla/
     """
     if split not in get_args(Split):
         raise ConfigError("no such split", where="--split", got=split, hint="valid or test")
     if preset not in PRESETS:
         raise ConfigError("no such preset", where="--preset", got=preset, hint=" or ".join(PRESETS))
+    part: Split = "test" if split == "test" else "valid"
+    paired = data in pair_data.CASES
     with bars() as tell:
-        result = run(
-            data, path, split="test" if split == "test" else "valid", keep_fees=keep_fees,
-            preset="quick" if preset == "quick" else "full", cache=cache, resamples=resamples, tell=tell,
-        )  # fmt: skip
+        if paired:
+            result = run_pairs(data, path, split=part, cache=cache, resamples=resamples, tell=tell)
+        else:
+            result = run(
+                data, path, split=part, keep_fees=keep_fees, preset="quick" if preset == "quick" else "full",
+                cache=cache, resamples=resamples, tell=tell,
+            )  # fmt: skip
     for line in result.notes:
         console.print(line, highlight=False)
-    for task in TASKS:
-        console.print(table_of(result.rows, task))
+    tables = (
+        pairs.tables_of(result.rows, data) if data in pair_data.CASES else [table_of(result.rows, t) for t in TASKS]
+    )
+    for table in tables:
+        console.print(table)
     if json:
         write_rows(json, result.rows)
 
@@ -128,12 +142,21 @@ def run(
         histories = histories_as_of(dataset)
         tell("import", 1, 1)
     chosen_on, judged = case.windows(split)
-    notes = [f"{data}, judged on {judged}, chosen on {chosen_on}."]
-    if split == "test":
-        notes.append(f"The test window of {data} was read {count_read(cache, data)} times with this cache.")
+    notes = [f"{data}, judged on {judged}, chosen on {chosen_on}.", *_reads(split, data, cache)]
     name = f"{data}+fees" if keep_fees else data
     return measure(histories, name, chosen_on, judged, dataset=dataset, preset=preset, resamples=resamples, tell=tell,
                    meter=meter, notes=notes, reference=_reference(case, split, data, keep_fees=keep_fees))  # fmt: skip
+
+
+def run_pairs(
+    data: str, path: Path | None, *, split: Split, cache: Path | None = None, resamples: int = 2000,
+    tell: Tell = lambda what, done, total: None,
+) -> Result:  # fmt: skip
+    """Measure pairs of customers and items; arguments and errors as for `run`."""
+    if path is None:
+        raise ConfigError("this data needs a folder", where="--path", got=None, hint=f"the folder of {data}")
+    rows, notes = pairs.run(data, path, part=split, resamples=resamples, tell=tell)
+    return Result(rows, [*_reads(split, data, cache or default_cache()), *notes])
 
 
 def measure(
@@ -252,6 +275,13 @@ def _milliseconds(ranker: Ranker, arena: Arena, voice: Voice) -> Interval:
         ranker.rank(query, voice)
         took.append(1000 * (time.perf_counter() - start))
     return mean_interval(np.array(took))
+
+
+def _reads(split: Split, data: str, cache: Path) -> list[str]:
+    """Counts a look at a test, and says how many there were."""
+    if split != "test":
+        return []
+    return [f"The test of {data} was read {count_read(cache, data)} times with this cache."]
 
 
 def _reference(case: Case, split: Split, data: str, *, keep_fees: bool) -> Mapping[str, Mapping[str, float]]:

@@ -53,7 +53,7 @@ class Known:
         """float32[customers, items]: the last item weighs 1, the one before `decay`, and so on; 1 without an order."""
         if self.order is None or decay == 1:
             return self.matrix
-        weights = np.power(np.float32(decay), self.positions)
+        weights = np.power(decay, self.positions).astype(np.float32)
         return sp.csr_matrix((weights, self.order), shape=self.matrix.shape)
 
 

@@ -17,7 +17,7 @@ from training.split import Truth
 Mask = npt.NDArray[np.bool_]
 PROPOSED = 200
 """Items that each method proposes to a customer."""
-LADDER = (0.0, 0.05, 0.1, 0.2, 0.3, 0.45, 0.7, 1.0, 1.5, 2.2, 3.2)
+LADDER = (0.0, 0.05, 0.1, 0.2, 0.3, 0.45, 0.7, 1.0, 1.5, 2.2, 3.2, 4.6, 7.0)
 ROUNDS = 5
 _BATCH = 256
 
@@ -104,15 +104,16 @@ def _proposed(
     items = np.sort(np.concatenate(tops, axis=1), axis=1)
     there = np.ones(items.shape, bool)
     there[:, 1:] = items[:, 1:] != items[:, :-1]
+    there &= np.take_along_axis(own.toarray(), items, axis=1) == 0
     hits = hit_matrix(np.where(there, items, -1), truth.take(places))
     return np.stack([np.take_along_axis(found, items, axis=1) for found in alike]), there, hits
 
 
 def best(scores: Floats, own: sp.csr_matrix, k: int) -> Rows:
-    """int32[n, k]: the k highest items that the customer does not have, best first, ties by row.
+    """int32[n, k]: the k highest items that the customer does not have, best first.
 
     Args:
-        scores: float32[n, items].
+        scores: float32[n, items]; of equal ones at the end of a list any may come, always the same.
         own: [n, items], what each customer has; beyond all others it fills a list that would be shorter.
         k: length of a list.
     """

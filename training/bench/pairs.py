@@ -149,10 +149,15 @@ def ranked(
     return lists, time.perf_counter() - start
 
 
-def table_of(rows: Sequence[Row], case: PairCase, name: str) -> Table:
-    """Our rows and the published ones, best first."""
+def tables_of(rows: Sequence[Row], name: str) -> list[Table]:
+    """One table a task of a data set: our rows and the published ones, best first."""
+    quoted = [row for row in rows if row.metric in CASES[name].metrics]
+    return [_table(quoted, CASES[name], data) for data in dict.fromkeys(row.data for row in quoted)]
+
+
+def _table(rows: Sequence[Row], case: PairCase, name: str) -> Table:
     primary, second = case.metrics
-    value = {(row.subject, row.metric): row for row in rows if row.metric in case.metrics and row.data == name}
+    value = {(row.subject, row.metric): row for row in rows if row.data == name}
     table = Table(title=name, box=SIMPLE, pad_edge=False, padding=(0, 1, 0, 0))
     for column in ("subject", primary, "95 %", second):
         table.add_column(column, no_wrap=True, justify="left" if column == "subject" else "right")
