@@ -38,6 +38,8 @@ SINGLE_ABOVE = 10_000
 """A larger matrix is inverted in single precision, in half the memory and time: what that loses is about 1e-7 times the
 condition number, which l2 bounds by (largest eigenvalue + l2) / l2, a few hundred on the histories of a shop."""
 _BLOCK = 512
+_DIRECT = 2048
+"""Rows up to which a matrix is inverted at once."""
 _JUDGED = 64
 """Customers whose lists by dense and by kept weights are compared."""
 
@@ -117,8 +119,7 @@ class Model:
         """float32[n, items]: the scores of n customers, given what each has as float32[n, items]."""
         own = profiles.toarray()
         # profiles B = profiles - profiles P / diag(P): what an item says of itself is taken back.
-        # P is symmetric, and its transpose lies in rows.
-        pulled = profiles @ self.left.T if self.right is None else own - profiles @ self.left @ self.right
+        pulled = profiles @ self.left if self.right is None else own - profiles @ self.left @ self.right
         return cast("Floats", np.asarray(own - pulled / self.diagonal, np.float32))
 
     @property
@@ -153,27 +154,46 @@ def solve(matrix: sp.csr_matrix, l2: float) -> Model:
 
 
 def _gram(rows: sp.csr_matrix, l2: float) -> Real:
-    """rows rows' + l2 I, in Fortran order for LAPACK."""
-    gram = np.asarray((rows @ rows.T).toarray(order="F"))
+    """rows rows' + l2 I."""
+    gram = np.asarray((rows @ rows.T).toarray())
     gram[np.diag_indices_from(gram)] += l2
     return gram
 
 
 def _inverted(matrix: Real) -> Real:
-    """The inverse of a symmetric positive definite matrix, in its own memory (Cholesky, then its inverse)."""
+    """The inverse of a symmetric positive definite matrix, in its own memory and half as much again.
+
+    By halves: with S = D - B inv(A) B', inv [[A, B'], [B, D]] holds inv(S) in its last corner (Schur complement). All
+    but the smallest blocks are matrix products; LAPACK's own inverse breaks off beyond 2^31 bytes in some builds.
+
+    Raises:
+        DataError: it is not positive definite.
+    """
+    n = len(matrix)
+    if n <= _DIRECT:
+        matrix[:] = _directly(matrix)
+        return matrix
+    half = n // 2
+    first, across, last = matrix[:half, :half], matrix[half:, :half], matrix[half:, half:]
+    reach = across @ _inverted(first)
+    last -= reach @ across.T
+    across[:] = _inverted(last) @ reach
+    first += reach.T @ across
+    across *= -1
+    matrix[:half, half:] = across.T
+    return matrix
+
+
+def _directly(matrix: Real) -> Real:
+    """The inverse by Cholesky."""
     potrf, potri = lapack.get_lapack_funcs(("potrf", "potri"), (matrix,))
-    factor, failed = potrf(matrix, lower=1, clean=0, overwrite_a=1)
+    factor, failed = potrf(matrix, lower=1, clean=0)
     if not failed:
         factor, failed = potri(factor, lower=1, overwrite_c=1)
     if failed:
         raise DataError("the matrix cannot be inverted", where="ease", hint="raise l2")
-    inverse: Real = factor
-    for start in range(0, len(inverse), _BLOCK):  # only the lower half was written: mirror it, block by block
-        end = start + _BLOCK
-        inverse[start:end, end:] = inverse[end:, start:end].T
-        corner = np.tril(inverse[start:end, start:end])
-        inverse[start:end, start:end] = corner + np.tril(corner, -1).T
-    return inverse
+    lower: Real = np.tril(factor)
+    return lower + np.tril(lower, -1).T
 
 
 def _kept(

@@ -137,3 +137,13 @@ def test_single_precision_says_the_same(monkeypatch):
     monkeypatch.setattr(linear, "SINGLE_ABOVE", 5)
     fitted = fit_ease(sp.csr_matrix(matrix), EVERYTHING)
     np.testing.assert_allclose(as_matrix(fitted, 15), dense(matrix, 3.0), atol=1e-3)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 64])
+def test_the_inverse_by_halves(monkeypatch, size):
+    monkeypatch.setattr(linear, "_DIRECT", 2)
+    root = np.random.default_rng(0).random((size, size + 3))
+    matrix = root @ root.T + np.eye(size)
+    found = linear._inverted(matrix.copy())
+    np.testing.assert_allclose(found @ matrix, np.eye(size), atol=1e-9)
+    np.testing.assert_allclose(found, found.T, atol=1e-12)
