@@ -11,10 +11,10 @@ count: negative weights carry what an item speaks against.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Annotated, Any, cast
+from typing import Annotated, Any, TypeVar, cast
 
 import msgspec
 import numpy as np
@@ -31,6 +31,9 @@ from training.interactions import Fitted, Progress, binary, silent
 
 Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
+Mask = npt.NDArray[np.bool_]
+T = TypeVar("T")
+R = TypeVar("R")
 Real = npt.NDArray[np.float32] | Doubles
 MAX_SIDE = 45_000
 """Beyond that many customers and items the inverse takes more than 8 GB."""
@@ -200,30 +203,36 @@ def _kept(
     model: Model, data: sp.csr_matrix, params: EaseParams, threads: int, progress: Progress
 ) -> tuple[sp.csr_matrix, dict[str, float]]:
     """The largest weights, and what the others were worth."""
-    threshold = _threshold(model, params.neighbours)
-    judged = data[np.linspace(0, data.shape[0] - 1, min(_JUDGED, data.shape[0])).astype(int)].astype(np.float32)
-    dense, pieces = np.zeros((judged.shape[0], model.size), np.float32), []
-    whole = kept = 0.0
-    for done, (which, block) in enumerate(_computed(model, threads), start=1):
-        dense += judged[:, which] @ block
-        chosen = _largest(block, threshold, min(params.least, model.size - 1))
-        piece = sp.csr_matrix(np.where(chosen, block, 0))
-        whole += float(np.square(block, dtype=np.float64).sum())
-        kept += float(np.square(piece.data, dtype=np.float64).sum())
+    threshold, least = _threshold(model, params.neighbours), min(params.least, model.size - 1)
+    places = np.linspace(0, data.shape[0] - 1, min(_JUDGED, data.shape[0])).astype(int)
+    judged = sp.csc_matrix(data[places], dtype=np.float32)
+
+    def cut(which: npt.NDArray[np.intp]) -> tuple[sp.csr_matrix, float, Floats]:
+        block = model.rows(which)
+        return (
+            _as_sparse(block, _largest(block, threshold, least)),
+            float(np.vdot(block, block)),
+            judged[:, which] @ block,
+        )
+
+    dense, pieces, whole = np.zeros((judged.shape[0], model.size), np.float32), [], 0.0
+    for done, (piece, square, scores) in enumerate(_ahead(cut, model.blocks, threads), start=1):
+        dense += scores
+        whole += square
         pieces.append(piece)
         progress(done, len(model.blocks))
     matrix = sp.vstack(pieces, format="csr")
+    kept = float(np.square(matrix.data, dtype=np.float64).sum())
     overlap = _overlap(dense, (judged @ matrix).toarray(), 20)
     return matrix, {"kept-weight": kept / whole if whole else 1.0, "dense-overlap@20": overlap}
 
 
-def _computed(model: Model, threads: int) -> Iterator[tuple[npt.NDArray[np.intp], Floats]]:
-    """All blocks in order, a few computed ahead: sparse products leave the interpreter's lock."""
-    workers, blocks = threads or os.cpu_count() or 1, model.blocks
+def _ahead(work: Callable[[T], R], parts: Sequence[T], threads: int) -> Iterator[R]:
+    """The results in order, a few computed ahead: products and partitions leave the interpreter's lock."""
+    workers = threads or os.cpu_count() or 1
     with ThreadPoolExecutor(workers) as pool:
-        for ahead in range(0, len(blocks), workers):
-            group = blocks[ahead : ahead + workers]
-            yield from zip(group, pool.map(model.rows, group), strict=True)
+        for start in range(0, len(parts), 2 * workers):  # no more than these are held at a time
+            yield from pool.map(work, parts[start : start + 2 * workers])
 
 
 def _threshold(model: Model, neighbours: int) -> float:
@@ -236,14 +245,21 @@ def _threshold(model: Model, neighbours: int) -> float:
     return float(np.partition(sample, place)[place])
 
 
-def _largest(block: Floats, threshold: float, least: int) -> npt.NDArray[np.bool_]:
+def _largest(block: Floats, threshold: float, least: int) -> Mask:
     """Which weights of each row to keep: those at or above the threshold, and the `least` largest in any case."""
     size = np.abs(block)
-    chosen = size >= max(threshold, np.finfo(np.float32).tiny)
-    if least:
-        top = np.argpartition(size, -least, axis=1)[:, -least:]
-        np.put_along_axis(chosen, top, True, axis=1)
+    chosen: Mask = size >= max(threshold, np.finfo(np.float32).tiny)
+    few = np.flatnonzero(np.count_nonzero(chosen, axis=1) < least)
+    if len(few):
+        chosen[few[:, None], np.argpartition(size[few], -least, axis=1)[:, -least:]] = True
     return chosen
+
+
+def _as_sparse(block: Floats, chosen: Mask) -> sp.csr_matrix:
+    """The chosen entries; faster than leaving it to the library to look for what is not 0."""
+    flat = np.flatnonzero(chosen)
+    indptr = np.concatenate([np.zeros(1, np.int64), np.cumsum(np.count_nonzero(chosen, axis=1))])
+    return sp.csr_matrix((block.ravel()[flat], flat % block.shape[1], indptr), shape=block.shape)
 
 
 def _overlap(first: Floats, second: Floats, k: int) -> float:
