@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,9 @@ from features.errors import ConfigError, DataError
 from training.bench import pair_data, pairs
 from training.bench.accuracy import run_pairs
 from training.bench.pair_data import CASES, PairCase, amazon_beauty, gowalla, tmall
-from training.bench.pair_weights import Pool, best, pooled, reached, standardised, tuned_weights
+from training.bench.pair_pool import Pool, best, goal, pooled, standardised
+from training.bench.pair_trees import Order, columns, learned_order
+from training.bench.pair_weights import tuned_weights, weighed
 from training.metrics import scores
 from training.split import Truth
 
@@ -157,23 +160,65 @@ def test_the_pool_values_weights_as_the_lists_they_make(gowalla_folder):
     tables = {name: random.random((CUSTOMERS, ITEMS)).astype(np.float32) for name in ("one", "two")}
     heard = {name: (lambda which, table=table: table[which]) for name, table in tables.items()}
     known, truth = task.tuned.known, task.tuned.truth
-    pool = pooled(heard, known, truth, 4)
+    pool = pooled(heard, known, truth.subjects)
     summed = 0.3 * standardised(tables["one"]) + 2 * standardised(tables["two"])
-    by_list = scores(best(summed[truth.subjects], known.matrix[truth.subjects], 4), truth, (4,))
-    wanted = np.mean([by_list["recall@4"].mean(), by_list["ndcg@4"].mean()])
-    found = reached(pool, 0.3 * pool.scores[0] + 2 * pool.scores[1], ("recall@4", "ndcg@4"), 4)
-    assert found == pytest.approx(wanted)
+    wanted = best(summed[truth.subjects], known.matrix[truth.subjects], 4)
+    found = pool.shown(weighed(pool, {"one": 0.3, "two": 2.0}), 4)
+    assert found.tolist() == wanted.tolist()
+    by_list = scores(wanted, truth, (4,))
+    worth = goal(truth, ("recall@4", "ndcg@4"))(found)
+    assert worth == pytest.approx(np.mean([by_list["recall@4"].mean(), by_list["ndcg@4"].mean()]))
+
+
+def world(customers: int, knowing: Callable[[np.ndarray], np.ndarray]) -> tuple[Pool, Truth]:
+    """Each customer is to be found with one of ten items; the first method says `knowing(hits)`, the second noise."""
+    random = np.random.default_rng(1)
+    target = random.integers(0, 10, customers)
+    hits = np.arange(10) == target[:, None]
+    noise = random.standard_normal(hits.shape)
+    pool = Pool(
+        ("knowing", "noise"), np.stack([knowing(hits), noise]).astype(np.float32),
+        np.tile(np.arange(10, dtype=np.int32), (customers, 1)), np.ones_like(hits), np.ones(hits.shape, np.float32),
+        np.full(customers, 3),
+    )  # fmt: skip
+    rows = np.arange(customers, dtype=np.int32)
+    return pool, Truth(rows, np.arange(customers + 1), target.astype(np.int32), np.zeros(customers, bool))
 
 
 def test_noise_loses_its_weight():
-    """One method knows the truth, the other says its opposite, with more certainty."""
-    hits = np.zeros((20, 10), bool)
-    hits[:, 3] = True
-    knowing = hits * 1.0
-    pool = Pool(("knowing", "opposite"), np.stack([knowing, -2 * knowing]).astype(np.float32), np.ones_like(hits), hits,
-                np.ones(20, np.int64))  # fmt: skip
-    weights = tuned_weights(pool, ("hr@1", "ndcg@1"), 1)
-    assert weights["knowing"] > 2 * weights["opposite"]
+    pool, truth = world(50, lambda hits: hits * 1.0)
+    weights = tuned_weights(pool, goal(truth, ("hr@1", "ndcg@1")), 1)
+    assert weights["knowing"] > 2 * weights["noise"]
+
+
+def test_trees_are_kept_where_they_find_what_no_sum_can():
+    """What is right lies in the middle of the scale: no weight of a score puts it first, a tree does."""
+    random = np.random.default_rng(2)
+
+    def middle(hits: np.ndarray) -> np.ndarray:
+        return np.where(hits, 0.0, random.choice([-1.0, 1.0], hits.shape)) + 0.1 * random.standard_normal(hits.shape)
+
+    pool, truth = world(600, middle)
+    order = learned_order(pool, truth, lambda part: goal(part, ("hr@1",)), 1)
+    assert order.trees is not None
+    worth = goal(truth, ("hr@1",))
+    assert worth(pool.shown(order.scores(pool), 1)) > 0.9
+    assert worth(pool.shown(weighed(pool, order.weights), 1)) < 0.5
+
+
+def test_trees_are_dropped_where_they_do_not_win():
+    pool, truth = world(60, lambda hits: hits * 1.0)  # too few customers for a leaf: trees know nothing
+    order = learned_order(pool, truth, lambda part: goal(part, ("hr@1",)), 1)
+    assert order == Order(order.weights, None)
+
+
+def test_columns_of_the_trees():
+    pool, _ = world(5, lambda hits: hits * 1.0)
+    block, looked_at = columns(pool, weighed(pool, {"knowing": 1.0, "noise": 0.0}))
+    assert block.shape == (5, 10, 2 * 2 + 4)
+    assert looked_at.all()
+    assert (block[..., 3].argmin(axis=1) == pool.scores[0].argmax(axis=1)).all()  # rank 0 is the highest
+    assert np.allclose(block[..., -1], np.log(4))
 
 
 def test_a_whole_run(gowalla_folder, small, tmp_path):
@@ -190,7 +235,7 @@ def test_a_whole_run(gowalla_folder, small, tmp_path):
         "graph-filter",
         "ials",
     }
-    assert pairs.tables_of(rows, "gowalla")[0].row_count == 4 + 2 + 1
+    assert pairs.tables_of(rows, "gowalla")[0].row_count == 4 + 3 + 1
     again = run_pairs("gowalla", gowalla_folder, split="test", cache=tmp_path / "cache", resamples=50)
     assert again.notes[0].startswith("The test of gowalla was read 1 times")
 

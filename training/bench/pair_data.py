@@ -43,6 +43,11 @@ class Known:
     attributes: sp.csr_matrix | None = None
 
     @cached_property
+    def popular(self) -> npt.NDArray[np.float32]:
+        """float32[items]: how many customers have each item."""
+        return np.asarray(self.matrix.sum(axis=0), np.float32).ravel()
+
+    @cached_property
     def positions(self) -> Rows:
         """int32[pairs] of `order`: 0 for a customer's last item, 1 for the one before."""
         assert self.order is not None

@@ -25,8 +25,7 @@ Fit = Callable[[Known, Mapping[str, float]], Scores]
 
 def _popularity(known: Known, params: Mapping[str, float]) -> Scores:
     """How many have each item."""
-    counts = np.asarray(known.matrix.sum(axis=0), np.float32).ravel()
-    return lambda which: np.broadcast_to(counts, (len(which), len(counts)))
+    return lambda which: np.broadcast_to(known.popular, (len(which), len(known.popular)))
 
 
 def _ease(known: Known, params: Mapping[str, float]) -> Scores:

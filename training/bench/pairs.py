@@ -1,19 +1,18 @@
 """`kokyaku bench accuracy` on public pairs of customers and items: the published tables, with our rows in them.
 
-The whole flow is `judged_task`: fit on a part of what is known, weigh the methods on the rest of it, fit on all of it,
-and rank every item for every customer of the test. The weights of the blend, which is called `kokyaku`, come from
-held-out pairs of what is known; those of the published rows were tuned on the test.
+The whole flow is `judged_task`: fit on a part of what is known, learn on the rest of it in which order candidates
+are shown, fit on all of it, and rank every item for every customer of the test. The order, which is called `kokyaku`,
+comes from held-out pairs of what is known; the published rows were tuned on the test.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 from rich.box import SIMPLE
 from rich.table import Table
 
@@ -21,8 +20,10 @@ from features.errors import DataError
 from training import metrics
 from training.bench.judging import CHOSEN
 from training.bench.pair_data import CASES, Known, PairCase, PairTask
+from training.bench.pair_pool import batches, gathered, goal, pooled
+from training.bench.pair_trees import Order, learned_order
 from training.bench.pair_voices import VOICES, Scores
-from training.bench.pair_weights import best, pooled, standardised, tuned_weights
+from training.bench.pair_weights import weighed
 from training.bench.rows import Row
 from training.bench.shops import Split as Part
 from training.contest import sampled
@@ -31,11 +32,10 @@ from training.meter import Meter, Tell
 from training.metrics import Rows
 from training.split import Truth
 
-SUM = "plain-sum"
-"""The blend that weighs all methods alike."""
+PLAIN, WEIGHTED = "plain-sum", "weighted-sum"
+"""Blends of all methods: each weighs the same, or what held-out pairs say."""
 TUNED_CUSTOMERS = 5000
-"""Customers that weights are chosen on, at most."""
-_BATCH = 256
+"""Customers that the order is learned from, at most."""
 
 
 @dataclass(frozen=True)
@@ -87,23 +87,25 @@ def run(
 
 
 def judged_task(case: PairCase, task: PairTask, part: Part, resamples: int, tell: Tell) -> tuple[list[Row], list[str]]:
-    """Fit, weigh, fit again, judge."""
+    """Fit, learn the order, fit again, judge."""
     heard = fitted(case, task.tuned.known, f"{task.name}, held out", tell)
     learned, judged = _halves(task.tuned.truth) if part == "valid" else (task.tuned.truth, task.test.truth)
-    pool = pooled(heard.scores, task.tuned.known, sampled(learned, TUNED_CUSTOMERS), case.k)
-    weights = tuned_weights(pool, case.metrics, case.k)
+    learned = sampled(learned, TUNED_CUSTOMERS)
+    tell(f"{task.name}, learn the order", 0, 1)
+    pool = pooled(heard.scores, task.tuned.known, learned.subjects)
+    order = learned_order(pool, learned, lambda truth: goal(truth, case.metrics), case.k)
+    tell(f"{task.name}, learn the order", 1, 1)
     known = task.tuned.known
     if part == "test":
-        del pool  # the matrices of a fit are large: one at a time
+        del heard, pool  # the matrices of a fit are large: one at a time
         known, heard = task.test.known, fitted(case, task.test.known, task.name, tell)
-    lists, seconds = ranked(heard.scores, weights, known, judged, case.k, f"{task.name}, ranked", tell)
+    lists, seconds = ranked(heard.scores, order, known, judged, case.k, f"{task.name}, ranked", tell)
     rows = _rows(case, task.name, part, lists, judged, resamples)
     rows += [Row("accuracy", task.name, "fit", name, "fit-seconds", round(took, 3), unit="s")
              for name, took in heard.seconds.items()]  # fmt: skip
     rows.append(Row("accuracy", task.name, part, CHOSEN, "answer-ms", 1000 * seconds / len(judged), unit="ms"))
-    said = " + ".join(f"{weight:g} {name}" for name, weight in weights.items() if weight)
     left_out = [f"{task.name}: {name} is left out: {why}." for name, why in heard.left_out.items()]
-    return rows, [f"{task.name}: kokyaku is {said} (each score standardised by customer).", *left_out]
+    return rows, [f"{task.name}: {_told(order)}", *left_out]
 
 
 def fitted(case: PairCase, known: Known, what: str, tell: Tell) -> Heard:
@@ -123,30 +125,27 @@ def fitted(case: PairCase, known: Known, what: str, tell: Tell) -> Heard:
 
 
 def ranked(
-    heard: Mapping[str, Scores], weights: Mapping[str, float], known: Known, truth: Truth, k: int, what: str, tell: Tell
+    heard: Mapping[str, Scores], order: Order, known: Known, truth: Truth, k: int, what: str, tell: Tell
 ) -> tuple[dict[str, Rows], float]:
-    """The lists of each method, of the plain sum and of the blend, and the seconds of all together.
+    """The lists of each method, of the sums and of what is called `kokyaku`, and the seconds of all together.
 
     Returns:
         name -> int32[n, k], best first; what a customer has already is not shown.
     """
-    names = (*heard, SUM, CHOSEN)
-    lists = {name: np.full((len(truth), k), -1, np.int32) for name in names}
-    start = time.perf_counter()
-    for places in _batches(len(truth)):
-        which = truth.subjects[places].astype(np.intp)
-        own = known.matrix[which]
-        summed = {name: np.zeros((len(places), own.shape[1]), np.float32) for name in (SUM, CHOSEN)}
-        for name, scores in heard.items():
-            found = scores(which)
-            lists[name][places] = best(found, own, k)
-            alike = standardised(found)
-            summed[SUM] += alike
-            summed[CHOSEN] += np.float32(weights[name]) * alike
-        for name, total in summed.items():
-            lists[name][places] = best(total, own, k)
-        tell(what, int(places[-1]) + 1, len(truth))
-    return lists, time.perf_counter() - start
+    parts: list[dict[str, Rows]] = []
+    start, done = time.perf_counter(), 0
+    for which in batches(truth.subjects):
+        pool, own = gathered(heard, known, which, width=k)
+        equally = dict.fromkeys(pool.names, 1.0)
+        parts.append({
+            **own,
+            PLAIN: pool.shown(weighed(pool, equally), k),
+            WEIGHTED: pool.shown(weighed(pool, order.weights), k),
+            CHOSEN: pool.shown(order.scores(pool), k),
+        })  # fmt: skip
+        done += len(which)
+        tell(what, done, len(truth))
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}, time.perf_counter() - start
 
 
 def tables_of(rows: Sequence[Row], name: str) -> list[Table]:
@@ -190,5 +189,8 @@ def _halves(truth: Truth) -> tuple[Truth, Truth]:
     return truth.take(np.arange(0, len(truth), 2)), truth.take(np.arange(1, len(truth), 2))
 
 
-def _batches(n: int) -> Iterator[npt.NDArray[np.intp]]:
-    yield from (np.arange(start, min(start + _BATCH, n)) for start in range(0, n, _BATCH))
+def _told(order: Order) -> str:
+    said = " + ".join(f"{weight:g} {name}" for name, weight in order.weights.items() if weight)
+    if order.trees is None:
+        return f"kokyaku is the weighted sum, {said} (scores standardised by customer); trees did not improve on it."
+    return f"kokyaku is trees over the candidates; the weighted sum is {said} (scores standardised by customer)."
