@@ -55,16 +55,22 @@ class Forest:
         """Read what `arrays()` gave; further arrays are left alone.
 
         Raises:
-            BundleError: an array is missing, or a node points outside the forest or back to where it came from.
+            BundleError: an array is missing or of another type, a threshold is not a number, a node points outside the
+                forest or back to where it came from, or the depth is not that of the trees.
         """
         missing = [name for name in NAMES if name not in arrays]
         if missing:
             raise BundleError("arrays of a forest are missing", where="ranker", got=missing)
+        wrong = {name: str(arrays[name].dtype) for name in NAMES if arrays[name].dtype != _TYPES[name]}
+        if wrong:
+            raise BundleError("arrays of a forest are of another type", where="ranker", got=wrong)
         forest = cls(*(arrays[name] for name in NAMES))  # type: ignore[arg-type]
         nodes = np.arange(len(forest.feature))
         if any(len(each) != len(nodes) for each in (forest.threshold, forest.nan_left, forest.value)):
             raise BundleError("arrays of a forest differ in length", where="ranker", hint="publish again")
-        if forest.nan_left.dtype != np.bool_ or ((forest.roots < 0) | (forest.roots >= len(nodes))).any():
+        if np.isnan(forest.threshold).any():
+            raise BundleError("a threshold of a forest is not a number", where="ranker", hint="publish again")
+        if ((forest.roots < 0) | (forest.roots >= len(nodes))).any():
             raise BundleError("a root of a forest makes no sense", where="ranker", hint="publish again")
         leaf = forest.left == nodes
         for child in (forest.left, forest.right):
@@ -72,7 +78,16 @@ class Forest:
                 raise BundleError("a node of a forest points to no node below it", where="ranker", hint="publish again")
         if ((forest.right == nodes) != leaf).any() or (forest.feature < 0).any():
             raise BundleError("a node of a forest makes no sense", where="ranker", hint="publish again")
+        if forest.depth.tolist() != [forest._height()]:
+            raise BundleError("the depth of a forest is not that of its trees", where="ranker", hint="publish again")
         return forest
+
+    def _height(self) -> int:
+        """The most steps from a root to a leaf; children lie behind their parents, so it ends."""
+        front, steps = np.unique(self.roots), 0
+        while (self.left[front] != front).any():
+            front, steps = np.unique(np.concatenate([self.left[front], self.right[front]])), steps + 1
+        return steps
 
     def predict(self, block: npt.NDArray[Any]) -> Doubles:
         """float64[m]: the sum of the leaves that each row of float[m, columns] comes to.
@@ -138,3 +153,6 @@ def _spread(block: npt.NDArray[Any]) -> Doubles:
 
 
 NAMES = tuple(field.name for field in fields(Forest))
+_TYPES: Mapping[str, Any] = dict.fromkeys(NAMES, np.int32) | {
+    "threshold": np.float64, "value": np.float64, "nan_left": np.bool_,
+}  # fmt: skip

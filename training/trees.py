@@ -18,9 +18,13 @@ def forest_of(booster: lightgbm.Booster) -> Forest:
     """The trees of a booster; `Forest.predict` equals `Booster.predict(raw_score=True)` up to the order of a sum.
 
     Raises:
-        ConfigError: a split is categorical, or treats zero as missing: codes are numbers here, and NaN is missing.
+        ConfigError: the trees are averaged (a random forest), several a round (several classes) or have linear leaves;
+            or a split is categorical, or treats zero as missing: codes are numbers here, and NaN is missing.
     """
     model = booster.dump_model()
+    if model["average_output"] or model["num_tree_per_iteration"] != 1:
+        got = {name: model[name] for name in ("average_output", "num_tree_per_iteration")}
+        raise ConfigError("only sums of trees, one a round, can be served", where="ranker", got=got)
     nodes: list[tuple[int, float, int, int, bool, float]] = []
     roots, depth = [], 0
     for tree in model["tree_info"]:
@@ -37,6 +41,8 @@ def forest_of(booster: lightgbm.Booster) -> Forest:
 def _add(nodes: list[tuple[int, float, int, int, bool, float]], node: Node) -> int:
     """Append a node and all below it, parents first; returns the height."""
     place = len(nodes)
+    if "leaf_features" in node:
+        raise ConfigError("linear leaves cannot be served", where="ranker", got=node["leaf_features"])
     if "split_feature" not in node:
         nodes.append((0, np.inf, place, place, True, float(node["leaf_value"])))
         return 0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -32,10 +34,18 @@ def grown(seed: int, trees: int, depth: int) -> Forest:
 
     roots = [grow(depth) for _ in range(trees)]
     feature, threshold, left, right, nan_left, value = (np.array(column) for column in zip(*nodes, strict=True))
-    return Forest(
+    forest = Forest(
         feature.astype(np.int32), threshold, left.astype(np.int32), right.astype(np.int32), nan_left.astype(bool),
         value, np.array(roots, np.int32), np.array([depth], np.int32),
     )  # fmt: skip
+    return replace(forest, depth=np.array([max(height(forest, root) for root in roots)], np.int32))
+
+
+def height(forest: Forest, at: int) -> int:
+    """Steps from a node to the leaf farthest below it."""
+    if forest.left[at] == at:
+        return 0
+    return 1 + max(height(forest, int(forest.left[at])), height(forest, int(forest.right[at])))
 
 
 def walked(forest: Forest, row: np.ndarray) -> float:
@@ -87,11 +97,27 @@ def test_a_damaged_forest_is_refused(name, place, wrong):
         Forest.from_arrays(arrays)
 
 
-@pytest.mark.parametrize(("name", "wrong"), [("value", np.zeros(1)), ("roots", np.array([-1], np.int32))])
+@pytest.mark.parametrize(
+    ("name", "wrong"),
+    [
+        ("value", np.zeros(1)),
+        ("roots", np.array([-1], np.int32)),
+        ("roots", np.zeros(2)),
+        ("depth", np.zeros(1, np.int32)),
+    ],
+)
 def test_arrays_that_do_not_fit_each_other_are_refused(name, wrong):
-    """Too few values, or a root that would wrap around to the last node."""
+    """Too few values, a root that would wrap around to the last node, another type, fewer levels than there are."""
     with pytest.raises(BundleError):
         Forest.from_arrays({**grown(5, 2, 4).arrays(), name: wrong})
+
+
+def test_a_threshold_that_is_no_number_is_refused():
+    """Nothing is below it and nothing above: rows would all go left."""
+    arrays = {key: array.copy() for key, array in grown(5, 2, 4).arrays().items()}
+    arrays["threshold"][0] = np.nan
+    with pytest.raises(BundleError, match="threshold"):
+        Forest.from_arrays(arrays)
 
 
 def test_rows_that_are_too_narrow_are_refused():

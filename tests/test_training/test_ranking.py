@@ -93,3 +93,21 @@ def test_ranks_count_only_what_was_proposed():
     ranks = ranks_of(scores)
     assert ranks[:, 0] == pytest.approx([1, np.nan, 0, 2], nan_ok=True)
     assert ranks[:, 1] == pytest.approx([np.nan, np.nan, 1, 0], nan_ok=True)
+
+
+@pytest.mark.parametrize(
+    ("params", "what"),
+    [
+        ({"boosting": "rf", "bagging_fraction": 0.5, "bagging_freq": 1}, "sums of trees"),
+        ({"objective": "multiclass", "num_class": 3}, "sums of trees"),
+        ({"objective": "regression", "linear_tree": True}, "linear leaves"),
+    ],
+)
+def test_trees_of_another_kind_are_refused_by_name(params, what):
+    """Their predictions are no sums of leaves: flat trees would answer something else without a word."""
+    random = np.random.default_rng(0)
+    rows, label = random.random((300, 3)), random.integers(0, 3, 300).astype(float)
+    told = {"objective": "regression", "verbosity": -1, "num_threads": 1, "num_leaves": 4, **params}
+    other = lightgbm.train(told, lightgbm.Dataset(rows, label, params={"verbosity": -1, **params}), 2)
+    with pytest.raises(ConfigError, match=what):
+        forest_of(other)
