@@ -107,7 +107,7 @@ def forecast_value(
     money = money_of(material.dataset, histories, end)
     days, notes = horizon_of(histories, end, horizon)
     shelf = Samples(histories, money.amount, days * DAY, end, tell)
-    notes = (*money.notes, *notes)
+    notes = (*money.notes, *notes, *_season(shelf))
     if days < LEAST_HORIZON:
         return _plain(money, shelf, horizon, notes, material.data_hash)
     return _judged(money, shelf, notes, material.data_hash)
@@ -223,6 +223,12 @@ def _plain(money: Money, shelf: Samples, wanted: int, notes: tuple[str, ...], da
         money, shelf.end, days, LAST_PERIOD, short.at(shelf.end), found[LAST_PERIOD], _customers(short), data_hash,
         notes=(*notes, why),
     )  # fmt: skip
+
+
+def _season(shelf: Samples) -> tuple[str, ...]:
+    if shelf.end - shelf.first >= 365 * DAY + shelf.horizon:
+        return ()
+    return ("The past is shorter than a year and one horizon: no method can know what the season adds or takes.",)
 
 
 def verdict_of(report: ValueReport) -> str:

@@ -1,4 +1,4 @@
-"""Ways to say what customers will bring: two plain ones, a closed form, and trees in two parts."""
+"""Ways to say what customers will bring: two plain ones, a closed form, trees in two parts, and trees on top of it."""
 
 from __future__ import annotations
 
@@ -9,24 +9,28 @@ from typing import Any
 import lightgbm
 import numpy as np
 import numpy.typing as npt
+from scipy.special import expit, logit
 
 from features.errors import DataError
 from features.moments import DAY
 from training.value.lifetime import fit_bg_nbd, fit_gamma_gamma
-from training.value.sample import NAMES, Sample
+from training.value.sample import NAMES, Outcome, Sample
 
 Floats = npt.NDArray[np.float64]
 
-LAST_PERIOD, MEAN, BG_NBD, HURDLE = "last period", "mean of all", "BG/NBD", "hurdle"
+LAST_PERIOD, MEAN, BG_NBD, HURDLE, CORRECTED = "last period", "mean of all", "BG/NBD", "trees", "BG/NBD + trees"
 BASELINES = (LAST_PERIOD, MEAN)
 LEAST_BUYERS = 100
 """Trees that learn from fewer customers who bought again would learn their names."""
 _TREES: dict[str, Any] = {
-    "num_leaves": 15, "learning_rate": 0.03, "min_data_in_leaf": 40, "feature_fraction": 0.5, "lambda_l2": 10.0,
-    "bagging_fraction": 0.7, "bagging_freq": 1, "max_bin": 63, "seed": 0, "deterministic": True,
+    "num_leaves": 7, "learning_rate": 0.03, "min_data_in_leaf": 40, "feature_fraction": 0.5, "lambda_l2": 10.0,
+    "bagging_fraction": 0.7, "bagging_freq": 1, "max_bin": 63, "tweedie_variance_power": 1.5, "seed": 0, "deterministic": True,
     "force_row_wise": True, "verbosity": -1,
 }  # fmt: skip
-_ROUNDS = 200
+_ROUNDS, _CORRECTIONS = 300, 100
+"""Trees from nothing, and on top of a closed form that already says most of it."""
+_LEAST_CHANCE, _LEAST_SHARE = 0.005, 1e-3
+"""Bounds of what is corrected: a chance, and a value as a share of the mean, as logarithms need them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,40 +87,94 @@ def bg_nbd(past: Sequence[Sample], now: Sample, horizon: int) -> Forecast:
 
 
 def hurdle(past: Sequence[Sample], now: Sample, horizon: int) -> Forecast:
-    """LightGBM in two parts: P(buys) times E[value | buys] (Tweedie, log link), and expected baskets (Poisson).
+    """LightGBM in two parts: P(buys) times E[value | buys] (Tweedie, log link), and expected baskets (Poisson)."""
+    return _two_parts(past, now, None, _ROUNDS)
+
+
+def corrected(past: Sequence[Sample], now: Sample, horizon: int) -> Forecast:
+    """The same trees on top of BG/NBD: they learn only by what factor (odds, for the chance) it is wrong for whom.
+
+    Where the past is short, customers look longer known at each later moment than in any example; the closed form
+    knows what to make of that and the trees do not.
+    """
+    offsets = [_Offsets.of(bg_nbd(past, sample, horizon)) for sample in (*past, now)]
+    return _two_parts(past, now, offsets, _CORRECTIONS)
+
+
+METHODS: Mapping[str, Method] = {
+    LAST_PERIOD: last_period, MEAN: mean_of_all, BG_NBD: bg_nbd, HURDLE: hurdle, CORRECTED: corrected,
+}  # fmt: skip
+"""In the order in which they are told; of two that are equally good the earlier one is chosen."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Offsets:
+    """Where the trees begin, on the scale of their links; float64[n] each."""
+
+    chance: Floats
+    amount: Floats
+    number: Floats
+
+    @classmethod
+    def of(cls, known: Forecast) -> _Offsets:
+        """From a forecast that says all three."""
+        chance = np.clip(known.buys, _LEAST_CHANCE, 1 - _LEAST_CHANCE)
+        value, orders = (
+            np.maximum(each, max(_LEAST_SHARE * float(each.mean()), 1e-9)) for each in (known.value, known.orders)
+        )
+        return cls(logit(chance), np.log(value / chance), np.log(orders))
+
+    @classmethod
+    def joined(cls, parts: Sequence[_Offsets]) -> _Offsets:
+        """Those of several samples, one after the other."""
+        return cls(*(np.concatenate([getattr(each, name) for each in parts]) for name in ("chance", "amount", "number")))
+
+
+def _two_parts(past: Sequence[Sample], now: Sample, offsets: Sequence[_Offsets] | None, rounds: int) -> Forecast:
+    """Fit and forecast.
 
     A value below zero counts as zero in the second part; the factor between the true sum and what the trees say of
     their own examples takes that back, and returns of those who buy nothing with it.
+
+    Args:
+        past, now: as in `Method`.
+        offsets: of each past sample and of `now`; None begins from the mean.
+        rounds: trees.
     """
     block = np.concatenate([sample.features for sample in past])
     value = np.concatenate([_outcome(sample).value for sample in past])
     orders = np.concatenate([_outcome(sample).orders for sample in past])
     buys = orders > 0
-    if buys.sum() < LEAST_BUYERS or (~buys).sum() < LEAST_BUYERS:
-        what = f"{int(buys.sum())} examples that bought again and {int((~buys).sum())} that did not"
-        raise DataError(f"{what}, and the trees need {LEAST_BUYERS} of each", where=HURDLE, hint="a longer past")
+    _insist(buys, value)
+    zeros = [_Offsets(*np.zeros((3, size))) for size in (len(block), len(now))]
+    then, here = zeros if offsets is None else (_Offsets.joined(offsets[:-1]), offsets[-1])
+    begin = None if offsets is None else then
+    chance = _fitted(block, buys.astype(np.float64), begin and begin.chance, "binary", rounds)
+    amount = _fitted(block[buys], np.maximum(value[buys], 0), begin and begin.amount[buys], "tweedie", rounds)
+    number = _fitted(block, orders, begin and begin.number, "poisson", rounds)
+    told = float((expit(chance(block) + then.chance) * np.exp(amount(block) + then.amount)).sum())
+    probability = expit(chance(now.features) + here.chance)
+    worth = np.exp(amount(now.features) + here.amount) * max(value.sum() / told, 0)
+    return Forecast(probability * worth, probability, np.exp(number(now.features) + here.number))
+
+
+def _insist(buys: npt.NDArray[np.bool_], value: Floats) -> None:
+    """There is something to learn."""
+    again, not_again = int(buys.sum()), int((~buys).sum())
+    if min(again, not_again) < LEAST_BUYERS:
+        what = f"{again} examples bought again and {not_again} did not; the trees need {LEAST_BUYERS} of each"
+        raise DataError(what, where=HURDLE, hint="a longer past")
     if not (value[buys] > 0).any():
         raise DataError("nobody who bought again brought anything", where=HURDLE)
-    chance = _fitted(block, buys.astype(np.float64), {"objective": "binary"})
-    amount = _fitted(
-        block[buys], np.maximum(value[buys], 0), {"objective": "tweedie", "tweedie_variance_power": 1.5}
-    )  # fmt: skip
-    number = _fitted(block, orders, {"objective": "poisson"})
-    told = float((chance(block) * amount(block)).sum())
-    probability = chance(now.features)
-    return Forecast(probability * amount(now.features) * value.sum() / told, probability, number(now.features))
-
-
-METHODS: Mapping[str, Method] = {LAST_PERIOD: last_period, MEAN: mean_of_all, BG_NBD: bg_nbd, HURDLE: hurdle}
-"""In the order in which they are told; of two that are equally good the earlier one is chosen."""
 
 
 def _fitted(
-    block: npt.NDArray[np.float32], label: Floats, objective: Mapping[str, Any]
+    block: npt.NDArray[np.float32], label: Floats, offset: Floats | None, objective: str, rounds: int
 ) -> Callable[[npt.NDArray[np.float32]], Floats]:
-    data = lightgbm.Dataset(block, label, feature_name=list(NAMES))
-    booster = lightgbm.train({**_TREES, **objective}, data, num_boost_round=_ROUNDS)
-    return lambda rows: np.asarray(booster.predict(rows), np.float64)
+    """Trees that give what is to be added to the offset, on the scale of the objective's link."""
+    data = lightgbm.Dataset(block, label, init_score=offset, feature_name=list(NAMES))
+    booster = lightgbm.train({**_TREES, "objective": objective}, data, num_boost_round=rounds)
+    return lambda rows: np.asarray(booster.predict(rows, raw_score=True), np.float64)
 
 
 def _those_who_never_bought(past: Sample, now: Sample) -> Forecast:
@@ -127,6 +185,6 @@ def _those_who_never_bought(past: Sample, now: Sample) -> Forecast:
     return Forecast(*(np.full(len(now), float(each) / n) for each in sums))
 
 
-def _outcome(sample: Sample) -> Any:
+def _outcome(sample: Sample) -> Outcome:
     assert sample.next is not None, "past samples have outcomes"
     return sample.next
