@@ -176,6 +176,32 @@ def learned(tasks: Mapping[str, Mapping[str, float]], *, most: int = 15) -> byte
         return _png(figure)
 
 
+def deciles(predicted: Sequence[float], observed: Sequence[Mark], *, unit: str, title: str) -> bytes:
+    """Mean forecast against mean outcome of each tenth of the customers, with the line where both are equal.
+
+    Args:
+        predicted: mean forecast of each tenth, highest first.
+        observed: mean outcome of each with its interval, in the same order; the name stands beside its point.
+        unit: what the axes show.
+        title: of the plot.
+    """
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=(7.5, 6), layout="constrained")
+        axis = figure.subplots()
+        ends = [*predicted, *_ends(observed)]
+        low, high = min([0.0, *ends]), max([*ends, 1e-9])
+        axis.plot([low, high], [low, high], "--", color=COLOURS["baseline"], linewidth=1)
+        axis.annotate("as forecast", (high, high), ha="right", va="bottom", color=COLOURS["baseline"])
+        for at, mark in zip(predicted, observed, strict=True):
+            axis.plot([at, at], [mark.low, mark.high], "-", color=COLOURS["challenger"], linewidth=2)
+            axis.plot(at, mark.value, "o", color=COLOURS["challenger"], markersize=7)
+            axis.annotate(mark.name, (at, mark.value), xytext=(7, -4), textcoords="offset points", fontsize=9)
+        axis.set_xlabel(f"mean {unit} a customer, forecast")
+        axis.set_ylabel(f"mean {unit} a customer, observed, with 95 % interval")
+        axis.set_title(title)
+        return _png(figure)
+
+
 def months(counts: Mapping[str, Mapping[int, int]], windows: Mapping[str, tuple[int, int]]) -> bytes:
     """Events a month, stacked by type, with the windows shaded.
 

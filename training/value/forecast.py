@@ -47,12 +47,14 @@ class Judged:
         judged_on: its scores in the last window.
         mae: its mean absolute error there, with the interval.
         worse: its mean deviance less that of the chosen method, paired by customer; above 0 it is worse.
+        worse_mae: the same of the absolute error.
     """
 
     chosen_on: Scores
     judged_on: Scores
     mae: Interval
     worse: Interval
+    worse_mae: Interval
 
 
 @dataclass(frozen=True)
@@ -199,11 +201,13 @@ def _judged(money: Money, shelf: Samples, notes: tuple[str, ...], data_hash: str
 
 
 def _compared(first: dict[str, Scores], late: dict[str, Forecast], method: str, truth: Floats) -> dict[str, Judged]:
-    best = deviances(late[method].value, truth)
+    """Each method in both windows, and in the judged one beside the chosen method."""
+    deviance = {name: deviances(each.value, truth) for name, each in late.items()}
+    error = {name: np.abs(each.value - truth) for name, each in late.items()}
     return {
         name: Judged(
-            first[name], scores_of(late[name].value, truth), mean_interval(np.abs(late[name].value - truth)),
-            compare(deviances(late[name].value, truth), best),
+            first[name], scores_of(late[name].value, truth), mean_interval(error[name]),
+            compare(deviance[name], deviance[method]), compare(error[name], error[method]),
         )
         for name in first
     }  # fmt: skip
@@ -240,11 +244,20 @@ def verdict_of(report: ValueReport) -> str:
     )
     if report.method in BASELINES:
         return f"No model was better than the plain method {report.method} where the choice was made: it is used."
-    worse = report.judged[plain].worse
-    interval = f"{worse.value:+.3g} [{worse.low:+.3g}, {worse.high:+.3g}] in deviance, paired by customer"
-    if worse.low > 0:
-        return f"{report.method} is better than the best plain method ({plain}): {interval}."
-    return f"{report.method} is no better than the plain method {plain}: {interval}."
+    against = report.judged[plain]
+    said = f"{report.method} is {_better(against.worse)} than the best plain method ({plain}) in deviance"
+    return (
+        f"{said}, which it was chosen by: {_gain(against.worse)}; "
+        f"{_better(against.worse_mae)} in absolute error: {_gain(against.worse_mae)}."
+    )
+
+
+def _better(worse: Interval) -> str:
+    return "better" if worse.low > 0 else "worse" if worse.high < 0 else "no better"
+
+
+def _gain(worse: Interval) -> str:
+    return f"{worse.value:+.3g} [{worse.low:+.3g}, {worse.high:+.3g}] for the plain one, paired by customer"
 
 
 def span_text(span: tuple[int, int]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import Any
 
 import lightgbm
@@ -24,8 +24,8 @@ LEAST_BUYERS = 100
 """Trees that learn from fewer customers who bought again would learn their names."""
 _TREES: dict[str, Any] = {
     "num_leaves": 7, "learning_rate": 0.03, "min_data_in_leaf": 40, "feature_fraction": 0.5, "lambda_l2": 10.0,
-    "bagging_fraction": 0.7, "bagging_freq": 1, "max_bin": 63, "tweedie_variance_power": 1.5, "seed": 0, "deterministic": True,
-    "force_row_wise": True, "verbosity": -1,
+    "bagging_fraction": 0.7, "bagging_freq": 1, "max_bin": 63, "tweedie_variance_power": 1.5, "seed": 0,
+    "deterministic": True, "force_row_wise": True, "verbosity": -1,
 }  # fmt: skip
 _ROUNDS, _CORRECTIONS = 300, 100
 """Trees from nothing, and on top of a closed form that already says most of it."""
@@ -88,7 +88,8 @@ def bg_nbd(past: Sequence[Sample], now: Sample, horizon: int) -> Forecast:
 
 def hurdle(past: Sequence[Sample], now: Sample, horizon: int) -> Forecast:
     """LightGBM in two parts: P(buys) times E[value | buys] (Tweedie, log link), and expected baskets (Poisson)."""
-    return _two_parts(past, now, None, _ROUNDS)
+    offsets = [_Offsets.of(mean_of_all(past, sample, horizon)) for sample in (*past, now)]
+    return _two_parts(past, now, offsets, _ROUNDS)
 
 
 def corrected(past: Sequence[Sample], now: Sample, horizon: int) -> Forecast:
@@ -124,13 +125,8 @@ class _Offsets:
         )
         return cls(logit(chance), np.log(value / chance), np.log(orders))
 
-    @classmethod
-    def joined(cls, parts: Sequence[_Offsets]) -> _Offsets:
-        """Those of several samples, one after the other."""
-        return cls(*(np.concatenate([getattr(each, name) for each in parts]) for name in ("chance", "amount", "number")))
 
-
-def _two_parts(past: Sequence[Sample], now: Sample, offsets: Sequence[_Offsets] | None, rounds: int) -> Forecast:
+def _two_parts(past: Sequence[Sample], now: Sample, offsets: Sequence[_Offsets], rounds: int) -> Forecast:
     """Fit and forecast.
 
     A value below zero counts as zero in the second part; the factor between the true sum and what the trees say of
@@ -138,7 +134,7 @@ def _two_parts(past: Sequence[Sample], now: Sample, offsets: Sequence[_Offsets] 
 
     Args:
         past, now: as in `Method`.
-        offsets: of each past sample and of `now`; None begins from the mean.
+        offsets: of each past sample and, last, of `now`.
         rounds: trees.
     """
     block = np.concatenate([sample.features for sample in past])
@@ -146,13 +142,12 @@ def _two_parts(past: Sequence[Sample], now: Sample, offsets: Sequence[_Offsets] 
     orders = np.concatenate([_outcome(sample).orders for sample in past])
     buys = orders > 0
     _insist(buys, value)
-    zeros = [_Offsets(*np.zeros((3, size))) for size in (len(block), len(now))]
-    then, here = zeros if offsets is None else (_Offsets.joined(offsets[:-1]), offsets[-1])
-    begin = None if offsets is None else then
-    chance = _fitted(block, buys.astype(np.float64), begin and begin.chance, "binary", rounds)
-    amount = _fitted(block[buys], np.maximum(value[buys], 0), begin and begin.amount[buys], "tweedie", rounds)
-    number = _fitted(block, orders, begin and begin.number, "poisson", rounds)
-    told = float((expit(chance(block) + then.chance) * np.exp(amount(block) + then.amount)).sum())
+    *then, here = offsets
+    begin = _Offsets(*(np.concatenate(parts) for parts in zip(*map(astuple, then), strict=True)))
+    chance = _fitted(block, buys.astype(np.float64), begin.chance, "binary", rounds)
+    amount = _fitted(block[buys], np.maximum(value[buys], 0), begin.amount[buys], "tweedie", rounds)
+    number = _fitted(block, orders, begin.number, "poisson", rounds)
+    told = float((expit(chance(block) + begin.chance) * np.exp(amount(block) + begin.amount)).sum())
     probability = expit(chance(now.features) + here.chance)
     worth = np.exp(amount(now.features) + here.amount) * max(value.sum() / told, 0)
     return Forecast(probability * worth, probability, np.exp(number(now.features) + here.number))
@@ -169,7 +164,7 @@ def _insist(buys: npt.NDArray[np.bool_], value: Floats) -> None:
 
 
 def _fitted(
-    block: npt.NDArray[np.float32], label: Floats, offset: Floats | None, objective: str, rounds: int
+    block: npt.NDArray[np.float32], label: Floats, offset: Floats, objective: str, rounds: int
 ) -> Callable[[npt.NDArray[np.float32]], Floats]:
     """Trees that give what is to be added to the offset, on the scale of the objective's link."""
     data = lightgbm.Dataset(block, label, init_score=offset, feature_name=list(NAMES))

@@ -246,7 +246,9 @@ def _around(past: Histories, brought: Floats, moment: int) -> list[Floats]:
     for kinds in SIGNALS.values():
         which = np.isin(events.type, kinds)
         counts += [_count(rows[which & recent], n), _count(rows[which], n)]
-    since = [_days_since(past, moment, which) for which in (events.type == EventType.WISHLIST, np.ones(len(rows), bool))]
+    since = [
+        _days_since(past, moment, which) for which in (events.type == EventType.WISHLIST, np.ones(len(rows), bool))
+    ]
     first = np.minimum(past.offsets[:-1], max(len(rows) - 1, 0))
     known = _at((moment - events.time) / DAY, first, np.diff(past.offsets) > 0)
     share = np.full(n, np.nan)
