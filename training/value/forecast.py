@@ -21,6 +21,7 @@ from serving.config import load_config
 from training.intervals import Interval, compare, mean_interval
 from training.material import load_material
 from training.meter import Tell
+from training.split import customers
 from training.value.judge import Decile, Scores, deciles_of, deviances, scores_of
 from training.value.methods import BASELINES, LAST_PERIOD, METHODS, Forecast
 from training.value.money import Money, money_of
@@ -68,11 +69,12 @@ class ValueReport:
         method: which method the values are of.
         sample: the customers.
         forecast: theirs, in the sample's order.
+        customers: their ids, in the sample's order.
+        data_hash: of what went in.
         judged: method -> scores; empty where the past was too short to judge.
         deciles: of the chosen method in the judged window.
         windows: `chosen` and `judged` -> [start, end); empty as above.
         notes: what a person should know, as sentences.
-        data_hash: of what went in.
     """
 
     money: Money
@@ -90,9 +92,8 @@ class ValueReport:
 
 
 def forecast_value(
-    shop: Shop, *, horizon: int = 365, as_of: int | None = None,
-    tell: Tell = lambda what, done, total: None,
-) -> ValueReport:  # fmt: skip
+    shop: Shop, *, horizon: int = 365, as_of: int | None = None, tell: Tell = lambda what, done, total: None
+) -> ValueReport:
     """What each customer will bring in the days after a moment.
 
     Args:
@@ -107,33 +108,45 @@ def forecast_value(
     material = load_material(shop, load_config(shop.config), as_of)
     histories, end = material.histories, material.as_of
     money = money_of(material.dataset, histories, end)
-    days, notes = horizon_of(histories, end, horizon)
+    past = (end - first_known(histories)) / DAY
+    days = horizon_of(past, horizon)
     shelf = Samples(histories, money.amount, days * DAY, end, tell)
-    notes = (*money.notes, *notes, *_season(shelf))
-    if days < LEAST_HORIZON:
-        return _plain(money, shelf, horizon, notes, material.data_hash)
-    return _judged(money, shelf, notes, material.data_hash)
+    if days < min(LEAST_HORIZON, horizon):
+        return _plain(money, shelf, horizon, material.data_hash)
+    notes = [*money.notes]
+    if days < horizon:
+        notes.append(
+            f"The past of {past:.0f} days is too short to learn, choose and judge {horizon} days ahead: "
+            f"the values are of {days} days, and nothing is scaled up."
+        )
+    if past < 365 + days:
+        notes.append("The past is shorter than a year and one horizon: no method can know what the season changes.")
+    return _judged(money, shelf, tuple(notes), material.data_hash)
 
 
-def horizon_of(histories: Histories, end: int, wanted: int) -> tuple[int, tuple[str, ...]]:
-    """Days of the horizon that the past holds: three times, after a time in which customers become known.
+def horizon_of(past: float, wanted: int) -> int:
+    """Days of the horizon that a past holds: three times, after a time in which customers become known.
 
-    A shorter one than wanted is of whole weeks, so that no weekday counts twice.
+    One that is shorter than wanted is of whole weeks, so that no weekday counts twice.
 
-    Returns:
-        The days, and why they are fewer than wanted.
+    Args:
+        past: days.
+        wanted: days.
+
+    >>> horizon_of(1185, 365), horizon_of(373.2, 365), horizon_of(30, 365), horizon_of(30, 7)
+    (365, 91, 7, 7)
     """
-    bought = histories.events.time[histories.events.type == EventType.PURCHASE]
-    past = (end - int(bought.min())) / DAY
     if past >= 3 * wanted + min(wanted, LEAST_HISTORY):
-        return wanted, ()
+        return wanted
     days = int(max(past / 4, (past - LEAST_HISTORY) / 3))
-    days -= days % 7
-    why = (
-        f"The past of {past:.0f} days is too short to learn, choose and judge {wanted} days ahead: "
-        f"the values are of {days} days, and nothing is scaled up."
-    )
-    return days, (why,) if days >= LEAST_HORIZON else ()
+    return days - days % 7
+
+
+def first_known(histories: Histories) -> int:
+    """When the first purchase of a customer was known: it had happened and was recorded."""
+    events = histories.events
+    bought = (events.type == EventType.PURCHASE) & customers(histories.subjects)[histories.subject_rows()]
+    return int(np.maximum(events.time, events.recorded)[bought].min())
 
 
 class Samples:
@@ -148,7 +161,7 @@ class Samples:
 
     def __init__(self, histories: Histories, amount: Floats, horizon: int, end: int, tell: Tell) -> None:
         self.histories, self.amount, self.horizon, self.end, self.tell = histories, amount, horizon, end, tell
-        self.first = int(histories.events.time[histories.events.type == EventType.PURCHASE].min())
+        self.first = first_known(histories)
         self._made: dict[int, Sample] = {}
 
     def at(self, moment: int) -> Sample:
@@ -184,20 +197,26 @@ def _judged(money: Money, shelf: Samples, notes: tuple[str, ...], data_hash: str
     if tried == list(BASELINES):
         notes += (f"{len(shelf.at(choose))} customers are too few for a model: the plain ones stand alone.",)
     early, failed = shelf.forecasts(choose, tried, "choose")
-    notes += tuple(f"{name} is left out: {why}." for name, why in failed.items())
+    notes += _left_out(failed)
     late, failed = shelf.forecasts(judge, list(early), "judge")
-    notes += tuple(f"{name} is left out: {why}." for name, why in failed.items())
+    notes += _left_out(failed)
     first = {name: scores_of(early[name].value, _truth(shelf.at(choose))) for name in late}
-    method = min(first, key=lambda name: (np.nan_to_num(first[name].deviance, nan=np.inf), list(METHODS).index(name)))
-    final, failed = shelf.forecasts(shelf.end, [method], "forecast")
-    if failed:  # it could be fitted on less, so this is of the newest customers
-        raise DataError(failed[method], where=method)
+    ranked = sorted(first, key=lambda name: np.nan_to_num(first[name].deviance, nan=np.inf))
+    for method in ranked:  # the last period always says something
+        final, failed = shelf.forecasts(shelf.end, [method], "forecast")
+        if not failed:
+            break
+        notes += _left_out(failed)
     truth = _truth(shelf.at(judge))
     return ValueReport(
         money, shelf.end, shelf.horizon // DAY, method, shelf.at(shelf.end), final[method],
         _customers(shelf), data_hash, _compared(first, late, method, truth),
         deciles_of(late[method].value, truth), {"chosen": (choose, judge), "judged": (judge, shelf.end)}, notes,
     )  # fmt: skip
+
+
+def _left_out(failed: dict[str, str]) -> tuple[str, ...]:
+    return tuple(f"{name} is left out: {why}." for name, why in failed.items())
 
 
 def _compared(first: dict[str, Scores], late: dict[str, Forecast], method: str, truth: Floats) -> dict[str, Judged]:
@@ -213,7 +232,7 @@ def _compared(first: dict[str, Scores], late: dict[str, Forecast], method: str, 
     }  # fmt: skip
 
 
-def _plain(money: Money, shelf: Samples, wanted: int, notes: tuple[str, ...], data_hash: str) -> ValueReport:
+def _plain(money: Money, shelf: Samples, wanted: int, data_hash: str) -> ValueReport:
     """Too short a past to judge anything: what customers brought of late, over no more days than there are."""
     past = (shelf.end - shelf.first) / DAY
     days = max(min(wanted, int(past)), 1)
@@ -225,30 +244,24 @@ def _plain(money: Money, shelf: Samples, wanted: int, notes: tuple[str, ...], da
     )
     return ValueReport(
         money, shelf.end, days, LAST_PERIOD, short.at(shelf.end), found[LAST_PERIOD], _customers(short), data_hash,
-        notes=(*notes, why),
+        notes=(*money.notes, why),
     )  # fmt: skip
 
 
-def _season(shelf: Samples) -> tuple[str, ...]:
-    if shelf.end - shelf.first >= 365 * DAY + shelf.horizon:
-        return ()
-    return ("The past is shorter than a year and one horizon: no method can know what the season adds or takes.",)
-
-
 def verdict_of(report: ValueReport) -> str:
-    """Whether the chosen method is better than the best plain one, as a sentence."""
+    """Whether the chosen method is better than the best plain ones, as a sentence."""
     if not report.judged:
         return f"The values are of the plain method {report.method}; nothing could be judged."
-    plain = min(
-        (name for name in BASELINES if name in report.judged), key=lambda name: report.judged[name].judged_on.deviance
-    )
     if report.method in BASELINES:
         return f"No model was better than the plain method {report.method} where the choice was made: it is used."
-    against = report.judged[plain]
-    said = f"{report.method} is {_better(against.worse)} than the best plain method ({plain}) in deviance"
+    plain = {name: report.judged[name] for name in BASELINES if name in report.judged}
+    first = min(plain, key=lambda name: plain[name].judged_on.deviance)
+    second = min(plain, key=lambda name: plain[name].judged_on.mae)
+    worse, worse_mae = plain[first].worse, plain[second].worse_mae
     return (
-        f"{said}, which it was chosen by: {_gain(against.worse)}; "
-        f"{_better(against.worse_mae)} in absolute error: {_gain(against.worse_mae)}."
+        f"In the judged window {report.method} is {_better(worse)} than the best plain method in deviance, which it "
+        f"was chosen by ({first}: {_gain(worse)}), and {_better(worse_mae)} in absolute error "
+        f"({second}: {_gain(worse_mae)}); differences are paired by customer."
     )
 
 
@@ -257,7 +270,7 @@ def _better(worse: Interval) -> str:
 
 
 def _gain(worse: Interval) -> str:
-    return f"{worse.value:+.3g} [{worse.low:+.3g}, {worse.high:+.3g}] for the plain one, paired by customer"
+    return f"{worse.value:+.3g} [{worse.low:+.3g}, {worse.high:+.3g}]"
 
 
 def span_text(span: tuple[int, int]) -> str:
