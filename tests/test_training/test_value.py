@@ -403,7 +403,7 @@ def test_the_walk_on_a_simulated_shop(tiny, tmp_path, capsys, monkeypatch):
     assert main_with(["value", "--shop", tiny.id, "--root", str(tiny.root), "--out", str(out)]) == 0
     printed = capsys.readouterr().out
     for words in (
-        "Calibration by decile", "last period", "mean of all", "of revenue in the 35 days after", "nothing is scaled up",
+        "Calibration by decile", "last period", "mean of all", "of revenue in the 35 days after", "nothing is scaled",
         "judged window",
     ):  # fmt: skip
         assert words in printed
