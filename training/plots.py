@@ -177,28 +177,32 @@ def learned(tasks: Mapping[str, Mapping[str, float]], *, most: int = 15) -> byte
 
 
 def deciles(predicted: Sequence[float], observed: Sequence[Mark], *, unit: str, title: str) -> bytes:
-    """Mean forecast against mean outcome of each tenth of the customers, with the line where both are equal.
+    """Mean forecast beside mean outcome of each tenth of the customers.
+
+    The axis is logarithmic where everything is above zero and the tenths lie far apart.
 
     Args:
         predicted: mean forecast of each tenth, highest first.
-        observed: mean outcome of each with its interval, in the same order; the name stands beside its point.
-        unit: what the axes show.
+        observed: mean outcome of each with its interval, in the same order, named by the tenth.
+        unit: what the axis shows.
         title: of the plot.
     """
     with mpl.rc_context(_STYLE):
-        figure = Figure(figsize=(7.5, 6), layout="constrained")
+        figure = Figure(figsize=(9, 4.8), layout="constrained")
         axis = figure.subplots()
-        ends = [*predicted, *_ends(observed)]
-        low, high = min([0.0, *ends]), max([*ends, 1e-9])
-        axis.plot([low, high], [low, high], "--", color=COLOURS["baseline"], linewidth=1)
-        axis.annotate("as forecast", (high, high), ha="right", va="bottom", color=COLOURS["baseline"])
-        for at, mark in zip(predicted, observed, strict=True):
-            axis.plot([at, at], [mark.low, mark.high], "-", color=COLOURS["challenger"], linewidth=2)
-            axis.plot(at, mark.value, "o", color=COLOURS["challenger"], markersize=7)
-            axis.annotate(mark.name, (at, mark.value), xytext=(7, -4), textcoords="offset points", fontsize=9)
-        axis.set_xlabel(f"mean {unit} a customer, forecast")
-        axis.set_ylabel(f"mean {unit} a customer, observed, with 95 % interval")
+        for place, mark in enumerate(observed):
+            axis.plot([place, place], [mark.low, mark.high], "-", color=COLOURS["challenger"], linewidth=2)
+        axis.plot([mark.value for mark in observed], "o", color=COLOURS["challenger"], markersize=8, label="observed, 95 %")
+        axis.plot(predicted, "D", color=COLOURS["champion"], markersize=6, label="forecast")
+        ends = [*predicted, *(end for mark in observed for end in (mark.value, mark.low) if np.isfinite(end))]
+        if ends and min(ends) > 0 and max(ends) > 20 * min(ends):
+            axis.set_yscale("log")
+            axis.yaxis.set_major_formatter(lambda value, _: f"{value:,.5g}")
+        axis.set_xticks(range(len(observed)), [mark.name for mark in observed])
+        axis.set_xlabel("tenths of the customers, those with the highest forecasts first")
+        axis.set_ylabel(f"mean {unit} a customer")
         axis.set_title(title)
+        axis.legend(frameon=False)
         return _png(figure)
 
 

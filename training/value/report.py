@@ -109,7 +109,7 @@ def picture(report: ValueReport) -> bytes:
     ]  # fmt: skip
     return plots.deciles(
         [each.predicted for each in report.deciles], marks, unit=report.money.unit,
-        title=f"Tenths of the customers by forecast, {report.horizon_days} days ahead ({report.method})",
+        title=f"Forecast and observed, {report.horizon_days} days ahead ({report.method})",
     )  # fmt: skip
 
 
