@@ -192,7 +192,9 @@ def deciles(predicted: Sequence[float], observed: Sequence[Mark], *, unit: str, 
         axis = figure.subplots()
         for place, mark in enumerate(observed):
             axis.plot([place, place], [mark.low, mark.high], "-", color=COLOURS["challenger"], linewidth=2)
-        axis.plot([mark.value for mark in observed], "o", color=COLOURS["challenger"], markersize=8, label="observed, 95 %")
+        axis.plot(
+            [mark.value for mark in observed], "o", color=COLOURS["challenger"], markersize=8, label="observed, 95 %"
+        )
         axis.plot(predicted, "D", color=COLOURS["champion"], markersize=6, label="forecast")
         ends = [*predicted, *(end for mark in observed for end in (mark.value, mark.low) if np.isfinite(end))]
         if ends and min(ends) > 0 and max(ends) > 20 * min(ends):

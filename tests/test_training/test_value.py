@@ -306,6 +306,11 @@ def test_the_past_holds_three_horizons_and_a_time_before_them(past, wanted):
     assert days == wanted or days % 7 == 0
 
 
+@pytest.mark.parametrize(("past", "days"), [(1185.0, 365), (1184.0, 364), (373.2, 91), (365.0, 91), (40.0, 7)])
+def test_a_year_ahead_needs_three_and_a_quarter_years(past, days):
+    assert horizon_of(past, 365) == days
+
+
 # --- methods
 
 
