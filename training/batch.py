@@ -140,7 +140,19 @@ def answer_all(
         done(len(piece))
 
 
-def write_answers(path: Path, pieces: Iterable[pa.Table]) -> int:
+def check_out(path: Path) -> None:
+    """Refuse a file that `write_answers` could not write, before the work is done.
+
+    Raises:
+        ConfigError: neither Parquet nor CSV by its suffix, or the folder is not there.
+    """
+    if path.suffix.lower() not in _WRITERS:
+        raise ConfigError("neither .parquet nor .csv", where="--out", got=path.name, hint="name the file so")
+    if not path.parent.is_dir():
+        raise ConfigError("no such folder", where="--out", got=str(path.parent), hint="make it first")
+
+
+def write_answers(path: Path, pieces: Iterable[pa.Table], schema: pa.Schema = SCHEMA) -> int:
     """Write Parquet or CSV, by the file's suffix; the file is there whole or not at all.
 
     Returns:
@@ -149,15 +161,11 @@ def write_answers(path: Path, pieces: Iterable[pa.Table]) -> int:
     Raises:
         ConfigError: another suffix, or the folder is not there.
     """
-    open_writer = _writers().get(path.suffix.lower())
-    if open_writer is None:
-        raise ConfigError("neither .parquet nor .csv", where="--out", got=path.name, hint="name the file so")
-    if not path.parent.is_dir():
-        raise ConfigError("no such folder", where="--out", got=str(path.parent), hint="make it first")
+    check_out(path)
     draft = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
     rows = 0
     try:
-        with open_writer(draft) as writer:
+        with _WRITERS[path.suffix.lower()](draft, schema) as writer:
             for piece in pieces:
                 writer.write_table(piece)
                 rows += len(piece)
@@ -194,11 +202,10 @@ class _Writer(Protocol):
     def __exit__(self, *raised: object) -> None: ...
 
 
-def _writers() -> dict[str, Callable[[Path], _Writer]]:
-    return {
-        ".parquet": lambda path: pq.ParquetWriter(path, SCHEMA, compression="zstd"),
-        ".csv": lambda path: pa.csv.CSVWriter(path, SCHEMA),
-    }
+_WRITERS: Mapping[str, Callable[[Path, pa.Schema], _Writer]] = {
+    ".parquet": lambda path, schema: pq.ParquetWriter(path, schema, compression="zstd"),
+    ".csv": pa.csv.CSVWriter,
+}
 
 
 def _from_parquet(path: Path) -> Sequence[str]:

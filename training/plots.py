@@ -176,6 +176,38 @@ def learned(tasks: Mapping[str, Mapping[str, float]], *, most: int = 15) -> byte
         return _png(figure)
 
 
+def deciles(predicted: Sequence[float], observed: Sequence[Mark], *, unit: str, title: str) -> bytes:
+    """Mean forecast beside mean outcome of each tenth of the customers.
+
+    The axis is logarithmic where everything is above zero and the tenths lie far apart.
+
+    Args:
+        predicted: mean forecast of each tenth, highest first.
+        observed: mean outcome of each with its interval, in the same order, named by the tenth.
+        unit: what the axis shows.
+        title: of the plot.
+    """
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=(9, 4.8), layout="constrained")
+        axis = figure.subplots()
+        for place, mark in enumerate(observed):
+            axis.plot([place, place], [mark.low, mark.high], "-", color=COLOURS["challenger"], linewidth=2)
+        axis.plot(
+            [mark.value for mark in observed], "o", color=COLOURS["challenger"], markersize=8, label="observed, 95 %"
+        )
+        axis.plot(predicted, "D", color=COLOURS["champion"], markersize=6, label="forecast")
+        ends = [*predicted, *(end for mark in observed for end in (mark.value, mark.low) if np.isfinite(end))]
+        if ends and min(ends) > 0 and max(ends) > 20 * min(ends):
+            axis.set_yscale("log")
+            axis.yaxis.set_major_formatter(lambda value, _: f"{value:,.5g}")
+        axis.set_xticks(range(len(observed)), [mark.name for mark in observed])
+        axis.set_xlabel("tenths of the customers, those with the highest forecasts first")
+        axis.set_ylabel(f"mean {unit} a customer")
+        axis.set_title(title)
+        axis.legend(frameon=False)
+        return _png(figure)
+
+
 def months(counts: Mapping[str, Mapping[int, int]], windows: Mapping[str, tuple[int, int]]) -> bytes:
     """Events a month, stacked by type, with the windows shaded.
 
