@@ -7,8 +7,9 @@ same scores give the same interval.
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +17,7 @@ import numpy.typing as npt
 from features.errors import ConfigError
 
 Floats = npt.NDArray[np.float64]
+Name = TypeVar("Name", bound=Hashable)
 _CELLS = 4_000_000
 """Drawn customers held in memory at once."""
 
@@ -72,6 +74,38 @@ def mean_interval(
     tail = (1 - confidence) / 2
     low, high = np.quantile(means, [tail, 1 - tail])
     return Interval(value, float(low), float(high), len(sums), undefined)
+
+
+def mean_intervals(
+    columns: Mapping[Name, Floats], *, resamples: int = 2000, confidence: float = 0.95, seed: int = 0
+) -> dict[Name, Interval]:
+    """`mean_interval` of several scores of the same customers, with the draws of customers made once for all.
+
+    Args:
+        columns: name -> float64[n], all defined: row i of each is the same customer.
+        resamples, confidence, seed: as in `mean_interval`.
+
+    Raises:
+        ConfigError: the columns differ in length, one has undefined scores, or an option makes no sense.
+    """
+    _check(resamples, confidence)
+    if len({len(each) for each in columns.values()}) > 1 or not all(
+        np.isfinite(each).all() for each in columns.values()
+    ):
+        raise ConfigError("columns must be of the same customers and defined for each", got=list(columns))
+    table = np.stack([np.asarray(each, np.float64) for each in columns.values()], axis=1)
+    n, random = len(table), np.random.default_rng(seed)
+    if n < 2:
+        return {name: mean_interval(each, resamples=resamples) for name, each in columns.items()}
+    means = np.empty((resamples, table.shape[1]))
+    for row in range(resamples):  # how often each customer is drawn, times the scores: no copy of the scores is made
+        means[row] = np.bincount(random.integers(0, n, n), minlength=n) @ table / n
+    tail = (1 - confidence) / 2
+    low, high = np.quantile(means, [tail, 1 - tail], axis=0)
+    return {
+        name: Interval(float(table[:, at].mean()), float(low[at]), float(high[at]), n, 0)
+        for at, name in enumerate(columns)
+    }
 
 
 def compare(

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from features.errors import ConfigError
-from training.intervals import compare, mean_interval
+from training.intervals import compare, mean_interval, mean_intervals
 
 FINITE = st.floats(-100, 100, allow_nan=False)
 
@@ -119,3 +119,21 @@ def test_scores_of_different_customers_are_refused():
     """Pairing needs the same customers."""
     with pytest.raises(ConfigError, match="same customers"):
         compare(np.ones(3), np.ones(4))
+
+
+def test_several_at_once_are_what_each_is_alone():
+    """The same draws of the same customers."""
+    random = np.random.default_rng(0)
+    columns = {"one": random.random(50), "two": random.random(50) * 3}
+    together = mean_intervals(columns, resamples=200)
+    for name, scores in columns.items():
+        alone = mean_interval(scores, resamples=200)
+        found = together[name]
+        assert (found.value, found.low, found.high) == pytest.approx((alone.value, alone.low, alone.high))
+        assert (found.n, found.undefined) == (50, 0)
+
+
+@pytest.mark.parametrize("wrong", [np.array([1.0, np.nan]), np.array([1.0])])
+def test_columns_that_cannot_share_their_draws(wrong):
+    with pytest.raises(ConfigError, match="same customers"):
+        mean_intervals({"one": np.ones(2), "two": wrong})

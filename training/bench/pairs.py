@@ -27,7 +27,7 @@ from training.bench.pair_weights import weighed
 from training.bench.rows import Row
 from training.bench.shops import Split as Part
 from training.contest import sampled
-from training.intervals import compare, mean_interval
+from training.intervals import mean_intervals
 from training.meter import Meter, Tell
 from training.metrics import Rows
 from training.split import Truth
@@ -171,17 +171,16 @@ def _table(rows: Sequence[Row], case: PairCase, name: str) -> Table:
 def _rows(case: PairCase, data: str, part: Part, lists: Mapping[str, Rows], truth: Truth, resamples: int) -> list[Row]:
     """Figures of each list, and of the blend minus every other, paired by customer."""
     by_customer = {name: metrics.scores(shown, truth, (case.k,)) for name, shown in lists.items()}
-    rows = []
+    columns = {}
     for metric in case.metrics:
-        for name, found in by_customer.items():
-            value = mean_interval(found[metric], resamples=resamples)
-            rows.append(Row("accuracy", data, part, name, metric, value.value, value.low, value.high))
-        for name, found in by_customer.items():
-            if name != CHOSEN:
-                value = compare(by_customer[CHOSEN][metric], found[metric], resamples=resamples)
-                told = f"{metric}-difference:{name}"
-                rows.append(Row("accuracy", data, part, CHOSEN, told, value.value, value.low, value.high))
-    return rows
+        mine = by_customer[CHOSEN][metric]
+        columns |= {(name, metric): found[metric] for name, found in by_customer.items()}
+        columns |= {(CHOSEN, f"{metric}-difference:{name}"): mine - found[metric]
+                    for name, found in by_customer.items() if name != CHOSEN}  # fmt: skip
+    return [
+        Row("accuracy", data, part, name, metric, each.value, each.low, each.high)
+        for (name, metric), each in mean_intervals(columns, resamples=resamples).items()
+    ]
 
 
 def _halves(truth: Truth) -> tuple[Truth, Truth]:
