@@ -13,6 +13,7 @@ import orjson
 from serving.config import GateSettings, ShopConfig
 from serving.recipe import Recipe, as_json
 from training import plots
+from training.calibration import Calibration
 from training.contest import Arena, repeat_items
 from training.evaluate import Evaluation, Task, TaskResult
 from training.gate import TASK_NAMES, Entrant, Row, Verdict
@@ -121,6 +122,32 @@ def log_learned(run: Run, learned: Mapping[str, Mapping[str, float]]) -> None:
         for name, share in sorted(shares.items(), key=lambda pair: (-pair[1], pair[0]))
     ]
     run.log_table("tables/ranker.csv", ("task", "column", "share of the gain"), rows)
+
+
+def log_calibration(run: Run, found: Mapping[Task, Calibration]) -> None:
+    """The winner's score beside what was bought: figures, and a line a tenth of the scores."""
+    rows: list[list[Value]] = [
+        [task, tenth, part.low, part.high, part.count, part.observed.n, part.predicted, part.observed.value,
+         part.observed.low, part.observed.high]
+        for task, each in found.items()
+        for tenth, part in enumerate(each.bins, start=1)
+    ]  # fmt: skip
+    columns = ("task", "tenth", "least score", "greatest score", "candidates", "customers", "predicted", "observed",
+               "low", "high")  # fmt: skip
+    run.log_table("tables/calibration.csv", columns, rows)
+    for task, each in found.items():
+        whole = {"error": each.error, "candidates": float(each.count), "predicted": each.predicted}
+        for name, interval in (("observed", each.observed), ("slope", each.slope), ("intercept", each.intercept)):
+            whole |= {name: interval.value, f"{name}/low": interval.low, f"{name}/high": interval.high}
+        run.log_metrics({f"calibration/{task}/{name}": value for name, value in whole.items()})
+
+
+def draw_calibration(found: Mapping[Task, Calibration]) -> bytes:
+    """The reliability plot."""
+    return plots.reliability({
+        TITLES[task]: [(part.predicted, _named(task, part.observed)) for part in each.bins]
+        for task, each in found.items()
+    })  # fmt: skip
 
 
 def draw(

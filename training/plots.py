@@ -176,6 +176,31 @@ def learned(tasks: Mapping[str, Mapping[str, float]], *, most: int = 15) -> byte
         return _png(figure)
 
 
+def reliability(tasks: Mapping[str, Sequence[tuple[float, Mark]]]) -> bytes:
+    """The chance that a score says beside the share that was bought, on logarithmic axes, one panel a task.
+
+    Args:
+        tasks: panel title -> predicted chance, and what was observed with its interval.
+    """
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=(10.5, 4.6), layout="constrained")
+        axes = np.atleast_1d(figure.subplots(1, max(len(tasks), 1)))
+        for axis, (title, points) in zip(axes, tasks.items(), strict=False):
+            values = [v for said, mark in points for v in (said, mark.value, mark.high) if np.isfinite(v) and v > 0]
+            # nothing bought has no place on a logarithm: it stands on the lower edge, with its upper end
+            floor, top = min(values, default=0.001) / 2, min(1.0, 1.6 * max(values, default=0.5))
+            axis.plot([floor, top], [floor, top], "--", color=INK, linewidth=1)
+            for said, mark in points:
+                axis.plot([said, said], np.maximum([mark.low, mark.high], floor), "-", color=COLOURS["candidate"])
+                axis.plot(said, max(mark.value, floor), "o", color=COLOURS["challenger"], markersize=6)
+            axis.set(xscale="log", yscale="log", xlim=(floor, top), ylim=(floor, top), title=title)
+            axis.set_xlabel("chance that the score says (mean of a tenth)")
+            for side in (axis.xaxis, axis.yaxis):
+                side.set_major_formatter(lambda value, _: f"{value:.3g}" if value < 0.001 else f"{100 * value:.3g} %")
+        axes[0].set_ylabel("share that was bought")
+        return _png(figure)
+
+
 def months(counts: Mapping[str, Mapping[int, int]], windows: Mapping[str, tuple[int, int]]) -> bytes:
     """Events a month, stacked by type, with the windows shaded.
 
