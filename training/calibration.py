@@ -205,11 +205,18 @@ def _sentence(name: str, task: Task, found: Calibration) -> str:
     top = found.bins[-1]
     slope = "" if np.isnan(found.slope.value) else f"; slope {found.slope.value:.2f}{_between(found.slope, '{:.2f}')}"
     return (
-        f"On {where} the score of {name} is a chance: where it is highest (a tenth of {found.count:,} candidates) it"
-        f" says {top.predicted:.1%}, and customers who bought in the window bought"
+        f"On {where} the score of {name} is meant as a chance: where it is highest (a tenth of {found.count:,}"
+        f" candidates) it says {top.predicted:.1%}, and customers who bought in the window bought"
         f" {top.observed.value:.1%}{_between(top.observed, '{:.1%}')}; over all it says {found.predicted:.2%}, and"
-        f" {found.observed.value:.2%}{_between(found.observed, '{:.2%}')} was bought{slope}."
+        f" {found.observed.value:.2%}{_between(found.observed, '{:.2%}')} was bought{slope}{_verdict(found)}."
     )
+
+
+def _verdict(found: Calibration) -> str:
+    """What a slope that is not 1 means."""
+    if found.slope.high < 1:
+        return ", so its high scores are too high beside its low ones"
+    return ", so its high scores are too low beside its low ones" if found.slope.low > 1 else ""
 
 
 def _between(found: Interval, form: str) -> str:

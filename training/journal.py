@@ -14,6 +14,7 @@ from serving.config import GateSettings, ShopConfig
 from serving.recipe import Recipe, as_json
 from training import plots
 from training.calibration import Calibration
+from training.category_lists import OURS, Standing
 from training.contest import Arena, repeat_items
 from training.evaluate import Evaluation, Task, TaskResult
 from training.gate import TASK_NAMES, Entrant, Row, Verdict
@@ -148,6 +149,36 @@ def draw_calibration(found: Mapping[Task, Calibration]) -> bytes:
         TITLES[task]: [(part.predicted, _named(task, part.observed)) for part in each.bins]
         for task, each in found.items()
     })  # fmt: skip
+
+
+def log_category_lists(run: Run, found: Sequence[Standing]) -> None:
+    """Where the bought item stood in its category's list, by order and slice."""
+    rows: list[list[Value]] = [
+        [each.slice, each.order, each.metric, each.value.value, each.value.low, each.value.high, each.value.n,
+         each.value.undefined, each.gain.value, each.gain.low, each.gain.high]
+        for each in found
+    ]  # fmt: skip
+    columns = ("slice", "order", "metric", "mean", "low", "high", "customers", "undefined purchases",
+               "personalised minus it", "difference low", "difference high")  # fmt: skip
+    run.log_table("tables/category-lists.csv", columns, rows)
+    figures: dict[str, float] = {}
+    for each in found:
+        key = f"category-lists/{each.slice}/{each.order}/{each.metric}"
+        figures |= {key: each.value.value, f"{key}/low": each.value.low, f"{key}/high": each.value.high}
+    run.log_metrics(figures)
+
+
+def draw_category_lists(found: Sequence[Standing], share: str) -> bytes:
+    """Mean places of all orders, the first at the left."""
+    roles = {OURS: "challenger"}
+    return plots.places({
+        name: [
+            Mark(each.order, each.value.value, each.value.low, each.value.high, roles.get(each.order, "baseline"))
+            for each in found
+            if each.slice == name and each.metric == "place"
+        ]
+        for name in dict.fromkeys(each.slice for each in found)
+    }, share=share)  # fmt: skip
 
 
 def draw(

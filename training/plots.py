@@ -201,6 +201,29 @@ def reliability(tasks: Mapping[str, Sequence[tuple[float, Mark]]]) -> bytes:
         return _png(figure)
 
 
+def places(slices: Mapping[str, Sequence[Mark]], *, share: str = "95 %") -> bytes:
+    """Mean places in lists, one panel a slice: further left is nearer the top of the list.
+
+    Args:
+        slices: panel title -> marks named by order, the same orders in each.
+        share: of the intervals.
+    """
+    names = [mark.name for mark in next(iter(slices.values()))]
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=(10.5, 1.5 + 0.5 * len(names)), layout="constrained")
+        axes = np.atleast_1d(figure.subplots(1, len(slices), sharey=True))
+        for axis, (title, marks) in zip(axes, slices.items(), strict=True):
+            for row, mark in enumerate(reversed(marks)):
+                _whisker(axis, mark, row)
+                _label(axis, mark, row, "{:.1f}")
+            axis.set(title=title, ylim=(-0.6, len(names) - 0.4), xlim=(0, 1.18 * max(_ends(marks), default=1.0)))
+            axis.set_xlabel(f"mean place of the bought item, with {share} interval")
+            axis.set_yticks(range(len(names)), names[::-1])
+            axis.tick_params(length=0)
+            axis.grid(visible=False, axis="y")
+        return _png(figure)
+
+
 def months(counts: Mapping[str, Mapping[int, int]], windows: Mapping[str, tuple[int, int]]) -> bytes:
     """Events a month, stacked by type, with the windows shaded.
 
@@ -246,11 +269,11 @@ def _whisker(axis: Any, mark: Mark, place: float, *, colour: str | None = None, 
     axis.plot(mark.value, place, MARKERS[mark.role], color=colour, markersize=size)
 
 
-def _label(axis: Any, mark: Mark, place: float) -> None:
+def _label(axis: Any, mark: Mark, place: float, form: str = "{:.3f}") -> None:
     if np.isfinite(mark.value):
         end = mark.high if np.isfinite(mark.high) else mark.value
         axis.annotate(
-            f"{mark.value:.3f}", (end, place), xytext=(5, 0), textcoords="offset points", va="center", fontsize=9
+            form.format(mark.value), (end, place), xytext=(5, 0), textcoords="offset points", va="center", fontsize=9
         )
 
 

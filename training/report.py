@@ -22,6 +22,7 @@ PLOT_TITLES: Mapping[str, str] = {
     "coverage": "How much of the catalogue is recommended",
     "learned": "What the ranker looks at",
     "calibration": "Whether the score is the chance of a purchase",
+    "category-lists": "Where the bought item stands in its category",
     "months": "What it learned from",
 }
 """Plot name -> heading, in the order of the page."""

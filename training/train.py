@@ -275,7 +275,7 @@ def conclude(
         learned = learned_by(session, material, judged.recipes[verdict.winner])
         journal.log_learned(session.run, learned)
         drawn = journal.draw(judged, verdict, material, settings, learned)
-        proof = evidence.of_winner(session, judged, verdict.winner)
+        proof = evidence.of_winner(session, material, judged, verdict.winner)
     windows = {"Tuned on": material.tuned, "Judged on": material.judged}
     report = Report(
         shop=session.config.shop.name, verdict=verdict, outcome=outcome_of(version, promoted), as_of=material.as_of,
