@@ -233,17 +233,24 @@ def _together(parts: list[Scored]) -> Scored:
     )
 
 
-def _logistic(design: Floats, outcome: Floats, most: int = 50) -> tuple[Floats, Floats] | None:
-    """Coefficients and the inverse of the information, by Newton's method; None where it does not converge."""
+def _logistic(design: Floats, outcome: Floats, most: int = 100) -> tuple[Floats, Floats] | None:
+    """Coefficients and the inverse of the information, by Newton's method; None where there is no maximum."""
     beta = np.array([logit(outcome.mean()), 0.0])
     for _ in range(most):
         chance = expit(design @ beta)
         information = (design * (chance * (1 - chance))[:, None]).T @ design
-        if np.linalg.cond(information) > 1e14:
+        if not np.linalg.cond(information) < 1e14:
             return None
         inverse = np.linalg.inv(information)
         step = inverse @ (design.T @ (outcome - chance))
+        # A full step may overshoot where most outcomes are 0: it is halved until the likelihood does not fall.
+        while _loss(design @ (beta + step), outcome) > _loss(design @ beta, outcome) and np.abs(step).max() > 1e-9:
+            step = step / 2
         beta = beta + step
         if np.abs(step).max() < 1e-9:
             return beta, inverse
     return None
+
+
+def _loss(z: Floats, outcome: Floats) -> float:
+    return float(np.sum(np.logaddexp(0, z) - outcome * z))

@@ -242,8 +242,8 @@ def told(places: Places, found: list[Standing]) -> list[str]:
     seen = len(places.sizes)
     if not seen:
         return [
-            f"Lists of a category are not measured: nothing was bought of a category of {LEAST_ITEMS} listed items or more"
-            f" ({places.unlisted:,} purchases are of items without one)."
+            f"Lists of a category are not measured: nothing was bought of a category of {LEAST_ITEMS} listed items"
+            f" or more ({places.unlisted:,} purchases are of items without one)."
         ]
     said = []
     for name in SLICES:

@@ -117,6 +117,17 @@ def test_the_slope_is_the_greatest_likelihood():
     assert [intercept.value, slope.value] == pytest.approx(best.tolist(), abs=1e-5)
 
 
+def test_rare_outcomes_far_up_the_scores_have_a_slope_too():
+    """A plain Newton step overshoots here and ends nowhere."""
+    random = np.random.default_rng(2)
+    score = expit(np.concatenate([random.normal(-7, 1, 2700), random.normal(0, 3, 50)]))
+    bought = np.concatenate([np.zeros(2700, bool), random.random(50) < 0.9])
+    slope, intercept = recalibration(Scored(score, bought, np.arange(2750, dtype=np.int32)))
+    x = logit(np.clip(score, 1e-7, 1 - 1e-7))
+    pull = bought - expit(intercept.value + slope.value * x)
+    assert [pull.sum(), (pull * x).sum()] == pytest.approx([0, 0], abs=1e-5)  # the likelihood is flat in both
+
+
 def test_rows_said_twice_tell_nothing_new():
     """Each customer's rows doubled: the same interval of the share, and the same slope with the same interval."""
     once = world(customers=50, each=6)

@@ -63,7 +63,10 @@ def shop(make_dataset, tmp_path_factory: pytest.TempPathFactory) -> Dataset:
              "attributes": f'{{"position": {n}}}'}
             for n in range(12)
         ),
-        *({"item_id": f"u{n:02}", "category": ["table", "cups"], "attributes": '{"position": "no"}'} for n in range(10)),
+        *(
+            {"item_id": f"u{n:02}", "category": ["table", "cups"], "attributes": '{"position": "no"}'}
+            for n in range(10)
+        ),
         *({"item_id": f"v{n:02}", "category": ["table", "spoons"]} for n in range(3)),
         {"item_id": "w00"},
     ]  # fmt: skip
@@ -97,7 +100,7 @@ def row(arena: Arena, item: str) -> int:
 
 
 def test_a_list_is_the_narrowest_category_of_ten(arena):
-    """Teas: six of a kind are too few, so all twelve drinks. Cups are a list. Spoons stand in all that is on the table."""
+    """Teas: six of a kind are too few, so all twelve drinks. Cups are a list. Spoons stand in all of the table."""
     where, lists = category_lists(arena.bundle)
     size = {name: len(lists[where[row(arena, name)]][1]) for name in ("t00", "t11", "u03", "v01")}
     depth = {name: lists[where[row(arena, name)]][0] for name in ("t00", "u03", "v01")}
