@@ -20,7 +20,7 @@ from threadpoolctl import threadpool_limits
 
 from features import columns as c
 from features.dataset import Dataset, versions_as_of
-from features.history import Histories
+from features.history import Histories, History
 from features.ids import Vocabulary
 from features.moments import DAY
 from features.schemas import EventType
@@ -182,32 +182,42 @@ def measured(
     where, lists = category_lists(bundle)
     truth, known = arena.truth, arena.histories.as_of(arena.window.start)
     usable = np.flatnonzero(where[truth.items] >= 0)
-    some = np.sort(np.random.default_rng(seed).permutation(len(usable))[:at_most])
-    asked = usable[some]
-    owner = np.repeat(truth.subjects, truth.counts)
+    asked = usable[np.sort(np.random.default_rng(seed).permutation(len(usable))[:at_most])]
+    items, owner = truth.items[asked], np.repeat(truth.subjects, truth.counts)[asked]
+    chosen = [lists[number] for number in where[items]]
     orders = shop_orders(known, arena.window.start, position)
-    ranks = {name: np.full(len(asked), np.nan) for name in (OURS, *orders)}
-    ranker = remembering(Ranker(bundle))
+    ranks = {
+        name: np.array([
+            place_in(score[rows], int(np.searchsorted(rows, item)))
+            for item, (_, rows) in zip(items.tolist(), chosen, strict=True)
+        ])
+        for name, score in orders.items()
+    }  # fmt: skip
+    ranks = {OURS: _personal(arena, bundle, items, owner, [rows for _, rows in chosen], progress), **ranks}
+    return Places(
+        ranks, np.array([len(rows) for _, rows in chosen], np.int64), owner, truth.repeat[asked],
+        np.array([depth for depth, _ in chosen], np.int64), len(truth.items) - len(usable),
+    )  # fmt: skip
+
+
+def _personal(
+    arena: Arena, bundle: Bundle, items: Rows, owner: Rows, lists: list[Rows], progress: Callable[[int], None]
+) -> Floats:
+    """float64[n]: the rank of each item in its list as the service orders it for its buyer."""
+    known, ranker = arena.histories.as_of(arena.window.start), remembering(Ranker(bundle))
+    ranks, history, last = np.full(len(items), np.nan), History.empty(), -1
     with threadpool_limits(1, "blas"):
-        for at, purchase in enumerate(asked.tolist()):
-            item, row = int(truth.items[purchase]), int(owner[purchase])
-            rows = lists[where[item]][1]
-            if not at or row != owner[asked[at - 1]]:  # a customer's purchases are side by side: one history
-                history = known.at(row)
+        for at, (item, row, rows) in enumerate(zip(items.tolist(), owner.tolist(), lists, strict=True)):
+            if row != last:  # a customer's purchases are side by side: the sources hear of one history once
+                history, last = known.at(row), row
             query = Query(
                 now=arena.window.start, history=history, filter=FILTERS["all"],
                 context=Context(region=arena.regions.get(row)),
             )  # fmt: skip
             found = np.flatnonzero(ranker.rank_given(query, rows).items == item)
-            ranks[OURS][at] = found[0] + 1 if len(found) else np.nan
-            for name, score in orders.items():
-                ranks[name][at] = place_in(score[rows], int(np.searchsorted(rows, item)))
+            ranks[at] = found[0] + 1 if len(found) else np.nan
             progress(1)
-    chosen = [lists[number] for number in where[truth.items[asked]]]
-    return Places(
-        ranks, np.array([len(rows) for _, rows in chosen], np.int64), owner[asked], truth.repeat[asked],
-        np.array([depth for depth, _ in chosen], np.int64), len(truth.items) - len(usable),
-    )  # fmt: skip
+    return ranks
 
 
 def scores_of(ranks: Floats, sizes: npt.NDArray[np.int64]) -> dict[str, Floats]:
@@ -253,17 +263,20 @@ def told(places: Places, found: list[Standing]) -> list[str]:
             said.append(f"In lists of a category nothing of {name} could be looked at.")
             continue
         size = float(places.sizes.mean() if name == SLICES[0] else places.sizes[~places.repeat].mean())
-        others = ", ".join(
-            f"{by[order, 'place'].value.value:.0f} by {order}"
-            f" (difference {by[order, 'place'].gain.value:+.1f}{_between(by[order, 'place'].gain)})"
-            for order in places.ranks
-            if order != OURS
-        )
         said.append(
             f"In lists of a category ordered for the customer the bought item stood at place {mine.value:.0f} of"
-            f" {size:.0f} on average ({name}), instead of {others}."
+            f" {size:.0f} on average and {by[OURS, 'first-10'].value.value:.0%} of them within the first 10 ({name});"
+            f" instead: {'; '.join(_other(by, order) for order in places.ranks if order != OURS)}."
         )
     return [*said, _told_of_orders(places)]
+
+
+def _other(by: Mapping[tuple[str, str], Standing], order: str) -> str:
+    place = by[order, "place"]
+    return (
+        f"place {place.value.value:.0f} and {by[order, 'first-10'].value.value:.0%} by {order}"
+        f" (places gained {-place.gain.value:.1f}{_between(place.gain)})"
+    )
 
 
 def _told_of_orders(places: Places) -> str:
@@ -275,5 +288,6 @@ def _told_of_orders(places: Places) -> str:
     )
 
 
-def _between(found: Interval) -> str:
-    return "" if np.isnan(found.low) else f" [{found.low:+.1f}, {found.high:+.1f}]"
+def _between(gain: Interval) -> str:
+    """The interval of places gained: a lower place is a gain."""
+    return "" if np.isnan(gain.low) else f" [{-gain.high:.1f}, {-gain.low:.1f}]"

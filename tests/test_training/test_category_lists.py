@@ -203,7 +203,10 @@ def test_a_merchant_reads_places(arena, shop):
     said = told(places, found)
     by = {(each.slice, each.order, each.metric): each for each in found}
     assert f"at place {by[SLICES[0], OURS, 'place'].value.value:.0f} of 12 on average" in said[0]
-    assert f"{by[SLICES[0], NEWEST, 'place'].value.value:.0f} by newest first" in said[0]
+    other = by[SLICES[0], NEWEST, "place"]
+    assert f"place {other.value.value:.0f} and " in said[0]
+    assert f"(places gained {-other.gain.value:.1f} [{-other.gain.high:.1f}, {-other.gain.low:.1f}])" in said[0]
+    assert other.gain.value < 0
     assert "The shop's own order is not recorded" in said[-1]
     assert "attribute position" not in said[-1]
     assert "attribute position" in told(measured(arena, RECIPE), standings(measured(arena, RECIPE), resamples=9))[-1]
