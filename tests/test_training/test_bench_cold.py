@@ -229,11 +229,16 @@ def test_popularity_does_not_depend_on_what_is_known_of_a_customer(result):
 def test_the_table_has_a_line_a_subject_and_the_difference_below(result):
     table = table_of(result.rows, "all", PRIMARY, EVENTS_OF_CUSTOMER)
     names = list(table.columns[0].cells)
-    assert (names[0], names[-1]) == (CHOSEN, f"{CHOSEN} - popularity")
+    assert (names[0], names[-1]) == (CHOSEN, "minus popularity")
     assert [str(column.header) for column in table.columns[1:]] == [
         "0 events", "1 event", "2 events", "5 events", "all events",
     ]  # fmt: skip
-    assert all("[" in cell for cell in table.columns[1].cells)
+    told = dict(zip(names, table.columns[1].cells, strict=True))
+    value = {(row.subject, row.metric): row for row in result.rows if row.task == "all"}
+    mine = value[CHOSEN, f"{PRIMARY}:0 events"]
+    assert told[CHOSEN] == f"{mine.value:.3f}\n{mine.low:.3f} {mine.high:.3f}"
+    assert told["minus popularity"].startswith(("+", "-"))
+    assert "\n" not in told["ials"]
 
 
 def test_newcomers_and_rules_are_told(result):

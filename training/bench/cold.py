@@ -2,8 +2,8 @@
 
 Customers: people whom the fit has never seen, each asked about with none, one, two and five of their last events before
 the judged window, and with all; none is an anonymous visitor of whom at most the region is known. The same people and
-the same truth whatever is known. Items: see `training.bench.cold_items`. Recipes are chosen on the window before the
-judged one without those people, as everywhere.
+the same truth whatever is known; what is not shown cannot be left out as bought before either. Items: see
+`training.bench.cold_items`. Recipes are chosen on the window before the judged one without those people.
 """
 
 from __future__ import annotations
@@ -197,19 +197,23 @@ def shown(keep: int | None) -> str:
 
 
 def table_of(rows: Sequence[Row], task: str, metric: str, kept: Sequence[int | None]) -> Table:
-    """One metric as a table: a line a subject, a column a number of events; `kokyaku` minus popularity below."""
+    """One metric as a table: a line a subject, a column a number of events; `kokyaku` minus popularity below.
+
+    The two and their difference show their intervals; the rows hold those of all.
+    """
     value = {(row.subject, row.metric): row for row in rows if row.task == task}
     title = {"all": "customers: all purchases", "new": "customers: never bought before"}.get(task, "held-out items")
-    table = Table(title=f"{title}, {metric}", box=SIMPLE, pad_edge=False, padding=(0, 1, 0, 0))
+    table = Table(title=f"{title}, {metric} by events shown", box=SIMPLE, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column("subject", no_wrap=True)
     for keep in kept:
-        table.add_column(shown(keep), no_wrap=True, justify="right")
-    subjects = dict.fromkeys(subject for subject, _ in value)
+        table.add_column(shown(keep), justify="right")
     last = f"{metric}:{shown(kept[-2])}"
+    subjects = dict.fromkeys(subject for subject, _ in value)
     for subject in sorted(subjects, key=lambda name: (name != CHOSEN, -_number(value.get((name, last))), name)):
-        table.add_row(subject, *(_cell(value.get((subject, f"{metric}:{shown(keep)}"))) for keep in kept))
+        mine = [value.get((subject, f"{metric}:{shown(keep)}")) for keep in kept]
+        table.add_row(subject, *(_cell(row, interval=subject in (CHOSEN, POPULARITY)) for row in mine))
     minus = [value.get((CHOSEN, f"{metric}-difference:{POPULARITY}:{shown(keep)}")) for keep in kept]
-    table.add_row(f"{CHOSEN} - {POPULARITY}", *(_cell(row, "{:+.3f}") for row in minus))
+    table.add_row("minus popularity", *(_cell(row, "{:+.3f}") for row in minus))
     return table
 
 
@@ -274,14 +278,9 @@ def _number(row: Row | None) -> float:
     return -1.0 if row is None or not np.isfinite(row.value) else row.value
 
 
-def _cell(row: Row | None, form: str = "{:.3f}") -> str:
+def _cell(row: Row | None, form: str = "{:.3f}", *, interval: bool = True) -> str:
     if row is None or not np.isfinite(row.value):
         return ""
-    between = (
-        "" if row.low is None or not np.isfinite(row.low) else f" [{_form(row.low, form)}, {_form(row.high, form)}]"
-    )
-    return form.format(row.value) + between
-
-
-def _form(value: float | None, form: str) -> str:
-    return "" if value is None else form.format(value)
+    if not interval or row.low is None or row.high is None or not np.isfinite(row.low):
+        return form.format(row.value)
+    return f"{form.format(row.value)}\n{form.format(row.low)} {form.format(row.high)}"
