@@ -1,4 +1,4 @@
-"""Intervals by a bootstrap over customers.
+"""Intervals over customers: a bootstrap for means, and for shares one that holds where nothing or all was found.
 
 Customers are drawn with replacement, whole, so that what one customer did twice is never counted as two
 independent observations (Efron & Tibshirani 1993, chapter 13: percentile intervals). Everything is seeded: the
@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
+from scipy.special import ndtri
 
 from features.errors import ConfigError
 
@@ -162,6 +163,43 @@ def ratio(mine: Floats, other: Floats, *, resamples: int = 2000, confidence: flo
     tail = (1 - confidence) / 2
     low, high = np.quantile(drawn, [tail, 1 - tail])
     return Interval(value, float(low), float(high), n, undefined)
+
+
+def share_interval(found: npt.NDArray[np.bool_], clusters: npt.NDArray[Any], *, confidence: float = 0.95) -> Interval:
+    """A share and its Wilson interval, with the effective sample size of rows that come in clusters.
+
+    The rows count as n_eff = p (1 - p) / var(p), var(p) being that of a ratio over clusters (Franco, Little, Louis &
+    Slud 2019), at most as many as they are. Where nothing or all was found the rows do not tell how alike those of a
+    customer are: each customer counts once. A bootstrap would give such a share an interval of no width.
+
+    Args:
+        found: bool[n].
+        clusters: [n], equal for rows of one person.
+        confidence: share of such intervals that hold the true share.
+
+    Returns:
+        n counts clusters; all NaN without rows, no interval with fewer than two clusters.
+
+    Raises:
+        ConfigError: confidence makes no sense, or the lengths differ.
+    """
+    _check(1, confidence)
+    if len(found) != len(clusters):
+        raise ConfigError("each row needs its cluster", got=(len(found), len(clusters)))
+    if not len(found):
+        return Interval(np.nan, np.nan, np.nan, 0, 0)
+    sums, counts = _clustered(found.astype(np.float64), np.asarray(clusters))
+    n, groups, share = len(found), len(sums), float(np.mean(found))
+    if groups < 2:
+        return Interval(share, np.nan, np.nan, groups, 0)
+    size = float(groups)
+    if 0 < share < 1:
+        variance = groups / (groups - 1) * float(((sums - share * counts) ** 2).sum()) / n**2
+        size = min(float(n), share * (1 - share) / variance) if variance > 0 else float(n)
+    z = float(ndtri((1 + confidence) / 2))
+    middle = (share + z * z / (2 * size)) / (1 + z * z / size)
+    half = z / (1 + z * z / size) * np.sqrt(share * (1 - share) / size + z * z / (4 * size * size))
+    return Interval(share, max(0.0, middle - float(half)), min(1.0, middle + float(half)), groups, 0)
 
 
 def _check(resamples: int, confidence: float) -> None:

@@ -13,6 +13,8 @@ import orjson
 from serving.config import GateSettings, ShopConfig
 from serving.recipe import Recipe, as_json
 from training import plots
+from training.calibration import Calibration
+from training.category_lists import OURS, Standing
 from training.contest import Arena, repeat_items
 from training.evaluate import Evaluation, Task, TaskResult
 from training.gate import TASK_NAMES, Entrant, Row, Verdict
@@ -121,6 +123,62 @@ def log_learned(run: Run, learned: Mapping[str, Mapping[str, float]]) -> None:
         for name, share in sorted(shares.items(), key=lambda pair: (-pair[1], pair[0]))
     ]
     run.log_table("tables/ranker.csv", ("task", "column", "share of the gain"), rows)
+
+
+def log_calibration(run: Run, found: Mapping[Task, Calibration]) -> None:
+    """The winner's score beside what was bought: figures, and a line a tenth of the scores."""
+    rows: list[list[Value]] = [
+        [task, tenth, part.low, part.high, part.count, part.observed.n, part.predicted, part.observed.value,
+         part.observed.low, part.observed.high]
+        for task, each in found.items()
+        for tenth, part in enumerate(each.bins, start=1)
+    ]  # fmt: skip
+    columns = ("task", "tenth", "least score", "greatest score", "candidates", "customers", "predicted", "observed",
+               "low", "high")  # fmt: skip
+    run.log_table("tables/calibration.csv", columns, rows)
+    for task, each in found.items():
+        whole = {"error": each.error, "candidates": float(each.count), "predicted": each.predicted}
+        for name, interval in (("observed", each.observed), ("slope", each.slope), ("intercept", each.intercept)):
+            whole |= {name: interval.value, f"{name}/low": interval.low, f"{name}/high": interval.high}
+        run.log_metrics({f"calibration/{task}/{name}": value for name, value in whole.items()})
+
+
+def draw_calibration(found: Mapping[Task, Calibration]) -> bytes:
+    """The reliability plot."""
+    return plots.reliability({
+        TITLES[task]: [(part.predicted, _named(task, part.observed)) for part in each.bins]
+        for task, each in found.items()
+    })  # fmt: skip
+
+
+def log_category_lists(run: Run, found: Sequence[Standing]) -> None:
+    """Where the bought item stood in its category's list, by order and slice."""
+    rows: list[list[Value]] = [
+        [each.slice, each.order, each.metric, each.value.value, each.value.low, each.value.high, each.value.n,
+         each.value.undefined, each.gain.value, each.gain.low, each.gain.high]
+        for each in found
+    ]  # fmt: skip
+    columns = ("slice", "order", "metric", "mean", "low", "high", "customers", "undefined purchases",
+               "personalised minus it", "difference low", "difference high")  # fmt: skip
+    run.log_table("tables/category-lists.csv", columns, rows)
+    figures: dict[str, float] = {}
+    for each in found:
+        key = f"category-lists/{each.slice}/{each.order}/{each.metric}"
+        figures |= {key: each.value.value, f"{key}/low": each.value.low, f"{key}/high": each.value.high}
+    run.log_metrics(figures)
+
+
+def draw_category_lists(found: Sequence[Standing], share: str) -> bytes:
+    """Mean places of all orders, the first at the left."""
+    roles = {OURS: "challenger"}
+    return plots.places({
+        name: [
+            Mark(each.order, each.value.value, each.value.low, each.value.high, roles.get(each.order, "baseline"))
+            for each in found
+            if each.slice == name and each.metric == "place"
+        ]
+        for name in dict.fromkeys(each.slice for each in found)
+    }, share=share)  # fmt: skip
 
 
 def draw(

@@ -208,6 +208,54 @@ def deciles(predicted: Sequence[float], observed: Sequence[Mark], *, unit: str, 
         return _png(figure)
 
 
+def reliability(tasks: Mapping[str, Sequence[tuple[float, Mark]]]) -> bytes:
+    """The chance that a score says beside the share that was bought, on logarithmic axes, one panel a task.
+
+    Args:
+        tasks: panel title -> predicted chance, and what was observed with its interval.
+    """
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=(10.5, 4.6), layout="constrained")
+        axes = np.atleast_1d(figure.subplots(1, max(len(tasks), 1)))
+        for axis, (title, points) in zip(axes, tasks.items(), strict=False):
+            values = [v for said, mark in points for v in (said, mark.value, mark.high) if np.isfinite(v) and v > 0]
+            # nothing bought has no place on a logarithm: it stands on the lower edge, with its upper end
+            floor, top = min(values, default=0.001) / 2, min(1.0, 1.6 * max(values, default=0.5))
+            axis.plot([floor, top], [floor, top], "--", color=INK, linewidth=1)
+            for said, mark in points:
+                axis.plot([said, said], np.maximum([mark.low, mark.high], floor), "-", color=COLOURS["candidate"])
+                axis.plot(said, max(mark.value, floor), "o", color=COLOURS["challenger"], markersize=6)
+            axis.set(xscale="log", yscale="log", xlim=(floor, top), ylim=(floor, top), title=title)
+            axis.set_xlabel("chance that the score says (mean of a tenth)")
+            for side in (axis.xaxis, axis.yaxis):
+                side.set_major_formatter(lambda value, _: f"{value:.3g}" if value < 0.001 else f"{100 * value:.3g} %")
+        axes[0].set_ylabel("share that was bought")
+        return _png(figure)
+
+
+def places(slices: Mapping[str, Sequence[Mark]], *, share: str = "95 %") -> bytes:
+    """Mean places in lists, one panel a slice: further left is nearer the top of the list.
+
+    Args:
+        slices: panel title -> marks named by order, the same orders in each.
+        share: of the intervals.
+    """
+    names = [mark.name for mark in next(iter(slices.values()))]
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=(10.5, 1.5 + 0.5 * len(names)), layout="constrained")
+        axes = np.atleast_1d(figure.subplots(1, len(slices), sharey=True))
+        for axis, (title, marks) in zip(axes, slices.items(), strict=True):
+            for row, mark in enumerate(reversed(marks)):
+                _whisker(axis, mark, row)
+                _label(axis, mark, row, "{:.1f}")
+            axis.set(title=title, ylim=(-0.6, len(names) - 0.4), xlim=(0, 1.18 * max(_ends(marks), default=1.0)))
+            axis.set_xlabel(f"mean place of the bought item, with {share} interval")
+            axis.set_yticks(range(len(names)), names[::-1])
+            axis.tick_params(length=0)
+            axis.grid(visible=False, axis="y")
+        return _png(figure)
+
+
 def months(counts: Mapping[str, Mapping[int, int]], windows: Mapping[str, tuple[int, int]]) -> bytes:
     """Events a month, stacked by type, with the windows shaded.
 
@@ -253,11 +301,11 @@ def _whisker(axis: Any, mark: Mark, place: float, *, colour: str | None = None, 
     axis.plot(mark.value, place, MARKERS[mark.role], color=colour, markersize=size)
 
 
-def _label(axis: Any, mark: Mark, place: float) -> None:
+def _label(axis: Any, mark: Mark, place: float, form: str = "{:.3f}") -> None:
     if np.isfinite(mark.value):
         end = mark.high if np.isfinite(mark.high) else mark.value
         axis.annotate(
-            f"{mark.value:.3f}", (end, place), xytext=(5, 0), textcoords="offset points", va="center", fontsize=9
+            form.format(mark.value), (end, place), xytext=(5, 0), textcoords="offset points", va="center", fontsize=9
         )
 
 

@@ -21,6 +21,8 @@ PLOT_TITLES: Mapping[str, str] = {
     "slices": "For whom and for which items",
     "coverage": "How much of the catalogue is recommended",
     "learned": "What the ranker looks at",
+    "calibration": "Whether the score is the chance of a purchase",
+    "category-lists": "Where the bought item stands in its category",
     "months": "What it learned from",
 }
 """Plot name -> heading, in the order of the page."""

@@ -17,7 +17,7 @@ from features.shop import Shop
 from serving.bundle import Bundle
 from serving.ranker import Ranker
 from serving.recipe import Recipe, as_json
-from training import journal, sanity
+from training import evidence, journal, sanity
 from training.contest import Arena, contest, sampled, voices_of
 from training.fitting import fit_bundle
 from training.gate import TASKS, Entrant, Verdict, beside_baselines, decide, refreshed
@@ -275,13 +275,14 @@ def conclude(
         learned = learned_by(session, material, judged.recipes[verdict.winner])
         journal.log_learned(session.run, learned)
         drawn = journal.draw(judged, verdict, material, settings, learned)
+        proof = evidence.of_winner(session, material, judged, verdict.winner)
     windows = {"Tuned on": material.tuned, "Judged on": material.judged}
     report = Report(
         shop=session.config.shop.name, verdict=verdict, outcome=outcome_of(version, promoted), as_of=material.as_of,
         windows={name: (window.start, window.end) for name, window in windows.items() if window},
         counts=material.counts(), recipes={name: describe(recipe) for name, recipe in judged.recipes.items()},
-        findings=findings(beside_baselines(judged.entrants, settings)), notes=session.notes,
-        steps=session.meter.steps, plots=drawn,
+        findings=[*findings(beside_baselines(judged.entrants, settings)), *proof.sentences], notes=session.notes,
+        steps=session.meter.steps, plots={**drawn, **proof.plots},
     )  # fmt: skip
     journal.log_tables(session.run, verdict, choice, session.meter)
     journal.log_report(session.run, report)

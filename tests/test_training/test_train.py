@@ -88,10 +88,16 @@ def test_everything_is_logged(first: tuple[Shop, Outcome]) -> None:
     files = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
     assert files >= {
         "report.html", "inputs.json", "verdict.json", "tables/recipes.csv", "tables/tuning.csv", "tables/steps.csv",
+        "tables/category-lists.csv",
         "plots/comparison.png", "plots/differences.png", "plots/slices.png", "plots/coverage.png", "plots/months.png",
         "bundle/recipe.json", "bundle/manifest.json", "bundle/verdict.json",
     }  # fmt: skip
     assert "**" in run.data.tags["mlflow.note.content"]
+    assert any(
+        said.startswith(("In lists of a category", "Lists of a category are not measured"))
+        for said in outcome.report.findings
+    )
+    assert any(said.startswith(("The score of", "On all purchases the score of")) for said in outcome.report.findings)
 
 
 def test_no_customer_is_in_the_tracking_store(first: tuple[Shop, Outcome]) -> None:

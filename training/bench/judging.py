@@ -14,7 +14,7 @@ from features.history import Histories
 from features.ids import Array
 from serving.config import ModelSettings
 from serving.recipe import Recipe, SourceSpec
-from training.contest import Arena, contest, voices_of
+from training.contest import Arena, contest, sampled, voices_of
 from training.evaluate import Evaluation, Task
 from training.fitting import Cut, fit_bundle
 from training.meter import Meter, Tell, counted
@@ -51,11 +51,11 @@ def judge(
     length, most = chosen_on.end - chosen_on.start, LEARNED_CUSTOMERS[preset]
     rankers = Rankers(histories, cut_at, length, regions={}, customers=most, tell=tell)
     with meter.step("choose"):
-        choice, left_out = _choose(cut_at(chosen_on.start), histories, chosen_on, rankers, preset, tell)
+        choice, left_out = choose_on(cut_at(chosen_on.start), histories, chosen_on, rankers, preset, tell)
     with meter.step("fit"):
         cut = cut_at(judged.start)
         trees, failed = rankers.fit_all(choice.recipes, judged.start)
-        arena = _arena(cut, histories, judged, choice.sources, tell, "fit", trees)
+        arena = arena_of(cut, histories, judged, choice.sources, tell, "fit", trees)
     with meter.step("judge"), threadpool_limits(1, "blas"):
         progress = counted(tell, "judge", 2 * len(arena.truth))
         competing = [recipe for recipe in choice.recipes if recipe.name not in failed]
@@ -68,22 +68,37 @@ def judge(
     return Judgement(choice, cut, arena, found, left_out, learned)
 
 
-def _choose(
-    cut: Cut, histories: Histories, window: Window, rankers: Rankers, preset: Preset, tell: Tell
-) -> tuple[Choice, list[str]]:
+def choose_on(
+    cut: Cut, histories: Histories, window: Window, rankers: Rankers, preset: Preset, tell: Tell,
+    at_most: int | None = None,
+) -> tuple[Choice, list[str]]:  # fmt: skip
+    """Weights, rankers and the order of recipes by a window; and sentences on what was left out.
+
+    Args:
+        cut: what was known at the window's start.
+        histories: all events.
+        window: to choose on.
+        rankers: fits those that compete.
+        preset: how much to train.
+        tell: hears `(what, done, total)`.
+        at_most: customers of the window that are looked at; None: all.
+    """
     customers, items = int((np.diff(cut.known.offsets) > 0).sum()), int(cut.listed.sum())
     listed = menu(ModelSettings(), preset=preset, customers=customers, items=items, texts=cut.texts is not None)
-    arena = _arena(cut, histories, window, listed.sources, tell, "fit (earlier window)")
+    arena = arena_of(cut, histories, window, listed.sources, tell, "fit (earlier window)")
+    if at_most is not None:
+        arena = replace(arena, truth=sampled(arena.truth, at_most))
     with threadpool_limits(1, "blas"):
         choice = choose(listed, arena, PRIMARY, counted(tell, "choose (earlier window)", 2 * len(arena.truth)))
         progress = counted(tell, "choose a ranker (earlier window)", 2 * len(arena.truth))
         return with_rankers(choice, arena, rankers, PRIMARY, progress)
 
 
-def _arena(
+def arena_of(
     cut: Cut, histories: Histories, window: Window, sources: tuple[SourceSpec, ...], tell: Tell, what: str,
     rankers: Mapping[str, Array] | None = None,
 ) -> Arena:  # fmt: skip
+    """All sources (and rankers) fitted on a cut in one bundle, and the customers of the window that starts there."""
     everything = Recipe("arena", sources, {POPULARITY: 1.0})
     bundle = fit_bundle(
         cut, everything, rankers=rankers, progress=lambda name, done, total: tell(f"{what}: {name}", done, total)

@@ -171,7 +171,7 @@ def _table(rows: Sequence[Row], case: PairCase, name: str) -> Table:
 def _rows(case: PairCase, data: str, part: Part, lists: Mapping[str, Rows], truth: Truth, resamples: int) -> list[Row]:
     """Figures of each list, and of the blend minus every other, paired by customer."""
     by_customer = {name: metrics.scores(shown, truth, (case.k,)) for name, shown in lists.items()}
-    columns = {}
+    columns: dict[tuple[str, str], npt.NDArray[np.float64]] = {}
     for metric in case.metrics:
         mine = by_customer[CHOSEN][metric]
         columns |= {(name, metric): found[metric] for name, found in by_customer.items()}
