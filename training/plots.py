@@ -44,6 +44,18 @@ class Mark:
     role: str = "candidate"
 
 
+@dataclass(frozen=True, slots=True)
+class Spot:
+    """A trade-off: what it brings, and what it changes (with its interval, in % of nothing traded off)."""
+
+    name: str
+    gain: float
+    change: float
+    low: float
+    high: float
+    chosen: bool = False
+
+
 def comparison(tasks: Mapping[str, Sequence[Mark]], *, metric: str, share: str = "95 %") -> bytes:
     """Recipes side by side, one panel a task, best on the first task at the top.
 
@@ -174,6 +186,40 @@ def learned(tasks: Mapping[str, Mapping[str, float]], *, most: int = 15) -> byte
             axis.set_xlabel("% of the gain of all splits")
             axis.grid(visible=False, axis="y")
         return _png(figure)
+
+
+def variety(curves: Mapping[str, Mapping[str, Sequence[Spot]]], *, metric: str, tolerance: float) -> bytes:
+    """What variety costs: the change of a metric against what a trade-off brings, one row an axis, one panel a task.
+
+    Args:
+        curves: what the x axis shows -> panel title -> spots, the first without any trade-off.
+        metric: its name.
+        tolerance: share of the metric that the lower end of an interval may lose.
+    """
+    rows, columns = max(len(curves), 1), max((len(tasks) for tasks in curves.values()), default=1)
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=(10.5, 0.6 + 3.4 * rows), layout="constrained")
+        axes = figure.subplots(rows, columns, squeeze=False)
+        for line, (gained, tasks) in zip(axes, curves.items(), strict=False):
+            for axis, (title, spots) in zip(line, tasks.items(), strict=True):
+                _curve(axis, [spot for spot in spots if np.isfinite(spot.change)])
+                axis.axhline(-100 * tolerance, color="#c8553d", linewidth=1, linestyle="--")
+                axis.set_title(title)
+                axis.set_xlabel(gained)
+                axis.set_ylabel(f"change of {metric}, %")
+                axis.margins(x=0.12, y=0.15)
+        return _png(figure)
+
+
+def _curve(axis: Any, spots: Sequence[Spot]) -> None:
+    axis.plot([spot.gain for spot in spots], [spot.change for spot in spots], "-", color=GRID, linewidth=2, zorder=1)
+    for spot in spots:
+        role = "challenger" if spot.chosen else "candidate"
+        if np.isfinite(spot.low):
+            axis.plot([spot.gain, spot.gain], [spot.low, spot.high], "-", color=COLOURS[role], linewidth=1.5)
+        axis.plot(spot.gain, spot.change, MARKERS[role], color=COLOURS[role], markersize=9 if spot.chosen else 6)
+        label = f"{spot.name} (chosen)" if spot.chosen else spot.name
+        axis.annotate(label, (spot.gain, spot.change), xytext=(6, 5), textcoords="offset points", fontsize=9)
 
 
 def months(counts: Mapping[str, Mapping[int, int]], windows: Mapping[str, tuple[int, int]]) -> bytes:
