@@ -122,7 +122,7 @@ def read(session: Session) -> Material:
 
 
 def tune(session: Session, material: Material) -> Choice:
-    """Fit up to the earlier window; choose on it weights of blends, the order of recipes, and the first one's variety."""
+    """Fit up to the earlier window; choose on it weights of blends, the order of recipes, the variety of the first."""
     window, preset = material.tuned, session.options.preset
     cut = cut_at(session, material, window.start if window else material.as_of)
     listed = menu(
