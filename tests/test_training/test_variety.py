@@ -113,10 +113,8 @@ def test_the_table_and_the_plot_hold_every_point():
     assert [row[-1] for row in rows].count(True) == 1
     curves = _curves(found)
     assert len(curves) == 2
-    assert [spot.name for spot in next(iter(curves.values()))["All purchases"]] == [
-        "0",
-        *(f"{w:g}" for w in DIVERSITIES),
-    ]
+    first = next(iter(curves.values()))["All purchases"]
+    assert [spot.name for spot in first] == ["0", *(f"{weight:g}" for weight in DIVERSITIES)]
     assert plots.variety(curves, metric="NDCG@20", tolerance=0.005).startswith(b"\x89PNG")
 
 
