@@ -88,7 +88,8 @@ def test_everything_is_logged(first: tuple[Shop, Outcome]) -> None:
     folder = shop.mlflow_artifacts / outcome.run_id / "artifacts"
     files = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
     assert files >= {
-        "report.html", "inputs.json", "verdict.json", "tables/recipes.csv", "tables/tuning.csv", "tables/variety.csv", "tables/steps.csv",
+        "report.html", "inputs.json", "verdict.json", "tables/recipes.csv", "tables/tuning.csv", "tables/variety.csv",
+        "tables/steps.csv",
         "plots/comparison.png", "plots/differences.png", "plots/slices.png", "plots/coverage.png", "plots/variety.png",
         "plots/months.png",
         "bundle/recipe.json", "bundle/manifest.json", "bundle/verdict.json",
