@@ -59,6 +59,10 @@ class GateSettings(Strict, frozen=True):
     metric: str = "ndcg@20"
     guard_margin: float = 0.02
     """On *new*, the lower end of the paired interval may not fall below minus this share of the champion's value."""
+    variety_margin: Annotated[float, msgspec.Meta(ge=0, lt=1)] = 0.005
+    """Variety of lists may cost this share of the metric on *all*, by the lower end of the paired interval: a quarter
+    of the guard, so that a challenger is not refused for its variety. On *new* it may cost `guard_margin`.
+    """
     resamples: int = 2000
     confidence: float = 0.95
 

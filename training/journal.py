@@ -138,7 +138,10 @@ def draw(
     if learned:
         drawn["learned"] = plots.learned(learned)
     if variety is not None:
-        drawn["variety"] = plots.variety(_curves(variety), metric=variety.metric.upper(), tolerance=variety.tolerance)
+        drawn["variety"] = plots.variety(
+            _curves(variety), metric=variety.metric.upper(),
+            margins={TITLES[task]: margin for task, margin in variety.margins.items()},
+        )  # fmt: skip
     if judged.arena is None or not len(judged.arena.truth):
         return drawn
     metric, share = settings.metric.upper(), f"{settings.confidence:.0%}"
@@ -229,7 +232,7 @@ def _tried(found: TradeOff) -> tuple[tuple[str, ...], list[list[Value]]]:
             change = point.change[task]
             row += [point.means[task], change.value, change.low, change.high]
         rows.append([*row, point.passed, point.spec == found.chosen])
-    heads = ("diversity", "novelty", "category diversity", "bits", *ends, "within tolerance", "chosen")
+    heads = ("diversity", "novelty", "category diversity", "bits", *ends, "within the margins", "chosen")
     return heads, rows
 
 

@@ -23,9 +23,6 @@ from training.report import traded_off
 
 DIVERSITIES = (0.02, 0.05, 0.1, 0.2, 0.35)
 NOVELTIES = (0.02, 0.05, 0.1, 0.2)
-TOLERANCE = 0.005
-"""A trade-off may cost this share of the gate's metric, by the lower end of the paired interval: a quarter of what the
-gate calls not worse, so that the challenger that is judged afterwards is not refused for its variety."""
 LEAST_GAIN = 0.01
 """What a trade-off brings must be more by this share, else nobody would notice it and nothing is changed for it."""
 
@@ -40,7 +37,7 @@ class Point:
         novelty: mean self-information of an item in a list, bits.
         means: task -> mean of the gate's metric.
         change: task -> (this - nothing traded off), paired by customer.
-        passed: whether that is within the tolerance on every task.
+        passed: whether that is within the margin on every task.
     """
 
     spec: SelectionSpec
@@ -61,7 +58,7 @@ class TradeOff:
         diversities: nothing traded off, then weights of diversity alone; only the first where no category is known.
         novelties: the chosen diversity alone, then with weights of novelty.
         chosen: the weights taken.
-        tolerance: share of the metric that may be lost.
+        margins: task -> share of the metric that the lower end of the paired interval may lose.
     """
 
     recipe: str
@@ -69,7 +66,7 @@ class TradeOff:
     diversities: Sequence[Point]
     novelties: Sequence[Point]
     chosen: SelectionSpec
-    tolerance: float = TOLERANCE
+    margins: Mapping[Task, float]
 
     @property
     def points(self) -> list[Point]:
@@ -98,7 +95,11 @@ def trade_off(
     found = _try(arena, recipe, more, progress)
     novelties = [varied, *(_point(spec, found[spec], plain, arena, settings) for spec in more)]
     chosen = _most(novelties, lambda point: point.novelty)
-    return TradeOff(recipe.name, settings.metric, diversities, novelties, chosen.spec)
+    return TradeOff(recipe.name, settings.metric, diversities, novelties, chosen.spec, _margins(settings))
+
+
+def _margins(settings: GateSettings) -> dict[Task, float]:
+    return {"all": settings.variety_margin, "new": settings.guard_margin}
 
 
 def told(found: TradeOff | None) -> list[str]:
@@ -108,10 +109,9 @@ def told(found: TradeOff | None) -> list[str]:
     plain, taken = found.points[0], next(point for point in found.points if point.spec == found.chosen)
     said = ["Diversity is not tuned: no item has a category."] if len(found.diversities) == 1 else []
     if found.chosen == PLAIN:
-        return [*said, (
-            f"Lists of {found.recipe} are ordered by relevance alone: no trade-off that was tried brings variety and "
-            f"surely costs less than {found.tolerance:.1%} of {found.metric}."
-        )]  # fmt: skip
+        limits = " and ".join(f"{margin:.1%} on {TASK_NAMES[task]}" for task, margin in found.margins.items())
+        why = f"brings noticeably more variety and surely costs less {found.metric} than {limits}"
+        return [*said, f"Lists of {found.recipe} are ordered by relevance alone: no trade-off that was tried {why}."]
     gains = []
     if found.chosen.diversity:
         before = f"instead of {plain.diversity:.1%}"
@@ -153,13 +153,14 @@ def _point(
     }
     worth = {task: _mean(before[task]) for task in TASKS}
     judged = [task for task in TASKS if change[task].n]
-    passed = bool(judged) and all(_cheap(change[task], worth[task]) for task in judged)
+    margins = _margins(settings)
+    passed = bool(judged) and all(_cheap(change[task], margins[task] * worth[task]) for task in judged)
     return Point(spec, _mean(varied), _mean(bits), {task: _mean(scores[task]) for task in TASKS}, change, passed)
 
 
-def _cheap(change: Interval, worth: float) -> bool:
-    """Whether the lower end is within the tolerance; one customer has no interval and shows nothing."""
-    return bool(change.low >= 0 or change.low > -TOLERANCE * worth)
+def _cheap(change: Interval, margin: float) -> bool:
+    """Whether the lower end is above minus the margin; one customer has no interval and shows nothing."""
+    return bool(change.low >= 0 or change.low > -margin)
 
 
 def _most(points: Sequence[Point], gain: Callable[[Point], float]) -> Point:

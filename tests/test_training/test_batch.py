@@ -241,7 +241,14 @@ def test_the_shops_wishes_hold_for_files_too(shop: Shop) -> None:
 def test_cost_and_tax_reach_the_bundle(shop: Shop, make_dataset: Callable[..., Dataset]) -> None:
     """What an item costs, and 1 / 1.25 of a price with 25 % tax in it; without a rate the whole price is the shop's."""
     told = [
-        {"item_id": "tea", "price": 5.0, "unit_cost": 2.0, "tax_included": True, "tax_rate": 0.25},
+        {
+            "item_id": "tea",
+            "price": 5.0,
+            "unit_cost": 2.0,
+            "tax_included": True,
+            "tax_rate": 0.25,
+            "valid_from": "2017-02-01",
+        },
         {"item_id": "cup", "price": 8.0, "unit_cost": 3.0, "tax_included": False, "tax_rate": 0.25},
         {"item_id": "pot", "price": 9.0},
     ]

@@ -98,6 +98,14 @@ def test_novelty_is_tuned_where_no_category_is_known():
     assert "bits instead of" in told(found)[1]
 
 
+def test_the_margins_are_the_shops():
+    """A shop that would pay any price for variety takes the most; by default 0.2 costs too much (see above)."""
+    found = trade_off(arena(list(range(5))), RECIPE, GateSettings(variety_margin=0.99, guard_margin=0.99))
+    assert found.chosen == SelectionSpec(0.1)  # more brings none
+    generous = trade_off(arena(list(range(20))), RECIPE, GateSettings(variety_margin=0.99, guard_margin=0.99))
+    assert generous.chosen.diversity > 0
+
+
 def test_nobody_to_judge_it_on_changes_nothing():
     """A window without purchases shows nothing, so nothing is traded off."""
     found = trade_off(arena([]), RECIPE, SETTINGS)
@@ -115,7 +123,8 @@ def test_the_table_and_the_plot_hold_every_point():
     assert len(curves) == 2
     first = next(iter(curves.values()))["All purchases"]
     assert [spot.name for spot in first] == ["0", *(f"{weight:g}" for weight in DIVERSITIES)]
-    assert plots.variety(curves, metric="NDCG@20", tolerance=0.005).startswith(b"\x89PNG")
+    margins = {"All purchases": 0.005, "Items never bought before": 0.02}
+    assert plots.variety(curves, metric="NDCG@20", margins=margins).startswith(b"\x89PNG")
 
 
 @pytest.mark.parametrize(("name", "expected"), [("ours", SelectionSpec(0.1)), ("popularity", PLAIN)])
