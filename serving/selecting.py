@@ -156,7 +156,7 @@ def greedy(worth: Doubles, groups: Sequence[Group], count: int) -> tuple[Places,
         left[at] = -np.inf  # it stands; a factor leaves minus infinity as it is
         for codes, keep, _ in groups:
             if codes[at] >= 0:
-                left[codes == codes[at]] *= keep
+                np.multiply(left, keep, out=left, where=codes == codes[at])  # in place: no copy of a part and back
     return places, values
 
 
