@@ -7,7 +7,7 @@ An instant is an `int` (or int64 array) of microseconds since 1970-01-01T00:00Z.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -114,6 +114,15 @@ def local_time(instant: int, zone_name: str, *, southern: bool = False) -> Local
         day_start=to_instant(midnight),
         day_end=to_instant(next_day),
     )
+
+
+def day_start(day: date, zone_name: str) -> int:
+    """The instant at which a calendar day begins in a zone.
+
+    >>> day_start(date(1970, 1, 2), "Asia/Tokyo") == 15 * HOUR
+    True
+    """
+    return to_instant(datetime.combine(day, time(), tzinfo=zone(zone_name)))
 
 
 def season_of(month: int, *, southern: bool = False) -> str:

@@ -1,7 +1,7 @@
 """`shop.toml`: the shop's own words, in one file that a marketer can read.
 
-`[model]` and `[gate]` belong to training and take effect with the next one. `[shop]`, `[modules]` and `[pages]` are
-live: read at start, swapped when the file changes, and logged by hash with each decision.
+`[model]` and `[gate]` belong to training and take effect with the next one. `[shop]`, `[selection]`, `[modules]` and
+`[pages]` are live: read at start, swapped when the file changes, and logged by hash with each decision.
 """
 
 from __future__ import annotations
@@ -10,8 +10,9 @@ import difflib
 import hashlib
 import re
 import tomllib
+from datetime import date
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -58,8 +59,56 @@ class GateSettings(Strict, frozen=True):
     metric: str = "ndcg@20"
     guard_margin: float = 0.02
     """On *new*, the lower end of the paired interval may not fall below minus this share of the champion's value."""
+    variety_margin: Annotated[float, msgspec.Meta(ge=0, lt=1)] = 0.005
+    """Variety of lists may cost this share of the metric on *all*, by the lower end of the paired interval: a quarter
+    of the guard, so that a challenger is not refused for its variety. On *new* it may cost `guard_margin`.
+    """
     resamples: int = 2000
     confidence: float = 0.95
+
+
+class Boost(Strict, frozen=True):
+    """`[[selection.boosts]]`: items that the shop wants shown more (factor above 1) or less (below 1).
+
+    Args:
+        factor: what their value is multiplied by; several boosts of one item multiply.
+        category: items whose category path begins with this, or
+        brand: items of this brand, or
+        item_id: one item. Exactly one of the three.
+        from_: the first day, in the shop's time zone; default: since ever. Written `from`.
+        until: the day at whose beginning it ends; default: never.
+    """
+
+    factor: Annotated[float, msgspec.Meta(gt=0, le=1000)]
+    category: str | None = None
+    brand: str | None = None
+    item_id: str | None = None
+    from_: date | None = msgspec.field(name="from", default=None)
+    until: date | None = None
+
+    @property
+    def target(self) -> tuple[str, str]:
+        """Which key names the items, and what it says."""
+        named = (("category", self.category), ("brand", self.brand), ("item-id", self.item_id))
+        return next((key, text) for key, text in named if text is not None)
+
+
+Objective = Literal["relevance", "revenue", "margin"]
+
+
+class SelectionSettings(Strict, frozen=True):
+    """`[selection]`: what the shop wants of its lists beside relevance. In force with the next request.
+
+    Args:
+        objective: `revenue` and `margin` multiply the score of an item by its value to the power of `strength`: its
+            price, or its price less its cost, tax taken out.
+        strength: from 0 (not at all) to 1 (expected revenue or margin, where the score is a probability).
+        boosts: items to show more or less.
+    """
+
+    objective: Objective = "relevance"
+    strength: Annotated[float, msgspec.Meta(ge=0, le=1)] = 1.0
+    boosts: tuple[Boost, ...] = ()
 
 
 ModuleKind = Literal["buy-again", "wishlist", "for-you", "popular", "related-to-last-view"]
@@ -120,6 +169,7 @@ class ShopConfig(Strict, frozen=True):
     shop: ShopSettings = ShopSettings()
     model: ModelSettings = ModelSettings()
     gate: GateSettings = GateSettings()
+    selection: SelectionSettings = SelectionSettings()
     modules: dict[str, Module] = msgspec.field(default_factory=lambda: dict(DEFAULT_MODULES))
     pages: dict[str, Page] = msgspec.field(default_factory=lambda: dict(DEFAULT_PAGES))
 
@@ -158,12 +208,25 @@ def _check(config: ShopConfig, where: str) -> None:
         raise ConfigError(error.what, where=f"{where} [shop]", got=config.shop.time_zone, hint=error.hint) from None
     if not 0 <= config.shop.holdout <= 0.5:
         raise ConfigError("holdout is a share from 0 to 0.5", where=f"{where} [shop]", got=config.shop.holdout)
+    for number, boost in enumerate(config.selection.boosts, start=1):
+        _check_boost(boost, f"{where} [[selection.boosts]] number {number}")
     for page_name, page in config.pages.items():
         for slot in page.slots:
             for module in slot.modules:
                 if module not in config.modules:
                     hint = nearest(module, list(config.modules))
                     raise ConfigError("no such module", where=f"{where} [pages.{page_name}]", got=module, hint=hint)
+
+
+def _check_boost(boost: Boost, where: str) -> None:
+    named = [text for text in (boost.category, boost.brand, boost.item_id) if text is not None]
+    if len(named) != 1 or not named[0].strip():
+        hint = "name exactly one of category, brand and item-id"
+        raise ConfigError("a boost is of one thing", where=where, got=named, hint=hint)
+    if boost.from_ and boost.until and boost.until <= boost.from_:
+        got = (boost.from_.isoformat(), boost.until.isoformat())
+        hint = "until is the day at whose beginning the boost ends"
+        raise ConfigError("a boost that ends before it begins", where=where, got=got, hint=hint)
 
 
 def explain(error: msgspec.ValidationError, *, where: str) -> ConfigError:
@@ -182,5 +245,5 @@ def nearest(name: str, valid: list[str]) -> str:
 
 
 def _all_keys() -> list[str]:
-    structs = (ShopConfig, ShopSettings, ModelSettings, GateSettings, Module, Page, Slot)
+    structs = (ShopConfig, ShopSettings, ModelSettings, GateSettings, SelectionSettings, Boost, Module, Page, Slot)
     return [field.encode_name for struct in structs for field in msgspec.structs.fields(struct)]

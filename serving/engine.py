@@ -21,6 +21,7 @@ from features.history import Histories, History
 from features.shop import Shop
 from serving.artifact import live_name
 from serving.bundle import Bundle, open_bundle
+from serving.business import Business
 from serving.clock import shop_clock
 from serving.config import ShopConfig, load_config
 from serving.decision_log import DecisionLog
@@ -32,6 +33,8 @@ from serving.store_upkeep import store_id
 from serving.subjects import subject_history
 
 log = logging.getLogger("kokyaku")
+_UNREAD = (-1, -1)
+"""The stamp of a `shop.toml` that is to be read again whether it changed or not."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +78,7 @@ class Engine:
 
     Raises:
         BundleError: nothing was promoted yet, or what was is damaged.
+        ConfigError: `shop.toml` makes no sense, or not with this bundle.
     """
 
     def __init__(self, shop: Shop, *, worker: str | None = "0") -> None:
@@ -86,7 +90,7 @@ class Engine:
         self._reloading = threading.Lock()
         self._items_seen = 0
         config, stamp = load_config(shop.config), _stamp(shop.config)
-        ranker = self._ranker(self._live_bundle_name())
+        ranker = self._ranker(self._live_bundle_name(), config)
         name, histories, translation, seq = self._open_history(ranker.bundle)
         self.live = Live(config, config.hash, ranker, histories, translation, seq, name, stamp)
         self.refresh_shelf()
@@ -137,26 +141,30 @@ class Engine:
             return
         try:
             config = load_config(self.shop.config)
+            ranker = self.live.ranker.with_business(Business.of(self.live.bundle, config))
         except ConfigError as error:
             self._refuse("shop.toml", error.line())
             self.live = replace(self.live, config_stamp=stamp)
             return
-        self.refusals.pop("shop.toml", None)
-        self.live = replace(self.live, config=config, shop_hash=config.hash, config_stamp=stamp)
+        # A bundle that the old settings did not fit is looked at again.
+        self.refusals = {what: why for what, why in self.refusals.items() if what.startswith("history")}
+        self.live = replace(self.live, config=config, shop_hash=config.hash, ranker=ranker, config_stamp=stamp)
 
     def _refresh_bundle(self) -> None:
         name = live_name(self.shop.bundles)
         if name is None or name == self.live.bundle.id or self.refusals.get(f"bundle {name}"):
             return
         try:
-            ranker = self._ranker(name)
-        except BundleError as error:
+            ranker = self._ranker(name, self.live.config)
+        except (BundleError, ConfigError) as error:
             self._refuse(f"bundle {name}", error.line())
             return
         changes, _ = self.store.item_changes(0)
         ranker.shelf.apply(changes)
         translation = _translation(self.live.histories, ranker.bundle)
-        self.live = replace(self.live, ranker=ranker, translation=translation)
+        # Settings that the old bundle did not fit are looked at again.
+        stamp = _UNREAD if "shop.toml" in self.refusals else self.live.config_stamp
+        self.live = replace(self.live, ranker=ranker, translation=translation, config_stamp=stamp)
 
     def _refresh_history(self) -> None:
         name = live_name(self.shop.histories)
@@ -176,9 +184,9 @@ class Engine:
             raise BundleError("no bundle serves yet", where=str(self.shop.bundles), hint=hint)
         return name
 
-    def _ranker(self, name: str) -> Ranker:
+    def _ranker(self, name: str, config: ShopConfig) -> Ranker:
         bundle = open_bundle(self.shop.bundles / name)
-        return Ranker(bundle, Shelf(bundle))
+        return Ranker(bundle, Shelf(bundle), Business.of(bundle, config))
 
     def _open_history(self, bundle: Bundle) -> tuple[str | None, Histories | None, npt.NDArray[np.int32], int]:
         name = live_name(self.shop.histories)

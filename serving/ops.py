@@ -19,6 +19,7 @@ from serving import erase as erasing
 from serving import store_upkeep as upkeep
 from serving.artifact import live_name, read_manifest
 from serving.bundle import open_bundle
+from serving.business import Business
 from serving.clock import shop_clock
 from serving.config import load_config
 from serving.frames import SUFFIX
@@ -83,7 +84,9 @@ def sync_shop(shop: Shop, after_step: Callable[[str], None] = lambda step: None)
 
 def doctor(shop: Shop) -> list[Check]:
     """Look at everything that a service needs, and write one harmless row to see whether the store takes it."""
-    checks = (_folder, _secret, _settings, _clock, _disk, _store, _erasures, _bundle, _history, _decision_logs)
+    checks = (
+        _folder, _secret, _settings, _clock, _disk, _store, _erasures, _bundle, _selection, _history, _decision_logs
+    )  # fmt: skip
     return [result for check in checks for result in _guarded(check, shop)]
 
 
@@ -179,6 +182,28 @@ def _bundle(shop: Shop) -> Iterator[Check]:
         return
     open_bundle(shop.bundles / name, verify=True)
     yield Check("bundle", "ok", f"{name}, checksums match")
+
+
+def _selection(shop: Shop) -> Iterator[Check]:
+    """Do the boosts and the objective of `shop.toml` fit the bundle that serves?"""
+    name = live_name(shop.bundles)
+    try:
+        config, bundle = load_config(shop.config), open_bundle(shop.bundles / (name or ""), verify=False)
+    except (KokyakuError, OSError, EOFError, ValueError):  # other checks say what is wrong with them
+        detail = "not looked at: it needs valid settings and a bundle"
+        yield Check("selection", "warn", detail, "mend the settings and the bundle first")
+        return
+    business = Business.of(bundle, config)
+    if business is None:
+        yield Check("selection", "ok", "relevance alone: no boosts, no objective in money")
+        return
+    detail = f"objective {config.selection.objective}, {len(config.selection.boosts)} boosts"
+    idle = [f'{key} "{text}"' for key, text in (boost.target for boost in business.idle_boosts())]
+    remedy = "look for a typo in [[selection.boosts]] of shop.toml"
+    if idle:
+        yield Check("selection", "warn", f"{detail}; no item is of {', '.join(idle)}", remedy)
+    else:
+        yield Check("selection", "ok", detail)
 
 
 def _history(shop: Shop) -> Iterator[Check]:

@@ -19,6 +19,7 @@ from serving.pipeline import Answer, anchor_weights, cards, explain, hydrate, re
 from serving.query import Filter, Query
 from serving.ranker import Slate, Voice
 from serving.reasons import WISHLIST, title_of
+from serving.recipe import SelectionSpec
 from serving.wire import PageRequest
 
 
@@ -173,9 +174,12 @@ def _by_kind(live: Live, kind: str) -> dict[str, float]:
     return {spec.name: 1.0 for spec in live.bundle.recipe.sources if spec.kind == kind}
 
 
-def _only(live: Live, query: Query, module: Module, voice: Voice, about: int | None = None) -> Filled:
+def _only(
+    live: Live, query: Query, module: Module, voice: Voice, about: int | None = None,
+    selection: SelectionSpec | None = None,
+) -> Filled:  # fmt: skip
     """Rank by one voice and without filling: a module shows what it promises or is not shown."""
-    slate = live.ranker.rank(query, voice, filled=False)
+    slate = live.ranker.rank(query, voice, filled=False, selection=selection)
     return Filled(module, slate, query, about)
 
 
@@ -184,12 +188,12 @@ def _buy_again(live: Live, query: Query, module: Module) -> Filled:
 
 
 def _for_you(live: Live, query: Query, module: Module) -> Filled:
-    query = msgspec.structs.replace(query, filter=Filter(exclude=("purchased",)))
-    if live.bundle.recipe.ranker is not None and len(query.history):
-        return _only(live, query, module, live.bundle.recipe.ranker)
+    query, recipe = msgspec.structs.replace(query, filter=Filter(exclude=("purchased",))), live.bundle.recipe
+    if recipe.ranker is not None and len(query.history):
+        return _only(live, query, module, recipe.ranker, selection=recipe.selection)
     weights = live.ranker.weights_for(query)
     personal = {name: weight for name, weight in weights.items() if live.ranker.sources[name].personal}
-    return _only(live, query, module, personal)
+    return _only(live, query, module, personal, selection=recipe.selection)
 
 
 def _popular(live: Live, query: Query, module: Module) -> Filled:

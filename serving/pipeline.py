@@ -165,6 +165,7 @@ def explain(live: Live, query: Query, slate: Slate) -> Answer:
             if at < len(found.items) and found.items[at] == row
         ],
         "contributions": contributions(live, query, slate),
+        "selection": selection(live, slate),
         "personalData": personal_data(query),
         "asOf": live.bundle.as_of,
     }
@@ -181,6 +182,28 @@ def contributions(live: Live, query: Query, slate: Slate) -> list[Answer]:
             {"feature": name, "value": value, "adds": adds} for name, value, adds in told[row]
         ]}
         for row in slate.items.tolist() if row in told
+    ]  # fmt: skip
+
+
+def selection(live: Live, slate: Slate) -> list[Answer]:
+    """What the selector did to each shown item, places from 1; nothing where nothing is traded off.
+
+    `relevance` x `boost` x `objective` x `novelty` x `diversity` is the value that gave the item its place; filled
+    places are traded off among what is popular. `valueKnown` is false where a price or a cost is not known, and the
+    shop's median stands for it.
+    """
+    trace = slate.trace
+    if trace is None:
+        return []
+    factors = {
+        name: getattr(trace, name).tolist() for name in ("relevance", "boost", "objective", "novelty", "diversity")
+    }
+    return [
+        {
+            "itemId": live.bundle.items[row], "placeBefore": int(trace.before[at]) + 1, "placeAfter": at + 1,
+            **{name: round(values[at], 6) for name, values in factors.items()}, "valueKnown": bool(trace.known[at]),
+        }
+        for at, row in enumerate(slate.items.tolist())
     ]  # fmt: skip
 
 

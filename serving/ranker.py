@@ -5,6 +5,7 @@ It is a pure function of a bundle, the shelf and the query. Offline evaluation r
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -13,11 +14,13 @@ import numpy as np
 
 from features.schemas import EventType
 from serving.bundle import Bundle
+from serving.business import PLAIN, Business
 from serving.candidates import Candidates, Floats, Opinion, Proposals, Rows
 from serving.filters import apply_filters
 from serving.query import Query
-from serving.recipe import RankerSpec
-from serving.scoring import Blend, Scorer, Task, Trees, Weights
+from serving.recipe import RankerSpec, SelectionSpec
+from serving.scoring import Blend, Columns, Scorer, Task, Trees, Weights
+from serving.selecting import Selector, Trace, first, joined
 from serving.shelf import Shelf
 from serving.sources import Popularity, Source, build_sources
 
@@ -33,10 +36,12 @@ class Slate:
 
     Args:
         items: int32[k], best first.
-        scores: float32[k], in the unit of the recipe's blend, descending (filled places: 0).
+        scores: float32[k], descending (filled places: 0): what the scorer says, or, where something is traded off, the
+            value by which the selector gave each item its place.
         sources: for each item the source that speaks most for it.
         considered: all candidates with the source scores, and what was removed.
         filled: how many places at the end were filled by the fallback.
+        trace: what the selector did to each item; None where nothing is traded off.
     """
 
     items: Rows
@@ -44,18 +49,29 @@ class Slate:
     sources: tuple[str, ...]
     considered: Candidates
     filled: int = 0
+    trace: Trace | None = None
 
 
 class Ranker:
-    """A bundle ready to rank."""
+    """A bundle ready to rank, with the shop's wishes where it has any."""
 
-    def __init__(self, bundle: Bundle, shelf: Shelf | None = None) -> None:
+    def __init__(self, bundle: Bundle, shelf: Shelf | None = None, business: Business | None = None) -> None:
         self.bundle = bundle
         self.shelf = shelf or Shelf(bundle)
+        self.business = business
         self.sources: Mapping[str, Source] = build_sources(bundle)
         self._trees: dict[tuple[str, Task], Trees] = {}
 
-    def rank(self, query: Query, voice: Voice | None = None, *, personal: bool = True, filled: bool = True) -> Slate:
+    def with_business(self, business: Business | None) -> Ranker:
+        """The same bundle, shelf and sources under other wishes; this one stays as it is."""
+        made = copy.copy(self)
+        made.business = business
+        return made
+
+    def rank(
+        self, query: Query, voice: Voice | None = None, *,
+        personal: bool = True, filled: bool = True, selection: SelectionSpec | None = None,
+    ) -> Slate:  # fmt: skip
         """The whole way from a query to a slate of at most `query.num_results` items.
 
         Args:
@@ -63,22 +79,39 @@ class Ranker:
             voice: weights of sources, or a ranker of the bundle; default: the recipe's for this task.
             personal: False leaves out every source that reads the subject's events (holdout, no consent).
             filled: whether what is missing is filled by the fallback source.
+            selection: what is traded off. By default the recipe's where no voice is named; a named voice is a promise
+                (`Buy again`, `Goes with ...`), and nothing is traded off against it, not even the shop's wishes.
         """
         scorer = self.scorer(query, voice) if personal else self.impersonal(query, voice)
         candidates = apply_filters(self.shelf, query, self.gather(query, scorer.voices))
-        slate = order(candidates, scorer, query)
-        return self.fill(query, slate) if filled else slate
+        selector = self.selector(voice, selection)
+        slate = choose(score(candidates, scorer, query), query, selector)
+        return self.fill(query, slate, selector) if filled else slate
 
-    def rank_each(self, query: Query, several: Sequence[Voice]) -> list[Slate]:
+    def rank_each(
+        self, query: Query, several: Sequence[Voice], selections: Sequence[SelectionSpec] | None = None
+    ) -> list[Slate]:
         """`rank` by several voices at once: candidates are gathered and filtered once for all of them.
 
-        Equal to `[rank(query, voice) for voice in several]`, only faster; tuning asks for dozens.
+        Equal to `rank(query, voice, selection=selection)` for each pair, only faster; tuning asks for dozens. A voice
+        that stands there under several selections scores once.
+
+        Args:
+            query: who, when and what.
+            several: the voices.
+            selections: one a voice; default: nothing is traded off.
         """
         scorers = [self.scorer(query, voice) for voice in several]
         names = dict.fromkeys(name for scorer in scorers for name in scorer.voices)
         candidates = apply_filters(self.shelf, query, self.gather(query, names))
-        slates = (order(candidates.heard(scorer.voices), scorer, query) for scorer in scorers)
-        return [self.fill(query, slate) for slate in slates]
+        scored: dict[int, Scored] = {}
+        slates = []
+        for voice, scorer, spec in zip(several, scorers, selections or [PLAIN] * len(several), strict=True):
+            if id(voice) not in scored:
+                scored[id(voice)] = score(candidates.heard(scorer.voices), scorer, query)
+            selector = self.selector(voice, spec)
+            slates.append(self.fill(query, choose(scored[id(voice)], query, selector), selector))
+        return slates
 
     def rank_given(self, query: Query, rows: Rows, *, personal: bool = True) -> Slate:
         """Order given items, and only these: what no source knows comes last, by what sells.
@@ -90,10 +123,10 @@ class Ranker:
         """
         scorer = self.scorer(query) if personal else self.impersonal(query)
         asked = msgspec.structs.replace(query, num_results=len(rows))
-        slate = order(self._heard(asked, np.sort(rows), scorer.voices), scorer, asked)
+        slate = choose(score(self._heard(asked, np.sort(rows), scorer.voices), scorer, asked), asked)
         rest = np.setdiff1d(rows, slate.items).astype(np.int32)
         floor = self.bundle.recipe.fill
-        last = order(self._heard(asked, rest, (floor,)), Blend({floor: 1.0}), asked)
+        last = choose(score(self._heard(asked, rest, (floor,)), Blend({floor: 1.0}), asked), asked)
         return replace(
             slate,
             items=np.concatenate([slate.items, last.items]),
@@ -125,6 +158,13 @@ class Ranker:
         weights = self.weights_for(query) if voice is None or isinstance(voice, RankerSpec) else voice
         return Blend({name: weight for name, weight in weights.items() if not self.sources[name].personal})
 
+    def selector(self, voice: Voice | None, selection: SelectionSpec | None = None) -> Selector | None:
+        """What trades off, as `rank` says; None where nothing does."""
+        if selection is None and voice is not None:
+            return None
+        spec = self.bundle.recipe.selection if selection is None else selection
+        return None if spec == PLAIN and self.business is None else Selector(self.shelf, spec, self.business)
+
     def weights_for(self, query: Query) -> Weights:
         """The recipe's weights: another set where what was bought before is excluded."""
         recipe = self.bundle.recipe
@@ -140,8 +180,11 @@ class Ranker:
         opinions = {name: self.sources[name].opine(query) for name in names}
         return Candidates.union([(name, each, _proposed(each, count, bought)) for name, each in opinions.items()])
 
-    def fill(self, query: Query, slate: Slate) -> Slate:
-        """Fill the places at the end that the sources left empty; never displace what they chose."""
+    def fill(self, query: Query, slate: Slate, selector: Selector | None = None) -> Slate:
+        """Fill the places at the end that the sources left empty; never displace what they chose.
+
+        The selector chooses among the most popular as well: to a stranger they are the whole list.
+        """
         missing = query.num_results - len(slate.items)
         floor = self.bundle.recipe.fill
         if missing <= 0 or query.anchors:
@@ -155,13 +198,16 @@ class Ranker:
             if len(found) >= missing or len(proposed.items) < asked:
                 break
             asked *= 8
-        order = np.lexsort((found.items, -found.scores[:, 0]))[:missing]
+        ranked = descending(found.items, found.scores[:, 0])
+        items, scores = found.items[ranked], found.scores[ranked, 0]
+        chosen = selector.select(items, scores, missing, query.now, slate.items) if selector else first(scores, missing)
         return replace(
             slate,
-            items=np.concatenate([slate.items, found.items[order]]),
-            scores=np.concatenate([slate.scores, np.zeros(len(order), np.float32)]),
-            sources=(*slate.sources, *(floor for _ in order)),
-            filled=len(order),
+            items=np.concatenate([slate.items, items[chosen.places]]),
+            scores=np.concatenate([slate.scores, np.zeros(len(chosen.places), np.float32)]),
+            sources=(*slate.sources, *(floor for _ in chosen.places)),
+            filled=len(chosen.places),
+            trace=joined(slate.trace, chosen.trace),
         )
 
     def regions(self) -> list[str]:
@@ -175,13 +221,40 @@ def task_of(query: Query) -> Task:
     return "new" if "purchased" in query.filter.exclude else "all"
 
 
-def order(candidates: Candidates, scorer: Scorer, query: Query) -> Slate:
-    """Score and select: the best, ties by item row; what has no finite score gets no place."""
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """Candidates with their scores, and the order of those."""
+
+    candidates: Candidates
+    scores: Floats
+    leading: Columns
+    """For each candidate the column of the source that speaks most for it."""
+    order: Columns
+    """Places of the candidates that have a finite score, highest first, ties by item row."""
+
+
+def score(candidates: Candidates, scorer: Scorer, query: Query) -> Scored:
+    """Ask the scorer; what has no finite score can get no place."""
     scores, leading = scorer.score(query, candidates)
+    return Scored(candidates, scores, leading, descending(candidates.items, scores))
+
+
+def choose(found: Scored, query: Query, selector: Selector | None = None) -> Slate:
+    """Give the places: to the highest scores, or as the selector says."""
+    candidates, scores = found.candidates, found.scores[found.order]
+    if selector is None:
+        chosen = first(scores, query.num_results)
+    else:
+        chosen = selector.select(candidates.items[found.order], scores, query.num_results, query.now)
+    places = found.order[chosen.places]
+    names = tuple(candidates.sources[column] for column in found.leading[places])
+    return Slate(candidates.items[places], chosen.values, names, candidates, trace=chosen.trace)
+
+
+def descending(items: Rows, scores: Floats) -> Columns:
+    """int64[k]: places of the finite scores, highest first, ties by item row."""
     usable = np.flatnonzero(np.isfinite(scores))
-    order = usable[np.lexsort((candidates.items[usable], -scores[usable]))][: query.num_results]
-    names = tuple(candidates.sources[column] for column in leading[order])
-    return Slate(candidates.items[order], scores[order], names, candidates)
+    return usable[np.lexsort((items[usable], -scores[usable]))]
 
 
 def _proposed(opinion: Opinion, count: int, bought: Rows) -> Proposals:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -39,6 +39,18 @@ class RankerSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     params: dict[str, Any] = {}
 
 
+class SelectionSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a list gives up of relevance, for variety and for what few know; `serving.selecting` has the equations.
+
+    Args:
+        diversity: each item of a category that already stands above takes this share off the next one's value.
+        novelty: an item that half as many customers buy counts 2^novelty times as much.
+    """
+
+    diversity: Annotated[float, msgspec.Meta(ge=0, lt=1)] = 0.0
+    novelty: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.0
+
+
 class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Candidate sources, the weights that blend them, and the ranker that orders them where there is one.
 
@@ -51,6 +63,7 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         fill: the source that fills holes when the others have too little; it never displaces them.
         ranker: where it is named its trees order the candidates; the weights serve where it may not (the holdout, a
             customer without consent).
+        selection: what is traded off when items are chosen by their scores; by default nothing.
     """
 
     name: str
@@ -60,6 +73,7 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     candidates_per_source: int = 100
     fill: str = "popularity"
     ranker: RankerSpec | None = None
+    selection: SelectionSpec = SelectionSpec()
 
     def spec(self, name: str) -> SourceSpec:
         """The source of that name."""

@@ -23,6 +23,7 @@ from features.moments import format_instant
 from features.shop import Shop
 from serving.artifact import live_name, read_manifest
 from serving.bundle import Bundle, open_bundle
+from serving.business import Business
 from serving.config import load_config
 from serving.decide import in_holdout
 from serving.query import Context, Query
@@ -100,7 +101,7 @@ def open_answerer(shop: Shop, *, as_of: int | None = None, bundle_id: str | None
     bundle = _bundle(shop, as_of, bundle_id)
     histories = histories_as_of(dataset, EVERYTHING if as_of is None else as_of)
     now = as_of if as_of is not None else _end(histories, bundle)
-    ranker = Ranker(bundle)
+    ranker = Ranker(bundle, business=Business.of(bundle, config))
     if as_of is None and shop.store.exists():
         ranker.shelf.apply(_live_changes(shop))
     histories = _in_rows_of(bundle, without_erased(shop, histories))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
 
 from features import columns as c
 from features.dataset import Dataset, versions_as_of
@@ -11,6 +13,7 @@ from features.shared import shared_tables
 from serving.bundle import text_arrays
 from training.content import ItemTexts
 
+MONEY = ("unit_cost", "tax_included", "tax_rate")
 TEXTS = (c.TITLE, c.BRAND, "image_url")
 
 
@@ -19,11 +22,12 @@ def item_arrays(dataset: Dataset, items: Vocabulary, as_of: int) -> dict[str, Ar
 
     Returns:
         `items.*`, `shared.*`, `text.<column>.*`, `text.category_path.*` (one text a category code),
-        `item.price` float32 (NaN unknown) and `item.in_stock` bool (unknown counts as in stock).
+        `item.price` float32 (NaN unknown), `item.in_stock` bool (unknown counts as in stock), `item.unit_cost`
+        float32 (NaN unknown) and `item.net_share` float32, what tax leaves of the price (1 where no rate is known).
     """
     shared, paths = shared_tables(dataset, items, as_of)
     with dataset.connect() as duck:
-        columns = ", ".join((c.ITEM_ID, *TEXTS, c.PRICE, "in_stock"))
+        columns = ", ".join((c.ITEM_ID, *TEXTS, c.PRICE, "in_stock", *MONEY))
         rows = duck.sql(f"SELECT {columns} FROM ({versions_as_of('items', as_of)})").to_arrow_table()
     place = items.rows_of(rows[c.ITEM_ID].to_pylist())
     here = np.flatnonzero(place >= 0)
@@ -40,7 +44,17 @@ def item_arrays(dataset: Dataset, items: Vocabulary, as_of: int) -> dict[str, Ar
     listed_price = rows[c.PRICE].to_numpy().astype(np.float32)[here]
     price[place[here]] = np.where(np.isnan(listed_price), price[place[here]], listed_price)
     in_stock[place[here]] = rows["in_stock"].fill_null(True).to_numpy()[here]
-    return {**arrays, "item.price": price, "item.in_stock": in_stock}
+    return {**arrays, "item.price": price, "item.in_stock": in_stock, **_money(rows, place, here, len(items))}
+
+
+def _money(rows: pa.Table, place: npt.NDArray[np.int32], here: npt.NDArray[np.intp], n: int) -> dict[str, Array]:
+    """What an item costs the shop, and which share of its price is the shop's."""
+    cost, share = np.full(n, np.nan, np.float32), np.ones(n, np.float32)
+    cost[place[here]] = rows["unit_cost"].to_numpy()[here]
+    taxed = rows["tax_included"].fill_null(False).to_numpy() & (rows["tax_rate"].fill_null(0).to_numpy() > 0)
+    rate = np.where(taxed, rows["tax_rate"].fill_null(0).to_numpy(), 0)
+    share[place[here]] = (1 / (1 + rate))[here]
+    return {"item.unit_cost": cost, "item.net_share": share}
 
 
 def item_texts(dataset: Dataset, items: Vocabulary, as_of: int) -> ItemTexts:

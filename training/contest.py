@@ -14,10 +14,11 @@ from threadpoolctl import threadpool_limits
 
 from features.history import Histories
 from serving.bundle import Bundle
+from serving.business import PLAIN
 from serving.candidates import Opinion, Rows
 from serving.query import Context, Query
 from serving.ranker import Ranker, Voice
-from serving.recipe import Recipe
+from serving.recipe import Recipe, SelectionSpec
 from serving.sources import Source
 from training.evaluate import FILTERS, KS, TASKS, Evaluation, Task, TaskResult, score_lists, slices_of
 from training.split import Truth, Window
@@ -54,14 +55,16 @@ def voices_of(recipe: Recipe) -> Voices:
 
 
 def contest(
-    arena: Arena, entries: Mapping[str, Voices], progress: Callable[[int], None] = lambda done: None
-) -> dict[str, Evaluation]:
+    arena: Arena, entries: Mapping[str, Voices], progress: Callable[[int], None] = lambda done: None,
+    selections: Mapping[str, SelectionSpec] | None = None,
+) -> dict[str, Evaluation]:  # fmt: skip
     """Judge all entries.
 
     Args:
         arena: bundle, window and truth.
         entries: name -> voices by task; a task that an entry leaves out is not judged for it.
         progress: told how many customers were done since the last call, once a task.
+        selections: name -> what its lists trade off; by default nothing. Entries that share a voice share its scores.
 
     Returns:
         name -> its evaluation; the same customers in the same order for all.
@@ -73,7 +76,7 @@ def contest(
         asked = {name: voices[task] for name, voices in entries.items() if task in voices}
         truth = arena.truth if task == "all" else arena.truth.new()
         with threadpool_limits(1, "blas"):  # a customer's products are small: more threads only wait for each other
-            lists = _lists(ranker, arena, known, task, asked, progress)
+            lists = _lists(ranker, arena, known, task, asked, selections or {}, progress)
         for name, shown in lists.items():
             results[name][task] = score_lists(shown, truth, arena.bundle, known)
     slices = slices_of(known, arena.truth)
@@ -128,17 +131,18 @@ def _alike(query: Query, other: Query) -> bool:
 
 def _lists(
     ranker: Ranker, arena: Arena, known: Histories, task: Task, asked: Mapping[str, Voice],
-    progress: Callable[[int], None],
+    selections: Mapping[str, SelectionSpec], progress: Callable[[int], None],
 ) -> dict[str, Rows]:  # fmt: skip
     """name -> int32[n, max(KS)]."""
     width = max(KS)
     lists = {name: np.full((len(arena.truth), width), -1, np.int32) for name in asked}
+    traded = [selections.get(name, PLAIN) for name in asked]
     for place, row in enumerate(arena.truth.subjects.tolist()):
         context = Context(region=arena.regions.get(row))
         query = Query(
             now=arena.window.start, history=known.at(row), num_results=width, filter=FILTERS[task], context=context
         )
-        for name, slate in zip(asked, ranker.rank_each(query, list(asked.values())), strict=True):
+        for name, slate in zip(asked, ranker.rank_each(query, list(asked.values()), traded), strict=True):
             lists[name][place, : len(slate.items)] = slate.items
         progress(1)
     return lists

@@ -22,7 +22,7 @@ from serving.query import Context, Filter, Query
 from serving.ranker import Ranker
 from training import intervals
 from training.intervals import Interval
-from training.metrics import coverage, novelty, scores
+from training.metrics import category_coverage, coverage, intra_list_diversity, novelty, scores
 from training.split import Truth, Window, customers
 
 Task = Literal["all", "new"]
@@ -136,6 +136,10 @@ def score_lists(lists: Rows, truth: Truth, bundle: Bundle, known: Histories) -> 
         **scores(lists, truth, KS),
         **{f"novelty@{k}": novelty(lists, buyers, buying, k) for k in KS},
     }
+    categories, longest = bundle.shared.category, max(KS)
+    if (categories >= 0).any():
+        by_customer[f"diversity@{longest}"] = intra_list_diversity(lists, categories, longest)
+        by_customer[f"category-coverage@{longest}"] = category_coverage(lists, categories, longest)
     size = int(bundle.catalogue.sum())
     return TaskResult(lists, by_customer, {f"coverage@{k}": coverage(lists, size, k) for k in KS})
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,10 +21,11 @@ from training.gate import TASK_NAMES, Entrant, Row, Verdict
 from training.intervals import Interval, compare, mean_interval
 from training.material import Material
 from training.meter import Meter, package_versions
-from training.plots import Mark
+from training.plots import Mark, Spot
 from training.report import Report, describe, html, markdown, table_rows
 from training.selection import Choice
 from training.tracking import Run, Value
+from training.variety import Point, TradeOff
 
 TITLES: Mapping[Task, str] = {"all": "All purchases", "new": "Items never bought before"}
 REPEAT = "repeat items"
@@ -100,6 +101,9 @@ def log_tables(run: Run, verdict: Verdict, choice: Choice, meter: Meter) -> None
         [name, task, value] for name, means in choice.means.items() for task, value in means.items()
     ]
     run.log_table("tables/tuning.csv", ("entry", "task", f"{verdict.metric}, earlier window"), tried)
+    if choice.variety is not None:
+        columns, rows = _tried(choice.variety)
+        run.log_table("tables/variety.csv", columns, rows)
     compared: list[list[Value]] = [
         [c.recipe, c.against, c.task, c.rule, c.difference, c.low, c.high, c.customers, c.passed]
         for c in verdict.comparisons
@@ -183,7 +187,7 @@ def draw_category_lists(found: Sequence[Standing], share: str) -> bytes:
 
 def draw(
     judged: Judged, verdict: Verdict, material: Material, settings: GateSettings,
-    learned: Mapping[str, Mapping[str, float]],
+    learned: Mapping[str, Mapping[str, float]], variety: TradeOff | None = None,
 ) -> dict[str, bytes]:  # fmt: skip
     """The plots of the report, by name."""
     windows = {"tuned on": material.tuned, "judged on": material.judged}
@@ -191,6 +195,11 @@ def draw(
     drawn = {"months": plots.months(material.by_month(), shaded)}
     if learned:
         drawn["learned"] = plots.learned(learned)
+    if variety is not None:
+        drawn["variety"] = plots.variety(
+            _curves(variety), metric=variety.metric.upper(),
+            margins={TITLES[task]: margin for task, margin in variety.margins.items()},
+        )  # fmt: skip
     if judged.arena is None or not len(judged.arena.truth):
         return drawn
     metric, share = settings.metric.upper(), f"{settings.confidence:.0%}"
@@ -269,6 +278,41 @@ def _slices(judged: Judged, verdict: Verdict, settings: GateSettings) -> dict[st
                   REPEAT: again, "items never bought before": new}  # fmt: skip
         found[name] = [_named(group, _interval(scores, settings)) for group, scores in groups.items()]
     return found
+
+
+def _tried(found: TradeOff) -> tuple[tuple[str, ...], list[list[Value]]]:
+    """All trade-offs that were tried, as a table: what they give and what they take."""
+    ends = [f"{found.metric} {task}{what}" for task in TITLES for what in ("", " change", " low", " high")]
+    rows: list[list[Value]] = []
+    for point in found.points:
+        row: list[Value] = [point.spec.diversity, point.spec.novelty, point.diversity, point.novelty]
+        for task in TITLES:
+            change = point.change[task]
+            row += [point.means[task], change.value, change.low, change.high]
+        rows.append([*row, point.passed, point.spec == found.chosen])
+    heads = ("diversity", "novelty", "category diversity", "bits", *ends, "within the margins", "chosen")
+    return heads, rows
+
+
+def _curves(found: TradeOff) -> dict[str, dict[str, list[Spot]]]:
+    """What variety brings against what it costs: axis -> task -> the points in the order of their weights."""
+    axes: dict[str, tuple[Sequence[Point], Callable[[Point], float]]] = {
+        "% of the pairs in a list that are of different categories": (
+            found.diversities, lambda point: 100 * point.diversity,
+        ),
+        "mean self-information of an item in a list, bits": (found.novelties, lambda point: point.novelty),
+    }  # fmt: skip
+    return {
+        axis: {title: [_spot(found, point, task, gain(point)) for point in points] for task, title in TITLES.items()}
+        for axis, (points, gain) in axes.items()
+        if len(points) > 1
+    }
+
+
+def _spot(found: TradeOff, point: Point, task: Task, gain: float) -> Spot:
+    plain, change = found.points[0].means[task], point.change[task]
+    value, low, high = (100 * part / plain if plain else np.nan for part in (change.value, change.low, change.high))
+    return Spot(f"{point.spec.novelty or point.spec.diversity:g}", gain, value, low, high, point.spec == found.chosen)
 
 
 def _named(name: str, interval: Interval) -> Mark:

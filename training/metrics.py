@@ -138,5 +138,54 @@ def novelty(ranked: Rows, buyers: Counts, customers: int, k: int) -> Floats:
     return np.where(listed > 0, bits.sum(axis=1) / np.maximum(listed, 1), np.nan)
 
 
+def intra_list_diversity(ranked: Rows, categories: Rows, k: int) -> Floats:
+    """diversity@k = pairs of the first k items that are of different categories / pairs whose categories are known.
+
+    Intra-list diversity (Ziegler et al. 2005) with the distance 1 between items of different categories and 0 else.
+
+    Args:
+        ranked: int32[n, k].
+        categories: int32[n_items], the code of each item's category; -1 where unknown.
+        k: cut.
+
+    Returns:
+        float64[n]; NaN where fewer than two of the items have a known category.
+    """
+    codes = _codes(ranked, categories, k)
+    known = (codes >= 0).sum(axis=1)
+    alike = np.zeros(len(codes))
+    for step in range(1, codes.shape[1]):  # each pair once, by the distance of its places
+        alike += ((codes[:, step:] == codes[:, :-step]) & (codes[:, step:] >= 0)).sum(axis=1)
+    pairs = known * (known - 1) / 2
+    return np.where(pairs > 0, 1 - alike / np.maximum(pairs, 1), np.nan)
+
+
+def category_coverage(ranked: Rows, categories: Rows, k: int) -> Floats:
+    """category-coverage@k = distinct categories among the first k / the most that there could be.
+
+    The most is the smaller of k and the number of categories: subtopic recall (Zhai et al. 2003) of a list that has
+    no room for all.
+
+    Args:
+        ranked, categories, k: as `intra_list_diversity`.
+
+    Returns:
+        float64[n]; NaN where no item has a known category.
+    """
+    codes = np.sort(_codes(ranked, categories, k), axis=1)
+    if not codes.shape[1]:
+        return np.full(len(codes), np.nan)
+    fresh = np.hstack([np.ones((len(codes), 1), bool), codes[:, 1:] != codes[:, :-1]]) & (codes >= 0)
+    most = min(k, len(np.unique(categories[categories >= 0])))
+    distinct = fresh.sum(axis=1)
+    return np.where(distinct > 0, distinct / max(most, 1), np.nan)
+
+
+def _codes(ranked: Rows, categories: Rows, k: int) -> Rows:
+    """int32[n, k]: the category at each place; -1 where there is no item or its category is unknown."""
+    cut = ranked[:, :k]
+    return np.where(cut >= 0, categories[cut], -1) if len(categories) else np.full_like(cut, -1)
+
+
 def _defined(values: Floats, relevant: Counts) -> Floats:
     return np.where(relevant > 0, values, np.nan)

@@ -44,6 +44,18 @@ class Mark:
     role: str = "candidate"
 
 
+@dataclass(frozen=True, slots=True)
+class Spot:
+    """A trade-off: what it brings, and what it changes (with its interval, in % of nothing traded off)."""
+
+    name: str
+    gain: float
+    change: float
+    low: float
+    high: float
+    chosen: bool = False
+
+
 def comparison(tasks: Mapping[str, Sequence[Mark]], *, metric: str, share: str = "95 %") -> bytes:
     """Recipes side by side, one panel a task, best on the first task at the top.
 
@@ -254,6 +266,47 @@ def places(slices: Mapping[str, Sequence[Mark]], *, share: str = "95 %") -> byte
             axis.tick_params(length=0)
             axis.grid(visible=False, axis="y")
         return _png(figure)
+
+
+def variety(
+    curves: Mapping[str, Mapping[str, Sequence[Spot]]], *, metric: str, margins: Mapping[str, float]
+) -> bytes:  # fmt: skip
+    """What variety costs: the change of a metric against what a trade-off brings, one row an axis, one panel a task.
+
+    Args:
+        curves: what the x axis shows -> panel title -> spots, the first without any trade-off.
+        metric: its name.
+        margins: panel title -> share of the metric that the lower end of an interval may lose.
+    """
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=(10.5, 0.9 + 3.4 * len(curves)), layout="constrained")
+        axes = figure.subplots(len(curves), len(margins), squeeze=False)
+        for line, (gained, tasks) in zip(axes, curves.items(), strict=True):
+            for axis, (title, spots) in zip(line, tasks.items(), strict=True):
+                _curve(axis, [spot for spot in spots if np.isfinite(spot.change)])
+                axis.axhline(-100 * margins[title], color="#c8553d", linewidth=1, linestyle="--")
+                axis.set_title(title)
+                axis.set_xlabel(gained)
+                axis.set_ylabel(f"change of {metric}, %")
+                axis.margins(x=0.12, y=0.15)
+        marks = [
+            mpl.lines.Line2D([], [], linestyle="", marker="o", color=COLOURS[role], label=label)
+            for role, label in (("challenger", "chosen"), ("candidate", "tried, by its weight"))
+        ]
+        limit = mpl.lines.Line2D([], [], color="#c8553d", linestyle="--", label="no interval may reach below")
+        figure.legend(handles=[*marks, limit], loc="outside upper left", ncols=3, frameon=False)
+        return _png(figure)
+
+
+def _curve(axis: Any, spots: Sequence[Spot]) -> None:
+    axis.plot([spot.gain for spot in spots], [spot.change for spot in spots], "-", color=GRID, linewidth=2, zorder=1)
+    for number, spot in enumerate(spots):
+        colour = COLOURS["challenger" if spot.chosen else "candidate"]
+        if np.isfinite(spot.low):
+            axis.plot([spot.gain, spot.gain], [spot.low, spot.high], "-", color=colour, linewidth=1.5)
+        axis.plot(spot.gain, spot.change, "o", color=colour, markersize=9 if spot.chosen else 6)
+        beside = (5, 7) if number % 2 else (5, -14)  # neighbours often stand close
+        axis.annotate(spot.name, (spot.gain, spot.change), xytext=beside, textcoords="offset points", fontsize=9)
 
 
 def months(counts: Mapping[str, Mapping[int, int]], windows: Mapping[str, tuple[int, int]]) -> bytes:

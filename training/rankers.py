@@ -101,7 +101,9 @@ class Rankers:
         if len(voices) < len(spec.voices):
             gone = sorted({*spec.voices} - {source.name for source in voices})
             raise DataError("a source that the ranker listens to is not there", where=spec.name, got=gone)
-        key = msgspec.json.encode((spec, params_of(spec), voices), order="sorted"), as_of
+        # Not by name: a champion that differs only in what its lists trade off has the same trees.
+        essence = msgspec.structs.replace(spec, name="")
+        key = msgspec.json.encode((essence, params_of(spec), voices), order="sorted"), as_of
         if key not in self._fitted:
             windows = self.windows(as_of)
             seen = [self.examples(window, spec.voices, voices) for window in windows]

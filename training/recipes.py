@@ -122,7 +122,7 @@ def plain_only(listed: Menu) -> Menu:
 
 
 def is_same(recipe: Recipe, other: Recipe) -> bool:
-    """Whether two recipes rank alike: equal weights over equal sources, whatever their names."""
+    """Whether two recipes rank alike: equal weights and trade-offs over equal sources, whatever their names."""
     return _essence(recipe) == _essence(other)
 
 
@@ -221,7 +221,8 @@ def _essence(recipe: Recipe) -> object:
         return sorted(((specs[name], weight) for name, weight in weights.items() if weight), key=repr)
 
     new = recipe.new_weights or recipe.weights
-    blend = weighed(recipe.weights), weighed(new), weighed({recipe.fill: 1.0}), recipe.candidates_per_source
+    limits = recipe.candidates_per_source, recipe.selection
+    blend = weighed(recipe.weights), weighed(new), weighed({recipe.fill: 1.0}), limits
     if recipe.ranker is None:
         return blend
     return (*blend, recipe.ranker.objective, recipe.ranker.params, weighed(dict.fromkeys(recipe.ranker.voices, 1.0)))

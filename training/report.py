@@ -11,7 +11,7 @@ from importlib import resources
 import jinja2
 
 from features.moments import format_instant
-from serving.recipe import Recipe
+from serving.recipe import Recipe, SelectionSpec
 from training.gate import TASK_NAMES, Comparison, Row, Verdict
 from training.meter import Step
 
@@ -20,6 +20,7 @@ PLOT_TITLES: Mapping[str, str] = {
     "differences": "The challenger against the others, customer by customer",
     "slices": "For whom and for which items",
     "coverage": "How much of the catalogue is recommended",
+    "variety": "What variety costs",
     "learned": "What the ranker looks at",
     "calibration": "Whether the score is the chance of a purchase",
     "category-lists": "Where the bought item stands in its category",
@@ -120,11 +121,28 @@ def describe(recipe: Recipe) -> str:
     >>> describe(Recipe("x", (), {"personal-frequency": 1.0, "ials": 0.1}, {"ials": 1.0}))
     'personal-frequency + 0.1 x ials; for new items ials'
     """
+    traded = traded_off(recipe.selection)
+    end = f"; {traded}" if traded else ""
     if recipe.ranker is not None:
         what = {"binary": "the chance of a purchase", "lambdarank": "the order"}[recipe.ranker.objective]
-        return f"trees that learned {what} of what {', '.join(recipe.ranker.voices)} propose"
+        return f"trees that learned {what} of what {', '.join(recipe.ranker.voices)} propose{end}"
     told = _told(recipe.weights)
-    return told if not recipe.new_weights else f"{told}; for new items {_told(recipe.new_weights)}"
+    return f"{told}{end}" if not recipe.new_weights else f"{told}; for new items {_told(recipe.new_weights)}{end}"
+
+
+def traded_off(spec: SelectionSpec) -> str:
+    """What a list gives up of relevance, in words; empty where nothing.
+
+    >>> traded_off(SelectionSpec(0.1, 0.05))
+    'each further item of a category counts 10 % less, and one that half as many buy 3.5 % more'
+    """
+    said = []
+    if spec.diversity:
+        said.append(f"each further item of a category counts {100 * spec.diversity:g} % less")
+    if spec.novelty:
+        more = f"{100 * (2**spec.novelty - 1):.1f} % more"
+        said.append(f"{'one' if said else 'an item'} that half as many buy {'' if said else 'counts '}{more}")
+    return ", and ".join(said)
 
 
 def table_rows(rows: Sequence[Row]) -> list[list[str]]:

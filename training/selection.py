@@ -1,4 +1,4 @@
-"""Choosing on the earlier window: the weights of blends, the order of recipes, and which sources feed pages.
+"""Choosing on the earlier window: weights of blends, the order of recipes, the variety of lists, and what feeds pages.
 
 The judged window is not looked at here, so that what the gate reads from it is not what was picked from it.
 """
@@ -9,15 +9,19 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+import msgspec
 import numpy as np
 
+from features.ids import Array
 from serving.bundle import Bundle
+from serving.config import GateSettings
 from serving.recipe import Recipe, SourceSpec
 from serving.scoring import Weights
 from training.contest import Arena, Voices, contest, voices_of
 from training.evaluate import Evaluation, Task
 from training.rankers import Rankers, ranked
-from training.recipes import FREQUENCY, POPULARITY, Blend, Menu
+from training.recipes import BASELINES, FREQUENCY, POPULARITY, Blend, Menu
+from training.variety import TradeOff, trade_off
 
 SILENT = ("bpr", "content", "co-purchase")
 """Sources that no ranker listens to yet: BPR is the weakest model, and what the other two add was not measured."""
@@ -34,6 +38,7 @@ class Choice:
         ranking: their names, best first.
         means: entry -> task -> mean of the gate's metric, for every weight that was tried; NaN where undefined.
         feeders: sources that pages use besides the winner's own.
+        variety: what the lists of the first of the ranking trade off, and what else was tried; None where nothing was.
     """
 
     sources: tuple[SourceSpec, ...]
@@ -41,6 +46,7 @@ class Choice:
     ranking: tuple[str, ...]
     means: Means
     feeders: tuple[str, ...]
+    variety: TradeOff | None = None
 
 
 def choose(
@@ -89,10 +95,36 @@ def with_rankers(
     notes = [f"{name} is left out: {why}." for name, why in failed.items()]
     if not recipes:
         return choice, notes
-    seeing = replace(arena, bundle=Bundle(arena.bundle.manifest, {**arena.bundle.arrays, **arrays}))
-    found = contest(seeing, {recipe.name: voices_of(recipe) for recipe in recipes}, progress)
+    found = contest(_seeing(arena, arrays), {recipe.name: voices_of(recipe) for recipe in recipes}, progress)
     means = {**choice.means, **{name: _means(each, metric) for name, each in found.items()}}
     return replace(choice, **_ordered((*choice.recipes, *recipes), means)), notes
+
+
+def with_variety(
+    choice: Choice, arena: Arena, rankers: Rankers, settings: GateSettings,
+    progress: Callable[[int], None] = lambda done: None,
+) -> Choice:  # fmt: skip
+    """The choice with the best recipe's lists as varied as its accuracy allows; a plain baseline stays plain.
+
+    Args:
+        choice: with its ranking.
+        arena: of the earlier window.
+        rankers: remember the trees that were fitted for it.
+        settings: the gate's metric and intervals.
+        progress: told how many customers were done, twice a task.
+    """
+    best = next(recipe for recipe in choice.recipes if recipe.name == choice.ranking[0])
+    if best.name in BASELINES:
+        return choice
+    arrays, _ = rankers.fit_all([best], arena.window.start)
+    found = trade_off(_seeing(arena, arrays), best, settings, progress)
+    varied = msgspec.structs.replace(best, selection=found.chosen)
+    return replace(choice, recipes=tuple(varied if each is best else each for each in choice.recipes), variety=found)
+
+
+def _seeing(arena: Arena, arrays: Mapping[str, Array]) -> Arena:
+    """The arena with the trees of rankers in its bundle."""
+    return replace(arena, bundle=Bundle(arena.bundle.manifest, {**arena.bundle.arrays, **arrays}))
 
 
 def unchosen(menu: Menu) -> Choice:

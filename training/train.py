@@ -27,7 +27,7 @@ from training.meter import Tell
 from training.publish import manifest_of, promote, publish, register_refused
 from training.recipes import BASELINES, complete, menu, plain_only
 from training.report import Report, describe, findings
-from training.selection import Choice, choose, unchosen, with_rankers
+from training.selection import Choice, choose, unchosen, with_rankers, with_variety
 from training.session import (
     Champion,
     Session,
@@ -45,6 +45,7 @@ from training.session import (
 )
 from training.split import truth_of
 from training.tracking import Value, Version
+from training.variety import told
 
 TUNED_CUSTOMERS = {"quick": 600, "full": 4000}
 """Customers of the earlier window that weights are chosen on, at most."""
@@ -121,7 +122,7 @@ def read(session: Session) -> Material:
 
 
 def tune(session: Session, material: Material) -> Choice:
-    """Fit up to the earlier window; choose on it the weights of blends and the order of recipes."""
+    """Fit up to the earlier window; choose on it weights of blends, the order of recipes, the variety of the first."""
     window, preset = material.tuned, session.options.preset
     cut = cut_at(session, material, window.start if window else material.as_of)
     listed = menu(
@@ -143,7 +144,9 @@ def tune(session: Session, material: Material) -> Choice:
         progress = session.counted("choose a ranker (earlier window)", 2 * len(truth))
         choice, notes = with_rankers(choice, arena, rankers_of(session, material), metric, progress)
     session.note(*notes)
-    return choice
+    with session.meter.step("choose a trade-off"):
+        progress = session.counted("choose a trade-off (earlier window)", 4 * len(truth))
+        return with_variety(choice, arena, rankers_of(session, material), session.config.gate, progress)
 
 
 def judge(session: Session, material: Material, choice: Choice, champion: Champion | None) -> Judged:
@@ -167,7 +170,8 @@ def judge(session: Session, material: Material, choice: Choice, champion: Champi
     arena = Arena(bundle, material.histories, window, truth, material.regions)
     with session.meter.step("judge"):
         progress = session.counted("judge (last window)", 2 * len(truth))
-        found = contest(arena, {name: voices_of(recipe) for name, recipe in recipes.items()}, progress)
+        selections = {name: recipe.selection for name, recipe in recipes.items()}
+        found = contest(arena, {name: voices_of(each) for name, each in recipes.items()}, progress, selections)
     metric = session.config.gate.metric
     entrants = [
         Entrant(name, {task: found[name].tasks[task].by_customer[metric] for task in TASKS}, name in BASELINES)
@@ -274,15 +278,15 @@ def conclude(
         journal.log_models(session.run, judged, verdict, settings)
         learned = learned_by(session, material, judged.recipes[verdict.winner])
         journal.log_learned(session.run, learned)
-        drawn = journal.draw(judged, verdict, material, settings, learned)
+        drawn = journal.draw(judged, verdict, material, settings, learned, choice.variety)
         proof = evidence.of_winner(session, material, judged, verdict.winner)
     windows = {"Tuned on": material.tuned, "Judged on": material.judged}
     report = Report(
         shop=session.config.shop.name, verdict=verdict, outcome=outcome_of(version, promoted), as_of=material.as_of,
         windows={name: (window.start, window.end) for name, window in windows.items() if window},
         counts=material.counts(), recipes={name: describe(recipe) for name, recipe in judged.recipes.items()},
-        findings=[*findings(beside_baselines(judged.entrants, settings)), *proof.sentences], notes=session.notes,
-        steps=session.meter.steps, plots={**drawn, **proof.plots},
+        findings=[*findings(beside_baselines(judged.entrants, settings)), *told(choice.variety), *proof.sentences],
+        notes=session.notes, steps=session.meter.steps, plots={**drawn, **proof.plots},
     )  # fmt: skip
     journal.log_tables(session.run, verdict, choice, session.meter)
     journal.log_report(session.run, report)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
@@ -228,3 +229,32 @@ def test_bad_customer_files_are_one_line(tmp_path: Path, name: str, content: byt
 def test_options_have_the_promised_defaults() -> None:
     """`kokyaku train` without options: everything known, the quick preset, promoted."""
     assert (TrainOptions().as_of, TrainOptions().preset, TrainOptions().promote) == (None, "quick", True)
+
+
+def test_the_shops_wishes_hold_for_files_too(shop: Shop) -> None:
+    """A boost puts the pot before the tea for a stranger, in a file as in an answer over HTTP."""
+    wishes = '[[selection.boosts]]\nitem-id = "pot"\nfactor = 100.0\n'
+    shop.config.write_text(f"[model]\nmin-customers = 1\n[shop]\nholdout = 0.0\n{wishes}", encoding="utf-8")
+    assert [row["item_id"] for row in open_answerer(shop).answer("nobody", 3)] == ["pot", "tea", "cup"]
+
+
+def test_cost_and_tax_reach_the_bundle(shop: Shop, make_dataset: Callable[..., Dataset]) -> None:
+    """What an item costs, and 1 / 1.25 of a price with 25 % tax in it; without a rate the whole price is the shop's."""
+    told = [
+        {
+            "item_id": "tea",
+            "price": 5.0,
+            "unit_cost": 2.0,
+            "tax_included": True,
+            "tax_rate": 0.25,
+            "valid_from": "2017-02-01",
+        },
+        {"item_id": "cup", "price": 8.0, "unit_cost": 3.0, "tax_included": False, "tax_rate": 0.25},
+        {"item_id": "pot", "price": 9.0},
+    ]
+    make_dataset(shop.dataset, items=told)
+    publish(shop, NOW + 1)
+    bundle = open_answerer(shop).ranker.bundle
+    rows = [bundle.items.row(name) for name in ("tea", "cup", "pot")]
+    assert bundle.arrays["item.unit_cost"][rows].tolist() == pytest.approx([2.0, 3.0, np.nan], nan_ok=True)
+    assert bundle.arrays["item.net_share"][rows].tolist() == pytest.approx([0.8, 1.0, 1.0])

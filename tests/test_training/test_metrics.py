@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import combinations
 from math import log2
 
 import numpy as np
@@ -10,7 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from features.errors import DataError
-from training.metrics import METRICS, coverage, hit_matrix, novelty, scores
+from training.metrics import (
+    METRICS,
+    category_coverage,
+    coverage,
+    hit_matrix,
+    intra_list_diversity,
+    novelty,
+    scores,
+)
 from training.split import Truth
 
 
@@ -99,6 +108,35 @@ def test_novelty_is_the_mean_self_information():
     found = novelty(ranked_from([[0, 1], [2], []], 2), buyers, 8, 2)
     assert found[:2].tolist() == [2.0, 4.0]
     assert np.isnan(found[2])
+
+
+def test_diversity_and_category_coverage_by_hand():
+    """Categories 0 0 1 and one unknown: of three known pairs two differ, and two of three categories are there."""
+    categories = np.array([0, 0, 1, -1, 2], np.int32)
+    ranked = ranked_from([[0, 1, 2, 3], [3, 0], [], [4, 2]], 4)
+    assert intra_list_diversity(ranked, categories, 4).tolist() == pytest.approx(
+        [2 / 3, np.nan, np.nan, 1.0], nan_ok=True
+    )
+    assert category_coverage(ranked, categories, 4).tolist() == pytest.approx(
+        [2 / 3, 1 / 3, np.nan, 2 / 3], nan_ok=True
+    )
+    assert category_coverage(ranked, categories, 1)[:2].tolist() == pytest.approx([1.0, np.nan], nan_ok=True)
+
+
+LISTS = st.lists(st.lists(st.integers(0, 9), unique=True, max_size=6), min_size=1, max_size=5)
+
+
+@given(LISTS, st.lists(st.integers(-1, 3), min_size=10, max_size=10), st.integers(0, 8))
+def test_diversity_equals_a_slow_loop_over_pairs(lists, codes, k):
+    """Any lists, any categories, any cut."""
+    ranked, categories = ranked_from(lists, 6), np.array(codes, np.int32)
+    spread, covered = intra_list_diversity(ranked, categories, k), category_coverage(ranked, categories, k)
+    for row, listed in enumerate(lists):
+        known = [codes[item] for item in listed[:k] if codes[item] >= 0]
+        pairs = [one != other for one, other in combinations(known, 2)]
+        assert spread[row] == pytest.approx(sum(pairs) / len(pairs) if pairs else np.nan, nan_ok=True)
+        most = min(k, len({code for code in codes if code >= 0}))
+        assert covered[row] == pytest.approx(len(set(known)) / most if known else np.nan, nan_ok=True)
 
 
 CASES = st.integers(1, 6).flatmap(

@@ -19,13 +19,15 @@ from features.moments import DAY
 from features.schemas import EventType
 from features.shop import Shop
 from serving.bundle import Bundle, open_bundle, write_bundle
+from serving.config import GateSettings
 from serving.query import Query
 from serving.ranker import Ranker
-from serving.recipe import RankerSpec, Recipe, SourceSpec
-from training.contest import Arena, contest, voices_of
+from serving.recipe import RankerSpec, Recipe, SelectionSpec, SourceSpec
+from training.contest import Arena, contest, sampled, voices_of
 from training.evaluate import FILTERS
 from training.fitting import Cut, fit_bundle
 from training.rankers import WINDOWS, Rankers
+from training.selection import Choice, with_variety
 from training.split import Window, truth_of
 from training.train import train
 
@@ -92,15 +94,21 @@ def test_examples_are_what_the_service_would_consider(rankers: Rankers, end: int
         assert (np.add.reduceat(found.label.astype(int), starts) > 0).all()
 
 
-def test_what_is_judged_is_what_serves(rankers: Rankers, histories: Histories, end: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize("selection", [SelectionSpec(), SelectionSpec(0.2, 0.1)], ids=["plain", "varied"])
+def test_what_is_judged_is_what_serves(
+    rankers: Rankers, histories: Histories, end: int, tmp_path: Path, selection: SelectionSpec
+) -> None:
     """A bundle that is written and mapped again gives each customer the list that was judged."""
     moment = end - LENGTH
-    recipe = Recipe("ranker", SOURCES, {"personal-frequency": 1.0}, {"popularity": 1.0}, ranker=SPEC)
+    recipe = Recipe(
+        "ranker", SOURCES, {"personal-frequency": 1.0}, {"popularity": 1.0}, ranker=SPEC, selection=selection
+    )
     bundle = fit_bundle(rankers.cut_at(moment), recipe, rankers=rankers.fit(SPEC, SOURCES, moment))
     window = Window(moment, end)
     truth = truth_of(histories, window, listed=rankers.cut_at(moment).listed)
     arena = Arena(bundle, histories, window, truth, {})
-    judged = contest(arena, {"ranker": voices_of(recipe)})["ranker"].tasks["all"].lists
+    found = contest(arena, {"ranker": voices_of(recipe)}, selections={"ranker": selection})["ranker"]
+    judged = found.tasks["all"].lists
     write_bundle(tmp_path / bundle.id, bundle)
     served = Ranker(open_bundle(tmp_path / bundle.id))
     known = histories.as_of(moment)
@@ -117,6 +125,25 @@ def test_what_is_judged_is_what_serves(rankers: Rankers, histories: Histories, e
         assert all(abs(told[item][0][2]) >= abs(told[item][-1][2]) for item in told)
         stranger = served.rank(msgspec.structs.replace(query, history=known.at(0)), personal=False)
         assert served.rank(query, personal=False).items.tolist() == stranger.items.tolist()
+
+
+def test_lists_of_trees_are_varied_too(rankers: Rankers, histories: Histories, end: int) -> None:
+    """The trees that were fitted for the earlier window score what is traded off; they are not fitted again."""
+    moment = end - LENGTH
+    recipe = Recipe("ranker", SOURCES, {"personal-frequency": 1.0}, {"popularity": 1.0}, ranker=SPEC)
+    bundle = fit_bundle(rankers.cut_at(moment), msgspec.structs.replace(recipe, ranker=None))
+    window = Window(moment, end)
+    truth = sampled(truth_of(histories, window, listed=rankers.cut_at(moment).listed), 40)
+    choice = Choice(SOURCES, (recipe,), ("ranker",), {}, ())
+    rankers.fit_all([recipe], moment)
+    before = len(rankers._fitted)
+    varied = with_variety(choice, Arena(bundle, histories, window, truth, {}), rankers, GateSettings(resamples=100))
+    assert varied.variety is not None
+    assert varied.variety.recipe == "ranker"
+    assert varied.recipes[0].selection == varied.variety.chosen
+    renamed = msgspec.structs.replace(recipe, ranker=msgspec.structs.replace(SPEC, name="other"))
+    assert set(rankers.fit_all([renamed], moment)[0]) >= {"ranker.other.all.offset"}
+    assert len(rankers._fitted) == before
 
 
 def test_a_voice_that_is_gone_is_named(rankers: Rankers, end: int) -> None:

@@ -81,15 +81,17 @@ def test_everything_is_logged(first: tuple[Shop, Outcome]) -> None:
     assert {child.info.run_name for child in children} == {row.recipe for row in outcome.verdict.table}
     ials = next(child for child in children if child.info.run_name == "ials")
     expected = ("all/ndcg_at_20", "all/ndcg_at_20/low", "new/recall_at_10", "all/map_at_20", "all/coverage_at_20",
-                "all/novelty_at_20", "all/ndcg_at_20/light customers", "all/ndcg_at_20/repeat items")  # fmt: skip
+                "all/novelty_at_20", "all/diversity_at_20", "new/category-coverage_at_20",
+                "all/ndcg_at_20/light customers", "all/ndcg_at_20/repeat items")  # fmt: skip
     assert [name for name in expected if name not in ials.data.metrics] == []
     assert ials.data.params["ials.factors"] == "64"
     folder = shop.mlflow_artifacts / outcome.run_id / "artifacts"
     files = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
     assert files >= {
-        "report.html", "inputs.json", "verdict.json", "tables/recipes.csv", "tables/tuning.csv", "tables/steps.csv",
-        "tables/category-lists.csv",
-        "plots/comparison.png", "plots/differences.png", "plots/slices.png", "plots/coverage.png", "plots/months.png",
+        "report.html", "inputs.json", "verdict.json", "tables/recipes.csv", "tables/tuning.csv", "tables/variety.csv",
+        "tables/steps.csv", "tables/category-lists.csv",
+        "plots/comparison.png", "plots/differences.png", "plots/slices.png", "plots/coverage.png", "plots/variety.png",
+        "plots/months.png",
         "bundle/recipe.json", "bundle/manifest.json", "bundle/verdict.json",
     }  # fmt: skip
     assert "**" in run.data.tags["mlflow.note.content"]
