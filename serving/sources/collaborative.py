@@ -1,0 +1,124 @@
+"""Collaborative sources: latent factors and item-item weights, with the subject folded in at request time."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import numpy as np
+import numpy.typing as npt
+
+from features.confidence import preferences
+from features.history import History
+from serving.bundle import Bundle
+from serving.candidates import Floats, Opinion, Rows
+from serving.query import Query
+from serving.recipe import SourceSpec
+from serving.sources.contract import confidence_of, no_causes
+
+COMPACT_BELOW = 0.8
+"""Share of listed items below which a copy of their factors alone is worth its memory."""
+
+
+class Factors:
+    """Latent factors with the subject folded in by one k x k solve (Hu, Koren & Volinsky 2008, eq. 4).
+
+    u = (Y'Y + Y'(C - I)Y + lambda I)^-1 Y' C p, with C = 1 + alpha * confidence over the subject's items.
+    """
+
+    personal = True
+
+    def __init__(self, spec: SourceSpec, bundle: Bundle) -> None:
+        arrays = bundle.source_arrays(spec.name)
+        self.name = spec.name
+        self._factors = cast("Floats", arrays["item_factors"])
+        self._gram = arrays["gram"].astype(np.float32) + float(spec.params.get("regularization", 0.01)) * np.eye(
+            self._factors.shape[1], dtype=np.float32
+        )
+        self._alpha = float(spec.params.get("alpha", 1.0))
+        self._confidence = confidence_of(spec)
+        # What is not in the catalogue is never shown: where that is most of the items, only the others are scored.
+        listed = bundle.catalogue
+        sparse = listed.mean() < COMPACT_BELOW if len(listed) else False
+        self._rows = np.flatnonzero(listed).astype(np.int32) if sparse else np.arange(len(listed), dtype=np.int32)
+        self._scored = np.ascontiguousarray(self._factors[self._rows]) if sparse else self._factors
+
+    def fold_in(self, history: History, now: int) -> Floats | None:
+        """float32[k]: the subject's vector, or None without a positive preference."""
+        items, weights = preferences(history, now, self._confidence)
+        if not len(items):
+            return None
+        mine = self._factors[items]
+        extra = np.float32(self._alpha) * weights
+        left = self._gram + (mine * extra[:, None]).T @ mine
+        return cast("Floats", np.linalg.solve(left, mine.T @ (1 + extra)))
+
+    def opine(self, query: Query) -> Opinion:
+        """How far each item's vector points where the subject's does."""
+        vector = self.fold_in(query.history, query.now)
+        return Opinion.none() if vector is None else Opinion(self._rows, self._scored @ vector)
+
+    def causes(self, query: Query, items: Rows) -> Rows:
+        """The past item whose vector is nearest by cosine."""
+        past, _ = preferences(query.history, query.now, self._confidence)
+        if not len(past) or not len(items):
+            return no_causes(items)
+        mine = self._factors[past]
+        mine = mine / (np.linalg.norm(mine, axis=1, keepdims=True) + 1e-12)
+        likeness = np.where(past[:, None] == items, -np.inf, mine @ self._factors[items].T)
+        return np.where(np.isfinite(likeness.max(axis=0)), past[np.argmax(likeness, axis=0)], -1).astype(np.int32)
+
+
+class Neighbours:
+    """Item-item weights: score(j) = sum over the subject's items i of confidence(i) * S[i, j]."""
+
+    personal = True
+
+    def __init__(self, spec: SourceSpec, bundle: Bundle) -> None:
+        arrays = bundle.source_arrays(spec.name)
+        self.name = spec.name
+        self._indptr = cast("npt.NDArray[np.int64]", arrays["indptr"])
+        self._indices = cast("Rows", arrays["indices"])
+        self._weights = cast("Floats", arrays["weights"])
+        self._confidence = confidence_of(spec)
+        self._binary = bool(spec.params.get("binary", False))
+
+    def opine(self, query: Query) -> Opinion:
+        """Neighbours of the past, or of the anchors where the query names some."""
+        items, weights = self._anchors(query)
+        at, place = self._edges(items)
+        if not len(at):
+            return Opinion.none()
+        # A dense sum over all items is faster than sorting tens of thousands of neighbour entries.
+        neighbours = self._indices[at]
+        scores = np.bincount(neighbours, weights=self._weights[at] * weights[place]).astype(np.float32)
+        found = np.flatnonzero(scores).astype(np.int32)
+        return Opinion(found, scores[found])
+
+    def causes(self, query: Query, items: Rows) -> Rows:
+        """The past item (or anchor) that gives the most weight to each item."""
+        past, weights = self._anchors(query)
+        at, place = self._edges(past)
+        if not len(at) or not len(items):
+            return no_causes(items)
+        slot_of = np.full(len(self._indptr) - 1, -1, np.int32)
+        slot_of[items] = np.arange(len(items), dtype=np.int32)
+        slot = slot_of[self._indices[at]]
+        mine = np.flatnonzero(slot >= 0)
+        given = np.zeros((len(items), len(past)), np.float32)
+        given[slot[mine], place[mine]] = self._weights[at[mine]] * weights[place[mine]]
+        return np.where(given.max(axis=1) > 0, past[np.argmax(given, axis=1)], -1).astype(np.int32)
+
+    def _anchors(self, query: Query) -> tuple[Rows, Floats]:
+        """The weighted items that the question starts from."""
+        if query.anchors:
+            return np.array(query.anchors, np.int32), np.ones(len(query.anchors), np.float32)
+        items, weights = preferences(query.history, query.now, self._confidence)
+        return items, np.ones_like(weights) if self._binary else weights
+
+    def _edges(self, items: Rows) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.intp]]:
+        """Positions of all neighbour entries of the items, and for each the item's place among them."""
+        starts = self._indptr[items]
+        lengths = self._indptr[items + 1] - starts
+        before = np.cumsum(lengths) - lengths
+        place = np.repeat(np.arange(len(items)), lengths)
+        return np.arange(len(place), dtype=np.int64) + (starts - before)[place], place
