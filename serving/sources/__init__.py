@@ -14,6 +14,7 @@ from serving.bundle import Bundle
 from serving.recipe import SourceSpec
 from serving.sources.collaborative import Factors, Neighbours
 from serving.sources.contract import Source, confidence_of
+from serving.sources.ordered import Sequence, Session
 from serving.sources.plain import PersonalFrequency, Popularity
 
 __all__ = [
@@ -22,6 +23,8 @@ __all__ = [
     "Neighbours",
     "PersonalFrequency",
     "Popularity",
+    "Sequence",
+    "Session",
     "Source",
     "build_sources",
     "confidence_of",
@@ -32,6 +35,8 @@ KINDS: dict[str, Callable[[SourceSpec, Bundle], Source]] = {
     "personal-frequency": PersonalFrequency,
     "factors": Factors,
     "neighbours": Neighbours,
+    "sequence": Sequence,
+    "session": Session,
 }
 
 

@@ -112,6 +112,10 @@ class Neighbours:
         """The weighted items that the question starts from."""
         if query.anchors:
             return np.array(query.anchors, np.int32), np.ones(len(query.anchors), np.float32)
+        return self._past(query)
+
+    def _past(self, query: Query) -> tuple[Rows, Floats]:
+        """The subject's items and the weight of each."""
         items, weights = preferences(query.history, query.now, self._confidence)
         return items, np.ones_like(weights) if self._binary else weights
 
