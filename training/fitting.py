@@ -42,6 +42,7 @@ from training.content import ContentParams, ItemTexts, fit_content
 from training.interactions import Fitted, Progress, preference_matrix, silent, trainable
 from training.linear import EaseParams, fit_ease
 from training.popularity import FrequencyParams, PopularityParams, fit_frequency, fit_popularity
+from training.replenishment import ReplenishmentParams, fit_replenishment
 from training.sequence import SequenceParams, SessionParams, fit_sequence, fit_session
 from training.split import MIN_CUSTOMERS, buyers
 
@@ -75,6 +76,7 @@ METHODS: Mapping[str, Method] = {
     "ease": Method("neighbours", EaseParams, fit_ease),
     "content": Method("neighbours", ContentParams, fit_content, "texts"),
     "co-purchase": Method("neighbours", CoPurchaseParams, fit_co_purchase, "histories"),
+    "replenishment": Method("replenishment", ReplenishmentParams, fit_replenishment, "cut"),
     "sequence": Method("sequence", SequenceParams, fit_sequence, "cut"),
     "session": Method("session", SessionParams, fit_session, "cut"),
 }

@@ -16,6 +16,7 @@ from serving.sources.collaborative import Factors, Neighbours
 from serving.sources.contract import Source, confidence_of
 from serving.sources.ordered import Sequence, Session
 from serving.sources.plain import PersonalFrequency, Popularity
+from serving.sources.replenishment import Replenishment
 
 __all__ = [
     "KINDS",
@@ -23,6 +24,7 @@ __all__ = [
     "Neighbours",
     "PersonalFrequency",
     "Popularity",
+    "Replenishment",
     "Sequence",
     "Session",
     "Source",
@@ -35,6 +37,7 @@ KINDS: dict[str, Callable[[SourceSpec, Bundle], Source]] = {
     "personal-frequency": PersonalFrequency,
     "factors": Factors,
     "neighbours": Neighbours,
+    "replenishment": Replenishment,
     "sequence": Sequence,
     "session": Session,
 }

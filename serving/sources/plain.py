@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import cast
 
 import numpy as np
+import numpy.typing as npt
 
+from features.history import History
 from features.ids import Vocabulary
 from features.moments import DAY
 from features.schemas import EventType
@@ -14,6 +16,23 @@ from serving.candidates import Floats, Opinion, Rows
 from serving.query import Query
 from serving.recipe import SourceSpec
 from serving.sources.contract import no_causes
+
+Doubles = npt.NDArray[np.float64]
+
+
+def kept_share(history: History, items: Rows) -> Doubles:
+    """float64[len(items)]: 1 - returned pieces / bought pieces of each item, from 0 to 1.
+
+    Args:
+        history: of one subject.
+        items: int32[m], ascending and distinct.
+    """
+    lines = history.of_types(EventType.PURCHASE, EventType.RETURN)
+    lines = lines.take(np.isin(lines.item, items))
+    where, bought = np.searchsorted(items, lines.item), lines.type == EventType.PURCHASE
+    pieces = np.bincount(where, weights=np.where(bought, lines.quantity, 0), minlength=len(items))
+    back = np.bincount(where, weights=np.where(bought, 0, lines.quantity), minlength=len(items))
+    return cast("Doubles", np.clip(1 - back / np.maximum(pieces, 1e-9), 0, 1))
 
 
 class Popularity:
@@ -74,10 +93,7 @@ class PersonalFrequency:
         bought = past.type == EventType.PURCHASE
         items, where = np.unique(past.item, return_inverse=True)
         weight = np.where(bought, self._floor + np.exp2(-(query.now - past.time) / self._half_life), 0)
-        pieces = np.bincount(where, weights=np.where(bought, past.quantity, 0))
-        back = np.bincount(where, weights=np.where(bought, 0, past.quantity))
-        kept = np.clip(1 - back / np.maximum(pieces, 1e-9), 0, 1)
-        scores = np.bincount(where, weights=weight) * kept
+        scores = np.bincount(where, weights=weight) * kept_share(query.history, items)
         if self._popular is not None:
             scores += np.where(scores > 0, self._popular_weight * self._popular[items], 0)
         return Opinion(items, np.where(scores > 0, scores, -np.inf).astype(np.float32))
