@@ -52,7 +52,7 @@ class Ranker:
     def __init__(self, bundle: Bundle, shelf: Shelf | None = None) -> None:
         self.bundle = bundle
         self.shelf = shelf or Shelf(bundle)
-        self.sources: Mapping[str, Source] = build_sources(bundle)
+        self.sources: Mapping[str, Source] = build_sources(bundle, self.shelf)
         self._trees: dict[tuple[str, Task], Trees] = {}
 
     def rank(self, query: Query, voice: Voice | None = None, *, personal: bool = True, filled: bool = True) -> Slate:

@@ -40,11 +40,13 @@ from training.collaborative import (
 )
 from training.content import ContentParams, ItemTexts, fit_content
 from training.interactions import Fitted, Progress, preference_matrix, silent, trainable
+from training.known import Dimension, Prices, contexts_of, prices_of
 from training.linear import EaseParams, fit_ease
 from training.popularity import FrequencyParams, PopularityParams, fit_frequency, fit_popularity
 from training.replenishment import ReplenishmentParams, fit_replenishment
 from training.sequence import SequenceParams, SessionParams, fit_sequence, fit_session
 from training.split import MIN_CUSTOMERS, buyers
+from training.wishes import WishlistParams, fit_wishlist
 
 Mask = npt.NDArray[np.bool_]
 
@@ -76,6 +78,7 @@ METHODS: Mapping[str, Method] = {
     "ease": Method("neighbours", EaseParams, fit_ease),
     "content": Method("neighbours", ContentParams, fit_content, "texts"),
     "co-purchase": Method("neighbours", CoPurchaseParams, fit_co_purchase, "histories"),
+    "wishlist": Method("wishlist", WishlistParams, fit_wishlist, "cut"),
     "replenishment": Method("replenishment", ReplenishmentParams, fit_replenishment, "cut"),
     "sequence": Method("sequence", SequenceParams, fit_sequence, "cut"),
     "session": Method("session", SessionParams, fit_session, "cut"),
@@ -136,6 +139,16 @@ class Cut:
         if self._texts is None and self._dataset is not None:
             return item_texts(self._dataset, self.known.items, self.as_of)
         return self._texts
+
+    @cached_property
+    def prices(self) -> Prices:
+        """Listed prices of the past; none without a dataset."""
+        return prices_of(self._dataset, self.known.items, self.as_of)
+
+    @cached_property
+    def contexts(self) -> Mapping[str, Dimension]:
+        """Where purchases came from: `region`, `traffic_source`, `device`, those that at least one tells."""
+        return contexts_of(self._dataset, self.known, self.regions, self.as_of)
 
     def fit(self, spec: SourceSpec, progress: Progress = silent) -> Fitted:
         """Fit a source, or take what was fitted for the same method and parameters.

@@ -7,10 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Protocol
 
 import numpy as np
-import numpy.typing as npt
 import scipy.sparse as sp
 
 from features.confidence import ConfidenceParams, preferences
@@ -24,27 +22,6 @@ Progress = Callable[[int, int], None]
 
 def silent(done: int, total: int) -> None:
     """Progress that nobody watches."""
-
-
-class Known(Protocol):
-    """What was known at a moment, for fits that read more than one matrix; `training.fitting.Cut` is one."""
-
-    as_of: int
-    """The moment, microseconds."""
-    known: Histories
-    """Of all subjects, as of it."""
-    regions: Mapping[int, str]
-    """Subject row -> region, where known."""
-
-    @property
-    def listed(self) -> npt.NDArray[np.bool_]:
-        """bool[n_items]: the catalogue."""
-        ...
-
-    @property
-    def items(self) -> Mapping[str, Array]:
-        """Arrays of the items, as a bundle has them."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,8 @@ from features.history import Histories
 from features.moments import DAY
 from features.schemas import EventType
 from serving.sources.replenishment import elapsed
-from training.interactions import Fitted, Known, Progress, silent
+from training.interactions import Fitted, Progress, silent
+from training.known import Known
 
 Doubles = npt.NDArray[np.float64]
 Counts = npt.NDArray[np.int64]
@@ -165,7 +166,7 @@ def repeats_of(trials: Trials, group: Counts, mean: Doubles, spread: Doubles) ->
     return repeat
 
 
-def shrunk(total: Doubles, count: Doubles | Counts, centre: Doubles, variance: float) -> Doubles:
+def shrunk(total: Doubles | Counts, count: Doubles | Counts, centre: Doubles, variance: float) -> Doubles:
     """Means of groups, each drawn to its centre: (total + k centre) / (count + k), k = variance / tau^2.
 
     tau^2, by how much groups truly differ from their centres, is estimated by moments: Q = sum n (mean - centre)^2 has the

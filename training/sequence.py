@@ -6,7 +6,7 @@ one instant (a basket): what has no order makes no pair, so the order in which e
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 import msgspec
 import numpy as np
@@ -18,10 +18,11 @@ from features.errors import DataError
 from features.history import Histories
 from features.moments import MINUTE
 from features.schemas import EventType
-from serving.sources.ordered import FOLLOWED, SESSION_WEIGHTS
+from serving.sources.ordered import FOLLOWED, SESSION_WEIGHTS, Followed
 from training.basket import first_of_rows
 from training.collaborative import as_neighbours
-from training.interactions import Fitted, Known, Progress, silent
+from training.interactions import Fitted, Progress, silent
+from training.known import Known
 
 Counts = npt.NDArray[np.int64]
 Rows = npt.NDArray[np.int32]
@@ -29,7 +30,6 @@ Mask = npt.NDArray[np.bool_]
 Positive = Annotated[int, Meta(ge=1)]
 Share = Annotated[float, Meta(ge=0)]
 Minutes = Annotated[float, Meta(gt=0)]
-Followed = Literal["view", "click", "cart", "wishlist", "purchase", "review", "rating"]
 ON_PAGE = (EventType.VIEW, EventType.CLICK, EventType.CART, EventType.WISHLIST)
 
 

@@ -12,11 +12,13 @@ from collections.abc import Callable
 from features.errors import BundleError
 from serving.bundle import Bundle
 from serving.recipe import SourceSpec
+from serving.shelf import Shelf
 from serving.sources.collaborative import Factors, Neighbours
 from serving.sources.contract import Source, confidence_of
 from serving.sources.ordered import Sequence, Session
 from serving.sources.plain import PersonalFrequency, Popularity
 from serving.sources.replenishment import Replenishment
+from serving.sources.wishlist import Wishlist
 
 __all__ = [
     "KINDS",
@@ -28,6 +30,7 @@ __all__ = [
     "Sequence",
     "Session",
     "Source",
+    "Wishlist",
     "build_sources",
     "confidence_of",
 ]
@@ -40,11 +43,16 @@ KINDS: dict[str, Callable[[SourceSpec, Bundle], Source]] = {
     "replenishment": Replenishment,
     "sequence": Sequence,
     "session": Session,
+    "wishlist": Wishlist,
 }
 
 
-def build_sources(bundle: Bundle) -> dict[str, Source]:
+def build_sources(bundle: Bundle, shelf: Shelf | None = None) -> dict[str, Source]:
     """The sources of a bundle's recipe, by name.
+
+    Args:
+        bundle: what was fitted.
+        shelf: where prices change after training; sources that read prices see its changes with the next request.
 
     Raises:
         BundleError: a kind that this program does not know, or arrays that are missing.
@@ -54,9 +62,11 @@ def build_sources(bundle: Bundle) -> dict[str, Source]:
         if spec.kind not in KINDS:
             raise BundleError("unknown kind of candidate source", where=bundle.id, got=spec.kind, hint="update")
         try:
-            sources[spec.name] = KINDS[spec.kind](spec, bundle)
+            sources[spec.name] = source = KINDS[spec.kind](spec, bundle)
         except KeyError as missing:
             raise BundleError(
                 "an array of a source is missing", where=f"{bundle.id} {spec.name}", got=str(missing)
             ) from None
+        if shelf is not None and isinstance(source, Wishlist):
+            source.prices = shelf.price
     return sources

@@ -6,6 +6,7 @@ Both walk from items to those that usually follow them (directed weights, fitted
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +20,8 @@ from serving.query import Query
 from serving.recipe import SourceSpec
 from serving.sources.collaborative import Neighbours
 
-FOLLOWED = ("view", "click", "cart", "wishlist", "purchase")
+Followed = Literal["view", "click", "cart", "wishlist", "purchase", "review", "rating"]
+FOLLOWED: tuple[Followed, ...] = ("view", "click", "cart", "wishlist", "purchase")
 """Types of events that make a sequence of items."""
 SESSION_WEIGHTS: Mapping[str, float] = {
     "view": 1.0, "click": 1.0, "wishlist": 2.0, "cart": 3.0, "purchase": 1.0, "wishlist_remove": -2.0,
