@@ -39,6 +39,7 @@ from training.collaborative import (
     fit_ials,
 )
 from training.content import ContentParams, ItemTexts, fit_content
+from training.context import ContextPopularityParams, fit_context_popularity
 from training.interactions import Fitted, Progress, preference_matrix, silent, trainable
 from training.known import Dimension, Prices, contexts_of, prices_of
 from training.linear import EaseParams, fit_ease
@@ -59,7 +60,7 @@ class Method:
         kind: of the source in a bundle.
         params: the struct of its parameters.
         learn: fits it on what it reads; None where it needs neither.
-        reads: the matrix of confidence over the catalogue; or all histories, all texts or the whole cut, over all items.
+        reads: the matrix of confidence over the catalogue; or all histories, texts or the whole cut, over all items.
     """
 
     kind: str
@@ -78,6 +79,7 @@ METHODS: Mapping[str, Method] = {
     "ease": Method("neighbours", EaseParams, fit_ease),
     "content": Method("neighbours", ContentParams, fit_content, "texts"),
     "co-purchase": Method("neighbours", CoPurchaseParams, fit_co_purchase, "histories"),
+    "context-popularity": Method("context-popularity", ContextPopularityParams, fit_context_popularity, "cut"),
     "wishlist": Method("wishlist", WishlistParams, fit_wishlist, "cut"),
     "replenishment": Method("replenishment", ReplenishmentParams, fit_replenishment, "cut"),
     "sequence": Method("sequence", SequenceParams, fit_sequence, "cut"),

@@ -82,8 +82,8 @@ def fit_replenishment(
 ) -> Fitted:
     """Cycles and repeat probabilities of all items.
 
-    Intervals that are still open enter the repeat probability but not the mean of log-intervals, so cycles about as long
-    as the past are learned too short.
+    Intervals that are still open enter the repeat probability but not the mean of log-intervals, so cycles about as
+    long as the past are learned too short.
 
     Args:
         known: as of the moment of the fit; categories come from its items.
@@ -92,9 +92,9 @@ def fit_replenishment(
         progress: hears of the start and the end.
 
     Returns:
-        Over all items `log_days` (mean of ln days), `spread` (standard deviation of ln days) and `repeat` (probability of
-        a next purchase), float32[n_items]; `shrinkage` float64[2]: the share of the variance of an item's log-intervals
-        that lies within customers, and the weight of `repeat` beside a customer's own repeats.
+        Over all items `log_days` (mean of ln days), `spread` (standard deviation of ln days) and `repeat` (probability
+        of a next purchase), float32[n_items]; `shrinkage` float64[2]: the share of the variance of an item's
+        log-intervals that lies within customers, and the weight of `repeat` beside a customer's own repeats.
 
     Raises:
         DataError: too few customers bought anything on two days.
@@ -169,9 +169,9 @@ def repeats_of(trials: Trials, group: Counts, mean: Doubles, spread: Doubles) ->
 def shrunk(total: Doubles | Counts, count: Doubles | Counts, centre: Doubles, variance: float) -> Doubles:
     """Means of groups, each drawn to its centre: (total + k centre) / (count + k), k = variance / tau^2.
 
-    tau^2, by how much groups truly differ from their centres, is estimated by moments: Q = sum n (mean - centre)^2 has the
-    expectation G variance + N tau^2 over G groups of N observations. Where groups differ no more than chance, each is
-    its centre.
+    tau^2, by how much groups truly differ from their centres, is estimated by moments: Q = sum n (mean - centre)^2 has
+    the expectation G variance + N tau^2 over G groups of N observations. Where groups differ no more than chance, each
+    is its centre.
 
     Args:
         total: float64[g], sum of each group's observations.

@@ -136,8 +136,10 @@ def transition_matrix(
 ) -> sp.csr_matrix:  # fmt: skip
     """How surely item j comes within the next steps after item i.
 
-    C[i, j] = sum over forward pairs of gap^-gap_power;  T[i, j] = C[i, j] / (sum_j C[i, j] + shrink) / a_j^damping, where
-    a_j is how often j is arrived at beside the mean of the items that are arrived at.
+    C[i, j] = sum over forward pairs of gap^-gap_power
+    T[i, j] = C[i, j] / (sum_j C[i, j] + shrink) / a_j^damping
+
+    where a_j is how often j is arrived at beside the mean of the items that are arrived at.
 
     Args:
         offsets: int64[s + 1], rising; sequence s is items[offsets[s]:offsets[s + 1]].

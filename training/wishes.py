@@ -41,8 +41,8 @@ class WishlistParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 def fit_wishlist(known: Known, params: WishlistParams, *, threads: int = 0, progress: Progress = silent) -> Fitted:
     """The hazard of conversion by age of the wish, and the listed prices of the past.
 
-    hazard_b = (purchases_b + prior) / (days_b + prior / usual_b), a gamma-Poisson mean, where usual follows the half-life
-    and is scaled to all purchases of wishes.
+    hazard_b = (purchases_b + prior) / (days_b + prior / usual_b), a gamma-Poisson mean, where usual follows the
+    half-life and is scaled to all purchases of wishes.
 
     Args:
         known: as of the moment of the fit.

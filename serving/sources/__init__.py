@@ -14,6 +14,7 @@ from serving.bundle import Bundle
 from serving.recipe import SourceSpec
 from serving.shelf import Shelf
 from serving.sources.collaborative import Factors, Neighbours
+from serving.sources.context import ContextPopularity
 from serving.sources.contract import Source, confidence_of
 from serving.sources.ordered import Sequence, Session
 from serving.sources.plain import PersonalFrequency, Popularity
@@ -22,6 +23,7 @@ from serving.sources.wishlist import Wishlist
 
 __all__ = [
     "KINDS",
+    "ContextPopularity",
     "Factors",
     "Neighbours",
     "PersonalFrequency",
@@ -37,6 +39,7 @@ __all__ = [
 
 KINDS: dict[str, Callable[[SourceSpec, Bundle], Source]] = {
     "popularity": Popularity,
+    "context-popularity": ContextPopularity,
     "personal-frequency": PersonalFrequency,
     "factors": Factors,
     "neighbours": Neighbours,

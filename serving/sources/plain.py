@@ -35,6 +35,29 @@ def kept_share(history: History, items: Rows) -> Doubles:
     return cast("Doubles", np.clip(1 - back / np.maximum(pieces, 1e-9), 0, 1))
 
 
+class RankedLists:
+    """Lists of items that training ordered, best first, as opinions.
+
+    Args:
+        items: int32[lists, length], -1 beyond the end of each.
+        scores: float32[lists, length].
+    """
+
+    def __init__(self, items: Rows, scores: Floats) -> None:
+        self._items, self._scores = items, scores
+        self._opinions: dict[int, Opinion] = {}
+
+    def opinion(self, row: int) -> Opinion:
+        """One of the lists."""
+        if row not in self._opinions:
+            items = self._items[row][self._items[row] >= 0]
+            rising = np.argsort(items)
+            scores = self._scores[row][: len(items)]
+            # The list is best first: where each of its items came to lie is the order of the opinion.
+            self._opinions[row] = Opinion(items[rising], scores[rising], np.argsort(rising))
+        return self._opinions[row]
+
+
 class Popularity:
     """What sells now, per region with the whole shop as back-off: the floor that cannot fail."""
 
@@ -43,25 +66,14 @@ class Popularity:
     def __init__(self, spec: SourceSpec, bundle: Bundle) -> None:
         arrays = bundle.source_arrays(spec.name)
         self.name = spec.name
-        self._items = cast("Rows", arrays["items"])
-        self._scores = cast("Floats", arrays["scores"])
+        self._lists = RankedLists(cast("Rows", arrays["items"]), cast("Floats", arrays["scores"]))
         self.regions = Vocabulary.from_arrays(arrays, "regions")
-        self._opinions: dict[int, Opinion] = {}
 
     def opine(self, query: Query) -> Opinion:
         """The region's sales, or everywhere's where the region is unknown (or too small to have a list)."""
         region = query.context.region
         row = self.regions.find(region) if region else None
-        return self._by_row(len(self.regions) if row is None else row)
-
-    def _by_row(self, row: int) -> Opinion:
-        if row not in self._opinions:
-            items = self._items[row][self._items[row] >= 0]
-            rising = np.argsort(items)
-            scores = self._scores[row][: len(items)]
-            # The list is best first: where each of its items came to lie is the order of the opinion.
-            self._opinions[row] = Opinion(items[rising], scores[rising], np.argsort(rising))
-        return self._opinions[row]
+        return self._lists.opinion(len(self.regions) if row is None else row)
 
     def causes(self, query: Query, items: Rows) -> Rows:
         """Popularity needs no past."""

@@ -45,17 +45,18 @@ class Cycles:
 class Replenishment:
     """The probability that the customer buys an item again in the next days, as it was not bought for `since` days.
 
-    With F the log-logistic distribution of intervals, F(t) = 1 / (1 + (t / median)^-(pi / (sqrt(3) spread))), whose median
-    is the customer's own, shrunk to the item's, which is shrunk to the category's and the shop's, and with r the
-    probability that there is a next purchase at all:
+    With F the log-logistic distribution of intervals, F(t) = 1 / (1 + (t / median)^-(pi / (sqrt(3) spread))), whose
+    median is the customer's own, shrunk to the item's, which is shrunk to the category's and the shop's, and with r
+    the probability that there is a next purchase at all:
 
         P(bought in the next h days | nothing for t days) = r (F(t + h) - F(t)) / (1 - r F(t))
 
     It is low just after a purchase, highest where the item is due, and falls where it is long overdue, because then the
-    customer has more likely stopped. Own intervals enter the mean of log-intervals with the weight of `within`: with v the
-    item's variance, n own intervals and a share w of the variance within customers,
+    customer has more likely stopped. Own intervals enter the mean of log-intervals: with v the item's variance, n own
+    intervals and a share w of the variance within customers,
 
-        mean = (sum of own log-intervals + k x item's) / (n + k),  k = w / (1 - w),  variance = v (w + (1 - w) k / (n + k))
+        mean = (sum of own log-intervals + k x item's) / (n + k),  k = w / (1 - w)
+        variance = v (w + (1 - w) k / (n + k))
 
     and into r as n successes beside the item's prior of weight K: r = (K r_item + n) / (K + n).
     """

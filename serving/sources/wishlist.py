@@ -43,8 +43,8 @@ class Wishlist:
     score = 1 - exp(-(H(age + h) - H(age)) x (1 + price_gain x drop) x again^removed), with H the cumulated hazard of
     conversion by age of the wish. What was removed or bought since is no wish.
 
-    Price at the wish: the event's own, else the item's listed price of that moment, where the shop keeps versions. Where
-    neither is known, or the price now is not, the price says nothing.
+    Price at the wish: the event's own, else the item's listed price of that moment, where the shop keeps versions.
+    Where neither is known, or the price now is not, the price says nothing.
     """
 
     personal = True

@@ -76,7 +76,7 @@ def test_an_item_without_repeats_takes_what_the_shop_knows(world) -> None:
 
 
 def test_open_intervals_are_not_failures() -> None:
-    """Everybody goes on (repeat 0.97), but the past is short: taken as failures, open intervals would give a third less."""
+    """Everybody goes on, but the past is short: taken as failures, open intervals would give less than 0.75."""
     random = np.random.default_rng(0)
     lines = [(f"c:{n:03}", at, 0) for n in range(200) for at in np.arange(random.uniform(0, 60), 60, 20.0)]
     found = fit_replenishment(cut_of(lines, days=60), ReplenishmentParams())

@@ -179,7 +179,7 @@ class TestSession:
         return dict(zip(opinion.items.tolist(), opinion.scores.tolist(), strict=True))
 
     def test_a_view_speaks_for_itself_and_for_what_follows(self, source) -> None:
-        """Ten minutes are half: 0.5 for the item; of what follows 0, the step to 1 has 1 / 1.5 and that to 2 a third."""
+        """Ten minutes are half: 0.5 for the item; of what follows 0, item 1 has two thirds and item 2 one."""
         expected = {0: 0.5, 1: 0.5 / 1.5, 2: 0.25 / 1.5}
         assert self.said(source, (10, 0, VIEW)) == pytest.approx(expected, rel=1e-4)
 

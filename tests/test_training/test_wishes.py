@@ -56,7 +56,7 @@ def said(source, past: History) -> dict[int, float]:
 
 
 def test_spells_end_with_whatever_comes_next() -> None:
-    """A purchase converts; a removal, a new wish and the moment do not; another item's or customer's event is nothing."""
+    """A purchase converts; a removal, a new wish and the moment do not; events of others are nothing."""
     lines = [
         ("c:1", 10, 0, WISH), ("c:1", 13, 0, BUY), ("c:1", 14, 1, WISH), ("c:1", 20, 1, GONE), ("c:1", 21, 2, WISH),
         ("c:1", 22, 3, BUY), ("c:1", 23, 2, EventType.VIEW), ("c:2", 50, 2, WISH), ("c:2", 60, 2, WISH),
@@ -69,7 +69,7 @@ def test_spells_end_with_whatever_comes_next() -> None:
 
 
 def test_many_wishes_make_their_own_hazard_and_none_the_half_lifes() -> None:
-    """A world of hazard 0.1 a day in its first week and none after; beyond what was seen the curve halves in 30 days."""
+    """Hazard 0.1 a day in the first week and none after; beyond what was seen the curve halves in 30 days."""
     random = np.random.default_rng(0)
     waited = random.exponential(10, 40_000)
     bought = waited < 7
