@@ -62,7 +62,7 @@ class GateSettings(Strict, frozen=True):
     confidence: float = 0.95
 
 
-ModuleKind = Literal["buy-again", "wishlist", "for-you", "popular", "related-to-last-view"]
+ModuleKind = Literal["buy-again", "wishlist", "for-you", "popular", "related-to-last-view", "session"]
 
 
 class Module(Strict, frozen=True):

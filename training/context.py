@@ -22,7 +22,6 @@ import numpy.typing as npt
 import scipy.sparse as sp
 from msgspec import Meta
 
-from features.errors import DataError
 from features.ids import Vocabulary
 from features.moments import DAY, HOUR, SEASONS, local_time
 from features.schemas import EventType
@@ -133,16 +132,11 @@ def fit_context_popularity(
     Returns:
         `items` int32[C + 1, N] best first, ties by row, -1 beyond the end; `scores` float32[C + 1, N], shares;
         `cells.*`, the vocabulary of the C cells (`serving.sources.context.cell_key`). The last row is the whole shop.
-        Figures: the strength of each dimension that stays, by name, and `cells`.
-
-    Raises:
-        DataError: there are too few purchases, or no dimension tells more than the whole shop does.
+        Figures: the strength of each dimension that stays, by name, and `cells`; where no dimension tells more of what
+        is bought than the whole shop does there are none.
     """
     sales, n = sales_of(known, params), len(known.listed)
     strengths = choose_strengths(sales, known.listed, params)
-    if not strengths:
-        what = "no region, season, source or device tells more of what is bought than the whole shop does"
-        raise DataError(what, where="context-popularity")
     progress(1, 2)
     chosen = [names for size in range(1, len(strengths) + 1) for names in combinations(strengths, size)]
     levels = {names: level_of(sales, names, n, params) for names in chosen}
@@ -197,15 +191,13 @@ def seasons_of(time: Counts, southern: npt.NDArray[np.bool_], zone: str) -> Dime
 def choose_strengths(sales: Sales, listed: npt.NDArray[np.bool_], params: ContextPopularityParams) -> dict[str, float]:
     """The strength of each dimension that helps, widest first: tried one after the other on the latest purchases.
 
-    Raises:
-        DataError: there are too few purchases to choose on.
+    With too few purchases none can be told from chance.
     """
     days = min(params.held_out_days, float(sales.age.max(initial=0)) / 4)
     later = sales.age <= days
     held, before = sales.take(later), sales.take(~later, sooner=days)
     if min(len(held.item), len(before.item)) < LEAST_HELD_OUT:
-        what = f"contexts need {LEAST_HELD_OUT} purchases in the last {days:.0f} days, and before"
-        raise DataError(what, where="context-popularity", got=(len(held.item), len(before.item)))
+        return {}
     p = shop_shares(before, listed, params)[held.item]
     strengths: dict[str, float] = {}
     for name in sales.dimensions:

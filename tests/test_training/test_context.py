@@ -1,7 +1,6 @@
-"""Popularity by context: cells follow their own sales where they have many, and those above them where they have few."""
+"""Popularity by context: cells follow their own sales where they have many, and the cells above where they have few."""
 
 from __future__ import annotations
-
 
 import numpy as np
 import pytest
@@ -11,7 +10,6 @@ from hypothesis import strategies as st
 from features import columns as c
 from features.build import histories_as_of
 from features.dataset import Dataset
-from features.errors import DataError
 from features.history import History
 from features.moments import DAY, SEASONS, parse_instant
 from serving.query import Context, Query
@@ -136,7 +134,7 @@ def test_a_cells_shares_are_the_posterior_by_hand(cut) -> None:
 
 
 def test_seasons_return_with_the_year() -> None:
-    """Item 0 sells in summer, 1 in winter, for three years: in July the summer's list leads with 0, in January with 1."""
+    """Item 0 sells in summer, 1 in winter, for three years: 0 leads the list of July, 1 that of January."""
     random = np.random.default_rng(1)
     lines = []
     for customer in range(6000):
@@ -161,15 +159,14 @@ def test_seasons_follow_the_hemisphere_and_the_zone() -> None:
         assert [SEASONS[code] for code in seasons_of(moments, southern, zone).code] == expected
 
 
-def test_a_shop_whose_contexts_tell_nothing_has_no_such_source() -> None:
-    cut = cut_of(told=("traffic_source",))
-    with pytest.raises(DataError, match="than the whole shop does"):
-        fit_context_popularity(cut, PARAMS)
-
-
-def test_too_few_purchases_are_not_told_from_chance() -> None:
-    with pytest.raises(DataError, match="contexts need 100 purchases"):
-        fit_context_popularity(cut_of(customers=10), PARAMS)
+def test_contexts_that_tell_nothing_leave_the_whole_shops_list() -> None:
+    """No cell, also where there are too few purchases to tell a difference from chance; the list is popularity's."""
+    for cut in (cut_of(told=("traffic_source",)), cut_of(customers=10)):
+        found = fit_context_popularity(cut, PARAMS)
+        assert found.figures == {"cells": 0.0}
+        popular = cut.fit(SourceSpec("popularity", "popularity")).arrays["items"][-1]
+        assert found.arrays["items"].tolist() == [popular.tolist()]
+        assert found.arrays["scores"].sum() == pytest.approx(1)
 
 
 def test_nothing_after_the_moment_and_no_order_of_equal_times_is_learned(cut) -> None:
