@@ -28,7 +28,7 @@ Doubles = npt.NDArray[np.float64]
 Counts = npt.NDArray[np.int64]
 LEAST_INTERVALS = 20
 """With fewer there is no cycle to learn from."""
-BELIEFS = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0)
+BELIEFS = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0)
 """Tried weights of an item's repeat probability beside a customer's own repeats."""
 ROUNDS = 12
 """Of the EM; the share of repeaters moves by less than a thousandth after them."""

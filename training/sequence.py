@@ -43,7 +43,7 @@ class SequenceParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A pair that lies g steps apart counts g^-gap_power."""
     shrink: Share = 20.0
     """A row with so much weight is believed by half."""
-    damping: Annotated[float, Meta(ge=0, le=1)] = 0.3
+    damping: Annotated[float, Meta(ge=0, le=1)] = 0.45
     """How much of an item's own popularity is taken out."""
     largest_step: Positive = 100
     """Steps of more items are left out: a reseller's basket, or a stock-taking."""
@@ -61,7 +61,7 @@ class SessionParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     window: Positive = 3
     gap_power: Share = 1.0
     shrink: Share = 20.0
-    damping: Annotated[float, Meta(ge=0, le=1)] = 0.3
+    damping: Annotated[float, Meta(ge=0, le=1)] = 0.45
     largest_step: Positive = 100
     weights: dict[str, float] = msgspec.field(default_factory=lambda: dict(SESSION_WEIGHTS))
     """Event type -> what it says of the interest in its item."""
