@@ -131,7 +131,8 @@ def fit_context_popularity(
 
     Returns:
         `items` int32[C + 1, N] best first, ties by row, -1 beyond the end; `scores` float32[C + 1, N], shares;
-        `cells.*`, the vocabulary of the C cells (`serving.sources.context.cell_key`). The last row is the whole shop.
+        `cells.*`, the vocabulary of the C cells (`serving.sources.context.cell_key`); `dimensions` bool[4], which ones
+        any cell has. The last row is the whole shop.
         Figures: the strength of each dimension that stays, by name, and `cells`; where no dimension tells more of what
         is bought than the whole shop does there are none.
     """
@@ -151,7 +152,12 @@ def fit_context_popularity(
     keys = [cell_key(_named(sales, level, code)) for level, code in cells]
     progress(2, 2)
     return Fitted(
-        {"items": items, "scores": scores, **Vocabulary.of(keys).arrays("cells")},
+        {
+            "items": items,
+            "scores": scores,
+            "dimensions": np.array([any(name in level.names for level, _ in cells) for name in DIMENSIONS]),
+            **Vocabulary.of(keys).arrays("cells"),
+        },
         {**{f"strength of {name}": value for name, value in strengths.items()}, "cells": float(len(cells))},
     )
 

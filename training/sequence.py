@@ -18,7 +18,7 @@ from features.errors import DataError
 from features.history import Histories
 from features.moments import MINUTE
 from features.schemas import EventType
-from serving.sources.ordered import FOLLOWED, SESSION_WEIGHTS, Followed
+from serving.sources.ordered import FOLLOWED, SESSION_WEIGHTS, Followed, Shown
 from training.basket import first_of_rows
 from training.collaborative import as_neighbours
 from training.interactions import Fitted, Progress, silent
@@ -63,7 +63,7 @@ class SessionParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     shrink: Share = 20.0
     damping: Annotated[float, Meta(ge=0, le=1)] = 0.45
     largest_step: Positive = 100
-    weights: dict[str, float] = msgspec.field(default_factory=lambda: dict(SESSION_WEIGHTS))
+    weights: dict[Shown, float] = msgspec.field(default_factory=lambda: dict(SESSION_WEIGHTS))
     """Event type -> what it says of the interest in its item."""
     break_minutes: Minutes = 30.0
     """A session ends when nothing happens for so long."""

@@ -17,7 +17,6 @@ from serving.sources.plain import RankedLists
 
 DIMENSIONS = ("region", "season", "traffic_source", "device")
 """What a context tells, widest first: a cell is shrunk to the one without its last dimension."""
-_SEPARATOR = "\x1f"
 
 
 class ContextPopularity:
@@ -34,6 +33,8 @@ class ContextPopularity:
         self.name = spec.name
         self._cells = Vocabulary.from_arrays(arrays, "cells")
         self._lists = RankedLists(cast("Rows", arrays["items"]), cast("Floats", arrays["scores"]))
+        told = zip(DIMENSIONS, arrays["dimensions"].tolist(), strict=True)
+        self._dimensions = tuple(name for name, cells in told if cells)
         self._zone = str(spec.params.get("time_zone", "UTC"))
         self._southern = frozenset(spec.params.get("southern", ()))
 
@@ -46,11 +47,12 @@ class ContextPopularity:
         return self._found(self.told(query))[1]
 
     def told(self, query: Query) -> dict[str, str]:
-        """What the request tells of its context, the local season included."""
+        """What the request tells of the dimensions that cells have, the local season included."""
         context, southern = query.context, query.context.region in self._southern
         season = local_time(query.now, self._zone, southern=southern).season
         values = (context.region, season, context.traffic_source, context.device)
-        return {name: value for name, value in zip(DIMENSIONS, values, strict=True) if value}
+        told = zip(DIMENSIONS, values, strict=True)
+        return {name: value for name, value in told if value and name in self._dimensions}
 
     def _found(self, told: Mapping[str, str]) -> tuple[int, dict[str, str]]:
         for size in range(len(told), 0, -1):
@@ -67,5 +69,10 @@ class ContextPopularity:
 
 
 def cell_key(values: Mapping[str, str]) -> str:
-    """The name of a cell; a dimension that it does not tell is empty."""
-    return _SEPARATOR.join(values.get(name, "") for name in DIMENSIONS)
+    """The name of a cell: no two have the same one, whatever characters their values hold.
+
+    >>> cell_key({"region": "Hokkaido", "device": "phone"})
+    '8:Hokkaido0:0:5:phone'
+    """
+    told = (values.get(name, "") for name in DIMENSIONS)
+    return "".join(f"{len(value)}:{value}" for value in told)

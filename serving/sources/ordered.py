@@ -23,7 +23,8 @@ from serving.sources.collaborative import Neighbours
 Followed = Literal["view", "click", "cart", "wishlist", "purchase", "review", "rating"]
 FOLLOWED: tuple[Followed, ...] = ("view", "click", "cart", "wishlist", "purchase")
 """Types of events that make a sequence of items."""
-SESSION_WEIGHTS: Mapping[str, float] = {
+Shown = Literal["view", "click", "cart", "wishlist", "purchase", "wishlist_remove", "cart_remove"]
+SESSION_WEIGHTS: Mapping[Shown, float] = {
     "view": 1.0, "click": 1.0, "wishlist": 2.0, "cart": 3.0, "purchase": 1.0, "wishlist_remove": -2.0,
     "cart_remove": -3.0,
 }  # fmt: skip

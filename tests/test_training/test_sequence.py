@@ -223,7 +223,9 @@ class TestSession:
 
 
 def test_parameters_have_bounds() -> None:
-    """A decay above one would let the past grow."""
+    """A decay above one would let the past grow; an event that there is not is refused by name."""
     with pytest.raises(ConfigError, match="decay"):
         resolved(SourceSpec("s", "sequence", "sequence", {"decay": 1.5}))
+    with pytest.raises(ConfigError, match="weights"):
+        resolved(SourceSpec("s", "session", "session", {"weights": {"veiw": 1.0}}))
     assert resolved(SourceSpec("s", "sequence")).params["types"] == SequenceParams().types
