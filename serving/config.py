@@ -111,7 +111,7 @@ class SelectionSettings(Strict, frozen=True):
     boosts: tuple[Boost, ...] = ()
 
 
-ModuleKind = Literal["buy-again", "wishlist", "for-you", "popular", "related-to-last-view"]
+ModuleKind = Literal["buy-again", "wishlist", "for-you", "popular", "related-to-last-view", "session"]
 
 
 class Module(Strict, frozen=True):

@@ -227,10 +227,16 @@ def _related(live: Live, query: Query, module: Module) -> Filled:
     return _only(live, near, module, anchor_weights(live) if len(viewed) else {}, about)
 
 
+def _session(live: Live, query: Query, module: Module) -> Filled:
+    """What goes with what the subject looks at now; nothing where no session runs."""
+    return _only(live, query, module, _by_kind(live, "session"))
+
+
 _BUILDERS = {
     "buy-again": _buy_again,
     "wishlist": _wishlist,
     "for-you": _for_you,
     "popular": _popular,
     "related-to-last-view": _related,
+    "session": _session,
 }

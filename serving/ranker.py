@@ -59,7 +59,7 @@ class Ranker:
         self.bundle = bundle
         self.shelf = shelf or Shelf(bundle)
         self.business = business
-        self.sources: Mapping[str, Source] = build_sources(bundle)
+        self.sources: Mapping[str, Source] = build_sources(bundle, self.shelf)
         self._trees: dict[tuple[str, Task], Trees] = {}
 
     def with_business(self, business: Business | None) -> Ranker:

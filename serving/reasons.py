@@ -8,14 +8,18 @@ import numpy as np
 import numpy.typing as npt
 
 from features.moments import DAY
+from features.personal import open_wishes
 from features.schemas import EventType
 from serving.query import Query
 from serving.ranker import Ranker
+from serving.sources import ContextPopularity, Replenishment, Wishlist
 
 Rows = npt.NDArray[np.int32]
 
 WISHLIST = "wishlist"
-"""Not a candidate source but the wishes themselves."""
+"""The wishes themselves, whether a source of that kind proposes them or a page lists them."""
+LEAST_PERCENT = 1
+"""A price that fell by less is not worth a word."""
 WORDS: Mapping[str, Mapping[str, str]] = {
     "en": {
         "bought-once": "You bought this {days} days ago",
@@ -27,6 +31,25 @@ WORDS: Mapping[str, Mapping[str, str]] = {
         "popular": "Popular now",
         "popular-in": "Popular in {region}",
         "wished": "On your wishlist",
+        "wished-since": "On your wishlist for {days} days",
+        "wished-cheaper": "On your wishlist, now {percent} % cheaper than when you added it",
+        "due": "You buy this about every {every}; the last time was {days} days ago",
+        "due-once": "Customers buy this about every {every}; you bought it {days} days ago",
+        "next": "Often chosen after {item}",
+        "in-cart": "In your cart",
+        "just-seen": "You looked at this just now",
+        "goes-with-seen": "Goes with {item}, which you looked at just now",
+        "popular-season": "Popular this {season}",
+        "popular-in-season": "Popular in {region} this {season}",
+        "day": "day",
+        "days": "{n} days",
+        "week": "week",
+        "weeks": "{n} weeks",
+        "months": "{n} months",
+        "spring": "spring",
+        "summer": "summer",
+        "autumn": "autumn",
+        "winter": "winter",
     },
     "ja": {
         "bought-once": "{days}日前にお買い上げ",
@@ -38,6 +61,25 @@ WORDS: Mapping[str, Mapping[str, str]] = {
         "popular": "いま人気です",
         "popular-in": "{region}で人気です",
         "wished": "お気に入りに入っています",
+        "wished-since": "{days}日前からお気に入りに入っています",
+        "wished-cheaper": "お気に入りの商品が、追加時より{percent}%お求めやすくなりました",
+        "due": "およそ{every}ごとにお買い上げ、前回は{days}日前",
+        "due-once": "およそ{every}ごとに買い足されている商品、前回は{days}日前",
+        "next": "「{item}」の次によく選ばれています",
+        "in-cart": "カートに入っています",
+        "just-seen": "先ほどご覧になりました",
+        "goes-with-seen": "先ほどご覧の「{item}」と一緒に",
+        "popular-season": "この{season}人気です",
+        "popular-in-season": "{region}でこの{season}人気です",
+        "day": "1日",
+        "days": "{n}日",
+        "week": "1週間",
+        "weeks": "{n}週間",
+        "months": "{n}か月",
+        "spring": "春",
+        "summer": "夏",
+        "autumn": "秋",
+        "winter": "冬",
     },
 }
 
@@ -91,7 +133,78 @@ def _tell_cause(ranker: Ranker, query: Query, items: Rows, name: str, words: Map
 
 
 def _tell_wished(ranker: Ranker, query: Query, items: Rows, name: str, words: Mapping[str, str]) -> list[str]:
-    return [words["wished"]] * len(items)
+    """With the price that fell, where a wishlist source knows it; else with the age of the wish."""
+    wished, since = open_wishes(query.history, items)
+    source = next((each for each in ranker.sources.values() if isinstance(each, Wishlist)), None)
+    found = source.wishes(query) if source else None
+    cheaper = dict(zip(found.items.tolist(), found.drop.tolist(), strict=True)) if found else {}
+    texts = []
+    for item, still, at in zip(items.tolist(), wished, since, strict=True):
+        days, percent = int((query.now - at) // DAY), int(100 * cheaper.get(item, 0))
+        key = "wished-cheaper" if percent >= LEAST_PERCENT else "wished-since" if still and days > 1 else "wished"
+        texts.append(words[key].format(days=days, percent=percent))
+    return texts
+
+
+def _tell_due(ranker: Ranker, query: Query, items: Rows, name: str, words: Mapping[str, str]) -> list[str]:
+    """The rhythm of the customer, or of the item where it was bought once."""
+    source = ranker.sources[name]
+    if not isinstance(source, Replenishment):
+        return _tell_bought(ranker, query, items, name, words)
+    found = source.cycles(query.history, query.now)
+    texts = []
+    for at in np.searchsorted(found.items, items):
+        days = int(found.since[at])
+        key = "bought-today" if days == 0 else "due" if found.own[at] else "due-once"
+        texts.append(words[key].format(every=duration(float(found.median[at]), words), days=days))
+    return texts
+
+
+def _tell_next(ranker: Ranker, query: Query, items: Rows, name: str, words: Mapping[str, str]) -> list[str]:
+    """The item that it follows."""
+    causes = ranker.sources[name].causes(query, items)
+    return [
+        words["for-you"] if cause < 0 else words["next"].format(item=title_of(ranker, int(cause))) for cause in causes
+    ]
+
+
+def _tell_session(ranker: Ranker, query: Query, items: Rows, name: str, words: Mapping[str, str]) -> list[str]:
+    """What the subject did with it just now, or the item of the session that it goes with."""
+    if query.anchors:
+        return _tell_cause(ranker, query, items, name, words)
+    carts = query.history.of_types(EventType.CART, EventType.CART_REMOVE)
+    texts = []
+    for item, cause in zip(items.tolist(), ranker.sources[name].causes(query, items).tolist(), strict=True):
+        held = carts.type[carts.item == item]
+        in_cart = len(held) > 0 and held[-1] == EventType.CART
+        key = "for-you" if cause < 0 else "goes-with-seen" if cause != item else "in-cart" if in_cart else "just-seen"
+        texts.append(words[key].format(item=title_of(ranker, cause) if cause >= 0 else ""))
+    return texts
+
+
+def _tell_context(ranker: Ranker, query: Query, items: Rows, name: str, words: Mapping[str, str]) -> list[str]:
+    """Region and season of the list, where it is made for them."""
+    source = ranker.sources[name]
+    cell = source.cell(query) if isinstance(source, ContextPopularity) else {}
+    parts = [part for part in ("region", "season") if part in cell]
+    key = {"": "popular", "region": "popular-in", "season": "popular-season"}.get("".join(parts), "popular-in-season")
+    season = words[cell["season"]] if "season" in cell else ""
+    return [words[key].format(region=cell.get("region", ""), season=season)] * len(items)
+
+
+def duration(days: float, words: Mapping[str, str]) -> str:
+    """A stretch of days as a shopper would say it: days up to a fortnight, then weeks, from two months on months.
+
+    >>> [duration(days, WORDS["en"]) for days in (0.7, 3.4, 7.2, 29, 85)]
+    ['day', '3 days', 'week', '4 weeks', '3 months']
+    """
+    if round(days) <= 1:
+        return words["day"]
+    if round(days) == 7:
+        return words["week"]
+    if days < 13.5:
+        return words["days"].format(n=round(days))
+    return words["weeks"].format(n=round(days / 7)) if days < 60 else words["months"].format(n=round(days / 30.4))
 
 
 _TELL = {
@@ -100,6 +213,10 @@ _TELL = {
     "personal-frequency": _tell_bought,
     "factors": _tell_cause,
     "neighbours": _tell_cause,
+    "replenishment": _tell_due,
+    "sequence": _tell_next,
+    "session": _tell_session,
+    "context-popularity": _tell_context,
 }
 
 

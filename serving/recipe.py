@@ -12,7 +12,7 @@ class SourceSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     Args:
         name: unique in the recipe; it is what `itemList[].source` says.
-        kind: `popularity`, `personal-frequency`, `factors` or `neighbours`.
+        kind: one of `serving.sources.KINDS`, e.g. `popularity`, `factors`, `neighbours` or `replenishment`.
         method: how training fits it, e.g. `ials`, `bpr`, `cosine`, `ease`; empty where nothing is fitted.
         params: parameters of the fit and of the request.
     """

@@ -73,7 +73,7 @@ def fit_co_purchase(
     found = found[llr(both[found], first[found], second[found], total) > params.least_llr]
     if not len(found):
         raise DataError("no interactions to learn from: no pair is bought together more than chance", where="baskets")
-    kept = found[_first_of_rows(rows[found], columns[found], weights[found], params.neighbours)]
+    kept = found[first_of_rows(rows[found], columns[found], weights[found], params.neighbours)]
     n = len(histories.items)
     arrays = as_neighbours(sp.csr_matrix((weights[kept], (rows[kept], columns[kept])), shape=(n, n)))
     progress(1, 1)
@@ -128,7 +128,7 @@ def conditional_bound(both: Doubles, first: Doubles, z: float) -> Doubles:
     return (share + z**2 / (2 * first) - spread) / (1 + z**2 / first)
 
 
-def _first_of_rows(
+def first_of_rows(
     rows: npt.NDArray[np.int32], columns: npt.NDArray[np.int32], weights: Doubles, count: int
 ) -> npt.NDArray[np.intp]:
     """Places of the `count` heaviest entries of each row, ties by column."""

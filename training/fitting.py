@@ -39,10 +39,15 @@ from training.collaborative import (
     fit_ials,
 )
 from training.content import ContentParams, ItemTexts, fit_content
+from training.context import ContextPopularityParams, fit_context_popularity
 from training.interactions import Fitted, Progress, preference_matrix, silent, trainable
+from training.known import Dimension, Prices, contexts_of, prices_of
 from training.linear import EaseParams, fit_ease
 from training.popularity import FrequencyParams, PopularityParams, fit_frequency, fit_popularity
+from training.replenishment import ReplenishmentParams, fit_replenishment
+from training.sequence import SequenceParams, SessionParams, fit_sequence, fit_session
 from training.split import MIN_CUSTOMERS, buyers
+from training.wishes import WishlistParams, fit_wishlist
 
 Mask = npt.NDArray[np.bool_]
 
@@ -55,13 +60,13 @@ class Method:
         kind: of the source in a bundle.
         params: the struct of its parameters.
         learn: fits it on what it reads; None where it needs neither.
-        reads: the matrix of confidence over the catalogue, or all histories or all texts, over all items.
+        reads: the matrix of confidence over the catalogue; or all histories, texts or the whole cut, over all items.
     """
 
     kind: str
     params: type[Any]
     learn: Callable[..., Fitted] | None = None
-    reads: Literal["matrix", "histories", "texts"] = "matrix"
+    reads: Literal["matrix", "histories", "texts", "cut"] = "matrix"
 
 
 METHODS: Mapping[str, Method] = {
@@ -74,6 +79,11 @@ METHODS: Mapping[str, Method] = {
     "ease": Method("neighbours", EaseParams, fit_ease),
     "content": Method("neighbours", ContentParams, fit_content, "texts"),
     "co-purchase": Method("neighbours", CoPurchaseParams, fit_co_purchase, "histories"),
+    "context-popularity": Method("context-popularity", ContextPopularityParams, fit_context_popularity, "cut"),
+    "wishlist": Method("wishlist", WishlistParams, fit_wishlist, "cut"),
+    "replenishment": Method("replenishment", ReplenishmentParams, fit_replenishment, "cut"),
+    "sequence": Method("sequence", SequenceParams, fit_sequence, "cut"),
+    "session": Method("session", SessionParams, fit_session, "cut"),
 }
 """By `SourceSpec.method`; where that is empty the kind is the method."""
 
@@ -132,6 +142,16 @@ class Cut:
             return item_texts(self._dataset, self.known.items, self.as_of)
         return self._texts
 
+    @cached_property
+    def prices(self) -> Prices:
+        """Listed prices of the past; none without a dataset."""
+        return prices_of(self._dataset, self.known.items, self.as_of)
+
+    @cached_property
+    def contexts(self) -> Mapping[str, Dimension]:
+        """Where purchases came from: `region`, `traffic_source`, `device`, those that at least one tells."""
+        return contexts_of(self._dataset, self.known, self.regions, self.as_of)
+
     def fit(self, spec: SourceSpec, progress: Progress = silent) -> Fitted:
         """Fit a source, or take what was fitted for the same method and parameters.
 
@@ -153,8 +173,8 @@ class Cut:
         if method.learn is None:
             return fit_frequency(self.known, self.as_of, self.listed)
         if method.reads != "matrix":
-            told = self.known if method.reads == "histories" else self.texts
-            return method.learn(told, params, threads=self.threads, progress=progress)
+            told = {"histories": self.known, "cut": self, "texts": self.texts if method.reads == "texts" else None}
+            return method.learn(told[method.reads], params, threads=self.threads, progress=progress)
         found = method.learn(self._matrix(params.confidence), params, threads=self.threads, progress=progress)
         arrays = _over_all_items(found.arrays, np.flatnonzero(self.listed), len(self.known.items))
         return Fitted(arrays, found.figures)

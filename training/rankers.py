@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -12,6 +13,7 @@ import numpy as np
 from features.errors import DataError
 from features.history import Histories
 from features.ids import Array
+from features.moments import format_instant
 from features.schemas import EventType
 from serving.recipe import RankerSpec, Recipe, SourceSpec
 from training.contest import Arena, sampled
@@ -88,6 +90,18 @@ class Rankers:
                 except DataError as error:
                     failed[recipe.name] = error.line()
         return arrays, failed
+
+    def unfit(self, voices: Sequence[SourceSpec], as_of: int) -> dict[str, str]:
+        """Why, for each source that cannot be fitted for all windows that a ranker learns from."""
+        failed: dict[str, str] = {}
+        with suppress(DataError):  # the past is too short: `fit_all` says so
+            for window in self.windows(as_of):
+                for spec in voices:
+                    try:
+                        self.cut_at(window.start).fit(spec)
+                    except DataError as error:
+                        failed[spec.name] = f"as of {format_instant(window.start)[:10]} {error.line()}"
+        return failed
 
     def learned(self, recipe: Recipe, as_of: int) -> dict[Task, Mapping[str, float]]:
         """Task -> column -> share of the gain of a recipe's trees; empty where a blend ranks."""

@@ -18,7 +18,7 @@ from training.fitting import resolved
 Preset = Literal["quick", "full"]
 PRESETS: tuple[Preset, ...] = ("quick", "full")
 
-POPULARITY, FREQUENCY = "popularity", "personal-frequency"
+POPULARITY, FREQUENCY, SESSION = "popularity", "personal-frequency", "session"
 BASELINES = (POPULARITY, FREQUENCY)
 """Plain baselines: what any shop could have without a model."""
 BLEND_WEIGHTS: Mapping[Preset, tuple[float, ...]] = {
@@ -86,7 +86,9 @@ class Menu:
         return Menu(sources, recipes, blends, (*self.notes, f"{source} is left out: {why}."))
 
 
-def menu(model: ModelSettings, *, preset: Preset, customers: int, items: int, texts: bool = False) -> Menu:
+def menu(
+    model: ModelSettings, *, preset: Preset, customers: int, items: int, texts: bool = False, time_zone: str = "UTC"
+) -> Menu:
     """The default recipes for a shop of that size.
 
     Args:
@@ -95,10 +97,12 @@ def menu(model: ModelSettings, *, preset: Preset, customers: int, items: int, te
         customers: customers with at least one event before the judged window.
         items: items of the catalogue (bought by `min_customers` or more).
         texts: whether items have texts that `content` can read.
+        time_zone: of the shop; seasons begin and end there.
     """
     size = _SIZES[preset]
     plain = tuple(resolved(spec) for spec in _plain(model))
     models = tuple(spec for spec in _models(model, preset) if texts or spec.method != "content")
+    models = (*models, *(resolved(spec) for spec in _habits(model, time_zone)))
     notes: tuple[str, ...] = ()
     if customers < MIN_CUSTOMERS or items < MIN_ITEMS:
         few = (
@@ -172,7 +176,8 @@ def _menu(
         if spec.name in BLENDED
     )
     made = Menu(sources, (), blends, notes)
-    recipes = tuple(made.recipe(spec.name, {spec.name: 1.0}, {}) for spec in sources)
+    # A session runs only while somebody is there: nothing can be judged of it at the start of a window.
+    recipes = tuple(made.recipe(spec.name, {spec.name: 1.0}, {}) for spec in sources if spec.name != SESSION)
     return Menu(sources, recipes, blends, notes)
 
 
@@ -196,6 +201,19 @@ def _models(model: ModelSettings, preset: Preset) -> tuple[SourceSpec, ...]:
         SourceSpec("bpr", "factors", "bpr", {**factors, "iterations": size["bpr_iterations"]}),
     )
     return tuple(_weighing(spec, model) for spec in wanted)
+
+
+def _habits(model: ModelSettings, time_zone: str) -> tuple[SourceSpec, ...]:
+    """Sources of what is due, wished, next and in season; those that the shop's data cannot feed are left out later."""
+    sales, horizon = _changed(model, "popularity_half_life_days"), {"horizon_days": model.window_days}
+    season = {"time_zone": time_zone, **({"half_life_days": sales} if sales else {})}
+    return (
+        SourceSpec("replenishment", "replenishment", "replenishment", horizon),
+        SourceSpec("wishlist", "wishlist", "wishlist", horizon),
+        SourceSpec("sequence", "sequence", "sequence"),
+        SourceSpec(SESSION, "session", "session"),
+        SourceSpec("context-popularity", "context-popularity", "context-popularity", season),
+    )
 
 
 def _weighing(spec: SourceSpec, model: ModelSettings) -> SourceSpec:

@@ -20,11 +20,10 @@ from serving.scoring import Weights
 from training.contest import Arena, Voices, contest, voices_of
 from training.evaluate import Evaluation, Task
 from training.rankers import Rankers, ranked
-from training.recipes import BASELINES, FREQUENCY, POPULARITY, Blend, Menu
+from training.recipes import BASELINES, FREQUENCY, POPULARITY, SESSION, Blend, Menu
 from training.variety import TradeOff, trade_off
+from training.voices import voices_for
 
-SILENT = ("bpr", "content", "co-purchase")
-"""Sources that no ranker listens to yet: BPR is the weakest model, and what the other two add was not measured."""
 Means = Mapping[str, Mapping[Task, float]]
 
 
@@ -88,16 +87,27 @@ def with_rankers(
         The choice, and sentences on what was left out and why.
     """
     base = next(recipe for recipe in choice.recipes if recipe.name == choice.ranking[0])
-    voices = [spec.name for spec in choice.sources if spec.name not in SILENT]
+    voices, notes = _heard(choice, arena, rankers)
     candidates = ranked(base, choice.sources, voices)
     arrays, failed = rankers.fit_all(candidates, arena.window.start)
     recipes = [recipe for recipe in candidates if recipe.name not in failed]
-    notes = [f"{name} is left out: {why}." for name, why in failed.items()]
+    notes += [f"{name} is left out: {why}." for name, why in failed.items()]
     if not recipes:
         return choice, notes
     found = contest(_seeing(arena, arrays), {recipe.name: voices_of(recipe) for recipe in recipes}, progress)
     means = {**choice.means, **{name: _means(each, metric) for name, each in found.items()}}
     return replace(choice, **_ordered((*choice.recipes, *recipes), means)), notes
+
+
+def _heard(choice: Choice, arena: Arena, rankers: Rankers) -> tuple[list[str], list[str]]:
+    """The sources that rankers listen to, and sentences on the others."""
+    named = [spec.name for spec in choice.sources if spec.name != SESSION]
+    voices, notes = voices_for(arena, named, rankers.tell)
+    if len(named) < len(choice.sources):
+        notes.append(f"No ranker listens to {SESSION}: when a window starts nobody is there to be asked about.")
+    unfit = rankers.unfit([spec for spec in choice.sources if spec.name in voices], arena.window.start)
+    notes += [f"No ranker listens to {name}: {why}." for name, why in unfit.items()]
+    return [name for name in voices if name not in unfit], notes
 
 
 def with_variety(
@@ -184,10 +194,10 @@ def _chosen(menu: Menu, blend: Blend, means: Means) -> tuple[Recipe, Mapping[Tas
 
 
 def _feeders(menu: Menu, means: Means) -> tuple[str, ...]:
-    """Repeat purchase, and the neighbours that find new items best: what pages and related items need."""
+    """Repeat purchase, the neighbours that find new items best, the session: what pages and related items need."""
     near = [spec.name for spec in menu.sources if spec.kind == "neighbours"]
     near.sort(key=lambda name: -_known(means.get(name, {}).get("new")))
-    return (FREQUENCY, *near[:1])
+    return (FREQUENCY, *near[:1], *(spec.name for spec in menu.sources if spec.name == SESSION))
 
 
 def _known(value: float | None) -> float:

@@ -127,7 +127,7 @@ def tune(session: Session, material: Material) -> Choice:
     cut = cut_at(session, material, window.start if window else material.as_of)
     listed = menu(
         session.config.model, preset=preset, customers=active_customers(cut), items=int(cut.listed.sum()),
-        texts=cut.texts is not None,
+        texts=cut.texts is not None, time_zone=session.config.shop.time_zone,
     )  # fmt: skip
     if window is None:
         return unchosen(plain_only(listed))

@@ -13,6 +13,7 @@ from features.schemas import EventType
 from features.text import event_key
 from serving.bundle import Bundle, text_arrays
 from serving.recipe import Recipe, SourceSpec, as_json
+from serving.sources.context import cell_key
 
 ITEMS = ["a0", "a1", "a2", "a3", "b0", "b1", "b2", "b3"]
 AS_OF = 20_000 * DAY
@@ -23,6 +24,11 @@ RECIPE = Recipe(
         SourceSpec("personal-frequency", "personal-frequency", params={"half_life_days": 30.0}),
         SourceSpec("ials", "factors", "ials", {"regularization": 0.1, "alpha": 10.0}),
         SourceSpec("item-item", "neighbours", "cosine"),
+        SourceSpec("context-popularity", "context-popularity", "context-popularity"),
+        SourceSpec("replenishment", "replenishment", "replenishment"),
+        SourceSpec("wishlist", "wishlist", "wishlist"),
+        SourceSpec("sequence", "sequence", "sequence"),
+        SourceSpec("session", "session", "session"),
     ),
     weights={"personal-frequency": 1.0, "item-item": 0.5, "ials": 0.25},
     new_weights={"item-item": 1.0, "ials": 0.5},
@@ -48,8 +54,22 @@ def build_toy_bundle(bundle_id: str = "toy-1", recipe: Recipe = RECIPE) -> Bundl
         **Vocabulary.of(["north"]).arrays("popularity.regions"),
         "ials.item_factors": factors,
         "ials.gram": factors.T @ factors,
-        **{f"item-item.{name}": array for name, array in group_neighbours().items()},
-    }
+        **{f"{source}.{name}": array for source in ("item-item", "sequence", "session")
+           for name, array in group_neighbours().items()},
+        "context-popularity.items": np.array([[6, 7, -1], [0, 1, 2]], np.int32),
+        "context-popularity.scores": np.array([[0.5, 0.3, 0], [0.4, 0.3, 0.2]], np.float32),
+        **Vocabulary.of([cell_key({"region": "north", "device": "phone"})]).arrays("context-popularity.cells"),
+        "context-popularity.dimensions": np.array([True, False, False, True]),
+        "replenishment.log_days": np.full(8, np.log(28), np.float32),
+        "replenishment.spread": np.full(8, 0.4, np.float32),
+        "replenishment.repeat": np.full(8, 0.6, np.float32),
+        "replenishment.shrinkage": np.array([0.5, 4.0]),
+        "wishlist.edges": np.array([0.0, 14.0]),
+        "wishlist.hazard": np.array([0.02, 0.005]),
+        "wishlist.price_offsets": np.zeros(9, np.int64),
+        "wishlist.price_since": np.empty(0, np.int64),
+        "wishlist.price": np.empty(0, np.float32),
+    }  # fmt: skip
     ones = np.ones(8, np.float32)
     shared = SharedTables(
         buyers=10 * ones, buyers_7d=2 * ones, buyers_28d=5 * ones, buyers_91d=8 * ones, new_buyers_28d=3 * ones,

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import msgspec
 import orjson
 import pytest
 
+from features.moments import MINUTE
 from serving import pages, wire
+from serving.config import Module
 from serving.events import StoredEvent
 from serving.frames import frames
+from serving.pipeline import hydrate
 
 
 @pytest.fixture
@@ -55,6 +59,19 @@ def test_vetoes_are_logged_with_reasons(page_of, toy_engine):
     assert first["eligible"] == [["for-you", 1.0]]
     taken = [each["action_id"] for each in records(toy_engine) if each["action_id"]]
     assert len(taken) == len(set(taken))
+
+
+def test_a_shop_can_show_what_goes_with_the_running_session(toy_engine):
+    """A module of kind `session`: the item in view and what follows it; nothing when the session is over."""
+    module = Module("session", {"en": "Now"}, minimum=1)
+    tell(toy_engine, ("ann", "view", "a0"))
+    live, now = toy_engine.live, toy_engine.clock.now()
+    query, _ = hydrate(toy_engine, live, wire.PageRequest(user_id="ann"), now)
+    shown = pages.build(live, query, module, 1).slate
+    assert [live.bundle.items[row] for row in shown.items.tolist()][:2] == ["a0", "a1"]
+    assert set(shown.sources) == {"session"}
+    later = msgspec.structs.replace(query, now=now + 31 * MINUTE)
+    assert not len(pages.build(live, later, module, 1).slate.items)
 
 
 def test_bought_items_are_not_new_for_you(page_of, toy_engine):

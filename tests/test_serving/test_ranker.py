@@ -16,6 +16,8 @@ from serving.scoring import Blend
 from serving.sources import KINDS, build_sources
 
 AS_OF = 20_000 * DAY
+KINDS_OF_EVENTS = st.sampled_from(["view", "purchase", "return", "wishlist", "wishlist_remove", "cart"])
+ITEM_IDS = st.sampled_from([f"{group}{number}" for group in "ab" for number in range(4)])
 
 
 def query(history: History, **changes) -> Query:
@@ -32,7 +34,7 @@ class TestSourceContract:
 
     @pytest.fixture
     def source(self, kind, toy_bundle):
-        return next(source for source in build_sources(toy_bundle).values() if isinstance(source, KINDS[kind]))
+        return next(source for source in build_sources(toy_bundle).values() if type(source) is KINDS[kind])
 
     def test_proposals_are_distinct_finite_and_descending(self, source, history_of):
         found = source.opine(query(history_of(("purchase", "a0", 3), ("view", "b1", 1)))).best(5)
@@ -46,6 +48,33 @@ class TestSourceContract:
         one, two = source.opine(asked).best(8), source.opine(asked).best(8)
         assert one.items.tolist() == two.items.tolist()
         assert one.scores.tolist() == two.scores.tolist()
+
+    @given(events=st.lists(st.tuples(KINDS_OF_EVENTS, ITEM_IDS, st.floats(0.0001, 400)), max_size=12))
+    def test_any_history_gives_finite_scores_of_distinct_rising_items(self, kind, toy_bundle, history_of, events):
+        """Opinions are float32 on int32 rows, whatever happened and however lately; an item has one score."""
+        source = next(source for source in build_sources(toy_bundle).values() if type(source) is KINDS[kind])
+        said = source.opine(query(history_of(*events)))
+        assert said.items.dtype == np.int32
+        assert said.scores.dtype == np.float32
+        assert (np.diff(said.items) > 0).all()
+        assert not np.isnan(said.scores).any()
+        found = said.best(8)
+        causes = source.causes(query(history_of(*events)), found.items)
+        assert set(causes.tolist()) <= {-1, *(toy_bundle.items.row(item) for _, item, _ in events)}
+
+    @given(
+        events=st.lists(st.tuples(KINDS_OF_EVENTS, ITEM_IDS, st.sampled_from([0.001, 3.0])), max_size=8, unique=True),
+        random=st.randoms(use_true_random=False),
+    )
+    def test_the_order_of_different_events_of_one_instant_says_nothing(
+        self, kind, toy_bundle, history_of, events, random
+    ):  # fmt: skip
+        """Purchases and views of one instant, in any order, are the same past (a wish and its removal are not)."""
+        alike = [event for event in events if event[0] in ("view", "purchase", "return", "cart")]
+        source = next(source for source in build_sources(toy_bundle).values() if type(source) is KINDS[kind])
+        one, two = (source.opine(query(history_of(*each))) for each in (alike, random.sample(alike, len(alike))))
+        assert one.items.tolist() == two.items.tolist()
+        assert one.scores.tolist() == pytest.approx(two.scores.tolist(), rel=1e-4)
 
     def test_a_stranger_gets_nothing_personal(self, source):
         found = source.opine(query(History.empty())).best(5)
@@ -160,10 +189,6 @@ def test_without_personal_sources_the_past_does_not_matter(toy_bundle, history_o
     one = ranker.rank(query(history_of(("purchase", "b3", 1))), personal=False)
     two = ranker.rank(query(History.empty()), personal=False)
     assert one.items.tolist() == two.items.tolist()
-
-
-KINDS_OF_EVENTS = st.sampled_from(["view", "purchase", "return", "wishlist", "wishlist_remove", "cart"])
-ITEM_IDS = st.sampled_from([f"{group}{number}" for group in "ab" for number in range(4)])
 
 
 @given(events=st.lists(st.tuples(KINDS_OF_EVENTS, ITEM_IDS, st.floats(0.01, 400)), max_size=12))

@@ -72,6 +72,21 @@ def test_a_past_too_short_is_a_sentence(rankers: Rankers, histories: Histories) 
         rankers.fit(SPEC, SOURCES, first + 2 * LENGTH - 1)
 
 
+def test_voices_that_cannot_be_fitted_for_every_window_are_named(
+    rankers: Rankers, histories: Histories, end: int
+) -> None:
+    """Without wishes there is no wishlist; with too short a past no window asks."""
+    wishes = SourceSpec("wishes", "wishlist", "wishlist")
+    assert rankers.unfit((*SOURCES, wishes), end) == {}
+    bought = histories.where(histories.events.type == EventType.PURCHASE)
+    alone = Rankers(bought, lambda at: Cut(bought, at, min_customers=2), LENGTH, regions={}, customers=400)
+    failed = alone.unfit((*SOURCES, wishes), end)
+    assert list(failed) == ["wishes"]
+    assert "no wishes to learn from" in failed["wishes"]
+    first = int(bought.events.time.min())
+    assert alone.unfit((wishes,), first + LENGTH) == {}
+
+
 def test_nothing_after_the_moment_is_looked_at(rankers: Rankers, histories: Histories, end: int) -> None:
     """The trees are the same when the future never happened."""
     moment = end - LENGTH

@@ -41,7 +41,11 @@ def test_the_menu_holds_baselines_models_and_blends(preset: str) -> None:
     """Both presets fit the same methods; each recipe names only sources of the menu and has popularity to fill with."""
     made = menu(ModelSettings(), preset=preset, customers=2000, items=500)  # type: ignore[arg-type]
     names = {spec.name for spec in made.sources}
-    assert names == {*BASELINES, "ials", "bpr", "item-item", "ease", "co-purchase"}
+    assert names == {
+        *BASELINES, "ials", "bpr", "item-item", "ease", "co-purchase", "replenishment", "wishlist", "sequence",
+        "session", "context-popularity",
+    }  # fmt: skip
+    assert "session" not in {recipe.name for recipe in made.recipes}  # nobody is there when a window starts
     assert [blend.name for blend in made.blends] == ["frequency+ials", "frequency+item-item", "frequency+ease"]
     for recipe in made.recipes:
         own = {spec.name for spec in recipe.sources}
@@ -158,7 +162,7 @@ def test_weights_are_chosen_by_the_earlier_window(arena: Arena, listed: Menu) ->
         assert means[blend.name]["all"] == max(tried)
     keys = [(means[name]["all"], means[name]["new"]) for name in choice.ranking]
     assert keys == sorted(keys, reverse=True)
-    assert len(choice.ranking) == len(choice.recipes) == 10
+    assert len(choice.ranking) == len(choice.recipes) == 14
     assert choice.feeders[0] == "personal-frequency"
     assert choice.feeders[1] in ("item-item", "ease")
 

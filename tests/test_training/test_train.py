@@ -53,6 +53,7 @@ def test_the_first_training_ends_in_something_that_serves(first: tuple[Shop, Out
     values = {row.recipe: row.all[0] for row in outcome.verdict.table}
     assert set(values) == {
         "popularity", "personal-frequency", "ials", "bpr", "item-item", "ease", "content", "co-purchase",
+        "replenishment", "wishlist", "sequence", "context-popularity",
         "frequency+ials", "frequency+item-item", "frequency+ease",
     }  # fmt: skip
     assert values[outcome.verdict.winner] >= 0.98 * max(values["popularity"], values["personal-frequency"])
@@ -60,6 +61,10 @@ def test_the_first_training_ends_in_something_that_serves(first: tuple[Shop, Out
     assert bundle is not None
     assert bundle.recipe.name == outcome.verdict.winner
     assert {spec.kind for spec in bundle.recipe.sources} >= {"popularity", "personal-frequency", "neighbours"}
+    assert "session" in {spec.kind for spec in bundle.recipe.sources}  # for pages: nobody is there to be judged on
+    heard = [note for note in outcome.report.notes if note.startswith("Rankers listen to those")]
+    assert len(heard) == 1
+    assert "popularity " in heard[0]
     answerer = open_answerer(shop)
     rows = answerer.answer(answerer.histories.subjects[0].removeprefix("c:"), 10)
     assert len(rows) == 10

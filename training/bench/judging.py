@@ -10,6 +10,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from features.dataset import Dataset
+from features.errors import DataError
 from features.history import Histories
 from features.ids import Array
 from serving.config import ModelSettings
@@ -85,13 +86,19 @@ def choose_on(
     """
     customers, items = int((np.diff(cut.known.offsets) > 0).sum()), int(cut.listed.sum())
     listed = menu(ModelSettings(), preset=preset, customers=customers, items=items, texts=cut.texts is not None)
+    for spec in listed.sources:
+        try:
+            cut.fit(spec, lambda done, total, name=spec.name: tell(f"fit (earlier window): {name}", done, total))  # type: ignore[misc]
+        except DataError as error:
+            listed = listed.without(spec.name, error.line())
     arena = arena_of(cut, histories, window, listed.sources, tell, "fit (earlier window)")
     if at_most is not None:
         arena = replace(arena, truth=sampled(arena.truth, at_most))
     with threadpool_limits(1, "blas"):
         choice = choose(listed, arena, PRIMARY, counted(tell, "choose (earlier window)", 2 * len(arena.truth)))
         progress = counted(tell, "choose a ranker (earlier window)", 2 * len(arena.truth))
-        return with_rankers(choice, arena, rankers, PRIMARY, progress)
+        choice, notes = with_rankers(choice, arena, rankers, PRIMARY, progress)
+    return choice, [*listed.notes, *notes]
 
 
 def arena_of(

@@ -1,118 +1,22 @@
-"""Candidate sources: each proposes items for a query from flat arrays that training fitted.
-
-All share one contract: built from a `SourceSpec` and a bundle, `opine(query)` says what it thinks of which items, the
-same for the same input, and nothing for a subject it knows nothing of. What it proposes are the best of that
-opinion. Customers are folded in from their history at request time: no source holds anything about a person.
-"""
+"""Collaborative sources: latent factors and item-item weights, with the subject folded in at request time."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Protocol, cast
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
 
-from features.confidence import ConfidenceParams, preferences
-from features.errors import BundleError
+from features.confidence import preferences
 from features.history import History
-from features.ids import Vocabulary
-from features.moments import DAY
-from features.schemas import EventType
 from serving.bundle import Bundle
 from serving.candidates import Floats, Opinion, Rows
 from serving.query import Query
 from serving.recipe import SourceSpec
+from serving.sources.contract import confidence_of, no_causes
 
 COMPACT_BELOW = 0.8
 """Share of listed items below which a copy of their factors alone is worth its memory."""
-
-
-class Source(Protocol):
-    """What every candidate source can do."""
-
-    name: str
-    personal: bool
-    """Whether it reads the subject's own events."""
-
-    def opine(self, query: Query) -> Opinion:
-        """Items and their scores for the query."""
-        ...
-
-    def causes(self, query: Query, items: Rows) -> Rows:
-        """For each item, the item of the subject's past that speaks most for it; -1 where there is none."""
-        ...
-
-
-class Popularity:
-    """What sells now, per region with the whole shop as back-off: the floor that cannot fail."""
-
-    personal = False
-
-    def __init__(self, spec: SourceSpec, bundle: Bundle) -> None:
-        arrays = bundle.source_arrays(spec.name)
-        self.name = spec.name
-        self._items = cast("Rows", arrays["items"])
-        self._scores = cast("Floats", arrays["scores"])
-        self.regions = Vocabulary.from_arrays(arrays, "regions")
-        self._opinions: dict[int, Opinion] = {}
-
-    def opine(self, query: Query) -> Opinion:
-        """The region's sales, or everywhere's where the region is unknown (or too small to have a list)."""
-        region = query.context.region
-        row = self.regions.find(region) if region else None
-        return self._by_row(len(self.regions) if row is None else row)
-
-    def _by_row(self, row: int) -> Opinion:
-        if row not in self._opinions:
-            items = self._items[row][self._items[row] >= 0]
-            rising = np.argsort(items)
-            scores = self._scores[row][: len(items)]
-            # The list is best first: where each of its items came to lie is the order of the opinion.
-            self._opinions[row] = Opinion(items[rising], scores[rising], np.argsort(rising))
-        return self._opinions[row]
-
-    def causes(self, query: Query, items: Rows) -> Rows:
-        """Popularity needs no past."""
-        return np.full(len(items), -1, np.int32)
-
-
-class PersonalFrequency:
-    """Buy again: how often, and how lately, the subject bought each item.
-
-    score = (sum over purchases of 2^(-age / half_life_days)) x (1 - returned pieces / bought pieces)
-            + popular_weight x popularity. The last orders what was bought equally often, which a whole basket is.
-    """
-
-    personal = True
-
-    def __init__(self, spec: SourceSpec, bundle: Bundle) -> None:
-        self.name = spec.name
-        self._half_life = DAY * float(spec.params.get("half_life_days", 120.0))
-        self._floor = float(spec.params.get("count_weight", 0.0))
-        self._popular_weight = float(spec.params.get("popular_weight", 0.0))
-        self._popular = cast("Floats | None", bundle.source_arrays(spec.name).get("popular"))
-
-    def opine(self, query: Query) -> Opinion:
-        """Items bought before, by how often and how lately."""
-        past = query.history.of_types(EventType.PURCHASE, EventType.RETURN)
-        past = past.take(past.item >= 0)
-        if not len(past):
-            return Opinion.none()
-        bought = past.type == EventType.PURCHASE
-        items, where = np.unique(past.item, return_inverse=True)
-        weight = np.where(bought, self._floor + np.exp2(-(query.now - past.time) / self._half_life), 0)
-        pieces = np.bincount(where, weights=np.where(bought, past.quantity, 0))
-        back = np.bincount(where, weights=np.where(bought, 0, past.quantity))
-        kept = np.clip(1 - back / np.maximum(pieces, 1e-9), 0, 1)
-        scores = np.bincount(where, weights=weight) * kept
-        if self._popular is not None:
-            scores += np.where(scores > 0, self._popular_weight * self._popular[items], 0)
-        return Opinion(items, np.where(scores > 0, scores, -np.inf).astype(np.float32))
-
-    def causes(self, query: Query, items: Rows) -> Rows:
-        """Each item speaks for itself: it was bought."""
-        return items
 
 
 class Factors:
@@ -154,7 +58,7 @@ class Factors:
         """The past item whose vector is nearest by cosine."""
         past, _ = preferences(query.history, query.now, self._confidence)
         if not len(past) or not len(items):
-            return np.full(len(items), -1, np.int32)
+            return no_causes(items)
         mine = self._factors[past]
         mine = mine / (np.linalg.norm(mine, axis=1, keepdims=True) + 1e-12)
         likeness = np.where(past[:, None] == items, -np.inf, mine @ self._factors[items].T)
@@ -192,7 +96,7 @@ class Neighbours:
         past, weights = self._anchors(query)
         at, place = self._edges(past)
         if not len(at) or not len(items):
-            return np.full(len(items), -1, np.int32)
+            return no_causes(items)
         slot_of = np.full(len(self._indptr) - 1, -1, np.int32)
         slot_of[items] = np.arange(len(items), dtype=np.int32)
         slot = slot_of[self._indices[at]]
@@ -205,6 +109,10 @@ class Neighbours:
         """The weighted items that the question starts from."""
         if query.anchors:
             return np.array(query.anchors, np.int32), np.ones(len(query.anchors), np.float32)
+        return self._past(query)
+
+    def _past(self, query: Query) -> tuple[Rows, Floats]:
+        """The subject's items and the weight of each."""
         items, weights = preferences(query.history, query.now, self._confidence)
         return items, np.ones_like(weights) if self._binary else weights
 
@@ -226,36 +134,3 @@ def folded_in(mine: Floats, extra: Floats, gram: Floats) -> Floats:
         gram: float32[k, k], Y'Y + lambda I.
     """
     return cast("Floats", np.linalg.solve(gram + (mine * extra[:, None]).T @ mine, mine.T @ (1 + extra)))
-
-
-KINDS: dict[str, Callable[[SourceSpec, Bundle], Source]] = {
-    "popularity": Popularity,
-    "personal-frequency": PersonalFrequency,
-    "factors": Factors,
-    "neighbours": Neighbours,
-}
-
-
-def confidence_of(spec: SourceSpec) -> ConfidenceParams:
-    """The confidence parameters that a source was fitted with: its `confidence` parameter."""
-    given: dict[str, Any] = spec.params.get("confidence", {})
-    return ConfidenceParams(**given)
-
-
-def build_sources(bundle: Bundle) -> dict[str, Source]:
-    """The sources of a bundle's recipe, by name.
-
-    Raises:
-        BundleError: a kind that this program does not know, or arrays that are missing.
-    """
-    sources: dict[str, Source] = {}
-    for spec in bundle.recipe.sources:
-        if spec.kind not in KINDS:
-            raise BundleError("unknown kind of candidate source", where=bundle.id, got=spec.kind, hint="update")
-        try:
-            sources[spec.name] = KINDS[spec.kind](spec, bundle)
-        except KeyError as missing:
-            raise BundleError(
-                "an array of a source is missing", where=f"{bundle.id} {spec.name}", got=str(missing)
-            ) from None
-    return sources

@@ -1,0 +1,39 @@
+"""What every candidate source can do."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import numpy as np
+
+from features.confidence import ConfidenceParams
+from serving.candidates import Opinion, Rows
+from serving.query import Query
+from serving.recipe import SourceSpec
+
+
+class Source(Protocol):
+    """What every candidate source can do."""
+
+    name: str
+    personal: bool
+    """Whether it reads the subject's own events."""
+
+    def opine(self, query: Query) -> Opinion:
+        """Items and their scores for the query."""
+        ...
+
+    def causes(self, query: Query, items: Rows) -> Rows:
+        """For each item, the item of the subject's past that speaks most for it; -1 where there is none."""
+        ...
+
+
+def confidence_of(spec: SourceSpec) -> ConfidenceParams:
+    """The confidence parameters that a source was fitted with: its `confidence` parameter."""
+    given: dict[str, Any] = spec.params.get("confidence", {})
+    return ConfidenceParams(**given)
+
+
+def no_causes(items: Rows) -> Rows:
+    """int32[len(items)], all -1: nothing of the subject's past speaks for them."""
+    return np.full(len(items), -1, np.int32)

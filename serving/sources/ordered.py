@@ -1,0 +1,116 @@
+"""Ordered sources: what comes next after the last items, and what goes with the session that is running now.
+
+Both walk from items to those that usually follow them (directed weights, fitted by `training.sequence`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from features.history import History
+from features.moments import MINUTE
+from features.schemas import EventType
+from serving.bundle import Bundle
+from serving.candidates import Floats, Opinion, Rows
+from serving.query import Query
+from serving.recipe import SourceSpec
+from serving.sources.collaborative import Neighbours
+
+Followed = Literal["view", "click", "cart", "wishlist", "purchase", "review", "rating"]
+FOLLOWED: tuple[Followed, ...] = ("view", "click", "cart", "wishlist", "purchase")
+"""Types of events that make a sequence of items."""
+Shown = Literal["view", "click", "cart", "wishlist", "purchase", "wishlist_remove", "cart_remove"]
+SESSION_WEIGHTS: Mapping[Shown, float] = {
+    "view": 1.0, "click": 1.0, "wishlist": 2.0, "cart": 3.0, "purchase": 1.0, "wishlist_remove": -2.0,
+    "cart_remove": -3.0,
+}  # fmt: skip
+"""What an event of the running session says of the interest in its item."""
+
+
+class Sequence(Neighbours):
+    """The next item: score(j) = sum over the last items i of decay^(steps since i) x T[i, j].
+
+    A step is all that happened at one instant, a basket for example, so the order of equal times does not matter. An
+    item counts where it came last.
+    """
+
+    def __init__(self, spec: SourceSpec, bundle: Bundle) -> None:
+        super().__init__(spec, bundle)
+        self._types = _codes(spec.params.get("types", FOLLOWED))
+        self._decay = float(spec.params.get("decay", 0.7))
+        self._last = int(spec.params.get("last", 5))
+
+    def _past(self, query: Query) -> tuple[Rows, Floats]:
+        past = query.history.of_types(*self._types)
+        past = past.take(past.item >= 0)
+        # Of the reversed events the first of an item is its latest.
+        items, place = np.unique(past.item[::-1], return_index=True)
+        _, step = np.unique(-past.time[::-1][place], return_inverse=True)
+        recent = step < self._last
+        return items[recent], (self._decay ** step[recent]).astype(np.float32)
+
+
+class Session(Neighbours):
+    """Intent of the running session: its items, and what usually follows them, by weight of the event and its age.
+
+    interest(i) = sum over events on i of weight(type) x 2^(-age / half_life_minutes)
+    score(j)    = own x interest(j), where j was not bought, + sum over i of interest(i) x T[i, j]
+
+    A session runs until nothing happens for `break_minutes`. What is left with no interest (a cart that was emptied)
+    proposes nothing.
+    """
+
+    def __init__(self, spec: SourceSpec, bundle: Bundle) -> None:
+        super().__init__(spec, bundle)
+        weights: Mapping[str, float] = spec.params.get("weights", SESSION_WEIGHTS)
+        self._says = np.zeros(128)
+        self._says[list(_codes(tuple(weights)))] = list(weights.values())
+        self._types = _codes(tuple(weights))
+        self._break = MINUTE * float(spec.params.get("break_minutes", 30.0))
+        self._half_life = MINUTE * float(spec.params.get("half_life_minutes", 10.0))
+        self._own = float(spec.params.get("own", 1.0))
+
+    def opine(self, query: Query) -> Opinion:
+        """The session's items that are not bought yet, and what follows them."""
+        near = super().opine(query)
+        own, interest = self._open(query)
+        if not len(own):
+            return near
+        items, where = np.unique(np.concatenate([near.items, own]), return_inverse=True)
+        said = np.concatenate([near.scores, np.float32(self._own) * interest])
+        scores = np.bincount(where, weights=said, minlength=len(items)).astype(np.float32)
+        return Opinion(items.astype(np.int32, copy=False), scores)
+
+    def causes(self, query: Query, items: Rows) -> Rows:
+        """The item itself where the session holds it unbought, else the item of the session that gives most to it."""
+        return np.where(np.isin(items, self._open(query)[0]), items, super().causes(query, items)).astype(np.int32)
+
+    def running(self, query: Query) -> History:
+        """Events of the session that runs now; none where the last lies longer ago than a break."""
+        seen = query.history.of_types(*self._types)
+        seen = seen.take(seen.item >= 0)
+        breaks = np.flatnonzero(np.diff(seen.time, append=query.now) > self._break)
+        return seen.take(slice(int(breaks[-1]) + 1 if len(breaks) else 0, None))
+
+    def _past(self, query: Query) -> tuple[Rows, Floats]:
+        seen = self.running(query)
+        items, where = np.unique(seen.item, return_inverse=True)
+        weights = self._says[seen.type] * np.exp2(-(query.now - seen.time) / self._half_life)
+        interest = np.bincount(where, weights=weights, minlength=len(items))
+        return items[interest > 0], interest[interest > 0].astype(np.float32)
+
+    def _open(self, query: Query) -> tuple[Rows, Floats]:
+        """What the session looks at and did not buy; nothing where the question is about other items."""
+        if query.anchors or self._own <= 0:
+            return np.empty(0, np.int32), np.empty(0, np.float32)
+        items, interest = self._past(query)
+        left = ~np.isin(items, self.running(query).of_types(EventType.PURCHASE).item)
+        return items[left], interest[left]
+
+
+def _codes(types: npt.ArrayLike | tuple[str, ...]) -> tuple[int, ...]:
+    return tuple(int(EventType[str(name).upper()]) for name in np.atleast_1d(types))

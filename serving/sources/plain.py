@@ -1,0 +1,115 @@
+"""Plain sources: what sells now, and what the subject bought before. They need counting, not a model."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import numpy as np
+import numpy.typing as npt
+
+from features.history import History
+from features.ids import Vocabulary
+from features.moments import DAY
+from features.schemas import EventType
+from serving.bundle import Bundle
+from serving.candidates import Floats, Opinion, Rows
+from serving.query import Query
+from serving.recipe import SourceSpec
+from serving.sources.contract import no_causes
+
+Doubles = npt.NDArray[np.float64]
+
+
+def kept_share(history: History, items: Rows) -> Doubles:
+    """float64[len(items)]: 1 - returned pieces / bought pieces of each item, from 0 to 1.
+
+    Args:
+        history: of one subject.
+        items: int32[m], ascending and distinct.
+    """
+    lines = history.of_types(EventType.PURCHASE, EventType.RETURN)
+    lines = lines.take(np.isin(lines.item, items))
+    where, bought = np.searchsorted(items, lines.item), lines.type == EventType.PURCHASE
+    pieces = np.bincount(where, weights=np.where(bought, lines.quantity, 0), minlength=len(items))
+    back = np.bincount(where, weights=np.where(bought, 0, lines.quantity), minlength=len(items))
+    return cast("Doubles", np.clip(1 - back / np.maximum(pieces, 1e-9), 0, 1))
+
+
+class RankedLists:
+    """Lists of items that training ordered, best first, as opinions.
+
+    Args:
+        items: int32[lists, length], -1 beyond the end of each.
+        scores: float32[lists, length].
+    """
+
+    def __init__(self, items: Rows, scores: Floats) -> None:
+        self._items, self._scores = items, scores
+        self._opinions: dict[int, Opinion] = {}
+
+    def opinion(self, row: int) -> Opinion:
+        """One of the lists."""
+        if row not in self._opinions:
+            items = self._items[row][self._items[row] >= 0]
+            rising = np.argsort(items)
+            scores = self._scores[row][: len(items)]
+            # The list is best first: where each of its items came to lie is the order of the opinion.
+            self._opinions[row] = Opinion(items[rising], scores[rising], np.argsort(rising))
+        return self._opinions[row]
+
+
+class Popularity:
+    """What sells now, per region with the whole shop as back-off: the floor that cannot fail."""
+
+    personal = False
+
+    def __init__(self, spec: SourceSpec, bundle: Bundle) -> None:
+        arrays = bundle.source_arrays(spec.name)
+        self.name = spec.name
+        self._lists = RankedLists(cast("Rows", arrays["items"]), cast("Floats", arrays["scores"]))
+        self.regions = Vocabulary.from_arrays(arrays, "regions")
+
+    def opine(self, query: Query) -> Opinion:
+        """The region's sales, or everywhere's where the region is unknown (or too small to have a list)."""
+        region = query.context.region
+        row = self.regions.find(region) if region else None
+        return self._lists.opinion(len(self.regions) if row is None else row)
+
+    def causes(self, query: Query, items: Rows) -> Rows:
+        """Popularity needs no past."""
+        return no_causes(items)
+
+
+class PersonalFrequency:
+    """Buy again: how often, and how lately, the subject bought each item.
+
+    score = (sum over purchases of 2^(-age / half_life_days)) x (1 - returned pieces / bought pieces)
+            + popular_weight x popularity. The last orders what was bought equally often, which a whole basket is.
+    """
+
+    personal = True
+
+    def __init__(self, spec: SourceSpec, bundle: Bundle) -> None:
+        self.name = spec.name
+        self._half_life = DAY * float(spec.params.get("half_life_days", 120.0))
+        self._floor = float(spec.params.get("count_weight", 0.0))
+        self._popular_weight = float(spec.params.get("popular_weight", 0.0))
+        self._popular = cast("Floats | None", bundle.source_arrays(spec.name).get("popular"))
+
+    def opine(self, query: Query) -> Opinion:
+        """Items bought before, by how often and how lately."""
+        past = query.history.of_types(EventType.PURCHASE, EventType.RETURN)
+        past = past.take(past.item >= 0)
+        if not len(past):
+            return Opinion.none()
+        bought = past.type == EventType.PURCHASE
+        items, where = np.unique(past.item, return_inverse=True)
+        weight = np.where(bought, self._floor + np.exp2(-(query.now - past.time) / self._half_life), 0)
+        scores = np.bincount(where, weights=weight) * kept_share(query.history, items)
+        if self._popular is not None:
+            scores += np.where(scores > 0, self._popular_weight * self._popular[items], 0)
+        return Opinion(items, np.where(scores > 0, scores, -np.inf).astype(np.float32))
+
+    def causes(self, query: Query, items: Rows) -> Rows:
+        """Each item speaks for itself: it was bought."""
+        return items

@@ -1,0 +1,120 @@
+"""The wishlist: what is wished now, by how likely a wish of that age still becomes a purchase."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import cast
+
+import numpy as np
+import numpy.typing as npt
+
+from features.history import History
+from features.moments import DAY
+from features.personal import open_wishes
+from features.schemas import EventType
+from serving.bundle import Bundle
+from serving.candidates import Floats, Opinion, Rows
+from serving.query import Query
+from serving.recipe import SourceSpec
+
+Doubles = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What is on the wishlist now.
+
+    Args:
+        items: int32[m], ascending.
+        age: float64[m], days since the item was put there (last).
+        removed: int64[m], how often it was taken off before.
+        drop: float64[m], by how much the price fell since, as a share; 0 where it did not or is not known.
+    """
+
+    items: Rows
+    age: Doubles
+    removed: npt.NDArray[np.int64]
+    drop: Doubles
+
+
+class Wishlist:
+    """The probability that a wish becomes a purchase in the next days.
+
+    score = 1 - exp(-(H(age + h) - H(age)) x (1 + price_gain x drop) x again^removed), with H the cumulated hazard of
+    conversion by age of the wish. What was removed or bought since is no wish.
+
+    Price at the wish: the event's own, else the item's listed price of that moment, where the shop keeps versions.
+    Where neither is known, or the price now is not, the price says nothing.
+    """
+
+    personal = True
+
+    def __init__(self, spec: SourceSpec, bundle: Bundle) -> None:
+        arrays = bundle.source_arrays(spec.name)
+        self.name = spec.name
+        self._edges = cast("Doubles", arrays["edges"])
+        self._hazard = cast("Doubles", arrays["hazard"])
+        self._starts = cast("npt.NDArray[np.int64]", arrays["price_offsets"])
+        self._since = cast("npt.NDArray[np.int64]", arrays["price_since"])
+        self._listed = cast("Floats", arrays["price"])
+        self.prices = cast("Floats", bundle.arrays.get("item.price", bundle.shared.price))
+        """float32[n_items]: prices now; whoever knows later ones sets them."""
+        self._horizon = float(spec.params.get("horizon_days", 28.0))
+        self._gain = float(spec.params.get("price_gain", 2.0))
+        self._again = float(spec.params.get("again", 0.5))
+
+    def opine(self, query: Query) -> Opinion:
+        """What is wished now."""
+        found = self.wishes(query)
+        if not len(found.items):
+            return Opinion.none()
+        ahead = cumulated(found.age + self._horizon, self._edges, self._hazard)
+        hazard = ahead - cumulated(found.age, self._edges, self._hazard)
+        hazard *= (1 + self._gain * found.drop) * self._again**found.removed
+        return Opinion(found.items, (-np.expm1(-hazard)).astype(np.float32))
+
+    def wishes(self, query: Query) -> Wishes:
+        """The open wishes, with their age, what became of earlier ones, and how the price moved."""
+        told = query.history.of_types(EventType.WISHLIST, EventType.WISHLIST_REMOVE)
+        told = told.take(told.item >= 0)
+        asked = np.unique(told.item)
+        still, since = open_wishes(query.history, asked)
+        items, since = asked[still], since[still]
+        gone = told.item[told.type == EventType.WISHLIST_REMOVE]
+        removed = np.searchsorted(np.sort(gone), items, "right") - np.searchsorted(np.sort(gone), items, "left")
+        then = self._price_then(told, items, since)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            drop = np.where(then > 0, 1 - self.prices[items] / then, 0)
+        return Wishes(items, (query.now - since) / DAY, removed, np.clip(np.nan_to_num(drop), 0, 1))
+
+    def causes(self, query: Query, items: Rows) -> Rows:
+        """Each item speaks for itself: it is wished."""
+        return items
+
+    def _price_then(self, told: History, items: Rows, since: npt.NDArray[np.int64]) -> Doubles:
+        """float64[len(items)]: the price when it was wished; NaN unknown."""
+        price = np.full(len(items), np.nan)
+        added = told.take(told.type == EventType.WISHLIST)
+        for place, (item, moment) in enumerate(zip(items.tolist(), since.tolist(), strict=True)):
+            at = np.flatnonzero((added.item == item) & (added.time == moment))[-1]
+            own = float(added.value[at]) / max(float(added.quantity[at]), 1e-9)
+            price[place] = own if np.isfinite(own) else self._listed_at(item, moment)
+        return price
+
+    def _listed_at(self, item: int, moment: int) -> float:
+        start, end = int(self._starts[item]), int(self._starts[item + 1])
+        before = int(np.searchsorted(self._since[start:end], moment, "right"))
+        return float(self._listed[start + before - 1]) if before else float("nan")
+
+
+def cumulated(age: Doubles, edges: Doubles, hazard: Doubles) -> Doubles:
+    """float64[len(age)]: the hazard cumulated up to each age, days.
+
+    Args:
+        age: float64[m], days.
+        edges: float64[b], where each bucket of ages begins, from 0; the last has no end.
+        hazard: float64[b], conversions a wish a day in each.
+    """
+    ends = np.append(edges[1:], np.inf)
+    spent = np.clip(age[:, None], edges, ends) - edges
+    return spent @ hazard
