@@ -14,6 +14,7 @@ import msgspec
 from serving.config import ModelSettings
 from serving.recipe import RankerSpec, Recipe, SourceSpec
 from training.fitting import resolved
+from training.params import Named, overlaid
 
 Preset = Literal["quick", "full"]
 PRESETS: tuple[Preset, ...] = ("quick", "full")
@@ -86,7 +87,10 @@ class Menu:
         return Menu(sources, recipes, blends, (*self.notes, f"{source} is left out: {why}."))
 
 
-def menu(model: ModelSettings, *, preset: Preset, customers: int, items: int, texts: bool = False) -> Menu:
+def menu(
+    model: ModelSettings, *, preset: Preset, customers: int, items: int, texts: bool = False,
+    tuned: Mapping[str, Named] | None = None,
+) -> Menu:  # fmt: skip
     """The default recipes for a shop of that size.
 
     Args:
@@ -95,10 +99,16 @@ def menu(model: ModelSettings, *, preset: Preset, customers: int, items: int, te
         customers: customers with at least one event before the judged window.
         items: items of the catalogue (bought by `min_customers` or more).
         texts: whether items have texts that `content` can read.
+        tuned: source -> parameters that tuning found better than what the preset and the shop's file give.
+
+    Raises:
+        ConfigError: a tuned parameter that the source does not have, or a value that makes no sense.
     """
     size = _SIZES[preset]
-    plain = tuple(resolved(spec) for spec in _plain(model))
-    models = tuple(spec for spec in _models(model, preset) if texts or spec.method != "content")
+    plain = tuple(_tuned(resolved(spec), tuned or {}) for spec in _plain(model))
+    models = tuple(
+        _tuned(spec, tuned or {}) for spec in _models(model, preset) if texts or spec.method != "content"
+    )  # fmt: skip
     notes: tuple[str, ...] = ()
     if customers < MIN_CUSTOMERS or items < MIN_ITEMS:
         few = (
@@ -112,6 +122,12 @@ def menu(model: ModelSettings, *, preset: Preset, customers: int, items: int, te
         limit = f"{size['ease_side']:,}, which preset {preset} allows"
         notes = (f"ease is left out: it would have to invert a matrix of {side:,} rows, more than the {limit}.",)
     return _menu(plain, models, notes, preset)
+
+
+def source_names() -> tuple[str, ...]:
+    """Names of all sources that a menu may have."""
+    model = ModelSettings()
+    return tuple(spec.name for spec in (*_plain(model), *_models(model, "quick")))
 
 
 def plain_only(listed: Menu) -> Menu:
@@ -204,6 +220,12 @@ def _weighing(spec: SourceSpec, model: ModelSettings) -> SourceSpec:
     if (half_life := _changed(model, "half_life_days")) is not None:
         confidence["half_life_days"] = half_life
     return resolved(msgspec.structs.replace(spec, params={**spec.params, "confidence": confidence}))
+
+
+def _tuned(spec: SourceSpec, tuned: Mapping[str, Named]) -> SourceSpec:
+    """The source with its tuned parameters, where it has some."""
+    where = f"tuned parameters of {spec.name}"
+    return resolved(msgspec.structs.replace(spec, params=overlaid(spec.params, tuned.get(spec.name, {}), where=where)))
 
 
 def _changed(model: ModelSettings, setting: str) -> float | None:

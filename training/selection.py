@@ -83,7 +83,7 @@ def with_rankers(
     """
     base = next(recipe for recipe in choice.recipes if recipe.name == choice.ranking[0])
     voices = [spec.name for spec in choice.sources if spec.name not in SILENT]
-    candidates = ranked(base, choice.sources, voices)
+    candidates = ranked(base, choice.sources, voices, rankers.tuned)
     arrays, failed = rankers.fit_all(candidates, arena.window.start)
     recipes = [recipe for recipe in candidates if recipe.name not in failed]
     notes = [f"{name} is left out: {why}." for name, why in failed.items()]
