@@ -42,6 +42,16 @@ class Shop:
         return self.root / "dataset"
 
     @property
+    def tuned(self) -> Path:
+        """`tuned.toml`, parameters that tuning found better than the defaults."""
+        return self.root / "tuned.toml"
+
+    @property
+    def studies(self) -> Path:
+        """What tuning has tried so far, a file a study."""
+        return self.root / "tuning"
+
+    @property
     def bundles(self) -> Path:
         """Published bundles and the pointer to the live one."""
         return self.root / "bundles"

@@ -21,6 +21,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "simulate": ("simulate", "Make a complete shop with known truth."),
     "audit": ("audit", "Check the dataset and say what is odd in it."),
     "train": ("train", "Train, evaluate and put a new model before the gate."),
+    "tune": ("tune", "Search for better parameters of a source or ranker."),
     "models": ("models", "List the registered models."),
     "promote": ("promote", "Let a model that passed the gate serve."),
     "rollback": ("rollback", "Let the previous model serve again."),

@@ -167,6 +167,13 @@ class Cut:
             self._fitted[key] = Fitted(found.arrays, found.figures, time.perf_counter() - start)
         return self._fitted[key]
 
+    def forget(self, spec: SourceSpec) -> None:
+        """Drop what was fitted for a source, and the matrix that it read: a search over parameters fits hundreds."""
+        _, params = _parsed(spec)
+        self._fitted.pop(msgspec.json.encode((spec.method or spec.kind, params), order="sorted"), None)
+        if (confidence := getattr(params, "confidence", None)) is not None:
+            self._matrices.pop(msgspec.json.encode(confidence, order="sorted"), None)
+
     def _fit(self, method: Method, params: Any, progress: Progress) -> Fitted:
         if isinstance(params, PopularityParams):
             return fit_popularity(self.known, self.as_of, self.listed, params, self.regions)

@@ -22,6 +22,7 @@ from training.examples import Examples, examples_of
 from training.fitting import Cut, fit_bundle
 from training.interactions import Fitted
 from training.meter import Tell, counted
+from training.params import Named, overlaid
 from training.ranking import RankerParams, fit_ranker, params_of
 from training.recipes import POPULARITY, Preset
 from training.split import Window, last_windows, truth_of
@@ -45,6 +46,7 @@ class Rankers:
         regions: subject row -> region, where known.
         customers: of each window, at most; always the same ones.
         threads: of LightGBM; 0 is all cores.
+        tuned: recipe -> parameters that tuning found better than the defaults.
         tell: hears `(what, done, total)`.
     """
 
@@ -54,6 +56,7 @@ class Rankers:
     regions: Mapping[int, str]
     customers: int
     threads: int = 0
+    tuned: Mapping[str, Named] = field(default_factory=dict)
     tell: Tell = field(default=lambda what, done, total: None)
     _examples: dict[tuple[Window, bytes], dict[Task, Examples]] = field(default_factory=dict)
     _fitted: dict[tuple[bytes, int], dict[Task, Fitted]] = field(default_factory=dict)
@@ -155,20 +158,26 @@ class Rankers:
         return self._examples[key]
 
 
-def ranked(base: Recipe, sources: Sequence[SourceSpec], voices: Sequence[str]) -> list[Recipe]:
+def ranked(
+    base: Recipe, sources: Sequence[SourceSpec], voices: Sequence[str], tuned: Mapping[str, Named] | None = None
+) -> list[Recipe]:  # fmt: skip
     """Recipes whose trees order the candidates of some sources; `base` gives the weights of where they may not.
 
     Args:
         base: the best blend.
         sources: all that are fitted.
         voices: names of those to listen to.
+        tuned: recipe -> parameters that tuning found better than the defaults.
+
+    Raises:
+        ConfigError: a tuned parameter that rankers do not have.
     """
-    params = msgspec.to_builtins(RankerParams())
+    defaults = msgspec.to_builtins(RankerParams())
     wanted = {*voices, *base.weights, *base.new_weights, base.fill}
     specs = tuple(spec for spec in sources if spec.name in wanted)
-    return [
-        msgspec.structs.replace(
-            base, name=name, sources=specs, ranker=RankerSpec(name, objective, tuple(voices), params)
-        )
-        for name, objective in OBJECTIVES.items()
-    ]  # fmt: skip
+    recipes = []
+    for name, objective in OBJECTIVES.items():
+        params = overlaid(defaults, (tuned or {}).get(name, {}), where=f"tuned parameters of {name}")
+        spec = RankerSpec(name, objective, tuple(voices), params)
+        recipes.append(msgspec.structs.replace(base, name=name, sources=specs, ranker=spec))
+    return recipes

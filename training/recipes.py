@@ -14,6 +14,7 @@ import msgspec
 from serving.config import ModelSettings
 from serving.recipe import RankerSpec, Recipe, SourceSpec
 from training.fitting import resolved
+from training.params import Named, overlaid
 
 Preset = Literal["quick", "full"]
 PRESETS: tuple[Preset, ...] = ("quick", "full")
@@ -87,8 +88,9 @@ class Menu:
 
 
 def menu(
-    model: ModelSettings, *, preset: Preset, customers: int, items: int, texts: bool = False, time_zone: str = "UTC"
-) -> Menu:
+    model: ModelSettings, *, preset: Preset, customers: int, items: int, texts: bool = False, time_zone: str = "UTC",
+    tuned: Mapping[str, Named] | None = None,
+) -> Menu:  # fmt: skip
     """The default recipes for a shop of that size.
 
     Args:
@@ -98,11 +100,16 @@ def menu(
         items: items of the catalogue (bought by `min_customers` or more).
         texts: whether items have texts that `content` can read.
         time_zone: of the shop; seasons begin and end there.
+        tuned: source -> parameters that tuning found better than what the preset and the shop's file give.
+
+    Raises:
+        ConfigError: a tuned parameter that the source does not have, or a value that makes no sense.
     """
     size = _SIZES[preset]
-    plain = tuple(resolved(spec) for spec in _plain(model))
+    plain = tuple(_tuned(resolved(spec), tuned or {}) for spec in _plain(model))
     models = tuple(spec for spec in _models(model, preset) if texts or spec.method != "content")
     models = (*models, *(resolved(spec) for spec in _habits(model, time_zone)))
+    models = tuple(_tuned(spec, tuned or {}) for spec in models)
     notes: tuple[str, ...] = ()
     if customers < MIN_CUSTOMERS or items < MIN_ITEMS:
         few = (
@@ -116,6 +123,13 @@ def menu(
         limit = f"{size['ease_side']:,}, which preset {preset} allows"
         notes = (f"ease is left out: it would have to invert a matrix of {side:,} rows, more than the {limit}.",)
     return _menu(plain, models, notes, preset)
+
+
+def source_names() -> tuple[str, ...]:
+    """Names of all sources that a menu may have and a window can judge: nobody is in a session when one starts."""
+    model = ModelSettings()
+    listed = (*_plain(model), *_models(model, "quick"), *_habits(model, "UTC"))
+    return tuple(spec.name for spec in listed if spec.name != SESSION)
 
 
 def plain_only(listed: Menu) -> Menu:
@@ -222,6 +236,12 @@ def _weighing(spec: SourceSpec, model: ModelSettings) -> SourceSpec:
     if (half_life := _changed(model, "half_life_days")) is not None:
         confidence["half_life_days"] = half_life
     return resolved(msgspec.structs.replace(spec, params={**spec.params, "confidence": confidence}))
+
+
+def _tuned(spec: SourceSpec, tuned: Mapping[str, Named]) -> SourceSpec:
+    """The source with its tuned parameters, where it has some."""
+    where = f"tuned parameters of {spec.name}"
+    return resolved(msgspec.structs.replace(spec, params=overlaid(spec.params, tuned.get(spec.name, {}), where=where)))
 
 
 def _changed(model: ModelSettings, setting: str) -> float | None:

@@ -5,7 +5,7 @@ The judged window is not looked at here, so that what the gate reads from it is 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -87,8 +87,8 @@ def with_rankers(
         The choice, and sentences on what was left out and why.
     """
     base = next(recipe for recipe in choice.recipes if recipe.name == choice.ranking[0])
-    voices, notes = _heard(choice, arena, rankers)
-    candidates = ranked(base, choice.sources, voices)
+    voices, notes = voices_of_rankers(choice.sources, arena, rankers)
+    candidates = ranked(base, choice.sources, voices, rankers.tuned)
     arrays, failed = rankers.fit_all(candidates, arena.window.start)
     recipes = [recipe for recipe in candidates if recipe.name not in failed]
     notes += [f"{name} is left out: {why}." for name, why in failed.items()]
@@ -99,13 +99,19 @@ def with_rankers(
     return replace(choice, **_ordered((*choice.recipes, *recipes), means)), notes
 
 
-def _heard(choice: Choice, arena: Arena, rankers: Rankers) -> tuple[list[str], list[str]]:
-    """The sources that rankers listen to, and sentences on the others."""
-    named = [spec.name for spec in choice.sources if spec.name != SESSION]
+def voices_of_rankers(sources: Sequence[SourceSpec], arena: Arena, rankers: Rankers) -> tuple[list[str], list[str]]:
+    """The sources that rankers listen to, and sentences on the others.
+
+    Args:
+        sources: all that were fitted.
+        arena: of the earlier window, with all of them.
+        rankers: know the windows before it, which the sources must be fitted for too.
+    """
+    named = [spec.name for spec in sources if spec.name != SESSION]
     voices, notes = voices_for(arena, named, rankers.tell)
-    if len(named) < len(choice.sources):
+    if len(named) < len(sources):
         notes.append(f"No ranker listens to {SESSION}: when a window starts nobody is there to be asked about.")
-    unfit = rankers.unfit([spec for spec in choice.sources if spec.name in voices], arena.window.start)
+    unfit = rankers.unfit([spec for spec in sources if spec.name in voices], arena.window.start)
     notes += [f"No ranker listens to {name}: {why}." for name, why in unfit.items()]
     return [name for name in voices if name not in unfit], notes
 

@@ -21,11 +21,12 @@ from training.gate import TASK_NAMES
 from training.material import Material
 from training.meter import Meter, Tell, counted
 from training.publish import recipe_of
-from training.rankers import LEARNED_CUSTOMERS, Rankers
-from training.recipes import BASELINES, POPULARITY, Preset, is_same, renamed_apart
+from training.rankers import LEARNED_CUSTOMERS, OBJECTIVES, Rankers
+from training.recipes import BASELINES, POPULARITY, Preset, is_same, renamed_apart, source_names
 from training.selection import Choice
 from training.split import customers
 from training.tracking import CHAMPION, Run, Tracking, Version
+from training.tuned import Tuned, read_tuned
 
 
 def silent(what: str, done: int, total: int) -> None:
@@ -61,6 +62,8 @@ class Session:
     cuts: dict[int, Cut] = field(default_factory=dict)
     """What was known at a moment, and what was fitted on it: windows and refits share it."""
     rankers: Rankers | None = None
+    tuned: Tuned = field(default_factory=dict)
+    """Parameters that tuning found for this shop."""
     notes: list[str] = field(default_factory=list)
     """Sentences on what was left out and why."""
 
@@ -91,18 +94,31 @@ class Champion:
 
 
 @contextlib.contextmanager
-def open_session(shop: Shop, options: TrainOptions, tell: Tell) -> Iterator[Session]:
+def open_session(shop: Shop, options: TrainOptions, tell: Tell, *, tuning: str = "") -> Iterator[Session]:
     """A run in the shop's store, with its configuration.
+
+    Args:
+        shop: whose.
+        options: what to train.
+        tell: hears the progress of each step.
+        tuning: what is tuned, where it is no training.
 
     Raises:
         DataError: there is no dataset.
-        ConfigError: `shop.toml` makes no sense.
+        ConfigError: `shop.toml` or `tuned.toml` makes no sense.
     """
     config = load_config(shop.config)
+    tuned = read_tuned(shop.tuned, tunable())
     Dataset(shop.dataset).manifest()  # without a dataset no empty store is made
     tracking = Tracking(shop)
-    with tracking.run(f"train {options.preset}", {"kokyaku.shop": shop.id}) as run:
-        yield Session(shop, config, options, tracking, run, tell)
+    verb, name = ("tune", f"tune {tuning}") if tuning else ("train", f"train {options.preset}")
+    with tracking.run(name, {"kokyaku.shop": shop.id, "mlflow.source.name": f"kokyaku {verb}"}) as run:
+        yield Session(shop, config, options, tracking, run, tell, tuned=tuned)
+
+
+def tunable() -> tuple[str, ...]:
+    """Names of all that can be tuned: sources and recipes with a ranker."""
+    return (*source_names(), *OBJECTIVES)
 
 
 def serving_now(session: Session, choice: Choice) -> Champion | None:
@@ -169,7 +185,7 @@ def rankers_of(session: Session, material: Material) -> Rankers:
         session.rankers = Rankers(
             material.histories, lambda moment: cut_at(session, material, moment),
             length=window.end - window.start if window else 1, regions=material.regions,
-            customers=LEARNED_CUSTOMERS[session.options.preset], tell=session.tell,
+            customers=LEARNED_CUSTOMERS[session.options.preset], tuned=session.tuned, tell=session.tell,
         )  # fmt: skip
     return session.rankers
 

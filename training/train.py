@@ -127,7 +127,7 @@ def tune(session: Session, material: Material) -> Choice:
     cut = cut_at(session, material, window.start if window else material.as_of)
     listed = menu(
         session.config.model, preset=preset, customers=active_customers(cut), items=int(cut.listed.sum()),
-        texts=cut.texts is not None, time_zone=session.config.shop.time_zone,
+        texts=cut.texts is not None, time_zone=session.config.shop.time_zone, tuned=session.tuned,
     )  # fmt: skip
     if window is None:
         return unchosen(plain_only(listed))
@@ -285,7 +285,10 @@ def conclude(
         shop=session.config.shop.name, verdict=verdict, outcome=outcome_of(version, promoted), as_of=material.as_of,
         windows={name: (window.start, window.end) for name, window in windows.items() if window},
         counts=material.counts(), recipes={name: describe(recipe) for name, recipe in judged.recipes.items()},
-        findings=[*findings(beside_baselines(judged.entrants, settings)), *told(choice.variety), *proof.sentences],
+        findings=[
+            *tuned_in(session, choice), *findings(beside_baselines(judged.entrants, settings)), *told(choice.variety),
+            *proof.sentences,
+        ],
         notes=session.notes, steps=session.meter.steps, plots={**drawn, **proof.plots},
     )  # fmt: skip
     journal.log_tables(session.run, verdict, choice, session.meter)
@@ -293,6 +296,13 @@ def conclude(
     session.run.log_metrics({f"winner/{task}": value for task, value in verdict.figures(verdict.winner).items()})
     session.tell("plots and report", 1, 1)
     return Outcome(verdict, version, promoted, report, session.run.id)
+
+
+def tuned_in(session: Session, choice: Choice) -> list[str]:
+    """Which sources and rankers had tuned parameters instead of their defaults, as a sentence."""
+    there = {*(spec.name for spec in choice.sources), *(recipe.name for recipe in choice.recipes)}
+    names = [name for name in session.tuned if name in there]
+    return [f"Tuned parameters are used of {', '.join(names)} ({session.shop.tuned.name})."] if names else []
 
 
 def outcome_of(version: Version | None, promoted: bool) -> str:

@@ -42,6 +42,7 @@ def test_the_overview_lists_every_verb_and_loads_none_of_them():
         ["serve", "--root", "{tmp}/none", "--dev"],
         ["serve", "--root", "{tmp}/none", "--dev", "--host", "0.0.0.0"],
         ["train", "--root", "{tmp}/none"],
+        ["tune", "ials", "--root", "{tmp}/none"],
         ["audit", "--root", "{tmp}/none"],
         ["ui", "--root", "{tmp}/none"],
         ["recommend", "1", "--shop", "No Shop"],
