@@ -1,7 +1,8 @@
 """Examples for a ranker: what would have been considered for each customer of a past window, and what was bought.
 
 The candidates and their rows come from the serving pipeline itself, as of the window's start; only the labels come from
-the window. So a ranker learns on exactly what it will be asked to order.
+the window. So a ranker learns on exactly what it will be asked to order. Some customers are shown as newcomers, by
+their last few events alone.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from threadpoolctl import threadpool_limits
 
+from features.history import History
 from serving.candidates import Floats
 from serving.filters import apply_filters
 from serving.query import Context, Query
@@ -26,6 +28,11 @@ KEPT_NEGATIVES = 0.3
 """Share of the candidates that were not bought and are learned from: the others say the same again."""
 LIST_LENGTH = 20
 """Length of the lists that candidates are gathered for."""
+SHORTENED = 0.15
+"""Share of the customers of whom only the last few events are shown, so that trees know newcomers and strangers too: a
+past window has few of them, because its customers are those who went on buying."""
+KNOWN_EVENTS = (0, 1, 2, 5)
+"""How many events are shown of those, each as often."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +81,8 @@ def examples_of(
     found: dict[Task, list[tuple[Floats, npt.NDArray[np.bool_]]]] = {task: [] for task in TASKS}
     with threadpool_limits(1, "blas"):
         for place, row in enumerate(arena.truth.subjects.tolist()):
-            history, context = known.at(row), Context(region=arena.regions.get(row))
             random = np.random.default_rng((seed, row))
+            history, context = shortened(known.at(row), random), Context(region=arena.regions.get(row))
             for task in TASKS:
                 query = Query(
                     now=arena.window.start, history=history, num_results=LIST_LENGTH, filter=FILTERS[task],
@@ -88,6 +95,14 @@ def examples_of(
                     found[task].append((ranking_block(arena.bundle, query, candidates)[kept], label[kept]))
             progress(1)
     return {task: _stacked(groups) for task, groups in found.items()}
+
+
+def shortened(history: History, random: np.random.Generator) -> History:
+    """Most often the history as it is, else its last few events."""
+    if random.random() >= SHORTENED:
+        return history
+    shown = int(random.choice(KNOWN_EVENTS))
+    return history.take(slice(max(len(history) - shown, 0), None))
 
 
 def _stacked(groups: list[tuple[Floats, npt.NDArray[np.bool_]]]) -> Examples:

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 
 from features.errors import ConfigError, DataError
+from features.history import DTYPES, FIELDS, History
 from serving.recipe import RankerSpec
 from serving.scoring import ranking_names, ranks_of
 from serving.trees import Forest
-from training.examples import Examples
+from training.examples import KNOWN_EVENTS, SHORTENED, Examples, shortened
 from training.ranking import LEAST_GROUPS, fit_ranker
 from training.trees import forest_of
 
@@ -111,3 +112,24 @@ def test_trees_of_another_kind_are_refused_by_name(params, what):
     other = lightgbm.train(told, lightgbm.Dataset(rows, label, params={"verbosity": -1, **params}), 2)
     with pytest.raises(ConfigError, match=what):
         forest_of(other)
+
+
+def toy_history(n: int) -> History:
+    return History(*(np.arange(n).astype(DTYPES[name]) for name in FIELDS))
+
+
+def test_some_histories_are_shortened_to_their_last_events():
+    """About as many as said, each length as often; the others are the very history."""
+    history = toy_history(30)
+    random = np.random.default_rng(0)
+    shown = [shortened(history, random) for _ in range(4000)]
+    lengths = np.bincount([len(each) for each in shown], minlength=31)
+    assert lengths[30] / 4000 == pytest.approx(1 - SHORTENED, abs=0.03)
+    assert set(np.flatnonzero(lengths).tolist()) == {*KNOWN_EVENTS, 30}
+    assert lengths[list(KNOWN_EVENTS)].min() > 0.5 * lengths[list(KNOWN_EVENTS)].max()
+    assert all(each.key.tolist() == history.key[30 - len(each) :].tolist() for each in shown)
+
+
+def test_a_history_shorter_than_what_is_shown_stays_whole():
+    history, random = toy_history(1), np.random.default_rng(0)
+    assert {len(shortened(history, random)) for _ in range(300)} == {0, 1}
