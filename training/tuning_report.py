@@ -12,7 +12,7 @@ from rich.table import Table
 
 from features.moments import format_instant
 from training.gate import TASK_NAMES
-from training.plots_search import Point, history
+from training.plots import Point, history
 from training.study import State
 from training.tracking import Run, Value
 

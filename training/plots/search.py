@@ -9,7 +9,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 
-from training.plots import _STYLE, COLOURS, _png
+from training.plots.drawing import COLOURS, STYLE, png
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ def history(points: Sequence[Point], default: float, *, metric: str) -> bytes:
         metric: what the axis shows.
     """
     styles = {"complete": ("o", COLOURS["candidate"]), "pruned": ("x", COLOURS["baseline"])}
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure = Figure(figsize=(9, 4.2), layout="constrained")
         axis = figure.subplots()
         for state, (marker, colour) in styles.items():
@@ -52,4 +52,4 @@ def history(points: Sequence[Point], default: float, *, metric: str) -> bytes:
         axis.set_xlabel("trial")
         axis.set_ylabel(metric)
         figure.legend(loc="outside upper left", ncols=4, frameon=False)
-        return _png(figure)
+        return png(figure)
