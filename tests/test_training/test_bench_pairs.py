@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from training.bench import pair_data, pairs
 from training.bench.accuracy import run_pairs
 from training.bench.pair_data import CASES, PairCase, amazon_beauty, gowalla, tmall
 from training.bench.pair_pool import Pool, best, goal, pooled, standardised
-from training.bench.pair_trees import Order, columns, learned_order
+from training.bench.pair_trees import Order, _with_trees, columns, learned_order
 from training.bench.pair_weights import tuned_weights, weighed
 from training.metrics import scores
 from training.split import Truth
@@ -78,7 +79,7 @@ def test_gowalla_holds_out_a_part_of_what_is_known(gowalla_folder):
     assert hidden_of(task.test.truth) == {(u, i) for u, items in enumerate(hidden) for i in items}
     assert pairs_of(task.tuned) | hidden_of(task.tuned.truth) == train
     assert not pairs_of(task.tuned) & hidden_of(task.tuned.truth)
-    assert len(task.tuned.truth) == CUSTOMERS  # a tenth of seven is rounded to one item
+    assert task.tuned.truth.counts.tolist() == [2] * CUSTOMERS  # two of nine are the test: of seven that is 1.6
 
 
 def test_nobody_is_left_without_an_item():
@@ -210,6 +211,17 @@ def test_trees_are_dropped_where_they_do_not_win():
     pool, truth = world(60, lambda hits: hits * 1.0)  # too few customers for a leaf: trees know nothing
     order = learned_order(pool, truth, lambda part: goal(part, ("hr@1",)), 1)
     assert order == Order(order.weights, None)
+
+
+def test_trees_and_the_sum_share_a_list():
+    """Both standardised by customer: halfway between two opposite orders nothing is above anything."""
+    pool, truth = world(600, lambda hits: hits * 1.0)
+    trees = _with_trees(pool, truth, lambda part: goal(part, ("hr@1",)), 1)
+    opposite = Order({"knowing": -1.0, "noise": 0.0}, trees.trees, 0.0)
+    alone = opposite.scores(pool)
+    assert (alone.argmax(axis=1) == truth.items).mean() > 0.9
+    assert (replace(opposite, share=0.9).scores(pool).argmin(axis=1) == truth.items).mean() > 0.9
+    assert np.allclose(alone.mean(axis=1), 0, atol=1e-5)
 
 
 def test_columns_of_the_trees():

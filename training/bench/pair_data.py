@@ -105,10 +105,10 @@ class PairCase:
 
 
 def gowalla(folder: Path) -> list[PairTask]:
-    """Check-ins as NGCF and LightGCN split them; a tenth of each customer's known items is held out for tuning."""
+    """Check-ins as NGCF and LightGCN split them; of each customer's known items as large a share is held out."""
     train, test = (_listed(folder / f"{name}.txt.gz", base=0) for name in ("train", "test"))
     shape = _shape(train, test)
-    known, held = _held_out(train, 0.1)
+    known, held = _held_out(train, len(test[0]) / (len(train[0]) + len(test[0])))
     return [
         PairTask(
             "gowalla",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import lightgbm
 import numpy as np
@@ -18,6 +18,8 @@ from training.split import Truth
 ORDERED = 150
 """Candidates of a customer that trees look at: the first by the weighted sum."""
 ROUNDS = 200
+SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
+"""Shares of the weighted sum beside the trees that are tried; with 1 there are no trees."""
 SETTINGS = {
     "objective": "binary", "num_leaves": 15, "learning_rate": 0.05, "min_data_in_leaf": 200, "feature_fraction": 0.7,
     "lambda_l2": 10.0, "deterministic": True, "force_row_wise": True, "verbosity": -1, "seed": 0,
@@ -32,10 +34,12 @@ class Order:
     Args:
         weights: by method, of the sum.
         trees: what orders the first candidates of the sum; None where the sum alone did better.
+        share: of the sum beside the trees, both standardised over the candidates of a customer.
     """
 
     weights: Mapping[str, float]
     trees: lightgbm.Booster | None
+    share: float = 0.0
 
     def scores(self, pool: Pool) -> Floats:
         """float32[n, w]; what the trees do not look at stands behind what they do."""
@@ -43,13 +47,14 @@ class Order:
         if self.trees is None:
             return summed
         block, looked_at = columns(pool, summed)
-        scores = np.full(summed.shape, -np.inf, np.float32)
-        scores[looked_at] = self.trees.predict(block[looked_at], raw_score=True)
-        return scores
+        said = np.zeros(summed.shape, np.float32)
+        said[looked_at] = self.trees.predict(block[looked_at], raw_score=True)
+        both = (1 - self.share) * _among(said, looked_at) + self.share * _among(summed, looked_at)
+        return np.where(looked_at, both, np.float32(-np.inf))
 
 
 def learned_order(pool: Pool, truth: Truth, goal: Goal, k: int) -> Order:
-    """Weights and trees from held-out pairs; trees only if those of one half of the customers win on the other half.
+    """Weights and trees from held-out pairs; how far to trust trees is found on customers they did not learn from.
 
     Args:
         pool: candidates of the customers of `truth`, in its order.
@@ -60,10 +65,25 @@ def learned_order(pool: Pool, truth: Truth, goal: Goal, k: int) -> Order:
     first, second = np.arange(0, len(truth), 2), np.arange(1, len(truth), 2)
     tried = _with_trees(pool.take(first), truth.take(first), goal, k)
     judged, worth = pool.take(second), goal(truth.take(second))
-    by_trees, by_sum = (worth(judged.shown(scores, k)) for scores in (
-        tried.scores(judged), weighed(judged, tried.weights)))  # fmt: skip
-    found = _with_trees(pool, truth, goal, k)
-    return found if by_trees > by_sum else Order(found.weights, None)
+
+    def reached(share: float) -> float:
+        return worth(judged.shown(_sharing(tried, share).scores(judged), k))
+
+    best = max(reversed(SHARES), key=reached)  # of equal ones the plainest
+    return _sharing(_with_trees(pool, truth, goal, k), best)
+
+
+def _sharing(order: Order, share: float) -> Order:
+    return Order(order.weights, None) if share == 1 else replace(order, share=share)
+
+
+def _among(scores: Floats, looked_at: Mask) -> Floats:
+    """Each row standardised over what is looked at; 0 elsewhere."""
+    counts = np.maximum(looked_at.sum(axis=1, keepdims=True), 1)
+    kept = np.where(looked_at, scores, 0)
+    away = np.where(looked_at, scores - kept.sum(axis=1, keepdims=True) / counts, 0)
+    spread = np.sqrt(np.square(away).sum(axis=1, keepdims=True) / counts)
+    return np.asarray(away / np.where(spread > 0, spread, 1), np.float32)
 
 
 def columns(pool: Pool, summed: Floats) -> tuple[Floats, Mask]:

@@ -193,4 +193,7 @@ def _told(order: Order) -> str:
     said = " + ".join(f"{weight:g} {name}" for name, weight in order.weights.items() if weight)
     if order.trees is None:
         return f"kokyaku is the weighted sum, {said} (scores standardised by customer); trees did not improve on it."
-    return f"kokyaku is trees over the candidates; the weighted sum is {said} (scores standardised by customer)."
+    beside = f" beside {order.share:.0%} of the weighted sum" if order.share else ""
+    return (
+        f"kokyaku is trees over the candidates{beside}; the weighted sum is {said} (scores standardised by customer)."
+    )
