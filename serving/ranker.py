@@ -19,7 +19,7 @@ from serving.candidates import Candidates, Floats, Opinion, Proposals, Rows
 from serving.filters import apply_filters
 from serving.query import Query
 from serving.recipe import RankerSpec, SelectionSpec
-from serving.scoring import Blend, Columns, Scorer, Task, Trees, Weights
+from serving.scoring import Blend, Columns, Scorer, Task, Trees, Weights, ranking_block
 from serving.selecting import Selector, Trace, first, joined
 from serving.shelf import Shelf
 from serving.sources import Popularity, Source, build_sources
@@ -105,13 +105,25 @@ class Ranker:
         names = dict.fromkeys(name for scorer in scorers for name in scorer.voices)
         candidates = apply_filters(self.shelf, query, self.gather(query, names))
         scored: dict[int, Scored] = {}
+        blocks: dict[tuple[str, ...], Floats] = {}
         slates = []
         for voice, scorer, spec in zip(several, scorers, selections or [PLAIN] * len(several), strict=True):
             if id(voice) not in scored:
-                scored[id(voice)] = score(candidates.heard(scorer.voices), scorer, query)
+                scored[id(voice)] = self._scored(candidates.heard(scorer.voices), scorer, query, blocks)
             selector = self.selector(voice, spec)
             slates.append(self.fill(query, choose(scored[id(voice)], query, selector), selector))
         return slates
+
+    def _scored(
+        self, candidates: Candidates, scorer: Scorer, query: Query, blocks: dict[tuple[str, ...], Floats]
+    ) -> Scored:
+        """`score`, with the rows of the candidates made once for all trees that hear the same sources."""
+        if not isinstance(scorer, Trees) or not len(candidates):
+            return score(candidates, scorer, query)
+        if scorer.voices not in blocks:
+            blocks[scorer.voices] = ranking_block(self.bundle, query, candidates)
+        scores, leading = scorer.score_rows(blocks[scorer.voices])
+        return Scored(candidates, scores, leading, descending(candidates.items, scores))
 
     def rank_given(self, query: Query, rows: Rows, *, personal: bool = True) -> Slate:
         """Order given items, and only these: what no source knows comes last, by what sells.

@@ -76,7 +76,10 @@ class Trees:
         """As the contract says; the source that speaks most is the one in whose list the item stands highest."""
         if not len(candidates):
             return np.empty(0, np.float32), np.empty(0, np.intp)
-        block = ranking_block(self._bundle, query, candidates)
+        return self.score_rows(ranking_block(self._bundle, query, candidates))
+
+    def score_rows(self, block: Floats) -> tuple[Floats, Columns]:
+        """`score` of candidates whose rows are there already: rankers that hear the same sources share them."""
         raw = self._forest.predict(block) + self._offset
         ranks = block[:, -len(self.voices) :]
         return (1 / (1 + np.exp(-raw))).astype(np.float32), np.argmin(np.nan_to_num(ranks, nan=np.inf), axis=1)
