@@ -171,6 +171,18 @@ def test_the_pool_values_weights_as_the_lists_they_make(gowalla_folder):
     assert worth == pytest.approx(np.mean([by_list["recall@4"].mean(), by_list["ndcg@4"].mean()]))
 
 
+def test_popularity_and_size_do_not_grow_with_the_data(gowalla_folder):
+    """The same shop twice over has the same columns."""
+    (task,) = gowalla(gowalla_folder)
+    once = task.tuned.known
+    twice = pair_data.Known(sp.vstack([once.matrix, once.matrix]).tocsr())
+    heard = {"popularity": lambda which: np.broadcast_to(once.popular, (len(which), ITEMS))}
+    first, second = (pooled(heard, known, np.arange(5, dtype=np.int32)) for known in (once, twice))
+    np.testing.assert_allclose(first.popular, second.popular, rtol=1e-6)
+    np.testing.assert_allclose(first.owned, second.owned, rtol=1e-6)
+    assert once.popular.max() < twice.popular.max()
+
+
 def world(customers: int, knowing: Callable[[np.ndarray], np.ndarray]) -> tuple[Pool, Truth]:
     """Each customer is to be found with one of ten items; the first method says `knowing(hits)`, the second noise."""
     random = np.random.default_rng(1)
@@ -180,7 +192,7 @@ def world(customers: int, knowing: Callable[[np.ndarray], np.ndarray]) -> tuple[
     pool = Pool(
         ("knowing", "noise"), np.stack([knowing(hits), noise]).astype(np.float32),
         np.tile(np.arange(10, dtype=np.int32), (customers, 1)), np.ones_like(hits), np.ones(hits.shape, np.float32),
-        np.full(customers, 3),
+        np.full(customers, 3, np.float32),
     )  # fmt: skip
     rows = np.arange(customers, dtype=np.int32)
     return pool, Truth(rows, np.arange(customers + 1), target.astype(np.int32), np.zeros(customers, bool))

@@ -30,8 +30,9 @@ class Pool:
         scores: float32[S, n, w], standardised by customer over all items.
         items: int32[n, w], ascending.
         there: bool[n, w]; False fills a row up, or the customer has the item already.
-        popular: float32[n, w], how many have the item.
-        owned: int64[n], how many items the customer has.
+        popular: float32[n, w], how many have the item, beside the mean of all items: what is learned on a part of what
+            is known must hold on all of it.
+        owned: float32[n], how many items the customer has, beside the mean of all customers.
     """
 
     names: tuple[str, ...]
@@ -39,7 +40,7 @@ class Pool:
     items: Rows
     there: Mask
     popular: Floats
-    owned: npt.NDArray[np.int64]
+    owned: Floats
 
     @staticmethod
     def together(several: Sequence[Pool]) -> Pool:
@@ -97,7 +98,9 @@ def gathered(heard: Mapping[str, Scores], known: Known, which: Which, width: int
     there[:, 1:] = items[:, 1:] != items[:, :-1]
     there &= np.take_along_axis(own.toarray(), items, axis=1) == 0
     mine = np.stack([np.take_along_axis(each, items, axis=1) for each in alike.values()])
-    pool = Pool(tuple(heard), mine, items, there, known.popular[items], np.diff(own.indptr).astype(np.int64))
+    usual_item, usual_customer = (known.matrix.nnz / max(size, 1) for size in known.matrix.shape[::-1])
+    owned = (np.diff(own.indptr) / usual_customer).astype(np.float32)
+    pool = Pool(tuple(heard), mine, items, there, known.popular[items] / np.float32(usual_item), owned)
     return pool, {name: top[:, :width] for name, top in tops.items()}
 
 

@@ -91,7 +91,7 @@ def columns(pool: Pool, summed: Floats) -> tuple[Floats, Mask]:
 
     Returns:
         float32[n, w, 2 S + 4]: each method's score and rank, the sum and its rank, how many have the item, and how
-        many items the customer has; bool[n, w].
+        many items the customer has, both beside the usual number; bool[n, w].
     """
     scores = np.concatenate([pool.scores, summed[None]])
     ranks = _ranks(np.where(pool.there, scores, -np.inf))
