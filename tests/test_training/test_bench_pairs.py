@@ -54,7 +54,8 @@ def small(monkeypatch: pytest.MonkeyPatch) -> PairCase:
     """The case of Gowalla with models that fit its toy files."""
     voices = {
         "popularity": {}, "ease": {"l2": 5.0}, "graph-filter": {"rank": 2, "strength": 0.3},
-        "ials": {"factors": 4, "iterations": 5, "regularization": 1.0, "alpha": 10.0}, "sequence": {"decay": 0.5},
+        "ials": {"factors": 4, "iterations": 5, "regularization": 1.0, "alpha": 10.0},
+        "sequence": {"decay": 0.5, "window": 3, "gap_power": 0.5, "shrink": 0.0},
     }  # fmt: skip
     case = CASES["gowalla"]
     toy = PairCase(case.load, 4, ("recall@4", "ndcg@4"), {"Somebody": (0.9, 0.8)}, voices)

@@ -281,7 +281,7 @@ CASES: Mapping[str, PairCase] = {
             "popularity": {}, "ease": {"l2": 100.0, "decay": 0.6},
             "graph-filter": {"rank": 128, "strength": 0.3, "decay": 0.6},
             "ials": {"factors": 128, "iterations": 15, "regularization": 10.0, "alpha": 20.0},
-            "sequence": {"decay": 0.5}, "content": {"decay": 0.6},
+            "sequence": {"decay": 0.5, "window": 20, "gap_power": 0.5, "shrink": 200.0}, "content": {"decay": 0.6},
         },
     ),
     "tmall": PairCase(

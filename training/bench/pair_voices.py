@@ -15,6 +15,7 @@ from training.bench.pair_data import Known
 from training.collaborative import IalsParams, fit_ials
 from training.graph import GraphFilterParams, graph_filter
 from training.linear import solve
+from training.sequence import transition_matrix
 
 Floats = npt.NDArray[np.float32]
 Which = npt.NDArray[np.intp]
@@ -78,22 +79,15 @@ def _ials(known: Known, params: Mapping[str, float]) -> Scores:
 
 def _sequence(known: Known, params: Mapping[str, float]) -> Scores:
     """What followed the customer's last items for others."""
-    profiles = known.profiles(params["decay"])
-    follows = _transitions(known, int(params.get("window", 20)), params.get("gap_power", 0.5))
-    return lambda which: np.asarray((profiles[which] @ follows).toarray(), np.float32)
-
-
-def _transitions(known: Known, window: int, gap_power: float) -> sp.csr_matrix:
     if known.order is None:
         raise DataError("a sequence needs the order of the items", where="sequence")
-    customers, items = known.order
-    parts = []
-    for gap in range(1, window + 1):
-        same = customers[gap:] == customers[:-gap]
-        weight = np.full(int(same.sum()), gap**-gap_power, np.float32)
-        n = known.matrix.shape[1]
-        parts.append(sp.csr_matrix((weight, (items[:-gap][same], items[gap:][same])), shape=(n, n)))
-    return sum(parts[1:], parts[0]).tocsr()
+    profiles, (customers, items) = known.profiles(params["decay"]), known.order
+    offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(np.bincount(customers, minlength=profiles.shape[0]))])
+    follows = transition_matrix(
+        offsets, items, profiles.shape[1], window=int(params["window"]), gap_power=params["gap_power"],
+        shrink=params["shrink"],
+    ).astype(np.float32)  # fmt: skip
+    return lambda which: np.asarray((profiles[which] @ follows).toarray(), np.float32)
 
 
 def _content(known: Known, params: Mapping[str, float]) -> Scores:
