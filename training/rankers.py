@@ -27,12 +27,27 @@ from training.ranking import RankerParams, fit_ranker, params_of
 from training.recipes import POPULARITY, Preset
 from training.split import Window, last_windows, truth_of
 
-WINDOWS = 3
-"""Windows before the moment that a ranker learns from."""
-LEARNED_CUSTOMERS: Mapping[Preset, int] = {"quick": 1000, "full": 4000}
-"""Customers of each window that a ranker learns from, at most."""
 OBJECTIVES: Mapping[str, Literal["binary", "lambdarank"]] = {"ranker": "binary", "ranker-order": "lambdarank"}
 """Recipes with a ranker, and what each learns."""
+
+
+@dataclass(frozen=True, slots=True)
+class Effort:
+    """How much rankers learn from.
+
+    Args:
+        customers: of each window, at most; always the same ones.
+        windows: before the moment. Every source is fitted once more for each.
+        competing: names of the recipes, of `OBJECTIVES`.
+    """
+
+    customers: int
+    windows: int = 3
+    competing: tuple[str, ...] = tuple(OBJECTIVES)
+
+
+EFFORT: Mapping[Preset, Effort] = {"quick": Effort(1000, 2, ("ranker",)), "full": Effort(4000)}
+"""By preset. The quick one leaves the order alone (lambdarank) out: on two shops it did no better than the chance."""
 
 
 @dataclass
@@ -44,7 +59,7 @@ class Rankers:
         cut_at: what was known at a moment; asked for the start of each window of examples.
         length: of a window, microseconds.
         regions: subject row -> region, where known.
-        customers: of each window, at most; always the same ones.
+        effort: how much they learn from.
         threads: of LightGBM; 0 is all cores.
         tuned: recipe -> parameters that tuning found better than the defaults.
         tell: hears `(what, done, total)`.
@@ -54,7 +69,7 @@ class Rankers:
     cut_at: Callable[[int], Cut]
     length: int
     regions: Mapping[int, str]
-    customers: int
+    effort: Effort
     threads: int = 0
     tuned: Mapping[str, Named] = field(default_factory=dict)
     tell: Tell = field(default=lambda what, done, total: None)
@@ -138,7 +153,7 @@ class Rankers:
         """
         bought = self.histories.events.time[self.histories.events.type == EventType.PURCHASE]
         first = int(bought.min(initial=as_of)) + self.length
-        windows = [window for window in last_windows(as_of, self.length, WINDOWS) if window.start >= first]
+        windows = [window for window in last_windows(as_of, self.length, self.effort.windows) if window.start >= first]
         if not windows:
             raise DataError("the past is too short for a ranker", hint="it needs two windows before the judged one")
         return windows
@@ -152,7 +167,7 @@ class Rankers:
             self.tell(what, 0, 1)
             floor = [] if any(spec.name == POPULARITY for spec in voices) else [SourceSpec(POPULARITY, POPULARITY)]
             bundle = fit_bundle(cut, Recipe("arena", (*voices, *floor), {POPULARITY: 1.0}))
-            truth = sampled(truth_of(self.histories, window, listed=cut.listed), self.customers)
+            truth = sampled(truth_of(self.histories, window, listed=cut.listed), self.effort.customers)
             arena = Arena(bundle, self.histories, window, truth, self.regions)
             self._examples[key] = examples_of(arena, names, progress=counted(self.tell, what, len(truth)))
         return self._examples[key]

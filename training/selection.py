@@ -88,7 +88,11 @@ def with_rankers(
     """
     base = next(recipe for recipe in choice.recipes if recipe.name == choice.ranking[0])
     voices, notes = voices_of_rankers(choice.sources, arena, rankers)
-    candidates = ranked(base, choice.sources, voices, rankers.tuned)
+    candidates = [
+        recipe
+        for recipe in ranked(base, choice.sources, voices, rankers.tuned)
+        if recipe.name in rankers.effort.competing
+    ]
     arrays, failed = rankers.fit_all(candidates, arena.window.start)
     recipes = [recipe for recipe in candidates if recipe.name not in failed]
     notes += [f"{name} is left out: {why}." for name, why in failed.items()]

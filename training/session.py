@@ -21,7 +21,7 @@ from training.gate import TASK_NAMES
 from training.material import Material
 from training.meter import Meter, Tell, counted
 from training.publish import recipe_of
-from training.rankers import LEARNED_CUSTOMERS, OBJECTIVES, Rankers
+from training.rankers import EFFORT, OBJECTIVES, Rankers
 from training.recipes import BASELINES, POPULARITY, Preset, is_same, renamed_apart, source_names
 from training.selection import Choice
 from training.split import customers
@@ -185,7 +185,7 @@ def rankers_of(session: Session, material: Material) -> Rankers:
         session.rankers = Rankers(
             material.histories, lambda moment: cut_at(session, material, moment),
             length=window.end - window.start if window else 1, regions=material.regions,
-            customers=LEARNED_CUSTOMERS[session.options.preset], tuned=session.tuned, tell=session.tell,
+            effort=EFFORT[session.options.preset], tuned=session.tuned, tell=session.tell,
         )  # fmt: skip
     return session.rankers
 

@@ -38,7 +38,7 @@ from training.evaluate import FILTERS
 from training.fitting import Cut, fit_bundle
 from training.intervals import share_interval
 from training.journal import draw_calibration
-from training.rankers import Rankers
+from training.rankers import Effort, Rankers
 from training.split import Window, truth_of
 
 SCORES = arrays(np.float64, st.integers(1, 60), elements=st.floats(0.001, 0.999).map(lambda x: round(x, 2)))
@@ -229,7 +229,7 @@ def judged(tiny_dataset: Path) -> tuple[Arena, Recipe]:
     def cut_at(moment: int) -> Cut:
         return cuts.setdefault(moment, Cut(histories, moment, min_customers=2))
 
-    rankers = Rankers(histories, cut_at, length, regions={}, customers=200, threads=1)
+    rankers = Rankers(histories, cut_at, length, regions={}, effort=Effort(200), threads=1)
     recipe = Recipe("ranker", sources, {"popularity": 1.0}, ranker=spec)
     window = Window(end - length, end)
     bundle = fit_bundle(cut_at(window.start), recipe, rankers=rankers.fit(spec, sources, window.start))

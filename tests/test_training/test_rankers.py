@@ -26,7 +26,7 @@ from serving.recipe import RankerSpec, Recipe, SelectionSpec, SourceSpec
 from training.contest import Arena, contest, sampled, voices_of
 from training.evaluate import FILTERS
 from training.fitting import Cut, fit_bundle
-from training.rankers import WINDOWS, Rankers
+from training.rankers import EFFORT, OBJECTIVES, Effort, Rankers
 from training.selection import Choice, with_variety
 from training.split import Window, truth_of
 from training.train import train
@@ -50,7 +50,7 @@ def rankers(histories: Histories, tiny_dataset: Path) -> Rankers:
     def cut_at(moment: int) -> Cut:
         return cuts.setdefault(moment, Cut(histories, moment, min_customers=2, dataset=dataset))
 
-    return Rankers(histories, cut_at, LENGTH, regions={}, customers=400, threads=1)
+    return Rankers(histories, cut_at, LENGTH, regions={}, effort=Effort(400), threads=1)
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +61,7 @@ def end(histories: Histories) -> int:
 def test_windows_end_before_the_moment_and_follow_each_other(rankers: Rankers, end: int) -> None:
     """No window of examples reaches into what is judged, and each has a past to learn from."""
     windows = rankers.windows(end)
-    assert 1 <= len(windows) <= WINDOWS
+    assert 1 <= len(windows) <= rankers.effort.windows
     assert windows[-1].end == end
     assert all(early.end == late.start for early, late in itertools.pairwise(windows))
 
@@ -79,7 +79,7 @@ def test_voices_that_cannot_be_fitted_for_every_window_are_named(
     wishes = SourceSpec("wishes", "wishlist", "wishlist")
     assert rankers.unfit((*SOURCES, wishes), end) == {}
     bought = histories.where(histories.events.type == EventType.PURCHASE)
-    alone = Rankers(bought, lambda at: Cut(bought, at, min_customers=2), LENGTH, regions={}, customers=400)
+    alone = Rankers(bought, lambda at: Cut(bought, at, min_customers=2), LENGTH, regions={}, effort=Effort(400))
     failed = alone.unfit((*SOURCES, wishes), end)
     assert list(failed) == ["wishes"]
     assert "no wishes to learn from" in failed["wishes"]
@@ -91,9 +91,9 @@ def test_nothing_after_the_moment_is_looked_at(rankers: Rankers, histories: Hist
     """The trees are the same when the future never happened."""
     moment = end - LENGTH
     past = histories.where(histories.events.time < moment)
-    alone = Rankers(past, lambda at: Cut(past, at, min_customers=2), LENGTH, regions={}, customers=400, threads=1)
+    alone = Rankers(past, lambda at: Cut(past, at, min_customers=2), LENGTH, regions={}, effort=Effort(400), threads=1)
     whole = Rankers(
-        histories, lambda at: Cut(histories, at, min_customers=2), LENGTH, regions={}, customers=400, threads=1
+        histories, lambda at: Cut(histories, at, min_customers=2), LENGTH, regions={}, effort=Effort(400), threads=1
     )
     one, two = (each.fit(SPEC, SOURCES, moment) for each in (alone, whole))
     assert one.keys() == two.keys()
@@ -182,6 +182,7 @@ def test_a_shop_with_enough_past_trains_rankers(make_shop: MakeShop, tiny_datase
     shutil.copytree(tiny_dataset, shop.dataset)
     shop.config.write_text("[model]\nwindow-days = 10\nmin-customers = 2\n", encoding="utf-8")
     outcome = train(shop)
-    assert {"ranker", "ranker-order"} <= {row.recipe for row in outcome.verdict.table}, outcome.report.notes
+    competing = {row.recipe for row in outcome.verdict.table}
+    assert competing & {*OBJECTIVES} == {*EFFORT["quick"].competing} == {"ranker"}, outcome.report.notes
     again = train(shop)
     assert again.verdict.champion == outcome.verdict.winner

@@ -40,7 +40,7 @@ from training.fitting import Cut
 from training.intervals import Interval, compare, mean_interval
 from training.material import regions_of
 from training.meter import Tell, counted
-from training.rankers import LEARNED_CUSTOMERS, Rankers
+from training.rankers import EFFORT, Rankers
 from training.recipes import POPULARITY, PRESETS, Preset
 from training.report import describe
 from training.split import Truth, Window, truth_of
@@ -175,8 +175,8 @@ def prepare(
     seen = histories.where(~gone)
     unknown = HidingDataset(dataset.root, histories.events.key[gone])
     cut_at = remembered(lambda moment: Cut(seen, moment, min_customers=min_customers, regions=regions, dataset=unknown))
-    most, length = LEARNED_CUSTOMERS[preset], chosen_on.end - chosen_on.start
-    rankers = Rankers(seen, cut_at, length, regions=regions, customers=most, tell=tell)
+    length = chosen_on.end - chosen_on.start
+    rankers = Rankers(seen, cut_at, length, regions=regions, effort=EFFORT[preset], tell=tell)
     choice, left_out = choose_on(cut_at(chosen_on.start), seen, chosen_on, rankers, preset, tell, TUNED)
     best = next(each for each in choice.recipes if each.name == choice.ranking[0])
     trees = rankers.fit(best.ranker, best.sources, judged.start) if best.ranker else {}

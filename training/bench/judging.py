@@ -19,7 +19,7 @@ from training.contest import Arena, contest, sampled, voices_of
 from training.evaluate import Evaluation, Task
 from training.fitting import Cut, fit_bundle
 from training.meter import Meter, Tell, counted
-from training.rankers import LEARNED_CUSTOMERS, Rankers
+from training.rankers import EFFORT, Rankers
 from training.recipes import POPULARITY, Preset, menu
 from training.selection import Choice, choose, with_rankers
 from training.split import Window, truth_of
@@ -49,8 +49,8 @@ def judge(
     """Choose on one window, fit up to the other's start and judge every recipe there."""
     meter, least = meter or Meter(), ModelSettings().min_customers
     cut_at = cache(lambda moment: Cut(histories, moment, min_customers=least, dataset=dataset))
-    length, most = chosen_on.end - chosen_on.start, LEARNED_CUSTOMERS[preset]
-    rankers = Rankers(histories, cut_at, length, regions={}, customers=most, tell=tell)
+    length = chosen_on.end - chosen_on.start
+    rankers = Rankers(histories, cut_at, length, regions={}, effort=EFFORT[preset], tell=tell)
     with meter.step("choose"):
         choice, left_out = choose_on(cut_at(chosen_on.start), histories, chosen_on, rankers, preset, tell)
     with meter.step("fit"):
