@@ -15,7 +15,7 @@ from features.errors import DataError
 from features.history import Histories
 from features.moments import DAY
 from features.schemas import EventType
-from training.collaborative import as_neighbours
+from training.collaborative import as_neighbours, heaviest
 from training.interactions import Fitted, Progress, silent
 
 Positive = Annotated[int, Meta(ge=1)]
@@ -73,9 +73,9 @@ def fit_co_purchase(
     found = found[llr(both[found], first[found], second[found], total) > params.least_llr]
     if not len(found):
         raise DataError("no interactions to learn from: no pair is bought together more than chance", where="baskets")
-    kept = found[first_of_rows(rows[found], columns[found], weights[found], params.neighbours)]
     n = len(histories.items)
-    arrays = as_neighbours(sp.csr_matrix((weights[kept], (rows[kept], columns[kept])), shape=(n, n)))
+    weighed = sp.csr_matrix((weights[found], (rows[found], columns[found])), shape=(n, n))
+    arrays = as_neighbours(heaviest(weighed, params.neighbours))
     progress(1, 1)
     return Fitted(arrays, {"baskets": total, "left out": float(left_out), "pairs": float(len(found))})
 
@@ -126,12 +126,3 @@ def conditional_bound(both: Doubles, first: Doubles, z: float) -> Doubles:
     share = both / first
     spread = z * np.sqrt(share * (1 - share) / first + z**2 / (4 * first**2))
     return (share + z**2 / (2 * first) - spread) / (1 + z**2 / first)
-
-
-def first_of_rows(
-    rows: npt.NDArray[np.int32], columns: npt.NDArray[np.int32], weights: Doubles, count: int
-) -> npt.NDArray[np.intp]:
-    """Places of the `count` heaviest entries of each row, ties by column."""
-    order = np.lexsort((columns, -weights, rows))
-    starts = np.searchsorted(rows[order], rows[order])
-    return order[np.arange(len(order)) - starts < count]

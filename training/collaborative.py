@@ -166,6 +166,25 @@ def as_neighbours(similarity: sp.csr_matrix) -> dict[str, Array]:
     }
 
 
+def heaviest(matrix: sp.csr_matrix, count: int) -> sp.csr_matrix:
+    """The `count` heaviest entries of each row, ties by column.
+
+    Only rows that hold more are looked at, and none is sorted: of tens of millions of pairs most are dropped.
+    """
+    matrix = sp.csr_matrix(matrix)
+    matrix.sort_indices()
+    kept = np.ones(matrix.nnz, bool)
+    for row in np.flatnonzero(np.diff(matrix.indptr) > count):
+        place = slice(matrix.indptr[row], matrix.indptr[row + 1])
+        weights = matrix.data[place]
+        edge = np.partition(weights, -count)[-count]
+        stays = weights > edge
+        stays[np.flatnonzero(weights == edge)[: count - int(stays.sum())]] = True
+        kept[place] = stays
+    rows = np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))[kept]
+    return sp.csr_matrix((matrix.data[kept], (rows, matrix.indices[kept])), shape=matrix.shape)
+
+
 def nearest(weighted: Any, count: int, threads: int, progress: Progress) -> Fitted:
     """The `count` items (columns) with the largest inner products, as the arrays of a `neighbours` source."""
     progress(0, 1)

@@ -19,8 +19,7 @@ from features.history import Histories
 from features.moments import MINUTE
 from features.schemas import EventType
 from serving.sources.ordered import FOLLOWED, SESSION_WEIGHTS, Followed, Shown
-from training.basket import first_of_rows
-from training.collaborative import as_neighbours
+from training.collaborative import as_neighbours, heaviest
 from training.interactions import Fitted, Progress, silent
 from training.known import Known
 
@@ -176,7 +175,8 @@ def _fit(
         offsets, items, len(listed), steps=time, window=params.window, gap_power=params.gap_power,
         shrink=params.shrink, damping=params.damping, largest_step=params.largest_step,
     )  # fmt: skip
-    found = _heaviest(found @ sp.diags(listed.astype(np.float64)), params.neighbours)
+    found = heaviest(found @ sp.diags(listed.astype(np.float64)), params.neighbours)
+    found.eliminate_zeros()
     if not found.nnz:
         raise DataError("nothing to learn from: no listed item follows another one", where="sequences")
     progress(1, 1)
@@ -212,11 +212,3 @@ def _normalised(counts: sp.csr_matrix, shrink: float, damping: float) -> sp.csr_
     by_row = np.where(left > 0, 1 / np.maximum(left + shrink, np.finfo(float).tiny), 0)
     by_column = np.where(arrived > 0, (np.maximum(arrived, np.finfo(float).tiny) / usual) ** -damping, 0)
     return sp.csr_matrix(sp.diags(by_row) @ counts @ sp.diags(by_column))
-
-
-def _heaviest(matrix: sp.csr_matrix, count: int) -> sp.csr_matrix:
-    """The `count` heaviest entries of each row, ties by column."""
-    matrix = sp.coo_matrix(matrix)
-    kept = first_of_rows(matrix.row, matrix.col, matrix.data, count)
-    kept = kept[matrix.data[kept] > 0]
-    return sp.csr_matrix((matrix.data[kept], (matrix.row[kept], matrix.col[kept])), shape=matrix.shape)

@@ -9,6 +9,9 @@ import msgspec
 import numpy as np
 import pytest
 import scipy.sparse as sp
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays as numpy_arrays
 
 from features.errors import DataError
 from training.collaborative import (
@@ -20,6 +23,7 @@ from training.collaborative import (
     fit_bpr,
     fit_cosine,
     fit_ials,
+    heaviest,
 )
 from training.interactions import Fitted
 from training.linear import EaseParams, fit_ease
@@ -182,3 +186,17 @@ class TestFactors:
         wild = BprParams(factors=4, iterations=50, learning_rate=1e6)
         with pytest.raises(DataError, match="did not converge"):
             fit_bpr(checkerboard(), wild)
+
+
+@given(
+    numpy_arrays(np.float64, st.tuples(st.integers(1, 5), st.integers(1, 7)), elements=st.sampled_from([0, 1, 2, 3.5])),
+    st.integers(1, 4),
+)
+def test_the_heaviest_of_each_row(matrix, count):
+    """As a stable sort says: by weight, ties by column."""
+    found = heaviest(sp.csr_matrix(matrix), count).toarray()
+    for row, kept in zip(matrix, found, strict=True):
+        wanted = np.zeros_like(row)
+        first = [place for place in np.argsort(-row, kind="stable") if row[place]][:count]
+        wanted[first] = row[first]
+        assert kept.tolist() == wanted.tolist()
