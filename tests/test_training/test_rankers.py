@@ -28,6 +28,7 @@ from training.evaluate import FILTERS
 from training.fitting import Cut, fit_bundle
 from training.rankers import EFFORT, OBJECTIVES, Effort, Rankers
 from training.selection import Choice, with_variety
+from training.session import TrainOptions
 from training.split import Window, truth_of
 from training.train import train
 
@@ -181,8 +182,17 @@ def test_a_shop_with_enough_past_trains_rankers(make_shop: MakeShop, tiny_datase
     shop = make_shop(tmp_path)
     shutil.copytree(tiny_dataset, shop.dataset)
     shop.config.write_text("[model]\nwindow-days = 10\nmin-customers = 2\n", encoding="utf-8")
-    outcome = train(shop)
+    outcome = train(shop, TrainOptions(preset="full"))
     competing = {row.recipe for row in outcome.verdict.table}
-    assert competing & {*OBJECTIVES} == {*EFFORT["quick"].competing} == {"ranker"}, outcome.report.notes
-    again = train(shop)
+    assert competing & {*OBJECTIVES} == {*EFFORT["full"].competing}, outcome.report.notes
+    again = train(shop, TrainOptions(preset="full"))
     assert again.verdict.champion == outcome.verdict.winner
+
+
+def test_the_quick_preset_learns_less(rankers: Rankers, end: int) -> None:
+    """Fewer windows before the moment, and no order alone."""
+    quick, full = EFFORT["quick"], EFFORT["full"]
+    assert (quick.competing, full.competing) == (("ranker",), tuple(OBJECTIVES))
+    short = Rankers(rankers.histories, rankers.cut_at, LENGTH, regions={}, effort=quick)
+    assert short.windows(end) == rankers.windows(end)[-quick.windows :]
+    assert len(short.windows(end)) < len(rankers.windows(end))
