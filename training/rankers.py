@@ -47,7 +47,8 @@ class Effort:
 
 
 EFFORT: Mapping[Preset, Effort] = {"quick": Effort(1000, 2, ("ranker",)), "full": Effort(4000)}
-"""By preset. The quick one leaves the order alone (lambdarank) out: on two shops it did no better than the chance."""
+"""By preset. The quick one leaves the order alone (lambdarank) out: it doubles the fits for little. Of two shops it was
+better on one, by 0.005 of NDCG@20, and equal on the other."""
 
 
 @dataclass
