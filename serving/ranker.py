@@ -83,7 +83,7 @@ class Ranker:
                 (`Buy again`, `Goes with ...`), and nothing is traded off against it, not even the shop's wishes.
         """
         scorer = self.scorer(query, voice) if personal else self.impersonal(query, voice)
-        candidates = apply_filters(self.shelf, query, self.gather(query, scorer.voices))
+        candidates = self.considered(query, scorer.voices)
         selector = self.selector(voice, selection)
         slate = choose(score(candidates, scorer, query), query, selector)
         return self.fill(query, slate, selector) if filled else slate
@@ -103,7 +103,7 @@ class Ranker:
         """
         scorers = [self.scorer(query, voice) for voice in several]
         names = dict.fromkeys(name for scorer in scorers for name in scorer.voices)
-        candidates = apply_filters(self.shelf, query, self.gather(query, names))
+        candidates = self.considered(query, names)
         scored: dict[int, Scored] = {}
         blocks: dict[tuple[str, ...], Floats] = {}
         slates = []
@@ -181,6 +181,10 @@ class Ranker:
         """The recipe's weights: another set where what was bought before is excluded."""
         recipe = self.bundle.recipe
         return recipe.new_weights if task_of(query) == "new" and recipe.new_weights else recipe.weights
+
+    def considered(self, query: Query, names: Iterable[str]) -> Candidates:
+        """What the named sources propose and the filters leave: what a scorer orders."""
+        return apply_filters(self.shelf, query, self.gather(query, names))
 
     def gather(self, query: Query, names: Iterable[str]) -> Candidates:
         """The union of what the named sources propose."""

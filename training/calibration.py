@@ -17,12 +17,10 @@ import numpy.typing as npt
 from scipy.special import expit, logit, ndtri
 from threadpoolctl import threadpool_limits
 
-from serving.filters import apply_filters
-from serving.query import Context, Query
 from serving.ranker import Ranker
 from serving.recipe import Recipe
-from training.contest import Arena, remembering, sampled
-from training.evaluate import FILTERS, TASKS, Task
+from training.contest import Arena, question, remembering, sampled
+from training.evaluate import TASKS, Task
 from training.examples import LIST_LENGTH
 from training.gate import TASK_NAMES
 from training.intervals import Interval, share_interval
@@ -113,14 +111,11 @@ def scored(
     found: dict[Task, list[Scored]] = {task: [] for task in TASKS}
     with threadpool_limits(1, "blas"):
         for place, row in enumerate(truth.subjects.tolist()):
-            history, context = known.at(row), Context(region=arena.regions.get(row))
+            history = known.at(row)
             for task in TASKS:
-                query = Query(
-                    now=arena.window.start, history=history, num_results=LIST_LENGTH, filter=FILTERS[task],
-                    context=context,
-                )  # fmt: skip
+                query = question(arena, row, history, task, LIST_LENGTH)
                 scorer = ranker.scorer(query, recipe.ranker)
-                candidates = apply_filters(ranker.shelf, query, ranker.gather(query, scorer.voices))
+                candidates = ranker.considered(query, scorer.voices)
                 score = scorer.score(query, candidates)[0].astype(np.float64)
                 bought = np.isin(candidates.items, truth.of(place))
                 found[task].append(Scored(score, bought, np.full(len(score), row, np.int32)))

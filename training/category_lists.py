@@ -25,12 +25,10 @@ from features.ids import Vocabulary
 from features.moments import DAY
 from features.schemas import EventType
 from serving.bundle import Bundle
-from serving.query import Context, Query
 from serving.ranker import Ranker
 from serving.recipe import Recipe, as_json
 from training import intervals
-from training.contest import Arena, remembering
-from training.evaluate import FILTERS
+from training.contest import Arena, question, remembering
 from training.intervals import Interval
 from training.split import customers
 
@@ -210,10 +208,7 @@ def _personal(
         for at, (item, row, rows) in enumerate(zip(items.tolist(), owner.tolist(), lists, strict=True)):
             if row != last:  # a customer's purchases are side by side: the sources hear of one history once
                 history, last = known.at(row), row
-            query = Query(
-                now=arena.window.start, history=history, filter=FILTERS["all"],
-                context=Context(region=arena.regions.get(row)),
-            )  # fmt: skip
+            query = question(arena, row, history, "all", len(rows))
             found = np.flatnonzero(ranker.rank_given(query, rows).items == item)
             ranks[at] = found[0] + 1 if len(found) else np.nan
             progress(1)

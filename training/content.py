@@ -102,9 +102,19 @@ def _vectors(texts: ItemTexts, params: ContentParams) -> sp.csr_matrix:
     matrix = sp.csr_matrix((values, (rows, columns)), shape=(n, len(places)), dtype=np.float64)
     common = np.bincount(matrix.indices, minlength=len(places))
     kept = _telling(common, n, params.pairs)
-    matrix = (matrix[:, kept] @ sp.diags(np.log(n / common[kept]))).tocsr()
-    length = np.sqrt(np.asarray(matrix.multiply(matrix).sum(axis=1)).ravel())
-    return (sp.diags(1 / np.where(length > 0, length, 1)) @ matrix).tocsr()
+    return rare_first(matrix[:, kept], common[kept])
+
+
+def rare_first(matrix: sp.csr_matrix, common: npt.NDArray[np.int64]) -> sp.csr_matrix:
+    """Rows of length 1 (or 0), each column weighed by ln(n / df).
+
+    Args:
+        matrix: [n, columns], weights of what each item has.
+        common: int64[columns], df: how many items have it, at least one.
+    """
+    weighed = (matrix @ sp.diags(np.log(matrix.shape[0] / common))).tocsr()
+    length = np.sqrt(np.asarray(weighed.multiply(weighed).sum(axis=1)).ravel())
+    return (sp.diags(1 / np.where(length > 0, length, 1)) @ weighed).tocsr()
 
 
 def _weighted(texts: ItemTexts, params: ContentParams, row: int) -> Iterator[tuple[str, float]]:

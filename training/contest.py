@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from features.history import Histories
+from features.history import Histories, History
 from serving.bundle import Bundle
 from serving.business import PLAIN
 from serving.candidates import Opinion, Rows
@@ -70,19 +70,31 @@ def contest(
         name -> its evaluation; the same customers in the same order for all.
     """
     known = arena.histories.as_of(arena.window.start)
-    ranker = remembering(Ranker(arena.bundle))
-    results: dict[str, dict[Task, TaskResult]] = {name: {} for name in entries}
-    for task in TASKS:
-        asked = {name: voices[task] for name, voices in entries.items() if task in voices}
-        truth = arena.truth if task == "all" else arena.truth.new()
-        with threadpool_limits(1, "blas"):  # a customer's products are small: more threads only wait for each other
-            lists = _lists(ranker, arena, known, task, asked, selections or {}, progress)
-        for name, shown in lists.items():
-            results[name][task] = score_lists(shown, truth, arena.bundle, known)
+    lists = _lists(arena, known, entries, selections or {}, progress)
+    truths = {"all": arena.truth, "new": arena.truth.new()}
     slices = slices_of(known, arena.truth)
     return {
-        name: Evaluation(name, arena.window, arena.truth.subjects, tasks, slices) for name, tasks in results.items()
-    }
+        name: Evaluation(name, arena.window, arena.truth.subjects, {
+            task: score_lists(shown, truths[task], arena.bundle, known) for task, shown in by_task.items()
+        }, slices)
+        for name, by_task in lists.items()
+    }  # fmt: skip
+
+
+def question(arena: Arena, row: int, history: History, task: Task, num_results: int) -> Query:
+    """What the service is asked about a subject at the start of an arena's window.
+
+    Args:
+        arena: with the window and the regions.
+        row: of the subject.
+        history: what is shown of the subject; one object for all tasks, so that sources that remember are asked once.
+        task: what is filtered.
+        num_results: length of the list.
+    """
+    return Query(
+        now=arena.window.start, history=history, num_results=num_results, filter=FILTERS[task],
+        context=Context(region=arena.regions.get(row)),
+    )  # fmt: skip
 
 
 def repeat_items(arena: Arena, evaluation: Evaluation) -> TaskResult:
@@ -130,19 +142,24 @@ def _alike(query: Query, other: Query) -> bool:
 
 
 def _lists(
-    ranker: Ranker, arena: Arena, known: Histories, task: Task, asked: Mapping[str, Voice],
-    selections: Mapping[str, SelectionSpec], progress: Callable[[int], None],
-) -> dict[str, Rows]:  # fmt: skip
-    """name -> int32[n, max(KS)]."""
-    width = max(KS)
-    lists = {name: np.full((len(arena.truth), width), -1, np.int32) for name in asked}
-    traded = [selections.get(name, PLAIN) for name in asked]
-    for place, row in enumerate(arena.truth.subjects.tolist()):
-        context = Context(region=arena.regions.get(row))
-        query = Query(
-            now=arena.window.start, history=known.at(row), num_results=width, filter=FILTERS[task], context=context
-        )
-        for name, slate in zip(asked, ranker.rank_each(query, list(asked.values()), traded), strict=True):
-            lists[name][place, : len(slate.items)] = slate.items
-        progress(1)
+    arena: Arena, known: Histories, entries: Mapping[str, Voices], selections: Mapping[str, SelectionSpec],
+    progress: Callable[[int], None],
+) -> dict[str, dict[Task, Rows]]:  # fmt: skip
+    """name -> task -> int32[n, max(KS)]; the tasks of one customer side by side, so that a source is asked once."""
+    width, ranker = max(KS), remembering(Ranker(arena.bundle))
+    lists: dict[str, dict[Task, Rows]] = {
+        name: {task: np.full((len(arena.truth), width), -1, np.int32) for task in TASKS if task in voices}
+        for name, voices in entries.items()
+    }
+    asked = {task: {name: voices[task] for name, voices in entries.items() if task in voices} for task in TASKS}
+    traded = {task: [selections.get(name, PLAIN) for name in asked[task]] for task in TASKS}
+    with threadpool_limits(1, "blas"):  # a customer's products are small: more threads only wait for each other
+        for place, row in enumerate(arena.truth.subjects.tolist()):
+            history = known.at(row)
+            for task in TASKS:
+                query = question(arena, row, history, task, width)
+                slates = ranker.rank_each(query, list(asked[task].values()), traded[task])
+                for name, slate in zip(asked[task], slates, strict=True):
+                    lists[name][task][place, : len(slate.items)] = slate.items
+                progress(1)
     return lists

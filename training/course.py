@@ -20,7 +20,7 @@ from training.params import Named, named
 from training.recipes import Preset
 from training.session import Session, cut_at
 from training.spaces import Space, checked, read_space, widened
-from training.split import Truth, Window, truth_of
+from training.split import Truth, Window, halves, truth_of
 from training.tracking import Value
 from training.train import TUNED_CUSTOMERS
 
@@ -107,7 +107,7 @@ def prepare(session: Session, what: str, options: TuneOptions) -> Course:
     truth = sampled(truth_of(material.histories, window, listed=cut.listed), 2 * TUNED_CUSTOMERS[options.preset])
     if len(truth) < 2 * PARTS:
         raise DataError("too few customers bought anything in the window to tune on", where=str(window), got=len(truth))
-    mine, held = np.arange(0, len(truth), 2), np.arange(1, len(truth), 2)
+    mine, held = halves(len(truth))
     parts = tuple(truth.take(mine[part::PARTS]) for part in range(PARTS))
     tasks = _tasks(session, subject, options.task, truth.take(mine))
     course = Course(subject, material, window, metric, tasks, space, default, before, parts, truth.take(held))

@@ -16,12 +16,10 @@ from threadpoolctl import threadpool_limits
 
 from features.history import History
 from serving.candidates import Floats
-from serving.filters import apply_filters
-from serving.query import Context, Query
 from serving.ranker import Ranker
 from serving.scoring import ranking_block
-from training.contest import Arena, remembering
-from training.evaluate import FILTERS, TASKS, Task
+from training.contest import Arena, question, remembering
+from training.evaluate import TASKS, Task
 
 Counts = npt.NDArray[np.int64]
 KEPT_NEGATIVES = 0.3
@@ -82,13 +80,10 @@ def examples_of(
     with threadpool_limits(1, "blas"):
         for place, row in enumerate(arena.truth.subjects.tolist()):
             random = np.random.default_rng((seed, row))
-            history, context = shortened(known.at(row), random), Context(region=arena.regions.get(row))
+            history = shortened(known.at(row), random)
             for task in TASKS:
-                query = Query(
-                    now=arena.window.start, history=history, num_results=LIST_LENGTH, filter=FILTERS[task],
-                    context=context,
-                )  # fmt: skip
-                candidates = apply_filters(ranker.shelf, query, ranker.gather(query, voices))
+                query = question(arena, row, history, task, LIST_LENGTH)
+                candidates = ranker.considered(query, voices)
                 label = np.isin(candidates.items, arena.truth.of(place))
                 if label.any():
                     kept = label | (random.random(len(label)) < KEPT_NEGATIVES)

@@ -22,6 +22,7 @@ from features.confidence import ConfidenceParams
 from features.errors import DataError
 from training.collaborative import as_neighbours
 from training.interactions import Fitted, Progress, binary, silent
+from training.linear import as_sparse, largest
 
 Floats = npt.NDArray[np.float32]
 Positive = Annotated[int, Meta(ge=1)]
@@ -114,7 +115,7 @@ def fit_graph_filter(
             places = np.arange(start, min(start + _BLOCK, size))
             block = model.applied(sp.eye(size, format="csr", dtype=np.float32)[places])
             block[np.arange(len(places)), places] = 0
-            piece = _largest(block, min(params.neighbours, size))
+            piece = as_sparse(block, largest(block, np.inf, min(params.neighbours, size)))
             whole += float(np.square(block, dtype=np.float64).sum())
             kept += float(np.square(piece.data, dtype=np.float64).sum())
             pieces.append(piece)
@@ -128,10 +129,3 @@ def _inverse_roots(sums: npt.ArrayLike) -> npt.NDArray[np.float64]:
     """1 / sqrt of each sum; 0 where it is 0."""
     plain = np.asarray(sums, np.float64).ravel()
     return np.divide(1, np.sqrt(plain), out=np.zeros_like(plain), where=plain > 0)
-
-
-def _largest(block: Floats, count: int) -> sp.csr_matrix:
-    """The `count` entries of each row with the largest magnitude."""
-    top = np.argpartition(np.abs(block), -count, axis=1)[:, -count:]
-    rows = np.repeat(np.arange(len(block)), count)
-    return sp.csr_matrix((np.take_along_axis(block, top, axis=1).ravel(), (rows, top.ravel())), shape=block.shape)

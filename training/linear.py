@@ -210,7 +210,7 @@ def _kept(
     def cut(which: npt.NDArray[np.intp]) -> tuple[sp.csr_matrix, float, Floats]:
         block = model.rows(which)
         return (
-            _as_sparse(block, _largest(block, threshold, least)),
+            as_sparse(block, largest(block, threshold, least)),
             float(np.vdot(block, block)),
             judged[:, which] @ block,
         )
@@ -245,8 +245,8 @@ def _threshold(model: Model, neighbours: int) -> float:
     return float(np.partition(sample, place)[place])
 
 
-def _largest(block: Floats, threshold: float, least: int) -> Mask:
-    """Which weights of each row to keep: those at or above the threshold, and the `least` largest in any case."""
+def largest(block: Floats, threshold: float, least: int) -> Mask:
+    """Which weights of each row to keep: magnitudes from the threshold on, and the `least` largest in any case."""
     size = np.abs(block)
     chosen: Mask = size >= max(threshold, np.finfo(np.float32).tiny)
     few = np.flatnonzero(np.count_nonzero(chosen, axis=1) < least)
@@ -255,8 +255,8 @@ def _largest(block: Floats, threshold: float, least: int) -> Mask:
     return chosen
 
 
-def _as_sparse(block: Floats, chosen: Mask) -> sp.csr_matrix:
-    """The chosen entries; faster than leaving it to the library to look for what is not 0."""
+def as_sparse(block: Floats, chosen: Mask) -> sp.csr_matrix:
+    """The chosen entries of a dense block; faster than leaving it to the library to look for what is not 0."""
     flat = np.flatnonzero(chosen)
     indptr = np.concatenate([np.zeros(1, np.int64), np.cumsum(np.count_nonzero(chosen, axis=1))])
     return sp.csr_matrix((block.ravel()[flat], flat % block.shape[1], indptr), shape=block.shape)

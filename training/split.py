@@ -73,6 +73,11 @@ def last_windows(end: int, length: int, count: int) -> list[Window]:
     return [Window(end - (back + 1) * length, end - back * length) for back in reversed(range(count))]
 
 
+def halves(n: int) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+    """Every other place of n, and the others: what is learned on one half is proved on the other."""
+    return np.arange(0, n, 2), np.arange(1, n, 2)
+
+
 @dataclass(frozen=True, slots=True)
 class Truth:
     """What the customers of a window bought in it.

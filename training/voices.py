@@ -14,19 +14,16 @@ import numpy as np
 import numpy.typing as npt
 from threadpoolctl import threadpool_limits
 
-from serving.filters import apply_filters
-from serving.query import Context, Query
 from serving.ranker import Ranker
-from training.contest import Arena, remembering, sampled
-from training.evaluate import FILTERS, TASKS, Task
+from training.contest import Arena, question, remembering, sampled
+from training.evaluate import TASKS, Task
+from training.examples import LIST_LENGTH
 from training.meter import Tell, counted
 from training.recipes import BASELINES
 
 Mask = npt.NDArray[np.bool_]
 ASKED = 600
 """Customers that the choice is made on, at most; always the same ones."""
-LIST_LENGTH = 20
-"""Length of the lists that candidates are gathered for, as for a ranker's examples: a hundred a source."""
 LEAST_SHARE = 0.002
 """Of what was bought, what a source must find alone, in one of the tasks at least."""
 LEAST_HITS = 3
@@ -78,20 +75,16 @@ def voices_for(
 
 def hits_of(arena: Arena, names: Sequence[str], tell: Tell) -> dict[Task, Hits]:
     """Ask all sources about some customers, as a ranker would, and look for what was bought."""
-    known, truth, ranker = arena.histories.as_of(arena.window.start), sampled(arena.truth, ASKED), Ranker(arena.bundle)
-    remembering(ranker)
+    known, truth = arena.histories.as_of(arena.window.start), sampled(arena.truth, ASKED)
+    ranker = remembering(Ranker(arena.bundle))
     advance = counted(tell, "choose voices (earlier window)", len(truth))
     truths = {"all": truth, "new": truth.new()}
     found: dict[Task, list[Mask]] = {task: [] for task in TASKS}
     with threadpool_limits(1, "blas"):
         for place, row in enumerate(truth.subjects.tolist()):
-            history, context = known.at(row), Context(region=arena.regions.get(row))
+            history = known.at(row)
             for task in TASKS:
-                query = Query(
-                    now=arena.window.start, history=history, num_results=LIST_LENGTH, filter=FILTERS[task],
-                    context=context,
-                )  # fmt: skip
-                candidates = apply_filters(ranker.shelf, query, ranker.gather(query, names))
+                candidates = ranker.considered(question(arena, row, history, task, LIST_LENGTH), names)
                 bought = np.isin(candidates.items, truths[task].of(place))
                 found[task].append(np.isfinite(candidates.scores[bought]))
             advance(1)

@@ -13,7 +13,7 @@ from training.bench.pair_pool import Mask, Pool
 from training.bench.pair_voices import Floats
 from training.bench.pair_weights import tuned_weights, weighed
 from training.metrics import Rows, hit_matrix
-from training.split import Truth
+from training.split import Truth, halves
 
 ORDERED = 150
 """Candidates of a customer that trees look at: the first by the weighted sum."""
@@ -62,7 +62,7 @@ def learned_order(pool: Pool, truth: Truth, goal: Goal, k: int) -> Order:
         goal: what lists are worth, given a truth.
         k: length of a list.
     """
-    first, second = np.arange(0, len(truth), 2), np.arange(1, len(truth), 2)
+    first, second = halves(len(truth))
     tried = _with_trees(pool.take(first), truth.take(first), goal, k)
     judged, worth = pool.take(second), goal(truth.take(second))
 

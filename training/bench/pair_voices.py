@@ -13,6 +13,7 @@ from features.errors import DataError
 from serving.sources.collaborative import folded_in
 from training.bench.pair_data import Known
 from training.collaborative import IalsParams, fit_ials
+from training.content import rare_first
 from training.graph import GraphFilterParams, graph_filter
 from training.linear import solve
 from training.sequence import transition_matrix
@@ -95,10 +96,8 @@ def _content(known: Known, params: Mapping[str, float]) -> Scores:
     if known.attributes is None:
         raise DataError("content needs the attributes of the items", where="content")
     profiles, attributes = known.profiles(params.get("decay", 1.0)), known.attributes
-    common = np.maximum(np.asarray(attributes.sum(axis=0)).ravel(), 1)
-    vectors = (attributes @ sp.diags(np.log(attributes.shape[0] / common))).tocsr()
-    length = np.sqrt(np.asarray(vectors.multiply(vectors).sum(axis=1)).ravel())
-    vectors = (sp.diags(1 / np.where(length > 0, length, 1)) @ vectors).astype(np.float32).tocsr()
+    common = np.bincount(attributes.indices, minlength=attributes.shape[1])
+    vectors = rare_first(attributes, np.maximum(common, 1)).astype(np.float32)
     return lambda which: np.asarray(((profiles[which] @ vectors) @ vectors.T).toarray(), np.float32)
 
 

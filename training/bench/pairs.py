@@ -31,7 +31,7 @@ from training.contest import sampled
 from training.intervals import mean_intervals
 from training.meter import Meter, Tell
 from training.metrics import Rows
-from training.split import Truth
+from training.split import Truth, halves
 
 PLAIN, WEIGHTED = "plain-sum", "weighted-sum"
 """Blends of all methods: each weighs the same, or what held-out pairs say."""
@@ -90,7 +90,9 @@ def run(
 def judged_task(case: PairCase, task: PairTask, part: Part, resamples: int, tell: Tell) -> tuple[list[Row], list[str]]:
     """Fit, learn the order, fit again, judge."""
     heard = fitted(case, task.tuned.known, f"{task.name}, held out", tell)
-    learned, judged = _halves(task.tuned.truth) if part == "valid" else (task.tuned.truth, task.test.truth)
+    learned, judged = task.tuned.truth, task.test.truth
+    if part == "valid":
+        learned, judged = (task.tuned.truth.take(half) for half in halves(len(task.tuned.truth)))
     learned = sampled(learned, TUNED_CUSTOMERS)
     tell(f"{task.name}, learn the order", 0, 1)
     pool = pooled(heard.scores, task.tuned.known, learned.subjects)
@@ -182,11 +184,6 @@ def _rows(case: PairCase, data: str, part: Part, lists: Mapping[str, Rows], trut
         Row("accuracy", data, part, name, metric, each.value, each.low, each.high)
         for (name, metric), each in mean_intervals(columns, resamples=resamples).items()
     ]
-
-
-def _halves(truth: Truth) -> tuple[Truth, Truth]:
-    """Every other customer, and the others."""
-    return truth.take(np.arange(0, len(truth), 2)), truth.take(np.arange(1, len(truth), 2))
 
 
 def _told(order: Order) -> str:
