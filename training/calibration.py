@@ -15,15 +15,15 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 from scipy.special import expit, logit, ndtri
-from threadpoolctl import threadpool_limits
 
 from serving.ranker import Ranker
 from serving.recipe import Recipe
-from training.contest import Arena, question, remembering, sampled
+from training.contest import Arena, questions, remembering, sampled
 from training.evaluate import TASKS, Task
 from training.examples import LIST_LENGTH
 from training.gate import TASK_NAMES
 from training.intervals import Interval, share_interval
+from training.parallel import in_parts
 
 CALIBRATED_CUSTOMERS = 500
 """Judged customers whose candidates are looked at, at most; always the same ones."""
@@ -108,19 +108,19 @@ def scored(
     """
     known, ranker = arena.histories.as_of(arena.window.start), remembering(Ranker(arena.bundle))
     truth = sampled(arena.truth, at_most)
-    found: dict[Task, list[Scored]] = {task: [] for task in TASKS}
-    with threadpool_limits(1, "blas"):
-        for place, row in enumerate(truth.subjects.tolist()):
-            history = known.at(row)
-            for task in TASKS:
-                query = question(arena, row, history, task, LIST_LENGTH)
-                scorer = ranker.scorer(query, recipe.ranker)
-                candidates = ranker.considered(query, scorer.voices)
-                score = scorer.score(query, candidates)[0].astype(np.float64)
-                bought = np.isin(candidates.items, truth.of(place))
-                found[task].append(Scored(score, bought, np.full(len(score), row, np.int32)))
-            progress(1)
-    return {task: _together(parts) for task, parts in found.items()}
+
+    def heard(places: range) -> dict[Task, list[Scored]]:
+        found: dict[Task, list[Scored]] = {task: [] for task in TASKS}
+        for place, task, query in questions(arena, known, truth.subjects, places, LIST_LENGTH):
+            scorer = ranker.scorer(query, recipe.ranker)
+            candidates = ranker.considered(query, scorer.voices)
+            score = scorer.score(query, candidates)[0].astype(np.float64)
+            bought = np.isin(candidates.items, truth.of(place))
+            found[task].append(Scored(score, bought, np.full(len(score), truth.subjects[place], np.int32)))
+        return found
+
+    parts = in_parts(heard, len(truth), progress)
+    return {task: _together([each for part in parts for each in part[task]]) for task in TASKS}
 
 
 def calibration_of(found: Scored, *, bins: int = BINS, confidence: float = 0.95) -> Calibration:

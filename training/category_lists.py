@@ -16,7 +16,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from threadpoolctl import threadpool_limits
 
 from features import columns as c
 from features.dataset import Dataset, versions_as_of
@@ -30,6 +29,7 @@ from serving.recipe import Recipe, as_json
 from training import intervals
 from training.contest import Arena, question, remembering
 from training.intervals import Interval
+from training.parallel import in_parts
 from training.split import customers
 
 LEAST_ITEMS = 10
@@ -203,16 +203,20 @@ def _personal(
 ) -> Floats:
     """float64[n]: the rank of each item in its list as the service orders it for its buyer."""
     known, ranker = arena.histories.as_of(arena.window.start), remembering(Ranker(bundle))
-    ranks, history, last = np.full(len(items), np.nan), History.empty(), -1
-    with threadpool_limits(1, "blas"):
-        for at, (item, row, rows) in enumerate(zip(items.tolist(), owner.tolist(), lists, strict=True)):
+
+    def ranked(places: range) -> Floats:
+        ranks, history, last = np.full(len(places), np.nan), History.empty(), -1
+        for at, place in enumerate(places):
+            row, rows = int(owner[place]), lists[place]
             if row != last:  # a customer's purchases are side by side: the sources hear of one history once
                 history, last = known.at(row), row
-            query = question(arena, row, history, "all", len(rows))
-            found = np.flatnonzero(ranker.rank_given(query, rows).items == item)
+            found = np.flatnonzero(
+                ranker.rank_given(question(arena, row, history, "all", len(rows)), rows).items == items[place]
+            )
             ranks[at] = found[0] + 1 if len(found) else np.nan
-            progress(1)
-    return ranks
+        return ranks
+
+    return np.concatenate([np.empty(0), *in_parts(ranked, len(items), progress)])
 
 
 def scores_of(ranks: Floats, sizes: npt.NDArray[np.int64]) -> dict[str, Floats]:

@@ -6,11 +6,10 @@ listen to it: `Ranker.rank` runs unchanged, over sources that remember their las
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
 from features.history import Histories, History
 from serving.bundle import Bundle
@@ -21,6 +20,7 @@ from serving.ranker import Ranker, Voice
 from serving.recipe import Recipe, SelectionSpec
 from serving.sources import Source
 from training.evaluate import FILTERS, KS, TASKS, Evaluation, Task, TaskResult, score_lists, slices_of
+from training.parallel import in_parts
 from training.split import Truth, Window
 
 Voices = Mapping[Task, Voice]
@@ -97,6 +97,28 @@ def question(arena: Arena, row: int, history: History, task: Task, num_results: 
     )  # fmt: skip
 
 
+def questions(
+    arena: Arena, known: Histories, subjects: Rows, places: range, num_results: int
+) -> Iterator[tuple[int, Task, Query]]:
+    """`question` for some of the subjects, both tasks of one side by side: sources that remember are asked once.
+
+    Args:
+        arena: with the window and the regions.
+        known: histories as of its start.
+        subjects: int32[n], rows.
+        places: among `subjects`, whom to ask about.
+        num_results: length of the lists.
+
+    Yields:
+        The place, the task, the question.
+    """
+    for place in places:
+        row = int(subjects[place])
+        history = known.at(row)
+        for task in TASKS:
+            yield place, task, question(arena, row, history, task, num_results)
+
+
 def repeat_items(arena: Arena, evaluation: Evaluation) -> TaskResult:
     """The lists of task `all`, scored against only what the customer had bought before: the slice *repeat items*."""
     known = arena.histories.as_of(arena.window.start)
@@ -147,19 +169,20 @@ def _lists(
 ) -> dict[str, dict[Task, Rows]]:  # fmt: skip
     """name -> task -> int32[n, max(KS)]; the tasks of one customer side by side, so that a source is asked once."""
     width, ranker = max(KS), remembering(Ranker(arena.bundle))
-    lists: dict[str, dict[Task, Rows]] = {
-        name: {task: np.full((len(arena.truth), width), -1, np.int32) for task in TASKS if task in voices}
-        for name, voices in entries.items()
-    }
     asked = {task: {name: voices[task] for name, voices in entries.items() if task in voices} for task in TASKS}
     traded = {task: [selections.get(name, PLAIN) for name in asked[task]] for task in TASKS}
-    with threadpool_limits(1, "blas"):  # a customer's products are small: more threads only wait for each other
-        for place, row in enumerate(arena.truth.subjects.tolist()):
-            history = known.at(row)
-            for task in TASKS:
-                query = question(arena, row, history, task, width)
-                slates = ranker.rank_each(query, list(asked[task].values()), traded[task])
-                for name, slate in zip(asked[task], slates, strict=True):
-                    lists[name][task][place, : len(slate.items)] = slate.items
-                progress(1)
-    return lists
+
+    def shown(places: range) -> dict[Task, dict[str, Rows]]:
+        lists = {task: {name: np.full((len(places), width), -1, np.int32) for name in asked[task]} for task in TASKS}
+        for place, task, query in questions(arena, known, arena.truth.subjects, places, width):
+            slates = ranker.rank_each(query, list(asked[task].values()), traded[task])
+            for name, slate in zip(asked[task], slates, strict=True):
+                lists[task][name][place - places.start, : len(slate.items)] = slate.items
+        return lists
+
+    parts = in_parts(shown, len(arena.truth), lambda done: progress(2 * done))
+    nothing = np.empty((0, width), np.int32)
+    return {
+        name: {task: np.concatenate([nothing, *(part[task][name] for part in parts)]) for task in TASKS if task in own}
+        for name, own in entries.items()
+    }

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from threadpoolctl import threadpool_limits
 
 from features.history import History
 from serving.candidates import Floats
@@ -20,8 +19,11 @@ from serving.ranker import Ranker
 from serving.scoring import ranking_block
 from training.contest import Arena, question, remembering
 from training.evaluate import TASKS, Task
+from training.parallel import in_parts
 
 Counts = npt.NDArray[np.int64]
+Group = tuple[Floats, npt.NDArray[np.bool_]]
+"""Rows and labels of the candidates of one customer at one moment."""
 KEPT_NEGATIVES = 0.3
 """Share of the candidates that were not bought and are learned from: the others say the same again."""
 LIST_LENGTH = 20
@@ -76,9 +78,12 @@ def examples_of(
     """
     known = arena.histories.as_of(arena.window.start)
     ranker = remembering(Ranker(arena.bundle))
-    found: dict[Task, list[tuple[Floats, npt.NDArray[np.bool_]]]] = {task: [] for task in TASKS}
-    with threadpool_limits(1, "blas"):
-        for place, row in enumerate(arena.truth.subjects.tolist()):
+    subjects = arena.truth.subjects
+
+    def learned_from(places: range) -> dict[Task, list[Group]]:
+        found: dict[Task, list[Group]] = {task: [] for task in TASKS}
+        for place in places:
+            row = int(subjects[place])
             random = np.random.default_rng((seed, row))
             history = shortened(known.at(row), random)
             for task in TASKS:
@@ -88,8 +93,10 @@ def examples_of(
                 if label.any():
                     kept = label | (random.random(len(label)) < KEPT_NEGATIVES)
                     found[task].append((ranking_block(arena.bundle, query, candidates)[kept], label[kept]))
-            progress(1)
-    return {task: _stacked(groups) for task, groups in found.items()}
+        return found
+
+    parts = in_parts(learned_from, len(subjects), progress)
+    return {task: _stacked([group for part in parts for group in part[task]]) for task in TASKS}
 
 
 def shortened(history: History, random: np.random.Generator) -> History:
@@ -100,7 +107,7 @@ def shortened(history: History, random: np.random.Generator) -> History:
     return history.take(slice(max(len(history) - shown, 0), None))
 
 
-def _stacked(groups: list[tuple[Floats, npt.NDArray[np.bool_]]]) -> Examples:
+def _stacked(groups: list[Group]) -> Examples:
     if not groups:
         return Examples.together([])
     blocks, labels = zip(*groups, strict=True)

@@ -12,13 +12,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from threadpoolctl import threadpool_limits
 
 from serving.ranker import Ranker
-from training.contest import Arena, question, remembering, sampled
+from training.contest import Arena, questions, remembering, sampled
 from training.evaluate import TASKS, Task
 from training.examples import LIST_LENGTH
 from training.meter import Tell, counted
+from training.parallel import in_parts
 from training.recipes import BASELINES
 
 Mask = npt.NDArray[np.bool_]
@@ -79,19 +79,19 @@ def hits_of(arena: Arena, names: Sequence[str], tell: Tell) -> dict[Task, Hits]:
     ranker = remembering(Ranker(arena.bundle))
     advance = counted(tell, "choose voices (earlier window)", len(truth))
     truths = {"all": truth, "new": truth.new()}
-    found: dict[Task, list[Mask]] = {task: [] for task in TASKS}
-    with threadpool_limits(1, "blas"):
-        for place, row in enumerate(truth.subjects.tolist()):
-            history = known.at(row)
-            for task in TASKS:
-                candidates = ranker.considered(question(arena, row, history, task, LIST_LENGTH), names)
-                bought = np.isin(candidates.items, truths[task].of(place))
-                found[task].append(np.isfinite(candidates.scores[bought]))
-            advance(1)
+
+    def heard(places: range) -> dict[Task, list[Mask]]:
+        found: dict[Task, list[Mask]] = {task: [] for task in TASKS}
+        for place, task, query in questions(arena, known, truth.subjects, places, LIST_LENGTH):
+            candidates = ranker.considered(query, names)
+            bought = np.isin(candidates.items, truths[task].of(place))
+            found[task].append(np.isfinite(candidates.scores[bought]))
+        return found
+
+    parts = in_parts(heard, len(truth), advance)
     nothing = np.empty((0, len(names)), bool)
-    return {
-        task: Hits(tuple(names), np.concatenate([nothing, *found[task]]), len(truths[task].items)) for task in TASKS
-    }
+    found = {task: np.concatenate([nothing, *(mask for part in parts for mask in part[task])]) for task in TASKS}
+    return {task: Hits(tuple(names), found[task], len(truths[task].items)) for task in TASKS}
 
 
 def needed(hits: Mapping[Task, Hits], names: Sequence[str]) -> tuple[list[str], dict[str, dict[Task, int]]]:
