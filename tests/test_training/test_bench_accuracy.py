@@ -13,7 +13,7 @@ from features.ids import Vocabulary
 from features.moments import DAY
 from features.schemas import EventType
 from training.bench.accuracy import CHOSEN, METRICS, PRIMARY, Result, measure, run, table_of
-from training.bench.shops import CASES, case_of, count_read
+from training.bench.shops import CASES, case_of, checked_split, count_read, reads
 from training.split import Window
 
 
@@ -102,12 +102,30 @@ def test_windows_of_every_shop_stand_side_by_side():
         assert case.valid.end == case.test.start
         assert case.windows("valid") == (case.tuned, case.valid)
         assert case.windows("test") == (case.valid, case.test)
+        before, second = case.windows("second")
+        assert before.end == second.start
+        assert second.end <= case.tuned.start  # nothing is developed on it
 
 
 def test_reads_of_the_test_window_are_counted_by_shop(tmp_path: Path):
     """The count survives the process, because it lies in the cache folder."""
     assert [count_read(tmp_path / "new", "online-retail") for _ in range(3)] == [1, 2, 3]
     assert count_read(tmp_path / "new", "complete-journey") == 1
+
+
+def test_only_looks_at_tests_are_counted(tmp_path: Path):
+    """Each test window by itself; validation is for looking at."""
+    assert reads("valid", "online-retail", tmp_path) == []
+    for split in ("test", "second"):
+        assert "was read 1 times" in reads(split, "online-retail", tmp_path)[0]
+        assert "was read 2 times" in reads(split, "online-retail", tmp_path)[0]
+
+
+def test_an_unknown_split_names_what_there_is():
+    """A typo is one line."""
+    assert checked_split("second") == "second"
+    with pytest.raises(ConfigError, match="valid, test or second"):
+        checked_split("seconds")
 
 
 def test_unknown_data_names_what_there_is():

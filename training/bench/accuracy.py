@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, get_args
+from typing import Annotated
 
 import numpy as np
 import typer
@@ -31,7 +31,7 @@ from serving.recipe import Recipe
 from training.bench import pair_data, pairs
 from training.bench.judging import CHOSEN, PRIMARY, judge
 from training.bench.rows import Row, write_rows
-from training.bench.shops import CASES, Case, Split, case_of, count_read, dataset_of, default_cache
+from training.bench.shops import CASES, Case, Split, case_of, checked_split, dataset_of, default_cache, reads
 from training.commands.common import JsonOption, console
 from training.contest import Arena, voices_of
 from training.evaluate import FILTERS, TASKS, Evaluation, Task, compare
@@ -54,7 +54,9 @@ def command(
         str, typer.Option(help=f"A shop ({', '.join(CASES)}) or pairs ({', '.join(pair_data.CASES)}).")
     ] = "complete-journey",
     path: Annotated[Path | None, typer.Option(help="The shop's file or the pairs' folder.")] = None,
-    split: Annotated[str, typer.Option(help="valid, or test: the quoted window; its reads are counted.")] = "valid",
+    split: Annotated[
+        str, typer.Option(help="valid; test: the quoted window, or second: another; both counted.")
+    ] = "valid",
     keep_fees: Annotated[bool, typer.Option("--keep-fees", help="online-retail: postage and fees are items.")] = False,
     preset: Annotated[str, typer.Option(help="How much to train: quick or full.")] = "full",
     cache: Annotated[Path | None, typer.Option(help="Folder of imported shops and of the count of reads.")] = None,
@@ -75,11 +77,9 @@ def command(
 
       kokyaku bench accuracy --data gowalla --split test --path gowalla/
     """
-    if split not in get_args(Split):
-        raise ConfigError("no such split", where="--split", got=split, hint="valid or test")
+    part = checked_split(split)
     if preset not in PRESETS:
         raise ConfigError("no such preset", where="--preset", got=preset, hint=" or ".join(PRESETS))
-    part: Split = "test" if split == "test" else "valid"
     paired = data in pair_data.CASES
     with bars() as tell:
         if paired:
@@ -142,7 +142,7 @@ def run(
         histories = histories_as_of(dataset)
         tell("import", 1, 1)
     chosen_on, judged = case.windows(split)
-    notes = [f"{data}, judged on {judged}, chosen on {chosen_on}.", *_reads(split, data, cache)]
+    notes = [f"{data}, judged on {judged}, chosen on {chosen_on}.", *reads(split, data, cache)]
     name = f"{data}+fees" if keep_fees else data
     return measure(histories, name, chosen_on, judged, dataset=dataset, preset=preset, resamples=resamples, tell=tell,
                    meter=meter, notes=notes, reference=_reference(case, split, data, keep_fees=keep_fees))  # fmt: skip
@@ -155,8 +155,10 @@ def run_pairs(
     """Measure pairs of customers and items; arguments and errors as for `run`."""
     if path is None:
         raise ConfigError("this data needs a folder", where="--path", got=None, hint=f"the folder of {data}")
+    if split == "second":
+        raise ConfigError("pairs have one test", where="--split", got=split, hint="valid or test")
     rows, notes = pairs.run(data, path, part=split, resamples=resamples, tell=tell)
-    return Result(rows, [*_reads(split, data, cache or default_cache()), *notes])
+    return Result(rows, [*reads(split, data, cache or default_cache()), *notes])
 
 
 def measure(
@@ -275,13 +277,6 @@ def _milliseconds(ranker: Ranker, arena: Arena, voice: Voice) -> Interval:
         ranker.rank(query, voice)
         took.append(1000 * (time.perf_counter() - start))
     return mean_interval(np.array(took))
-
-
-def _reads(split: Split, data: str, cache: Path) -> list[str]:
-    """Counts a look at a test, and says how many there were."""
-    if split != "test":
-        return []
-    return [f"The test of {data} was read {count_read(cache, data)} times with this cache."]
 
 
 def _reference(case: Case, split: Split, data: str, *, keep_fees: bool) -> Mapping[str, Mapping[str, float]]:

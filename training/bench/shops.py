@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import msgspec
 
@@ -21,7 +21,8 @@ from features.importing.sources.complete_journey import FILES, package_folder
 from features.moments import parse_instant
 from training.split import Window
 
-Split = Literal["valid", "test"]
+Split = Literal["valid", "test", "second"]
+SPLITS: tuple[Split, ...] = get_args(Split)
 READS = "test-reads.json"
 
 
@@ -33,16 +34,21 @@ class Case:
         tuned: blends are weighed here when `valid` is judged.
         valid: judged while developing; blends are weighed here when `test` is judged.
         test: the quoted window.
+        second: another window that nothing was developed on, after the one that blends are weighed on then: how far
+            one month's figures are from another's.
         reference: task -> subject -> NDCG@20 on `test` by an independent script (Online Retail: with fees kept).
     """
 
     tuned: Window
     valid: Window
     test: Window
+    second: tuple[Window, Window]
     reference: Mapping[str, Mapping[str, float]]
 
     def windows(self, split: Split) -> tuple[Window, Window]:
         """The window to choose on and the window to judge on."""
+        if split == "second":
+            return self.second
         return (self.tuned, self.valid) if split == "valid" else (self.valid, self.test)
 
 
@@ -53,6 +59,7 @@ def _window(start: str, end: str) -> Window:
 CASES: Mapping[str, Case] = {
     "complete-journey": Case(
         _window("2017-10-01", "2017-11-01"), _window("2017-11-01", "2017-12-01"), _window("2017-12-01", "2018-01-01"),
+        (_window("2017-07-01", "2017-08-01"), _window("2017-08-01", "2017-09-01")),
         {
             "all": {"popularity": 0.148, "personal-frequency": 0.360, "ials": 0.133, "ease": 0.219, "blend": 0.364},
             "new": {"popularity": 0.041, "ials": 0.041, "ease": 0.049},
@@ -60,6 +67,7 @@ CASES: Mapping[str, Case] = {
     ),
     "online-retail": Case(
         _window("2011-09-01", "2011-10-01"), _window("2011-10-01", "2011-11-01"), _window("2011-11-01", "2011-12-10"),
+        (_window("2011-06-01", "2011-07-01"), _window("2011-07-01", "2011-08-01")),
         {
             "all": {"popularity": 0.092, "personal-frequency": 0.338, "ials": 0.277, "ease": 0.268, "blend": 0.335},
             "new": {"popularity": 0.043, "ials": 0.089, "ease": 0.105},
@@ -97,6 +105,26 @@ def dataset_of(data: str, path: Path | None, cache: Path, *, keep_fees: bool = F
     if not dataset.exists():
         run_import(dataset, source, now=time.time_ns() // 1000)
     return dataset
+
+
+def checked_split(asked: str) -> Split:
+    """The split of that name.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    for split in SPLITS:
+        if asked == split:
+            return split
+    raise ConfigError("no such split", where="--split", got=asked, hint="valid, test or second")
+
+
+def reads(split: Split, data: str, cache: Path) -> list[str]:
+    """Counts a look at a test, and says how many there were."""
+    if split == "valid":
+        return []
+    what = data if split == "test" else f"{data} second"
+    return [f"The {split} window of {data} was read {count_read(cache, what)} times with this cache."]
 
 
 def count_read(cache: Path, data: str) -> int:
