@@ -22,13 +22,15 @@ from serving.query import Context, Filter, Query
 from serving.ranker import Ranker, Voice
 from serving.recipe import Recipe
 from serving.scoring import InSession, Order
-from training.contest import remembering
+from training.contest import Arena, remembering
 from training.evaluate import KS
 from training.intervals import Interval, compare
+from training.material import Material
 from training.metrics import scores
 from training.recipes import SESSION
 from training.selection import Choice
-from training.visits import Moment, Visits
+from training.session import Session, rankers_of
+from training.visits import Moment, Visits, visits_of
 
 Rows = npt.NDArray[np.int32]
 Floats = npt.NDArray[np.float64]
@@ -164,24 +166,44 @@ def weigh(
     return Weighed(recipe, metric, best if tried[best].low > 0 else 0.0, tried, len(found.moments))
 
 
-def with_session(choice: Choice, weighed: Weighed) -> Choice:
-    """The choice with the running session beside the recipe that was weighed."""
-    if not weighed.weight:
+def weighed_in(session: Session, material: Material, choice: Choice, arena: Arena) -> Choice:
+    """The choice with the running session beside the best recipe where that surely helps; notes say what was tried.
+
+    Args:
+        session: the run.
+        material: what it learns from.
+        choice: with its ranking.
+        arena: of the earlier window.
+    """
+    if not any(spec.name == SESSION for spec in choice.sources):
         return choice
-    spec = next(each for each in choice.sources if each.name == SESSION)
-    best = next(each for each in choice.recipes if each.name == weighed.recipe)
-    sources = tuple(dict.fromkeys((*(each.name for each in best.sources), spec.name)))
-    named = {each.name: each for each in (*best.sources, spec)}
-    beside = msgspec.structs.replace(
-        best, sources=tuple(named[name] for name in sources), session_weight=weighed.weight
+    best = next(recipe for recipe in choice.recipes if recipe.name == choice.ranking[0])
+    visits = visits_of(
+        material.dataset, material.histories, arena.window, listed=arena.bundle.catalogue, at_most=CHOSEN_ON
+    )
+    trees, _ = rankers_of(session, material).fit_all([best], arena.window.start)
+    settings, made = session.config.gate, arena.bundle
+    weighed = weigh(
+        Bundle(made.manifest, {**made.arrays, **trees}), visits, best.name, order_of(best), SESSION, settings.metric,
+        regions=arena.regions, resamples=settings.resamples,
+        progress=session.counted("weigh the session (earlier window)", len(visits.events)),
     )  # fmt: skip
-    return replace(choice, recipes=tuple(beside if each is best else each for each in choice.recipes))
+    session.note(*told(weighed))
+    session.run.log_metrics({"session/weight": weighed.weight, "session/visits": float(weighed.visits)})
+    return with_session(choice, weighed)
 
 
-def told(weighed: Weighed | None) -> list[str]:
-    """What was chosen, for the report; nothing where nobody could be in a session."""
-    if weighed is None:
-        return []
+def with_session(choice: Choice, weighed: Weighed) -> Choice:
+    """The choice with what the session counts beside the recipe that was weighed; its source feeds pages in any case."""
+    recipes = tuple(
+        msgspec.structs.replace(each, session_weight=weighed.weight) if each.name == weighed.recipe else each
+        for each in choice.recipes
+    )
+    return replace(choice, recipes=recipes)
+
+
+def told(weighed: Weighed) -> list[str]:
+    """What was chosen, for the report."""
     if not weighed.tried:
         few = f"of {weighed.visits} visits of the earlier window too few (at least {LEAST}) held a view and a purchase"
         return [f"The running session orders no list: {few}."]
