@@ -194,7 +194,7 @@ def weighed_in(session: Session, material: Material, choice: Choice, arena: Aren
 
 
 def with_session(choice: Choice, weighed: Weighed) -> Choice:
-    """The choice with what the session counts beside the recipe that was weighed; its source feeds pages in any case."""
+    """The choice with what the session counts beside the recipe that was weighed; its source feeds pages anyway."""
     recipes = tuple(
         msgspec.structs.replace(each, session_weight=weighed.weight) if each.name == weighed.recipe else each
         for each in choice.recipes

@@ -121,7 +121,7 @@ def test_truth_without_what_was_viewed(world: Visits) -> None:
 
 
 def test_moments_of_a_shop_show_what_was_known_then(tiny_dataset: Path) -> None:
-    """A second derivation: histories built from the tables as of the very moment, sign-ins and late records included."""
+    """A second derivation: histories built from the tables as of the very moment, with sign-ins and late records."""
     dataset = Dataset(tiny_dataset)
     histories = histories_as_of(dataset)
     end = int(histories.events.time.max()) // DAY * DAY
