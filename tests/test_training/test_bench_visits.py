@@ -144,7 +144,7 @@ def test_where_views_mean_nothing_the_session_must_not_count(nothing: Result) ->
 
 
 def test_groups_are_apart_and_counted(found: Result) -> None:
-    """A third of the visits begin as a visitor's, each of a visitor's is the first; every purchase is of the catalogue."""
+    """A third of the visits begin as a visitor's, each of a visitor's is a first one; all buy something listed."""
     counts = {group: rows_of(found, "all", "1 view", group)["all", "visits"].value for group in GROUPS}
     whole = counts["customers"] + counts["visitors"]
     assert whole == PEOPLE * 2  # every fifth of ten days
