@@ -95,21 +95,21 @@ def ask(
     moments = visits.moments(views)
     histories = [visits.shown(moment) for moment in moments]
     ranker = remembering(Ranker(bundle))
+    truths = {part: visits.truth(moments, histories, viewed=part == "all") for part in parts}
     lists = {part: {name: np.full((len(moments), WIDTH), -1, np.int32) for name in entries} for part in parts}
+    asked = {told: {name: each.voice for name, each in entries.items() if each.told == told} for told in (True, False)}
     with threadpool_limits(1, "blas"):  # as in a worker
         for place, (moment, history) in enumerate(zip(moments, histories, strict=True)):
-            for part in parts:
-                for told in (True, False):
-                    asked = {name: entry.voice for name, entry in entries.items() if entry.told == told}
+            for told, voices in asked.items():
+                for part in (each for each in parts if voices and truths[each].counts[place]):
                     query = Query(
                         now=moment.now, history=history, num_results=WIDTH, filter=_FILTERS[part],
                         context=_context(moment, regions) if told else Context(),
                     )  # fmt: skip
-                    slates = ranker.rank_each(query, list(asked.values()))
-                    for name, slate in zip(asked, slates, strict=True):
+                    slates = ranker.rank_each(query, list(voices.values()))
+                    for name, slate in zip(voices, slates, strict=True):
                         lists[part][name][place, : len(slate.items)] = slate.items
             progress(1)
-    truths = {part: visits.truth(moments, histories, viewed=part == "all") for part in parts}
     found = {
         part: {name: scores(each, truths[part], KS) for name, each in of_part.items()}
         for part, of_part in lists.items()
