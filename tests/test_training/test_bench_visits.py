@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from typer.testing import CliRunner
@@ -17,9 +20,10 @@ from features.history import Histories
 from features.moments import DAY, MINUTE, format_instant
 from features.shop import Shop
 from serving.bundle import Bundle
+from serving.pipeline import contributions
 from serving.query import Query
 from serving.ranker import Ranker
-from serving.recipe import Recipe, SourceSpec
+from serving.recipe import Recipe, SourceSpec, as_json
 from serving.scoring import InSession
 from training.bench import visits as bench
 from training.bench.accuracy import CHOSEN, PRIMARY, Result
@@ -219,6 +223,13 @@ def test_trees_with_the_session_beside_them_rank_alike_however_they_are_asked(te
             assert slate.scores.tolist() == alone.scores.tolist()
             led += "session" in slate.sources
     assert led
+    served = msgspec.structs.replace(recipe, session_weight=3.0)
+    serving: Any = SimpleNamespace(bundle=Bundle({**bundle.manifest, "recipe": as_json(served)}, bundle.arrays))
+    serving.ranker = Ranker(serving.bundle)
+    slate = serving.ranker.rank(query)
+    assert slate.items.tolist() == alone.items.tolist()  # the last voice asked was that one
+    names = {each["itemId"] for each in contributions(serving, query, slate)}  # what the trees say can still be audited
+    assert names == {bundle.items[row] for row in slate.items[: len(slate.items) - slate.filled].tolist()}
 
 
 def weighed_on(dataset: Dataset, histories: Histories, at_most: int) -> tuple[float, list[str]]:
