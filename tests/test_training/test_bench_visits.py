@@ -34,7 +34,7 @@ from training.cli import main
 from training.fitting import Cut, fit_bundle
 from training.intent import LEAST, PARTS, Asked, ask, told, weigh
 from training.rankers import EFFORT, Rankers, ranked
-from training.recipes import SESSION
+from training.recipes import SESSION, complete
 from training.split import Window
 from training.visits import visits_of
 
@@ -223,7 +223,7 @@ def test_trees_with_the_session_beside_them_rank_alike_however_they_are_asked(te
             assert slate.scores.tolist() == alone.scores.tolist()
             led += "session" in slate.sources
     assert led
-    served = msgspec.structs.replace(recipe, session_weight=3.0)
+    served = msgspec.structs.replace(complete(recipe, base.sources, (SESSION,)), session_weight=3.0)
     serving: Any = SimpleNamespace(bundle=Bundle({**bundle.manifest, "recipe": as_json(served)}, bundle.arrays))
     serving.ranker = Ranker(serving.bundle)
     slate = serving.ranker.rank(query)
