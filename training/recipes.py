@@ -140,7 +140,10 @@ def plain_only(listed: Menu) -> Menu:
 
 
 def is_same(recipe: Recipe, other: Recipe) -> bool:
-    """Whether two recipes rank alike: equal weights and trade-offs over equal sources, whatever their names."""
+    """Whether two recipes rank alike: equal weights and trade-offs over equal sources, whatever their names.
+
+    What the running session counts is left out: it is chosen apart (`training.intent`), and windows cannot judge it.
+    """
     return _essence(recipe) == _essence(other)
 
 

@@ -123,6 +123,7 @@ def describe(recipe: Recipe) -> str:
     """
     traded = traded_off(recipe.selection)
     end = f"; {traded}" if traded else ""
+    end += f"; while a session runs it counts {recipe.session_weight:g} beside that" if recipe.session_weight else ""
     if recipe.ranker is not None:
         what = {"binary": "the chance of a purchase", "lambdarank": "the order"}[recipe.ranker.objective]
         return f"trees that learned {what} of what {', '.join(recipe.ranker.voices)} propose{end}"
