@@ -30,6 +30,7 @@ SPECS = {
     "cosine": SourceSpec("cosine", "neighbours", "cosine", {"neighbours": 5}),
     "bm25": SourceSpec("bm25", "neighbours", "bm25", {"neighbours": 5}),
     "ease": SourceSpec("ease", "neighbours", "ease", {"neighbours": 5}),
+    "graph-filter": SourceSpec("graph-filter", "neighbours", "graph-filter", {"rank": 2, "neighbours": 5}),
 }
 EVERYTHING = Recipe("everything", tuple(SPECS.values()), {"popularity": 1.0})
 
@@ -183,7 +184,7 @@ class TestCut:
         """The arrays span all items, so that a request may name any of them."""
         cut = Cut(two_tastes(), NOW)
         assert not cut.fit(SPECS["ials"]).arrays["item_factors"][11].any()
-        for name in ("cosine", "bm25", "ease"):
+        for name in ("cosine", "bm25", "ease", "graph-filter"):
             arrays = cut.fit(SPECS[name]).arrays
             assert len(arrays["indptr"]) == 13
             assert arrays["indptr"][11] == arrays["indptr"][12]
@@ -269,7 +270,7 @@ class TestBundle:
             assert first.items.tolist() == second.items.tolist()
             assert len(first.items) == 5
 
-    @pytest.mark.parametrize("name", ["ials", "cosine", "bm25", "ease"])
+    @pytest.mark.parametrize("name", ["ials", "cosine", "bm25", "ease", "graph-filter"])
     def test_models_find_the_item_that_is_missing_from_a_taste(self, name):
         """Customer u has not bought one item of the own taste: it comes first among the new ones."""
         cut = Cut(two_tastes(), NOW)
