@@ -24,11 +24,12 @@ from threadpoolctl import threadpool_limits
 from features.confidence import ConfidenceParams
 from training.collaborative import as_neighbours, heaviest
 from training.interactions import Fitted, Progress, binary, silent
-from training.linear import ahead, as_sparse, largest
+from training.linear import ahead, as_sparse, highest
 
 Floats = npt.NDArray[np.float32]
 Positive = Annotated[int, Meta(ge=1)]
-_BLOCK = 256
+_BLOCK = 64
+"""Rows at a time: few enough that what is done to a block one after the other finds it in the cache."""
 _TOLERANCE = 1e-3
 """Of singular values; its square is of eigenvalues, and there single precision has no more to give."""
 
@@ -127,7 +128,7 @@ def fit_graph_filter(
 
     def cut(which: npt.NDArray[np.intp]) -> tuple[sp.csr_matrix, float]:
         block = model.rows(which)
-        return as_sparse(block, largest(block, np.inf, min(params.neighbours, size))), float(np.vdot(block, block))
+        return as_sparse(block, highest(np.abs(block), min(params.neighbours, size))), float(np.vdot(block, block))
 
     pieces, whole = [], 0.0
     with threadpool_limits(threads or None, "blas"):

@@ -35,11 +35,11 @@ BLENDED = ("ials", "item-item", "ease")
 _SIZES: Mapping[Preset, Mapping[str, int]] = {
     "quick": {
         "factors": 64, "iterations": 12, "bpr_iterations": 30, "ease_side": 6_000,
-        "graph_rank": 64, "graph_profile": 200, "graph_side": 30_000,
+        "graph_rank": 128, "graph_profile": 200, "graph_side": 30_000,
     },
     "full": {
         "factors": 128, "iterations": 20, "bpr_iterations": 100, "ease_side": 24_000,
-        "graph_rank": 128, "graph_profile": 0, "graph_side": 60_000,
+        "graph_rank": 256, "graph_profile": 0, "graph_side": 60_000,
     },
 }  # fmt: skip
 MIN_CUSTOMERS, MIN_ITEMS = 20, 10
