@@ -146,6 +146,12 @@ def is_same(recipe: Recipe, other: Recipe) -> bool:
     return _essence(recipe) == _essence(other)
 
 
+def is_same_but_for_lists(recipe: Recipe, other: Recipe) -> bool:
+    """Whether two recipes score alike and differ in nothing but what their lists trade off."""
+    alike = is_same(msgspec.structs.replace(recipe, selection=other.selection), other)
+    return alike and recipe.selection != other.selection
+
+
 def complete(recipe: Recipe, available: Sequence[SourceSpec], feeders: Sequence[str]) -> Recipe:
     """The recipe with further sources, without a weight, for modules of a page and for related items.
 

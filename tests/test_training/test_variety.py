@@ -20,11 +20,11 @@ from training.contest import Arena
 from training.fitting import Cut, bare_items
 from training.journal import _curves, _tried
 from training.rankers import Rankers
-from training.recipes import is_same
+from training.recipes import is_same, renamed_apart
 from training.report import describe, traded_off
 from training.selection import Choice, with_variety
 from training.split import Window, truth_of
-from training.variety import DIVERSITIES, NOVELTIES, told, trade_off
+from training.variety import DIVERSITIES, NOVELTIES, only_more_varied, told, trade_off
 
 START, ITEMS, CUSTOMERS = 100 * DAY, 40, 24
 WINDOW = Window(START, START + 10 * DAY)
@@ -125,6 +125,36 @@ def test_the_table_and_the_plot_hold_every_point():
     assert [spot.name for spot in first] == ["0", *(f"{weight:g}" for weight in DIVERSITIES)]
     margins = {"All purchases": 0.005, "Items never bought before": 0.02}
     assert plots.variety(curves, metric="NDCG@20", margins=margins).startswith(b"\x89PNG")
+
+
+def test_what_is_more_varied_is_what_the_earlier_window_showed():
+    """Of the weights tried 0.1 mixes most: more than nothing and 0.05, not more than itself, 0.2 or what nobody tried."""
+    found = trade_off(arena(list(range(5))), RECIPE, SETTINGS)
+    weights = [PLAIN, SelectionSpec(0.05), SelectionSpec(0.1), SelectionSpec(0.2), SelectionSpec(0.07)]
+    assert [found.more_varied(spec) for spec in weights] == [True, True, False, False, False]
+
+
+def test_novelty_counts_where_no_category_is_known():
+    """Diversity is undefined there, and does not stand in the way."""
+    buyers = np.concatenate([[1], np.full(29, 1000), np.full(10, 10)])
+    found = trade_off(arena([0], np.full(ITEMS, -1, np.int32), buyers), RECIPE, SETTINGS)
+    assert found.more_varied(PLAIN)
+    assert not found.more_varied(found.chosen)
+
+
+def test_only_the_champions_own_voices_are_the_champion_with_more_varied_lists():
+    """Its sources may have other names; another weight, equal lists, less varied ones, or no champion are not it."""
+    found = replace(trade_off(arena(list(range(5))), RECIPE, SETTINGS), recipe="ours")
+    ours = msgspec.structs.replace(RECIPE, name="ours", selection=found.chosen)
+    serving = renamed_apart(RECIPE, [msgspec.structs.replace(RECIPE.sources[0], params={"back_off": 9.0})], "-serving")
+    other = msgspec.structs.replace(RECIPE, candidates_per_source=50)
+    more = msgspec.structs.replace(RECIPE, selection=SelectionSpec(0.2))
+    assert only_more_varied(found, {"ours": ours, "serves": serving}, "serves") == "ours"
+    for champion in (other, ours, more):
+        assert only_more_varied(found, {"ours": ours, "serves": champion}, "serves") is None
+    assert only_more_varied(found, {"ours": ours}, None) is None
+    assert only_more_varied(found, {"serves": RECIPE}, "serves") is None
+    assert only_more_varied(None, {"ours": ours, "serves": RECIPE}, "serves") is None
 
 
 @pytest.mark.parametrize(("name", "expected"), [("ours", SelectionSpec(0.1)), ("popularity", PLAIN)])
