@@ -18,6 +18,7 @@ from serving.bundle import open_bundle, write_bundle
 from serving.query import Context, Query
 from serving.ranker import Ranker
 from serving.recipe import Recipe, SourceSpec
+from serving.sources import contract
 from training.fitting import METHODS, Cut, bare_items, fit_bundle, fit_sources, resolved, resolved_recipe
 from training.popularity import FrequencyParams, PopularityParams
 
@@ -189,6 +190,16 @@ class TestCut:
             assert len(arrays["indptr"]) == 13
             assert arrays["indptr"][11] == arrays["indptr"][12]
             assert 11 not in arrays["indices"]
+
+    def test_sources_that_weigh_events_alike_read_a_history_once(self, monkeypatch):
+        """Four neighbour sources and two of factors have two half-lives between them: two readings, not six."""
+        calls, read = [], contract.preferences
+        monkeypatch.setattr(contract, "preferences", lambda *asked: calls.append(1) or read(*asked))
+        cut = Cut(two_tastes(), NOW)
+        ranker = Ranker(fit_bundle(cut, EVERYTHING))
+        names = ("ials", "bpr", "cosine", "bm25", "ease", "graph-filter")
+        ranker.rank(Query(NOW, cut.known.at(0)), dict.fromkeys(names, 1.0))
+        assert len(calls) == 2
 
     def test_progress_names_the_source_and_ends(self):
         """One bar a source."""

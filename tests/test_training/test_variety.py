@@ -128,7 +128,7 @@ def test_the_table_and_the_plot_hold_every_point():
 
 
 def test_what_is_more_varied_is_what_the_earlier_window_showed():
-    """Of the weights tried 0.1 mixes most: more than nothing and 0.05, not more than itself, 0.2 or what nobody tried."""
+    """At 0.1 lists are more mixed than at 0 and 0.05, not more than at 0.1 and 0.2; of 0.07 nothing is known."""
     found = trade_off(arena(list(range(5))), RECIPE, SETTINGS)
     weights = [PLAIN, SelectionSpec(0.05), SelectionSpec(0.1), SelectionSpec(0.2), SelectionSpec(0.07)]
     assert [found.more_varied(spec) for spec in weights] == [True, True, False, False, False]
