@@ -120,8 +120,9 @@ class Session(Neighbours):
         items, where = np.unique(seen.item, return_inverse=True)
         weights = self._says[seen.type] * np.exp2(-(now - seen.time) / self._half_life)
         interest = np.bincount(where, weights=weights, minlength=len(items))
-        items, interest = items[interest > 0], interest[interest > 0].astype(np.float32)
-        return Intent(items, interest, np.isin(items, seen.of_types(EventType.PURCHASE).item))
+        left = interest > 0
+        bought = np.isin(items[left], seen.of_types(EventType.PURCHASE).item)
+        return Intent(items[left], interest[left].astype(np.float32), bought)
 
     def _past(self, query: Query) -> tuple[Rows, Floats]:
         found = self.intent(query)
