@@ -46,7 +46,11 @@ class Sequence(Neighbours):
         self._last = int(spec.params.get("last", 5))
 
     def _past(self, query: Query) -> tuple[Rows, Floats]:
-        past = query.history.of_types(*self._types)
+        return query.once(self, lambda: self._latest(query.history))
+
+    def _latest(self, history: History) -> tuple[Rows, Floats]:
+        """The items that came last, and the weight of each."""
+        past = history.of_types(*self._types)
         past = past.take(past.item >= 0)
         # Of the reversed events the first of an item is its latest.
         items, place = np.unique(past.item[::-1], return_index=True)

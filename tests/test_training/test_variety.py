@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import msgspec
 import numpy as np
@@ -15,14 +16,16 @@ from serving.business import PLAIN
 from serving.config import GateSettings
 from serving.recipe import Recipe, SelectionSpec, SourceSpec, as_json
 from tests.test_training.test_fitting import histories_of
-from training import plots
+from training import plots, train
 from training.contest import Arena
 from training.fitting import Cut, bare_items
-from training.journal import _curves, _tried
+from training.gate import Entrant
+from training.journal import Judged, _curves, _tried
 from training.rankers import Rankers
 from training.recipes import is_same, renamed_apart
 from training.report import describe, traded_off
 from training.selection import Choice, with_variety
+from training.session import Champion
 from training.split import Window, truth_of
 from training.variety import DIVERSITIES, NOVELTIES, only_more_varied, told, trade_off
 
@@ -155,6 +158,25 @@ def test_only_the_champions_own_voices_are_the_champion_with_more_varied_lists()
     assert only_more_varied(found, {"ours": ours}, None) is None
     assert only_more_varied(found, {"serves": RECIPE}, "serves") is None
     assert only_more_varied(None, {"ours": ours, "serves": RECIPE}, "serves") is None
+
+
+@pytest.mark.parametrize(("serving", "accepted"), [(PLAIN, True), (SelectionSpec(0.2), False)])
+def test_training_asks_less_of_the_champion_with_more_varied_lists(serving, accepted, monkeypatch):
+    """Equal figures, which no other challenger gets through with; and not where what serves is as varied already."""
+    registered = []
+    monkeypatch.setattr(train, "register_refused", lambda *told: registered.append(told))
+    found = replace(trade_off(arena(list(range(5))), RECIPE, SETTINGS), recipe="ours")
+    ours = msgspec.structs.replace(RECIPE, name="ours", selection=found.chosen)
+    champion = msgspec.structs.replace(RECIPE, name="serves", selection=serving)
+    scores = dict.fromkeys(("all", "new"), np.linspace(0, 1, 50))
+    recipes = {"ours": ours, "serves": champion}
+    judged = Judged(None, {}, recipes, [Entrant(name, scores) for name in recipes])
+    session = SimpleNamespace(config=SimpleNamespace(gate=SETTINGS), tracking=None, run=None)
+    choice = Choice(RECIPE.sources, (ours,), ("ours",), {}, (), found)
+    served = Champion(SimpleNamespace(bundle_id="b0"), champion, "serves", champion)
+    verdict = train.ask_gate(session, judged, choice, served)
+    assert (verdict.accepted, verdict.varied, verdict.champion_bundle) == (accepted, accepted, "b0")
+    assert len(registered) == (not accepted)
 
 
 @pytest.mark.parametrize(("name", "expected"), [("ours", SelectionSpec(0.1)), ("popularity", PLAIN)])
