@@ -46,7 +46,7 @@ from training.session import (
 )
 from training.split import truth_of
 from training.tracking import Value, Version
-from training.variety import told
+from training.variety import only_more_varied, told
 
 TUNED_CUSTOMERS = {"quick": 600, "full": 4000}
 """Customers of the earlier window that weights are chosen on, at most."""
@@ -191,6 +191,7 @@ def ask_gate(session: Session, judged: Judged, choice: Choice, champion: Champio
     verdict = decide(
         judged.entrants, ranking=[name for name in choice.ranking if name in judged.recipes], champion=serving,
         champion_bundle=champion.version.bundle_id if champion else None, settings=session.config.gate,
+        varied=only_more_varied(choice.variety, judged.recipes, serving),
     )  # fmt: skip
     if not verdict.accepted and verdict.challenger != verdict.champion:
         recipe = judged.recipes[verdict.challenger]

@@ -52,8 +52,8 @@ def test_the_first_training_ends_in_something_that_serves(first: tuple[Shop, Out
     assert outcome.verdict.champion is None
     values = {row.recipe: row.all[0] for row in outcome.verdict.table}
     assert set(values) == {
-        "popularity", "personal-frequency", "ials", "bpr", "item-item", "ease", "content", "co-purchase",
-        "replenishment", "wishlist", "sequence", "context-popularity",
+        "popularity", "personal-frequency", "ials", "bpr", "item-item", "ease", "graph-filter", "content",
+        "co-purchase", "replenishment", "wishlist", "sequence", "context-popularity",
         "frequency+ials", "frequency+item-item", "frequency+ease",
     }  # fmt: skip
     assert values[outcome.verdict.winner] >= 0.98 * max(values["popularity"], values["personal-frequency"])
