@@ -392,11 +392,11 @@ def test_a_pick_that_is_ahead_by_chance_leaves_the_default():
 
 
 def test_bad_input_is_one_line(capsys):
-    for given, word in ((["esae"], "ease"), ([POPULARITY, "--preset", "huge"], "quick or full")):
+    for words, hint in ((["esae"], "ease"), ([POPULARITY, "--preset", "huge"], "quick or full")):
         with pytest.raises(SystemExit) as stop:
-            main(["bench", "defaults", *given])
+            main(["bench", "defaults", *words])
         assert stop.value.code == 2
-        assert word in capsys.readouterr().err
+        assert hint in capsys.readouterr().err
     with pytest.raises(ConfigError, match="no such source"):
         space_of("session", "quick")
 
