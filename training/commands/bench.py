@@ -1,4 +1,4 @@
-"""`kokyaku bench`: measure accuracy, cold start, defaults, import, serving, distance from the best; as tables and rows."""
+"""`kokyaku bench`: measure accuracy, cold start, defaults, import, serving, distance from the best; tables and rows."""
 
 from __future__ import annotations
 
