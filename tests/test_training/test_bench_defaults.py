@@ -24,6 +24,9 @@ from training.cli import main
 from training.course import WEIGHTS
 from training.popularity import PopularityParams
 from training.recipes import source_names
+from training.simulation.oracle import world_of
+from training.simulation.truth import FOLDER, Truth
+from training.simulation.world import WORLD_VERSION
 from training.spaces import Dimension
 from training.split import Window
 from training.tuning import objective
@@ -358,7 +361,8 @@ def test_what_is_not_there_is_left_out_with_a_reason(tmp_path, monkeypatch):
     shops = there["simulated-tiny"]
     assert [place.name for place in shops] == ["simulated-tiny-0", "simulated-tiny-1"]
     assert all(len(place.truth) <= 20 for place in shops)
-    assert all(place.window.days == 30 for place in shops)
+    end = world_of(Truth.load(tmp_path / f"simulated-{WORLD_VERSION}-tiny-0" / FOLDER).manifest).calendar.end
+    assert {place.window for place in shops} == {Window(end - 60 * DAY, end - 30 * DAY)}  # the last 30 are the oracle's
     assert all(int(place.material.histories.events.time.max()) < place.window.end for place in shops)
     with pytest.raises(DataError, match="not installed"):  # a file that somebody named is asked for
         data_sets(tmp_path / "named.csv", tmp_path, "tiny", 40, lambda *told: None)
