@@ -173,7 +173,7 @@ def sentences(source: str, settings: Sequence[Named], verdict: Verdict) -> list[
         lines.append("The current default stands: it is the pick of the others on every data set.")
     elif worse := [each.data for each in verdict.left if not each.gain.value > 0]:
         lines.append(
-            f"The current default stands: the pick of the others does not beat it on {' and '.join(worse)}; "
+            f"The current default stands: the pick of the others does not beat it on {', '.join(worse)}; "
             f"{pooled} on average."
         )
     else:
