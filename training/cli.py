@@ -34,7 +34,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "sync": ("sync", "Bring what the service received into the dataset."),
     "erase": ("erase", "Forget a customer."),
     "doctor": ("doctor", "Check settings, store, bundle and clock."),
-    "bench": ("bench", "Measure accuracy, visits, the oracle, import and serving."),
+    "bench": ("bench", "Measure accuracy, visits, defaults, the oracle, import and serving."),
 }
 """verb -> (module in training/commands, the line that the overview shows), in the order a new shop meets them."""
 

@@ -26,7 +26,7 @@ from serving.recipe import Recipe
 from serving.scoring import InSession, Order
 from training.bench.accuracy import Result, bars
 from training.bench.judging import CHOSEN, PRIMARY, choose_on
-from training.bench.oracle import WINDOW, shop_of
+from training.bench.oracle import WINDOW, simulated_shop
 from training.bench.rows import Row, write_rows
 from training.bench.shops import default_cache
 from training.bench.visit_rows import BESIDE, BLEND, CONTEXT, GROUPS, UNTOLD, rows_of, shown, table_of
@@ -101,7 +101,7 @@ def run(
     Raises:
         ConfigError: an unknown size.
     """
-    dataset, truth = shop_of(cache or default_cache(), size, seed, tell)
+    dataset, truth = simulated_shop(cache or default_cache(), size, seed, tell)
     windows = last_windows(world_of(truth.manifest).calendar.end, WINDOW, 2)
     note = f"The simulated shop (size {size}, seed {seed}): never evidence about real shops."
     return measure(
