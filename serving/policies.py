@@ -80,7 +80,7 @@ def best_of(values: Doubles, eligible: Mask) -> Places:
         eligible: bool[n, k]; each row has an eligible action.
     """
     usable = eligible & ~np.isnan(values)
-    return np.argmax(np.where(usable, values, -np.inf), axis=1)
+    return np.asarray(np.argmax(np.where(usable, values, -np.inf), axis=1), np.intp)
 
 
 def probabilities(spec: PolicySpec, values: Doubles, eligible: Mask, spread: Doubles | None = None) -> Doubles:
@@ -157,7 +157,7 @@ def drawn(chances: Doubles, u: Doubles) -> Places:
     found = (running <= u[:, None]).sum(axis=1)
     # Rounding may leave the last sum below u: the last possible action is meant then.
     last = chances.shape[1] - 1 - np.argmax(chances[:, ::-1] > 0, axis=1)
-    return np.minimum(found, last)
+    return np.asarray(np.minimum(found, last), np.intp)
 
 
 def _one_hot(places: Places, width: int) -> Doubles:
