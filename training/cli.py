@@ -31,6 +31,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "page": ("page", "Show one customer's page."),
     "batch": ("batch", "Recommend to many customers, into a file."),
     "value": ("value", "Say what each customer is expected to bring."),
+    "power": ("power", "Say what an experiment can see, and what the holdout costs."),
     "sync": ("sync", "Bring what the service received into the dataset."),
     "erase": ("erase", "Forget a customer."),
     "doctor": ("doctor", "Check settings, store, bundle and clock."),

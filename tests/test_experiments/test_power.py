@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -10,8 +13,10 @@ from features.history import Histories, History
 from features.ids import Vocabulary
 from features.moments import DAY
 from features.schemas import EventType
+from training.cli import main
 from training.experiments.looks import confidence_at, difference
 from training.experiments.power import WEEK, Line, Stretch, enough, line_of, stretches
+from training.simulation.run import simulate
 
 
 def shop(days: int = 70, customers: int = 30) -> tuple[Histories, np.ndarray]:
@@ -82,3 +87,21 @@ def test_the_shortest_that_is_enough():
     assert enough(lines, 0.05) is lines[1]
     assert enough(lines, -0.05) is lines[1]
     assert enough(lines, 0.01) is None
+
+
+def test_the_command_answers_from_a_shops_own_past(capsys: pytest.CaptureFixture[str], tmp_path: Path):
+    """A table, the answer as a sentence, the rows as JSON; a share that is none is one line and exit code 2."""
+    simulate(tmp_path / "toy" / "dataset", size="tiny", seed=1)
+    asked = ["power", "--shop", "toy", "--root", str(tmp_path / "toy")]
+    with pytest.raises(SystemExit) as ended:
+        main([*asked, "--holdout", "0.1", "--json", str(tmp_path / "power.json")])
+    assert ended.value.code == 0
+    out = capsys.readouterr().out
+    assert "A gain of 5.0%" in out
+    assert "holding out 10.0% costs" in out
+    rows = {(row["subject"], row["metric"]): row["value"] for row in json.loads((tmp_path / "power.json").read_text())}
+    assert rows["1 weeks", "needed"] > 0
+    with pytest.raises(SystemExit) as ended:
+        main([*asked, "--holdout", "2"])
+    assert ended.value.code == 2
+    assert "--holdout" in capsys.readouterr().err
