@@ -27,8 +27,11 @@ Positive = Annotated[int, Meta(ge=1)]
 LEAST_LEAF = 20
 LEAST_TREES = 20
 _LEAVES_OF_ROWS = 8
-_ROWS_A_TREE = 40
-"""With fewer than 40 rows a tree, or 8 leaves' worth of rows, there are fewer trees and smaller leaves."""
+_LEAVES_OF_EFFECTS = 4
+_ROWS_A_TREE = 16
+"""Where rows are few, leaves are so small that 8 of them hold an arm; models of effects have larger leaves, 4, and one
+tree for 16 rows. Models of outcomes always get all trees: two of them that are shrunk differently differ where nothing
+does. (Mean squared errors on 1,000 to 16,000 simulated rows with three arms.)"""
 
 
 class Shape(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -60,8 +63,8 @@ class Shape(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def fit_trees(
-    block: Floats, target: Doubles, shape: Shape, *, arms: float = 1.0, weight: Doubles | None = None,
-    monotone: Sequence[int] = (), objective: str = "regression", classes: int = 1,
+    block: Floats, target: Doubles, shape: Shape, *, arms: float = 1.0, effect: bool = False,
+    weight: Doubles | None = None, monotone: Sequence[int] = (), objective: str = "regression", classes: int = 1,
 ) -> lightgbm.Booster:  # fmt: skip
     """One booster, on one thread; the same rows give the same trees.
 
@@ -70,12 +73,15 @@ def fit_trees(
         target: float64[n].
         shape: of the trees; smaller where there are few rows.
         arms: how many rows there are for each of the scarcest arm that matters: 1 where all rows are of one arm.
+        effect: whether the target is an effect and not an outcome: fewer trees where rows are few.
         weight: float64[n], default all 1.
         monotone: int[p], as `constraints_of` gives; empty for none.
         objective, classes: LightGBM's.
     """
     an_arm = max(1, int(len(target) / arms))
-    leaf = int(np.ceil(min(shape.leaf_rows, max(LEAST_LEAF, an_arm // _LEAVES_OF_ROWS)) * arms))
+    leaves = _LEAVES_OF_EFFECTS if effect else _LEAVES_OF_ROWS
+    leaf = int(np.ceil(min(shape.leaf_rows, max(LEAST_LEAF, an_arm // leaves)) * arms))
+    trees = min(shape.trees, max(LEAST_TREES, an_arm // _ROWS_A_TREE)) if effect else shape.trees
     settings = {
         "objective": objective, "num_leaves": shape.leaves, "min_data_in_leaf": leaf, "learning_rate": shape.rate,
         "lambda_l2": shape.l2, "max_bin": shape.bins, "seed": shape.seed, "num_threads": 1, "deterministic": True,
@@ -86,7 +92,7 @@ def fit_trees(
     if any(monotone):
         settings["monotone_constraints"] = list(monotone)
     data = lightgbm.Dataset(block, target, weight=weight)
-    return lightgbm.train(settings, data, min(shape.trees, max(LEAST_TREES, an_arm // _ROWS_A_TREE)))
+    return lightgbm.train(settings, data, trees)
 
 
 def predicted(booster: lightgbm.Booster, block: Floats) -> Doubles:

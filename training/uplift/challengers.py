@@ -102,7 +102,7 @@ def fit_linear(sample: Sample) -> LinearEffects:
 
 def fit_response(sample: Sample) -> TreeEffects:
     """The outcome predicted under null, as if it were the effect of every arm: whom a response model would choose."""
-    return TreeEffects(tuple(((1.0, sample.models[NULL]),) if sample.known(arm) else () for arm in sample.arms))
+    return TreeEffects(tuple(((1.0, sample.model(NULL)),) if sample.known(arm) else () for arm in sample.arms))
 
 
 def fit_constant(sample: Sample) -> ConstantEffects:

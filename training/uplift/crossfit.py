@@ -89,8 +89,8 @@ def cross_fit(
     outcomes = outcomes_of(log, value, fold, rows, shape, threads=threads, progress=advance)
     scores = action_scores(log.action, np.where(rows, value, np.nan), choice.chance, outcomes.out)
     parts = _Parts(log, value, rows, fold, choice.chance, outcomes, shape)
-    effects, models, seconds, notes = _fitted(parts, learners, threads, advance)
-    notes = (*_told(log, rows, choice), *notes)
+    effects, models, seconds, left_out = _fitted(parts, learners, threads, advance)
+    notes = (*_told(log, rows, choice), *left_out)
     return CrossFit(
         reward, log, rows, fold, choice, outcomes, scores, effects, models,
         {"outcomes": outcomes.seconds, **seconds}, notes,
@@ -150,18 +150,28 @@ def _fitted(
     work = [partial(judged, fit, j) for fit in learners.values() for j in range(folds)]
     said = in_threads(work, threads=threads, progress=advance)
     again = in_threads([partial(refitted, fit) for fit in learners.values()], threads=threads, progress=advance)
-    effects, models, seconds, notes = {}, {}, {}, []
+    effects: dict[str, Doubles] = {}
+    models: dict[str, Effects] = {}
+    seconds: dict[str, float] = {}
+    notes = []
     for at, (name, (model, took)) in enumerate(zip(learners, again, strict=True)):
-        mine = said[at * folds : (at + 1) * folds]
-        failed = next((each for each in (model, *(answer for answer, _ in mine)) if isinstance(each, DataError)), None)
-        if failed is not None:
-            notes.append(f"{name} was left out: {failed.line()}.")
+        answers = [answer for answer, _ in said[at * folds : (at + 1) * folds]]
+        failed = [each for each in (model, *answers) if isinstance(each, DataError)]
+        if failed or isinstance(model, DataError):
+            notes.append(f"{name} was left out: {failed[0].line()}.")
             continue
-        effects[name] = np.empty((len(parts.log), len(parts.log.actions) - 1))
-        for j, (answer, _) in enumerate(mine):
-            effects[name][parts.fold == j] = answer
-        models[name], seconds[name] = model, took + sum(each for _, each in mine)
+        effects[name] = _in_place([each for each in answers if not isinstance(each, DataError)], parts.fold)
+        models[name] = model
+        seconds[name] = took + sum(each for _, each in said[at * folds : (at + 1) * folds])
     return effects, models, seconds, notes
+
+
+def _in_place(by_fold: list[Doubles], fold: Codes) -> Doubles:
+    """Rows of the folds put back where they were."""
+    found = np.empty((len(fold), by_fold[0].shape[1]))
+    for j, each in enumerate(by_fold):
+        found[fold == j] = each
+    return found
 
 
 def _told(log: DecisionLog, rows: Mask, choice: Choice) -> list[str]:

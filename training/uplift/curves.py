@@ -13,15 +13,17 @@ weighs 1 / (probability of what was taken), so with constant probabilities all w
 - uplift@k: u(k)
 
 Integrals are trapezoids between the cuts where the score changes: rows of one score come in together, at the average
-order, so the order of a file decides nothing. Above the first cut with both arms there is no curve; it is a line from 0.
+order, so the order of a file decides nothing. Before the first cut that has both arms the curve is a line from 0.
 
-What others call by these names, for the same predictions, with q our Qini per treated:
+The same predictions get other figures elsewhere. With q our Qini per treated, n = rows, n_t = treated rows, constant
+probabilities:
 
-- scikit-uplift `qini_auc_score`: q N_T / (area of a perfect order, a figure that rewards knowing the outcome)
-- scikit-uplift `uplift_auc_score`: the same with the curve u(x) n(x) and its perfect order
-- causalml `auuc_score(normalize=False)`: mean over rows of N G(x); `qini_score` with `normalize=True`: q / Q(1)
-- a curve of counts against shares: q N_T; EconML's `qini_curves`: on doubly robust scores, integral of
-  (mean score of the top x - mean score of all) x, which estimates `ranked.autoc` with weight x
+- area of counts against counts, `auqc` of older scikit-uplift: n n_t (q + Q(1) / 2)
+- area of counts against shares, less the line to its end: n_t q
+- scikit-uplift `qini_auc_score`: n n_t q / (the same area for the best order that knows outcomes)
+- causalml `qini_score`: n_t q; with `normalize=True` q / |Q(1)|; `auuc_score(normalize=False)`: n AUUC
+- EconML `qini_curve`: on doubly robust scores, x (mean of the top x - mean of all) over shares from 5 % to 95 %, an
+  estimate of integral G(x) dx - G(1) / 2; its TOC coefficient is our AUTOC over the same shares
 """
 
 from __future__ import annotations
@@ -60,15 +62,23 @@ class Trial:
     def __len__(self) -> int:
         return len(self.treated)
 
+    def take(self, rows: Mask | Whole) -> Trial:
+        """Some of the rows, by mask or by place."""
+        return Trial(
+            self.treated[rows], self.reward[rows], self.chance[rows], self.subject[rows], self.places[rows]
+        )  # fmt: skip
+
     @property
     def weight(self) -> Doubles:
         """float64[n]: 1 / probability of what was taken."""
-        return 1.0 / np.where(self.treated, self.chance[:, 1], self.chance[:, 0])
+        found: Doubles = 1.0 / np.where(self.treated, self.chance[:, 1], self.chance[:, 0])
+        return found
 
     @property
     def heads(self) -> Doubles:
         """float64[n]: how many heads a row stands for: 1 / probability that it would be one of the two."""
-        return 1.0 / self.chance.sum(axis=1)
+        found: Doubles = 1.0 / self.chance.sum(axis=1)
+        return found
 
 
 def trial_of(
@@ -113,7 +123,7 @@ class Curve:
 class _Cuts:
     """Cumulated sums at the cuts, and of each row (in the order given) its cut."""
 
-    at: npt.NDArray[np.intp]
+    at: npt.NDArray[np.int64]
     heads: Doubles
     treated: Doubles
     untreated: Doubles
@@ -122,7 +132,8 @@ class _Cuts:
 
     @property
     def share(self) -> Doubles:
-        return self.heads / self.heads[-1]
+        found: Doubles = self.heads / self.heads[-1]
+        return found
 
     @property
     def uplift(self) -> Doubles:
@@ -231,7 +242,8 @@ def included(score: Doubles, share: float, heads: Doubles | None = None) -> Doub
     _, group = np.unique(-score, return_inverse=True)
     size = np.bincount(group, weights=heads)
     above = np.cumsum(size) - size
-    return np.clip((share * size.sum() - above) / size, 0.0, 1.0)[group]
+    found: Doubles = np.clip((share * size.sum() - above) / size, 0.0, 1.0)[group]
+    return found
 
 
 def _known(score: Doubles, trial: Trial) -> Mask:
@@ -245,11 +257,11 @@ def _cuts(score: Doubles, trial: Trial, kept: Mask) -> _Cuts | None:
     treated, weight = trial.treated[kept], trial.weight[kept]
     if not treated.any() or treated.all():
         return None
-    _, group = np.unique(-score[kept], return_inverse=True)
+    group: Whole = np.unique(-score[kept], return_inverse=True)[1].astype(np.int64)
     each = [weight * treated, weight * ~treated]
-    sums = [np.cumsum(np.bincount(group, weights=one)) for one in each]
-    rewards = [np.cumsum(np.bincount(group, weights=one * trial.reward[kept])) for one in each]
-    heads = np.cumsum(np.bincount(group, weights=trial.heads[kept]))
+    sums = [_cumulated(group, one) for one in each]
+    rewards = [_cumulated(group, one * trial.reward[kept]) for one in each]
+    heads = _cumulated(group, trial.heads[kept])
     first = int(np.argmax((sums[0] > 0) & (sums[1] > 0)))  # rows above the first cut with both come in with it
     means = [reward[first:] / one[first:] for reward, one in zip(rewards, sums, strict=True)]
     return _Cuts(np.maximum(group - first, 0), heads[first:], sums[0][first:], sums[1][first:], means[0], means[1])
@@ -288,6 +300,11 @@ def _average(cuts: _Cuts, trial: Trial, kept: Mask) -> tuple[float, Doubles]:
         (cuts.mean_untreated[-1] - reward) / cuts.untreated[-1],
     )
     return float(cuts.uplift[-1]), weight * pull
+
+
+def _cumulated(group: Whole, values: Doubles) -> Doubles:
+    """Of each cut the sum over it and all cuts above it."""
+    return np.cumsum(np.bincount(group, weights=values)).astype(np.float64, copy=False)
 
 
 def _below(values: Doubles) -> Doubles:

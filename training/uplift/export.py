@@ -63,10 +63,12 @@ def specialised(forest: Forest, given: Given, trees: Sequence[int]) -> Forest:
     for tree in trees:
         roots.append(len(nodes))
         depth = max(depth, _copied(nodes, forest, int(forest.roots[tree]), given))
-    columns = list(zip(*nodes, strict=True))
-    types = (np.int32, np.float64, np.int32, np.int32, np.bool_, np.float64)
-    arrays = [np.array(column, kind) for column, kind in zip(columns, types, strict=True)]
-    return Forest(*arrays, np.array(roots, np.int32), np.array([depth], np.int32))
+    feature, threshold, left, right, nan_left, value = zip(*nodes, strict=True)
+    return Forest(
+        np.array(feature, np.int32), np.array(threshold, np.float64), np.array(left, np.int32),
+        np.array(right, np.int32), np.array(nan_left, bool), np.array(value, np.float64),
+        np.array(roots, np.int32), np.array([depth], np.int32),
+    )  # fmt: skip
 
 
 def asking(forest: Forest, columns: Sequence[int]) -> list[int]:
@@ -74,7 +76,8 @@ def asking(forest: Forest, columns: Sequence[int]) -> list[int]:
     inner = forest.left != np.arange(len(forest.feature))
     touching = np.flatnonzero(inner & np.isin(forest.feature, columns))
     # Nodes of a tree lie between its root and the next.
-    return np.unique(np.searchsorted(forest.roots, touching, side="right") - 1).tolist()
+    found: list[int] = np.unique(np.searchsorted(forest.roots, touching, side="right") - 1).tolist()
+    return found
 
 
 def _copied(nodes: list[tuple[int, float, int, int, bool, float]], forest: Forest, node: int, given: Given) -> int:

@@ -62,6 +62,12 @@ class Sample:
         both = np.all(self.chance[:, [NULL, *actions]] > 0, axis=1)
         return np.flatnonzero(np.isin(self.action, actions) & both)
 
+    def model(self, action: int) -> lightgbm.Booster:
+        """The outcome model of a `known` arm, or of null."""
+        found = self.models[action]
+        assert found is not None
+        return found
+
     def known(self, arm: int) -> bool:
         """Whether there is enough to compare an arm with null."""
         return all(self.models[action] is not None and len(self.of(action)) >= LEAST_ARM for action in (NULL, arm))
@@ -97,7 +103,7 @@ class TreeEffects:
                 if id(booster) not in said:
                     said[id(booster)] = predicted(booster, block)
             if terms:
-                found[:, arm] = sum(weight * said[id(booster)] for weight, booster in terms)
+                found[:, arm] = np.sum([weight * said[id(booster)] for weight, booster in terms], axis=0)
         return found
 
     def forests(self) -> tuple[Forest | None, ...]:
@@ -110,8 +116,11 @@ class TreeEffects:
 
 def fit_t(sample: Sample) -> TreeEffects:
     """T: the difference of two models of the outcome, one an arm. Costs nothing: they are the nuisances."""
-    null, models = sample.models[NULL], sample.models
-    return TreeEffects(tuple(((1.0, models[a]), (-1.0, null)) if sample.known(a) else () for a in sample.arms))
+
+    def terms(arm: int) -> tuple[tuple[float, lightgbm.Booster], ...]:
+        return (1.0, sample.model(arm)), (-1.0, sample.model(NULL))
+
+    return TreeEffects(tuple(terms(arm) if sample.known(arm) else () for arm in sample.arms))
 
 
 def fit_x(sample: Sample) -> TreeEffects:
@@ -130,9 +139,9 @@ def _x_terms(sample: Sample, arm: int) -> tuple[tuple[float, lightgbm.Booster], 
     share = float(np.mean(sample.chance[both, arm] / sample.chance[both][:, [NULL, arm]].sum(axis=1)))
     block, reward = sample.block, sample.reward
     # Each is a model of the other arm, which did not see these rows.
-    gained = reward[given] - predicted(sample.models[NULL], block[given])
-    missed = predicted(sample.models[arm], block[not_given]) - reward[not_given]
-    fit = partial(fit_trees, shape=sample.shape, monotone=_effect_constraints(sample))
+    gained = reward[given] - predicted(sample.model(NULL), block[given])
+    missed = predicted(sample.model(arm), block[not_given]) - reward[not_given]
+    fit = partial(fit_trees, shape=sample.shape, effect=True, monotone=_effect_constraints(sample))
     return (share, fit(block[not_given], missed)), (1 - share, fit(block[given], gained))
 
 
@@ -144,7 +153,7 @@ def fit_dr(sample: Sample) -> TreeEffects:
         rows = np.flatnonzero(np.isfinite(scores[:, arm - 1]))
         booster = fit_trees(
             sample.block[rows], scores[rows, arm - 1], sample.shape, arms=_rows_an_arm(sample, arm, len(rows)),
-            monotone=_effect_constraints(sample),
+            effect=True, monotone=_effect_constraints(sample),
         )  # fmt: skip
         return ((1.0, booster),)
 
@@ -165,7 +174,8 @@ def fit_r(sample: Sample) -> TreeEffects:
         middle = (1 - e) * sample.outcome[rows, NULL] + e * sample.outcome[rows, arm]
         booster = fit_trees(
             sample.block[rows], (sample.reward[rows] - middle) / left, sample.shape,
-            arms=_rows_an_arm(sample, arm, len(rows)), weight=left**2, monotone=_effect_constraints(sample),
+            arms=_rows_an_arm(sample, arm, len(rows)), weight=left**2, effect=True,
+            monotone=_effect_constraints(sample),
         )  # fmt: skip
         return ((1.0, booster),)
 
@@ -204,7 +214,7 @@ class JointEffects:
         with_arm, with_null = self._given(arm), self._given(NULL)
         trees = asking(forest, self._block(arm))  # others say the same of both
         if not trees:
-            nothing = Given({column: 0.0 for column in range(self._columns)}, {})
+            nothing = Given(dict.fromkeys(range(self._columns), 0.0), {})
             return summed([(0.0, specialised(forest, nothing, [0]))])
         terms = (1.0, specialised(forest, with_arm, trees)), (-1.0, specialised(forest, with_null, trees))
         return summed(terms)

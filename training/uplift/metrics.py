@@ -9,9 +9,9 @@ from __future__ import annotations
 from training.uplift.curves import Curve, Trial, auuc, curve, qini, trial_of, uplift_at
 from training.uplift.estimate import Estimate, difference
 from training.uplift.placebo import Placebo, placebo
-from training.uplift.ranked import Tenth, autoc, by_decile, gain_at, value_at
+from training.uplift.ranked import Tenth, autoc, by_decile, gain_at, ranks_in_folds, value_at
 
 __all__ = [
     "Curve", "Estimate", "Placebo", "Tenth", "Trial", "autoc", "auuc", "by_decile", "curve", "difference", "gain_at",
-    "placebo", "qini", "trial_of", "uplift_at", "value_at",
+    "placebo", "qini", "ranks_in_folds", "trial_of", "uplift_at", "value_at",
 ]  # fmt: skip

@@ -1,8 +1,8 @@
 """The Qini of a ranking when the treatment is dealt out again: what luck alone would give.
 
-A randomisation test of the hypothesis that the effect is the same for everybody (Ding, Feller & Miratrix 2016): under it
-the reward that a row would have had with the other treatment is known, so treatments are drawn again as they were
-drawn in the trial and the Qini is measured anew. The average effect stays; only its differences between people go.
+A randomisation test of the hypothesis that the effect is the same for everybody (Ding, Feller & Miratrix 2016): under
+it the reward that a row would have had with the other treatment is known, so treatments are drawn again as they were
+drawn in the trial, and the Qini is measured anew. The average effect stays; only its differences between people go.
 """
 
 from __future__ import annotations
@@ -52,14 +52,12 @@ def placebo(score: Doubles, trial: Trial, *, permutations: int = 200, seed: int 
         NaN where the Qini is undefined.
     """
     kept = np.isfinite(score)
-    trial = Trial(*(each[kept] for each in (trial.treated, trial.reward, trial.chance, trial.subject, trial.places)))
+    trial = trial.take(kept)
     real = qini(score[kept], trial).value
     if not np.isfinite(real):
         return Placebo(np.nan, np.full(permutations, np.nan), np.nan, np.nan)
-    order = np.argsort(-score[kept], kind="stable")
-    trial = Trial(
-        *(each[order] for each in (trial.treated, trial.reward, trial.chance, trial.subject, trial.places))
-    )  # fmt: skip
+    order = np.argsort(-score[kept], kind="stable").astype(np.int64)
+    trial = trial.take(order)
     ends = np.flatnonzero(np.append(np.diff(score[kept][order]) != 0, True))
     random = np.random.default_rng(seed)
     chunk = max(1, _CELLS // len(order))
@@ -71,7 +69,7 @@ def placebo(score: Doubles, trial: Trial, *, permutations: int = 200, seed: int 
 
 def _dealt(trial: Trial, times: int, random: np.random.Generator) -> Mask:
     """bool[times, n]: treatments drawn again."""
-    units, first, place = np.unique(trial.subject, return_index=True, return_inverse=True)
+    _, first, place = np.unique(trial.subject, return_index=True, return_inverse=True)
     whole = trial.treated[first]
     if (whole[place] != trial.treated).any():
         whole, first, place = trial.treated, np.arange(len(trial)), np.arange(len(trial))

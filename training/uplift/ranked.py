@@ -9,11 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.stats import rankdata
 
 from training.calibration import binned
 from training.uplift.curves import included
 from training.uplift.estimate import Estimate, estimated, unknown
-from training.uplift.log import Doubles, Whole
+from training.uplift.log import Codes, Doubles, Whole
 
 
 def autoc(score: Doubles, effect: Doubles, subject: Whole, *, confidence: float = 0.95) -> Estimate:
@@ -53,7 +54,8 @@ def autoc(score: Doubles, effect: Doubles, subject: Whole, *, confidence: float 
 
 
 def gain_at(
-    score: Doubles, effect: Doubles, subject: Whole, share: float, *, over_random: bool = False, confidence: float = 0.95
+    score: Doubles, effect: Doubles, subject: Whole, share: float, *, over_random: bool = False,
+    confidence: float = 0.95,
 ) -> Estimate:  # fmt: skip
     """Gain per head of treating the top share, against treating nobody or as many at random.
 
@@ -98,6 +100,20 @@ def value_at(
         return unknown(subject)
     each = base[kept] + effect[kept] * included(score[kept], share)
     return estimated(float(each.mean()), (each - each.mean()) / len(each), subject, kept=kept, confidence=confidence)
+
+
+def ranks_in_folds(score: Doubles, fold: Codes) -> Doubles:
+    """float64[n]: the mean rank of each score within its fold, in (0, 1], the higher the higher; NaN stays.
+
+    Out-of-fold scores of different folds come from different models. The average effect that a model learned is high
+    just where that of the rows that were kept out is low, so scores pooled as they are rank somewhat against the truth;
+    ranks within folds do not. One constant effect for each fold becomes one for all.
+    """
+    found = np.full(len(score), np.nan)
+    for j in np.unique(fold):
+        here = np.flatnonzero((fold == j) & np.isfinite(score))
+        found[here] = rankdata(score[here]) / max(len(here), 1)
+    return found
 
 
 @dataclass(frozen=True, slots=True)
