@@ -103,7 +103,7 @@ def value_at(
 
 
 def ranks_in_folds(score: Doubles, fold: Codes) -> Doubles:
-    """float64[n]: the mean rank of each score within its fold, in (0, 1], the higher the higher; NaN stays.
+    """float64[n]: the place of each score within its fold, 0 lowest, 1 highest, equal ones in the middle.
 
     Out-of-fold scores of different folds come from different models. The average effect that a model learned is high
     just where that of the rows that were kept out is low, so scores pooled as they are rank somewhat against the truth;
@@ -112,7 +112,7 @@ def ranks_in_folds(score: Doubles, fold: Codes) -> Doubles:
     found = np.full(len(score), np.nan)
     for j in np.unique(fold):
         here = np.flatnonzero((fold == j) & np.isfinite(score))
-        found[here] = rankdata(score[here]) / max(len(here), 1)
+        found[here] = (rankdata(score[here]) - 0.5) / max(len(here), 1)
     return found
 
 
