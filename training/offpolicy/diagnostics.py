@@ -79,23 +79,30 @@ def _of(name: str, sample: Sample, rows: Mask) -> Diagnostics:
     unsupported = (policy * (propensity <= 0)).sum(axis=1)
     randomised = (propensity > 0).sum(axis=1) > 1
     departs = np.abs(policy - propensity).max(axis=1, initial=0) > _SAME
-    return Diagnostics(
-        of=name, unsupported=_mean(unsupported), randomised=_mean(randomised), departs=_mean(departs),
-        **weights_of(sample.weight[rows], sample.cluster[rows]),
-    )  # fmt: skip
+    shares = (_mean(unsupported), _mean(randomised), _mean(departs))
+    return weights_told(name, sample.weight[rows], sample.cluster[rows], *shares)
 
 
-def weights_of(weight: Doubles, cluster: Whole) -> dict[str, float | int]:  # fmt: skip
-    """The diagnostics that need weights and subjects only, by name."""
+def weights_told(
+    of: str, weight: Doubles, cluster: Whole, unsupported: float, randomised: float, departs: float
+) -> Diagnostics:
+    """The diagnostics of weights and their subjects, beside shares that are known already.
+
+    Args:
+        of: what they are of.
+        weight: float64[n].
+        cluster: int64[n], equal for one subject.
+        unsupported, randomised, departs: as in `Diagnostics`.
+    """
     own: Whole = np.unique(cluster, return_inverse=True)[1].astype(np.int64)
     score = mean_of(weight)
     z, p = two_sided(score, own, 1.0)
     total = float(weight.sum())
-    return {
-        "n": len(weight), "clusters": int(own.max()) + 1 if len(own) else 0, "effective": effective_size(weight),
-        "largest": float(weight.max()) / total if total > 0 else np.nan, "tail": hill(weight),
-        "mean_weight": score.value, "z": z, "p": p,
-    }  # fmt: skip
+    return Diagnostics(
+        of=of, n=len(weight), clusters=int(own.max()) + 1 if len(own) else 0, effective=effective_size(weight),
+        largest=float(weight.max()) / total if total > 0 else np.nan, tail=hill(weight), unsupported=unsupported,
+        randomised=randomised, departs=departs, mean_weight=score.value, z=z, p=p,
+    )  # fmt: skip
 
 
 def effective_size(weight: Doubles) -> float:

@@ -95,18 +95,18 @@ def sample_of(log: DecisionLog, policy: Doubles, reward: str, predictions: Doubl
         policy: float64[n, k], the target policy's probabilities; rows sum to 1.
         reward: name of the reward.
         predictions: float64[n, k], a reward model's expected reward of each action, cross-fitted by subject
-            (`training.offpolicy.models.cross_fitted`); None: no model.
+            (`training.offpolicy.models.cross_fitted`); only those of decisions that count are read. None: no model.
 
     Raises:
         DataError: the policy or the predictions do not fit the log, or are no probabilities or not finite.
     """
     check_policy(log, policy)
-    if predictions is not None and (predictions.shape != policy.shape or not np.isfinite(predictions).all()):
+    rows = np.flatnonzero(counted(log, reward))
+    if predictions is not None and (predictions.shape != policy.shape or not np.isfinite(predictions[rows]).all()):
         raise DataError(
             "predictions must be finite, one for each decision and action", got=predictions.shape,
             hint=f"expected {policy.shape}",
         )  # fmt: skip
-    rows = np.flatnonzero(counted(log, reward))
     action, target, chance = log.action[rows], policy[rows], log.propensity[rows]
     places = np.arange(len(rows))
     taken = chance[places, action]
@@ -162,12 +162,12 @@ def ips(sample: Sample) -> Score:
 
 
 def snips(sample: Sample) -> Score:
-    """Self-normalised: consistent, of smaller variance where rewards are far from 0, and equivariant to their origin."""
+    """Self-normalised: consistent, and a constant added to all rewards is added to the estimate."""
     return weighted_mean(sample.weight, sample.reward)
 
 
 def clipped_ips(sample: Sample, clip: float | None = None) -> Score:
-    """Weights are at most `clip`, by default sqrt(n): less variance, biased towards 0; its interval ignores the bias."""
+    """Weights are at most `clip`, by default sqrt(n): biased towards 0, and its interval ignores the bias."""
     most = np.sqrt(len(sample)) if clip is None else clip
     return mean_of(np.minimum(sample.weight, most) * sample.reward)
 
@@ -231,4 +231,3 @@ def with_thresholds(clip: float, switch: float) -> Mapping[str, Estimator]:
     """All estimators, with one's own bounds of the weights in the two that have one."""
     own = {"switch-dr": partial(switch_dr, threshold=switch), "clipped-ips": partial(clipped_ips, clip=clip)}
     return {**ESTIMATORS, **own}
-

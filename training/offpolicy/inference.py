@@ -1,4 +1,4 @@
-"""Intervals of estimates: influence functions summed by subject, so that one person's decisions are no independent ones.
+"""Intervals of estimates: influence functions summed by subject, whose decisions are not independent.
 
 With G subjects the variance is G / (G - 1) times the sum over subjects of (the sum of their influences) squared, over
 n squared (Liang & Zeger 1986; the factor is the finite-cluster correction), and the quantiles are those of Student's t

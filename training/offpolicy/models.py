@@ -12,8 +12,10 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
+import numpy.typing as npt
 
 from features.errors import DataError
+from training.offpolicy.estimators import counted
 from training.simulation.rows import mix
 from training.uplift.log import DecisionLog, Doubles, Mask, Whole
 
@@ -35,38 +37,45 @@ class RewardModel(Protocol):
 
 
 def folds_of(subject: Whole, folds: int, seed: int = 0) -> Whole:
-    """int64[n]: the fold of each decision, by a hash of its subject: the same subject is always in the same fold."""
-    salt = np.uint64(mix(np.array([seed]))[0])
-    return (mix(mix(subject) ^ salt) % np.uint64(folds)).astype(np.int64)
-
-
-def cross_fitted(
-    log: DecisionLog, reward: Doubles, model: RewardModel, *, folds: int = 5, seed: int = 0
-) -> Doubles:  # fmt: skip
-    """float64[n, k]: predictions for each decision by a model that was fitted on other subjects.
+    """int64[n]: the fold of each decision. A subject is in one fold, and folds differ by one subject at most.
 
     Args:
-        log: the decisions.
-        reward: float64[n]; NaN where it is not known: such decisions are predicted, not learnt from. So are those that
-            are not usable.
+        subject: int64[n].
+        folds: how many, at most as many as there are subjects.
+        seed: of the order in which subjects are dealt out.
+    """
+    distinct, where = np.unique(subject, return_inverse=True)
+    salt = mix(np.array([seed]))[0]
+    dealt = np.empty(len(distinct), np.int64)
+    dealt[np.argsort(mix(mix(distinct) ^ salt), kind="stable")] = np.arange(len(distinct)) % max(folds, 1)
+    found: Whole = dealt[where]
+    return found
+
+
+def cross_fitted(log: DecisionLog, reward: str, model: RewardModel, *, folds: int = 5, seed: int = 0) -> Doubles:
+    """float64[n, k]: predictions for each decision that counts, by a model that was fitted on other subjects.
+
+    Args:
+        log: the decisions. Those that are not usable or whose reward is not known are neither learnt from nor
+            predicted: NaN.
+        reward: name of the reward.
         model: the reward model.
-        folds: at least 2.
+        folds: at least 2; with fewer subjects as many as those.
         seed: of the folds.
 
     Raises:
-        DataError: too few subjects with a known reward for the folds.
+        DataError: fewer than two subjects.
     """
-    fold = folds_of(log.subject, folds, seed)
-    known = log.usable & np.isfinite(reward)
-    found = np.zeros(log.propensity.shape)
-    for number in range(folds):
-        learnt, asked = known & (fold != number), fold == number
-        if not asked.any():
-            continue
-        if not learnt.any():
-            raise DataError("too few subjects to fit a reward model on others", got=len(np.unique(log.subject)),
-                            hint=f"more subjects than {folds} folds, or an estimator without a model")  # fmt: skip
-        found[asked] = model.fit(log.take(learnt), reward[learnt])(log.take(asked))
+    rows = np.flatnonzero(counted(log, reward))
+    known, target = log.take(rows), log.reward(reward)[rows]
+    fold = folds_of(known.subject, folds, seed)
+    found = np.full(log.propensity.shape, np.nan)
+    if len(rows) and fold.max() == fold.min():
+        what = "a reward model must be fitted on other subjects"
+        raise DataError(what, got=f"{len(np.unique(known.subject))} subjects and {folds} folds", hint="two at least")
+    for number in np.unique(fold).tolist():
+        asked = fold == number
+        found[rows[asked]] = model.fit(known.take(~asked), target[~asked])(known.take(asked))
     return found
 
 
@@ -190,9 +199,7 @@ class Trees:
         return lightgbm.train(settings, data, num_boost_round=self.trees)
 
 
-def _columns(log: DecisionLog, action: Any) -> Doubles:
+def _columns(log: DecisionLog, action: npt.NDArray[Any] | None) -> Doubles:
     """float64[n, p + 2 or 3]: features, slot, position, and the action where one is given."""
-    parts = [log.features.astype(np.float64), log.slot[:, None], log.position[:, None]]
-    if action is not None:
-        parts.append(action[:, None])
-    return np.concatenate(parts, axis=1, dtype=np.float64)
+    columns = [log.features, log.slot[:, None], log.position[:, None]]
+    return np.hstack([*columns, action[:, None]] if action is not None else columns).astype(np.float64)

@@ -117,7 +117,9 @@ def cautions(diagnosis: Diagnosis, limits: Limits, *, observational: bool) -> li
     """Sentences that belong beside estimates that are not refused."""
     found, said = diagnosis.whole, []
     if observational:
-        said.append("The log is observational: its propensities are estimates, and what nobody recorded may explain it.")
+        said.append(
+            "The log is observational: its propensities are estimates, and something unrecorded may explain it."
+        )
     if found.tail < 2:
         said.append(f"The weights have a heavy tail (index {found.tail:.1f}, below 2): intervals are too short.")
     if 0 < found.unsupported <= limits.unsupported:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
-from training.offpolicy.diagnostics import Diagnosis, Diagnostics, diagnose, weights_of
+from training.offpolicy.diagnostics import Diagnosis, Diagnostics, diagnose, weights_told
 from training.offpolicy.estimators import ESTIMATORS, NEEDS_MODEL, Estimator, Sample, Score, counted, sample_of
 from training.offpolicy.inference import Estimate, difference, estimate, relative
 from training.offpolicy.models import RewardModel, Trees, cross_fitted
@@ -99,78 +100,63 @@ def replay(
     """
     how = settings or Settings()
     target, base = policy(log), against(log)
-    predictions = _predictions(log, reward, how)
+    diagnosis = diagnose(log, sample_of(log, target, reward))
+    refused = refuse(diagnosis.whole, how.limits)
+    unlike = refuse(diagnose(log, sample_of(log, base, reward)).whole, how.limits)
+    predictions = None
+    if not refused and how.model is not None:
+        predictions = cross_fitted(log, reward, how.model, folds=how.folds, seed=how.seed)
     mine, other = sample_of(log, target, reward, predictions), sample_of(log, base, reward, predictions)
-    diagnosis, reference = diagnose(log, mine), diagnose(log, other)
-    refused, unlike = refuse(diagnosis.whole, how.limits), refuse(reference.whole, how.limits)
-    wanted = {each: way for each, way in how.estimators.items() if how.model is not None or each not in NEEDS_MODEL}
-    pages, weights = _pages(log, target, base, reward, how)
+    ways = {name: way for name, way in how.estimators.items() if how.model is not None or name not in NEEDS_MODEL}
+    answers = {name: _valued(way, mine, other, refused, unlike, how.confidence) for name, way in ways.items()}
+    pages, page_weights = _pages(log, (target, base), reward, how)
     return Replay(
-        policy=name, against=against_name, reward=reward,
-        estimates={each: _valued(way, mine, other, refused, unlike, how) for each, way in wanted.items()},
-        pages=pages, diagnosis=diagnosis, page_weights=weights, unusable=int((~log.usable).sum()),
+        policy=name, against=against_name, reward=reward, estimates=answers, pages=pages, diagnosis=diagnosis,
+        page_weights=page_weights, unusable=int((~log.usable).sum()),
         unknown=int((log.usable & ~counted(log, reward)).sum()),
         cautions=tuple(cautions(diagnosis, how.limits, observational=log.observational)),
     )  # fmt: skip
 
 
-def _predictions(log: DecisionLog, reward: str, how: Settings) -> Doubles | None:
-    """None where no model was asked for, or there is nothing to learn from: that is for the refusal to say."""
-    if how.model is None or len(np.unique(log.subject[counted(log, reward)])) < 2:
-        return None
-    return cross_fitted(log, log.reward(reward), how.model, folds=how.folds, seed=how.seed)
-
-
 def _valued(
-    way: Estimator, mine: Sample, other: Sample, refused: Refusal | None, unlike: Refusal | None, how: Settings
-) -> Valued:
+    way: Callable[[Any], Score], mine: Sample | Pages, other: Sample | Pages, refused: Refusal | None,
+    unlike: Refusal | None, confidence: float,
+) -> Valued:  # fmt: skip
     if refused:
         return Valued(refused, refused, refused)
-    return _answers(way(mine), way(other), mine.cluster, unlike, how.confidence)
-
-
-def _answers(mine: Score, other: Score, cluster: Doubles, unlike: Refusal | None, confidence: float) -> Valued:
-    value = estimate(mine, cluster, confidence=confidence)
+    value, reference = way(mine), way(other)
+    found = estimate(value, mine.cluster, confidence=confidence)
     if unlike:
-        return Valued(value, unlike, unlike)
+        return Valued(found, unlike, unlike)
     return Valued(
-        value,
-        estimate(difference(mine, other), cluster, confidence=confidence),
-        estimate(relative(mine, other), cluster, confidence=confidence),
+        found,
+        estimate(difference(value, reference), mine.cluster, confidence=confidence),
+        estimate(relative(value, reference), mine.cluster, confidence=confidence),
     )
 
 
 def _pages(
-    log: DecisionLog, target: Doubles, base: Doubles, reward: str, how: Settings
+    log: DecisionLog, policies: tuple[Doubles, Doubles], reward: str, how: Settings
 ) -> tuple[dict[str, Valued], Diagnostics | None]:
-    """Whole pages, where some have two slots or more."""
+    """Answers for whole pages, and the diagnostics of their weights, where some have two slots or more."""
     if len(np.unique(log.request)) == len(log):
         return {}, None
-    both: list[Pages] = []
-    for policy in (target, base):
-        fitted = None
-        if how.model is not None and len(np.unique(log.subject[counted(log, reward)])) >= 2:
-            fitted = to_go(log, policy, reward, how.model, folds=how.folds, seed=how.seed)
-        both.append(pages_of(log, policy, reward, fitted))
-    found = [_page_weights(each, log, policy) for each, policy in zip(both, (target, base), strict=True)]
+    found = [_page_weights(log, policy, reward) for policy in policies]
     refused, unlike = (refuse(each, how.limits) for each in found)
-    answers = {}
-    for name, way in PAGE_ESTIMATORS.items():
-        if how.model is None and name == "cascade-dr":
-            continue
-        if refused:
-            answers[name] = Valued(refused, refused, refused)
-        else:
-            answers[name] = _answers(way(both[0]), way(both[1]), both[0].cluster, unlike, how.confidence)
-    return answers, found[0]
+    mine, other = (_fitted_pages(log, policy, reward, how, refused) for policy in policies)
+    ways = {name: way for name, way in PAGE_ESTIMATORS.items() if how.model is not None or name != "cascade-dr"}
+    return {name: _valued(way, mine, other, refused, unlike, how.confidence) for name, way in ways.items()}, found[0]
 
 
-def _page_weights(pages: Pages, log: DecisionLog, policy: Doubles) -> Diagnostics:
-    """The weights of whole pages; support and randomisation are those of their slots."""
-    outside = (policy * (log.propensity <= 0)).sum(axis=1)
-    apart = np.abs(policy - log.propensity).max(axis=1, initial=0) > 0
-    several = (log.propensity > 0).sum(axis=1) > 1
-    shares = [float(each.mean()) if len(log) else np.nan for each in (outside, several, apart)]
+def _fitted_pages(log: DecisionLog, policy: Doubles, reward: str, how: Settings, refused: Refusal | None) -> Pages:
+    if refused or how.model is None:
+        return pages_of(log, policy, reward)
+    return pages_of(log, policy, reward, to_go(log, policy, reward, how.model, folds=how.folds, seed=how.seed))
+
+
+def _page_weights(log: DecisionLog, policy: Doubles, reward: str) -> Diagnostics:
+    """Of the weights of whole pages; support and randomisation are those of their slots."""
+    pages = pages_of(log, policy, reward)
+    slots = diagnose(log, sample_of(log, policy, reward)).whole
     weight = pages.ratio.prod(axis=1)
-    return Diagnostics(of="pages", unsupported=shares[0], randomised=shares[1], departs=shares[2],
-                       **weights_of(weight, pages.cluster))  # fmt: skip
+    return weights_told("pages", weight, pages.cluster, slots.unsupported, slots.randomised, slots.departs)

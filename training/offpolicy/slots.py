@@ -53,8 +53,7 @@ class Pages:
     @property
     def weight(self) -> Doubles:
         """float64[pages, L]: w, the product of the conditional weights down to each slot."""
-        product: Doubles = np.cumprod(self.ratio, axis=1)
-        return product
+        return np.cumprod(self.ratio, axis=1, dtype=np.float64)
 
 
 def pages_of(log: DecisionLog, policy: Doubles, reward: str, predictions: Doubles | None = None) -> Pages:
@@ -70,13 +69,8 @@ def pages_of(log: DecisionLog, policy: Doubles, reward: str, predictions: Double
         DataError: the policy does not fit the log, or a page has one position twice.
     """
     check_policy(log, policy)
-    rows, page, place = _laid_out(log)
-    bad = np.zeros(int(page.max(initial=-1)) + 1, np.bool_)
-    np.logical_or.at(bad, page, ~counted(log, reward)[rows])
-    kept = ~bad[page]
-    rows, place = rows[kept], place[kept]
-    page = (np.cumsum(~bad) - 1)[page[kept]]
-    shape = (int((~bad).sum()), int(place.max(initial=-1)) + 1)
+    rows, page, place = _whole(log, reward)
+    shape = (int(page.max(initial=-1)) + 1, int(place.max(initial=-1)) + 1)
     subject = np.zeros(shape[0], np.int64)
     subject[page] = log.subject[rows]
     action = log.action[rows]
@@ -93,8 +87,17 @@ def pages_of(log: DecisionLog, policy: Doubles, reward: str, predictions: Double
         here=laid(np.ones(len(rows)), 0.0) > 0, ratio=laid(target[at, action] / log.taken[rows], 1.0),
         reward=laid(log.reward(reward)[rows], 0.0), fitted=laid(model[at, action], 0.0),
         expected=laid((target * model).sum(axis=1), 0.0),
-        cluster=np.unique(subject, return_inverse=True)[1].astype(np.int64), left_out=int(bad.sum()),
+        cluster=np.unique(subject, return_inverse=True)[1].astype(np.int64),
+        left_out=len(np.unique(log.request)) - shape[0],
     )  # fmt: skip
+
+
+def _whole(log: DecisionLog, reward: str) -> tuple[Whole, Whole, Whole]:
+    """`_laid_out` of the pages of which every slot counts."""
+    rows, page, place = _laid_out(log)
+    bad = np.bincount(page, weights=~counted(log, reward)[rows]) > 0
+    kept = ~bad[page]
+    return rows[kept], (np.cumsum(~bad) - 1)[page[kept]], place[kept]
 
 
 def _laid_out(log: DecisionLog) -> tuple[Whole, Whole, Whole]:
@@ -128,13 +131,15 @@ def rips(pages: Pages) -> Score:
 def snrips(pages: Pages) -> Score:
     """RIPS with the weights of each slot divided by their mean over the pages that have the slot."""
     n, value, influence = len(pages), 0.0, np.zeros(len(pages))
+    if not n:
+        return Score(np.nan, influence)
     for here, weight, reward in zip(pages.here.T, pages.weight.T, pages.reward.T, strict=True):
         share, total = float(here.mean()), float(weight[here].sum())
         mean = float((weight * reward)[here].sum()) / total if total > 0 else np.nan
         value += share * mean
         influence += share * here * weight * (reward - mean) * (n / total if total > 0 else np.nan)
         influence += mean * (here - share)
-    return Score(value if n else np.nan, influence)
+    return Score(value, influence)
 
 
 def cascade_dr(pages: Pages) -> Score:
@@ -155,30 +160,31 @@ def to_go(
     """float64[n, k]: Q, the expected sum of rewards from each slot on under the policy, cross-fitted by subject.
 
     Fitted from the last place of the page upwards: the target of place l is r_l + V_l+1 (Kiyohara et al. 2022). The
-    models of all places are fitted on the same other subjects, so no prediction has seen its own subject.
+    models of all places are fitted on the same other subjects, so no prediction has seen its own subject. Where they
+    have no page of that length the prediction is 0; rows of pages that are left out are NaN.
 
     Args:
         log, policy, reward: as for `pages_of`.
         model: the reward model.
         folds, seed: as for `cross_fitted`.
     """
-    rows, page, place = _laid_out(log)
-    grid = np.full((int(page.max(initial=-1)) + 1, int(place.max(initial=-1)) + 2), -1)
-    grid[page, place] = rows
-    following, depth = np.full(len(log), -1), np.zeros(len(log), np.int64)
-    following[rows], depth[rows] = grid[page, place + 1], place
-    fold, known = folds_of(log.subject, folds, seed), counted(log, reward)
-    found = np.zeros(policy.shape)
+    rows, page, place = _whole(log, reward)
+    found = np.full(policy.shape, np.nan)
+    if not len(rows):
+        return found
+    known, target, gained = log.take(rows), policy[rows], log.reward(reward)[rows]
+    following = np.append(np.where(page[1:] == page[:-1], np.arange(1, len(rows)), -1), -1)
+    fold = folds_of(known.subject, folds, seed)
     for number in np.unique(fold).tolist():
-        value = np.zeros(len(log) + 1)  # V; the last stands for no slot further down
-        for level in range(int(depth.max(initial=-1)), -1, -1):
-            here = depth == level
-            target = log.reward(reward) + value[following]
-            learnt = here & known & (fold != number) & np.isfinite(target)
-            if not learnt.any():
-                raise DataError("too few subjects to fit a reward model on others", got=int(here.sum()))
-            predicted = model.fit(log.take(learnt), target[learnt])(log.take(here))
-            value[:-1][here] = (policy[here] * predicted).sum(axis=1)
-            asked = fold[here] == number
-            found[np.flatnonzero(here)[asked]] = predicted[asked]
+        value = np.zeros(len(rows) + 1)  # V; the last stands for no slot further down
+        for level in range(int(place.max()), -1, -1):
+            here = np.flatnonzero(place == level)
+            learnt = here[fold[here] != number]
+            predicted = np.zeros((len(here), policy.shape[1]))
+            if len(learnt):
+                fitted = model.fit(known.take(learnt), (gained + value[following])[learnt])
+                predicted = fitted(known.take(here))
+            value[here] = (target[here] * predicted).sum(axis=1)
+            own = fold[here] == number
+            found[rows[here[own]]] = predicted[own]
     return found
