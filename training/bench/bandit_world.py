@@ -17,7 +17,16 @@ import numpy as np
 from features.errors import ConfigError
 from training.simulation.block import Block, blocks_of, make_block
 from training.simulation.effects import (
-    ACTIONS, BAND, BITS, CAMPAIGN, HERO, MAIL_ACTIONS, PAGE_ACTIONS, Segment, click_probability, effect_table,
+    ACTIONS,
+    BAND,
+    BITS,
+    CAMPAIGN,
+    HERO,
+    MAIL_ACTIONS,
+    PAGE_ACTIONS,
+    Segment,
+    click_probability,
+    effect_table,
     visit_probability,
 )  # fmt: skip
 from training.simulation.locale import locale_of
@@ -139,7 +148,8 @@ class BanditWorld:
         slots = np.full(len(at), slot)
         policy = target_policy(self.rows.situation[at], slots, eligible)
         each = [policy[:, action] * self.chance_of(at, slots, np.full(len(at), action)) for action in range(_WIDTH)]
-        return np.sum(each, axis=0)
+        found: Doubles = np.sum(each, axis=0)
+        return found
 
 
 def world_of(size: str, seed: int) -> BanditWorld:
