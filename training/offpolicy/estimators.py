@@ -34,7 +34,7 @@ _CANDIDATES = 21
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """What estimators read of a log and a target policy: the usable decisions whose reward is known.
+    """What estimators read of a log and a target policy: the decisions that count.
 
     Args:
         rows: int64[n], places in the log.
@@ -44,7 +44,7 @@ class Sample:
         expected: float64[n], v(x); 0 without a reward model.
         cluster: int64[n], numbers of subjects, from 0.
         policy: float64[n, k], pi.
-        propensity: float64[n, k], p.
+        propensity: float64[n, k], p, with what nobody recorded `filled`.
     """
 
     rows: Whole
@@ -82,9 +82,20 @@ Estimator = Callable[[Sample], Score]
 
 
 def counted(log: DecisionLog, reward: str) -> Mask:
-    """bool[n]: the decisions that estimates are made of: usable, and the reward is known."""
-    known: Mask = log.usable & np.isfinite(log.reward(reward))
+    """bool[n]: the decisions that estimates are made of: usable, the reward known, the probability recorded."""
+    known: Mask = log.usable & np.isfinite(log.reward(reward)) & np.isfinite(log.taken)
     return known
+
+
+def filled(propensity: Doubles) -> Doubles:
+    """float64[n, k]: probabilities, with those that nobody recorded (NaN) sharing evenly what the others leave.
+
+    No weight reads a shared one: weights are of the action that was taken.
+    """
+    unknown = np.isnan(propensity)
+    rest = np.clip(1 - np.where(unknown, 0.0, propensity).sum(axis=1, keepdims=True), 0.0, 1.0)
+    found: Doubles = np.where(unknown, rest / np.maximum(unknown.sum(axis=1, keepdims=True), 1), propensity)
+    return found
 
 
 def sample_of(log: DecisionLog, policy: Doubles, reward: str, predictions: Doubles | None = None) -> Sample:
@@ -107,7 +118,7 @@ def sample_of(log: DecisionLog, policy: Doubles, reward: str, predictions: Doubl
             "predictions must be finite, one for each decision and action", got=predictions.shape,
             hint=f"expected {policy.shape}",
         )  # fmt: skip
-    action, target, chance = log.action[rows], policy[rows], log.propensity[rows]
+    action, target, chance = log.action[rows], policy[rows], filled(log.propensity[rows])
     places = np.arange(len(rows))
     taken = chance[places, action]
     if (taken <= 0).any():

@@ -36,7 +36,7 @@ class RewardModel(Protocol):
         ...
 
 
-def folds_of(subject: Whole, folds: int, seed: int = 0) -> Whole:
+def dealt_folds(subject: Whole, folds: int, seed: int = 0) -> Whole:
     """int64[n]: the fold of each decision. A subject is in one fold, and folds differ by one subject at most.
 
     Args:
@@ -46,9 +46,9 @@ def folds_of(subject: Whole, folds: int, seed: int = 0) -> Whole:
     """
     distinct, where = np.unique(subject, return_inverse=True)
     salt = mix(np.array([seed]))[0]
-    dealt = np.empty(len(distinct), np.int64)
-    dealt[np.argsort(mix(mix(distinct) ^ salt), kind="stable")] = np.arange(len(distinct)) % max(folds, 1)
-    found: Whole = dealt[where]
+    numbers = np.empty(len(distinct), np.int64)
+    numbers[np.argsort(mix(mix(distinct) ^ salt), kind="stable")] = np.arange(len(distinct)) % max(folds, 1)
+    found: Whole = numbers[where]
     return found
 
 
@@ -56,8 +56,7 @@ def cross_fitted(log: DecisionLog, reward: str, model: RewardModel, *, folds: in
     """float64[n, k]: predictions for each decision that counts, by a model that was fitted on other subjects.
 
     Args:
-        log: the decisions. Those that are not usable or whose reward is not known are neither learnt from nor
-            predicted: NaN.
+        log: the decisions. Those that do not count (`counted`) are neither learnt from nor predicted: NaN.
         reward: name of the reward.
         model: the reward model.
         folds: at least 2; with fewer subjects as many as those.
@@ -68,7 +67,7 @@ def cross_fitted(log: DecisionLog, reward: str, model: RewardModel, *, folds: in
     """
     rows = np.flatnonzero(counted(log, reward))
     known, target = log.take(rows), log.reward(reward)[rows]
-    fold = folds_of(known.subject, folds, seed)
+    fold = dealt_folds(known.subject, folds, seed)
     found = np.full(log.propensity.shape, np.nan)
     if len(rows) and fold.max() == fold.min():
         what = "a reward model must be fitted on other subjects"

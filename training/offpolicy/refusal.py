@@ -65,7 +65,9 @@ def refuse(found: Diagnostics, limits: Limits) -> Refusal | None:
     A policy that never departs from the log is worth what the log earned, whether or not anything was randomised.
     """
     if found.n == 0:
-        return Refusal((Reason("no-decisions", 0, 1, "No usable decision has a known reward."),))
+        return Refusal(
+            (Reason("no-decisions", 0, 1, "No usable decision has a known reward and a recorded probability."),)
+        )
     if found.clusters < 2:
         text = "All decisions are of one subject, who says nothing of others."
         return Refusal((Reason("one-subject", found.clusters, 2, text),))

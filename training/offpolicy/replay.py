@@ -45,7 +45,7 @@ class Replay:
         diagnosis: of the policy's weights.
         page_weights: of the weights of whole pages; None where no page has two slots.
         unusable: decisions that were not drawn, or fell back after an error.
-        unknown: usable decisions whose reward is not known yet.
+        unknown: usable decisions whose reward is not known yet, or whose probability nobody recorded.
         cautions: sentences that belong beside the figures.
     """
 
@@ -88,7 +88,7 @@ def replay(
     """Value a policy on a log.
 
     Args:
-        log: the decisions; those that are not usable or whose reward is unknown are left out and counted.
+        log: the decisions; those that do not count (`counted`) are left out and their number is told.
         policy: what is valued.
         reward: name of the reward.
         name: of the policy.

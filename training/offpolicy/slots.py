@@ -23,7 +23,7 @@ import numpy as np
 
 from features.errors import DataError
 from training.offpolicy.estimators import Score, check_policy, counted, mean_of
-from training.offpolicy.models import RewardModel, folds_of
+from training.offpolicy.models import RewardModel, dealt_folds
 from training.uplift.log import DecisionLog, Doubles, Mask, Whole
 
 
@@ -174,7 +174,7 @@ def to_go(
         return found
     known, target, gained = log.take(rows), policy[rows], log.reward(reward)[rows]
     following = np.append(np.where(page[1:] == page[:-1], np.arange(1, len(rows)), -1), -1)
-    fold = folds_of(known.subject, folds, seed)
+    fold = dealt_folds(known.subject, folds, seed)
     for number in np.unique(fold).tolist():
         value = np.zeros(len(rows) + 1)  # V; the last stands for no slot further down
         for level in range(int(place.max()), -1, -1):

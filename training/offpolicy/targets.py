@@ -7,19 +7,26 @@ it must not read is what was drawn and what came of it.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Annotated
 
+import msgspec
 import numpy as np
+from msgspec import Meta
 
-from features.errors import ConfigError, DataError
+from features.errors import ConfigError, DataError, NotFoundError
+from training.offpolicy.estimators import filled
 from training.uplift.log import NULL, DecisionLog, Doubles
 
 Policy = Callable[[DecisionLog], Doubles]
-WORDS = ("logging", "uniform", "always:ACTION", "null")
+WORDS = ("logging", "uniform", "always:ACTION", "null", "SHARES.json")
+Share = Annotated[float, Meta(ge=0, le=1)]
+_ROUNDING = 1e-6
 
 
 def logging(log: DecisionLog) -> Doubles:
-    """The policy that drew the log."""
-    return log.propensity
+    """The policy that drew the log; probabilities that nobody recorded share evenly what the others leave."""
+    return filled(log.propensity)
 
 
 def uniform(log: DecisionLog) -> Doubles:
@@ -35,7 +42,7 @@ def always(action: str | None) -> Policy:
     def policy(log: DecisionLog) -> Doubles:
         place = _place(log, action)
         eligible = log.eligible
-        found = log.propensity.copy()
+        found = logging(log).copy()
         for column in (NULL, place):
             rows = eligible[:, column]
             found[rows] = 0
@@ -65,17 +72,18 @@ def shares(of: Mapping[str, Mapping[str | None, float]]) -> Policy:
                 table[code, _place(log, action)] = share
         wanted = table[log.slot] * log.eligible
         total = wanted.sum(axis=1, keepdims=True)
-        found: Doubles = np.where(total > 0, wanted / np.where(total > 0, total, 1), log.propensity)
+        found: Doubles = np.where(total > 0, wanted / np.where(total > 0, total, 1), logging(log))
         return found
 
     return policy
 
 
 def policy_of(text: str) -> Policy:
-    """A policy by its name on the command line.
+    """A policy by its name on the command line, or from a file of shares.
 
     Raises:
-        ConfigError: there is none of that name.
+        ConfigError: there is none of that name, or the file is no `{slot: {action: share}}`.
+        NotFoundError: there is no such file.
     """
     if text == "null":
         return always(None)
@@ -83,7 +91,23 @@ def policy_of(text: str) -> Policy:
         return always(text.removeprefix("always:"))
     if text in ("logging", "uniform"):
         return logging if text == "logging" else uniform
+    if text.endswith(".json"):
+        return shares(_read_shares(Path(text)))
     raise ConfigError("no such policy", where="--policy", got=text, hint=f"one of {', '.join(WORDS)}")
+
+
+def _read_shares(file: Path) -> dict[str, dict[str | None, float]]:
+    """`{"hero": {"offer": 0.5, "": 0.5}}`: the empty name is the null action."""
+    if not file.exists():
+        raise NotFoundError("there is no such file", where="--policy", got=str(file))
+    try:
+        read = msgspec.json.decode(file.read_bytes(), type=dict[str, dict[str, Share]])
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"no shares of actions by slot: {error}", where=str(file)) from None
+    for slot, of in read.items():
+        if abs(sum(of.values()) - 1) > _ROUNDING:
+            raise ConfigError("shares of a slot must sum to 1", where=f"{file}, {slot}", got=sum(of.values()))
+    return {slot: {action or None: share for action, share in of.items()} for slot, of in read.items()}
 
 
 def _place(log: DecisionLog, action: str | None) -> int:
