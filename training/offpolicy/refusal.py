@@ -22,7 +22,7 @@ class Limits:
 
     effective: float = 100.0
     unsupported: float = 0.01
-    mean_weight_p: float = 1e-3
+    mean_weight_p: float = 1e-4
     mean_weight_gap: float = 0.01
 
 
