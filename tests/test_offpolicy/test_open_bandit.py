@@ -71,7 +71,9 @@ def test_what_is_not_there_is_named(tmp_path):
 
 def test_thompsons_shares_are_the_chance_to_rank_so(tmp_path):
     """Beta(2, 1) beats Beta(1, 1) with probability 2 / 3, and Beta(1, 1e9) always loses; equal items are equal."""
-    (tmp_path / "prior_bts.yaml").write_text("all:\n  alpha:\n    - 2.0\n    - 1\n    - 1\n\n  beta:\n    - 1\n    - 1\n    - 1e9\n")
+    (tmp_path / "prior_bts.yaml").write_text(
+        "all:\n  alpha:\n    - 2.0\n    - 1\n    - 1\n\n  beta:\n    - 1\n    - 1\n    - 1e9\n"
+    )
     first = thompson_shares(*read_prior(tmp_path)["all"], draws=20_000)
     assert first["1"]["0"] == pytest.approx(2 / 3, abs=0.015)
     assert first["2"]["1"] == first["1"]["0"]

@@ -109,9 +109,7 @@ def command(
     with bars() as tell:
         found = run(plan, cache or default_cache(), tell)
     rows = rows_of(plan, found)
-    print_rows(
-        console, rows, f"{runs:,} draws of the simulated shop (world {WORLD_VERSION}): never evidence about real"
-    )
+    print_rows(console, rows, f"{runs:,} draws of the simulated shop, world {WORLD_VERSION}")
     console.print(verdict(found), highlight=False, soft_wrap=True)
     if json:
         write_rows(json, rows)
@@ -187,7 +185,7 @@ def rows_of(plan: Plan, found: Found) -> list[Row]:
         holds = (low <= found.truth) & (found.truth <= high)
         share = share_interval(holds, np.arange(len(holds)))
         error = value - found.truth
-        spread = 1.96 * float(error.std(ddof=1)) / np.sqrt(len(error))
+        spread = 1.96 * float(error.std(ddof=1) / np.sqrt(len(error)))
         bias = float(error.mean())
         rows += [
             row(name, "coverage", share.value, share.low, share.high),
