@@ -9,6 +9,7 @@ All figures are of the simulated shop: for tests, never evidence about real ones
 from __future__ import annotations
 
 import hashlib
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from io import BytesIO
@@ -19,7 +20,6 @@ import msgspec
 import numpy as np
 import typer
 
-import training.offpolicy
 from features.errors import ConfigError
 from features.files import file_sha256, write_atomically
 from training.bench import bandit_world
@@ -30,6 +30,7 @@ from training.bench.shops import default_cache
 from training.commands.common import JsonOption, console
 from training.intervals import share_interval
 from training.meter import Tell
+from training.offpolicy import diagnostics, estimators, inference, models
 from training.offpolicy.diagnostics import effective_size
 from training.offpolicy.estimators import UNBIASED, sample_of, with_thresholds
 from training.offpolicy.inference import estimate
@@ -109,6 +110,7 @@ def command(
     with bars() as tell:
         found = run(plan, cache or default_cache(), tell)
     rows = rows_of(plan, found)
+    console.print("The simulated shop: for tests, never evidence about real ones.", highlight=False)
     print_rows(console, rows, f"{runs:,} draws of the simulated shop, world {WORLD_VERSION}")
     console.print(verdict(found), highlight=False, soft_wrap=True)
     if json:
@@ -163,8 +165,9 @@ def _keep(file: Path, table: Doubles) -> None:
 
 def _fingerprint(plan: Plan) -> str:
     """Of all that decides a draw but the number of runs: the plan, the world and the code of the estimators."""
-    code = [*sorted(Path(training.offpolicy.__path__[0]).glob("*.py")), Path(bandit_world.__file__), Path(__file__)]
-    said = {**asdict(plan), "runs": 0, "world": WORLD_VERSION, "code": [file_sha256(file) for file in code]}
+    modules = (bandit_world, diagnostics, estimators, inference, models, sys.modules[__name__])
+    code = [file_sha256(Path(str(module.__file__))) for module in modules]
+    said = {**asdict(plan), "runs": 0, "world": WORLD_VERSION, "code": code}
     return hashlib.sha256(msgspec.json.encode(said)).hexdigest()[:16]
 
 
