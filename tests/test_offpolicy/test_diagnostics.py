@@ -37,6 +37,14 @@ def test_by_hand():
     assert effective_size(np.zeros(3)) == 0
 
 
+def test_hills_index_by_hand():
+    """Of 100 positive weights the ten largest over the eleventh; zeros do not count."""
+    weight = np.random.default_rng(0).pareto(3, 100) + 1
+    largest = sorted(weight.tolist(), reverse=True)[:11]
+    rise = sum(np.log(each / largest[10]) for each in largest[:10]) / 10
+    assert hill(np.concatenate([weight, np.zeros(500)])) == pytest.approx(1 / rise)
+
+
 @pytest.mark.parametrize("index", [1.2, 2.0, 4.0])
 def test_the_tail_index_of_a_pareto_is_found(index):
     """From its exact quantiles; bounded weights have no tail, and too few say nothing."""
