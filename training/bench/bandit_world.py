@@ -10,6 +10,7 @@ see leaves out a hidden taste and everybody's own interest.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Final
 
 import numpy as np
@@ -217,12 +218,21 @@ def known_features(situation: Array) -> Array:
 
 def target_policy(situation: Array, slot: Array, eligible: Array) -> Doubles:
     """float64[n, k]: mostly the eligible action of largest known effect, else any eligible one."""
-    known = (situation & ((1 << BITS) - 1) & ~int(Segment.HIDDEN)).astype(np.int64)
-    clicks, added, lost = (effect_table(name)[:, known].T for name in ("click", "visit", "lost_visit"))
-    effect = np.where(slot[:, None] == 2, added - lost, clicks)
-    score = np.concatenate([np.where(slot == 2, 0.0, -1.0)[:, None], effect[:, :-1]], axis=1)
+    score = _scores()[np.where(slot == 2, 1, 0), situation]
     best = np.where(eligible, score, -np.inf).argmax(axis=1)
     policy = (1 - GREEDY) * eligible / eligible.sum(axis=1, keepdims=True)
     policy[np.arange(len(best)), best] += GREEDY
     found: Doubles = policy
     return found
+
+
+@cache
+def _scores() -> Doubles:
+    """float64[2, situations, k]: the known effect of each action on clicks (null last of all), and on visits."""
+    known = np.arange(1 << BITS) & ~int(Segment.HIDDEN)
+    clicks, added, lost = (effect_table(name)[:-1, known].T for name in ("click", "visit", "lost_visit"))
+    table = np.zeros((2, 1 << BITS, _WIDTH))
+    table[0, :, 0] = -1.0
+    table[0, :, 1:], table[1, :, 1:] = clicks, added - lost
+    table.flags.writeable = False
+    return table

@@ -28,6 +28,7 @@ def command(
     slot: Annotated[str | None, typer.Option(help="Only decisions of this slot.")] = None,
     window: Annotated[float, typer.Option(min=0, help="Days after a decision in which rewards count.")] = 14,
     model: Annotated[str, typer.Option(help="Of the reward: trees, linear or none.")] = "trees",
+    days: Annotated[bool, typer.Option("--days", help="Print the weights of each day too.")] = False,
     shop: ShopOption = DEFAULT_SHOP,
     root: RootOption = None,
     json: JsonOption = None,
@@ -46,6 +47,7 @@ def command(
     from features.dataset import Dataset
     from features.moments import DAY
     from training.bench.rows import write_rows
+    from training.console import Bars
     from training.offpolicy.replay import Settings, replay
     from training.offpolicy.targets import policy_of
     from training.uplift.reading import read_log  # type: ignore[import-untyped,import-not-found,unused-ignore]
@@ -55,13 +57,17 @@ def command(
         Dataset(open_shop(shop, root).dataset), experiment=experiment, surface=surface, slot=slot, rewards=(reward,),
         window=int(window * DAY),
     )  # fmt: skip
-    rows = []
-    for name, target in zip(policy, targets, strict=True):
-        found = replay(log, target, reward, name=name, against=base, against_name=against, settings=settings)
-        show(found)
-        rows += rows_of(found, experiment or surface or shop)
+    answers = []
+    with Bars(console) as bars:
+        for done, (name, target) in enumerate(zip(policy, targets, strict=True), 1):
+            answers.append(
+                replay(log, target, reward, name=name, against=base, against_name=against, settings=settings)
+            )
+            bars.tell("policies", done, len(targets))
+    for found in answers:
+        show(found, days=days)
     if json:
-        write_rows(json, rows)
+        write_rows(json, [row for found in answers for row in rows_of(found, experiment or surface or shop)])
 
 
 def _model(name: str) -> RewardModel | None:
@@ -73,16 +79,18 @@ def _model(name: str) -> RewardModel | None:
     return None if name == "none" else Trees() if name == "trees" else Linear()
 
 
-def show(found: Replay) -> None:
-    """Print a policy's tables: estimates, or the refusal once; diagnostics; cautions."""
+def show(found: Replay, *, days: bool = False) -> None:
+    """Print a policy's tables: estimates, or the refusal once; diagnostics, by day if wanted; cautions."""
     whole = found.diagnosis.whole
     console.print(f"\n[bold]{_escaped(found.policy)}[/bold]: {found.reward}", highlight=False)
     for title, answers in (("a decision", found.estimates), ("a page", found.pages)):
         if answers:
             _show_answers(title, found.against, answers)
-    console.print(_weights(found))
-    left = f"{whole.n:,} decisions of {whole.clusters:,} subjects; {found.unusable:,} are not usable, of"
-    console.print(f"{left} {found.unknown:,} the reward or the probability is not known.", highlight=False)
+    console.print(_weights(found, days=days))
+    console.print(
+        f"{whole.n:,} decisions of {whole.clusters:,} subjects count; {found.unusable:,} more are not usable, and of"
+        f" {found.unknown:,} the reward or the probability is not known.", highlight=False, soft_wrap=True,
+    )  # fmt: skip
     for caution in found.cautions:
         console.print(f"  - {_escaped(caution)}", highlight=False, soft_wrap=True)
 
@@ -113,7 +121,7 @@ def _cells(answer: Estimate | Refusal) -> tuple[str, str]:
     return f"{answer.value:.5g}", f"{answer.low:.5g} to {answer.high:.5g}"
 
 
-def _weights(found: Replay) -> Table:
+def _weights(found: Replay, *, days: bool) -> Table:
     from rich.box import SIMPLE
     from rich.table import Table
 
@@ -121,7 +129,8 @@ def _weights(found: Replay) -> Table:
     for heading in ("n", "effective", "largest", "tail", "unsupported", "mean", "z", "p"):
         table.add_column(heading, justify="right")
     pages = [found.page_weights] if found.page_weights else []
-    for each in (found.diagnosis.whole, *found.diagnosis.slots, *pages):
+    by_day = found.diagnosis.days if days else ()
+    for each in (found.diagnosis.whole, *found.diagnosis.slots, *pages, *by_day):
         table.add_row(
             each.of, f"{each.n:,}", f"{each.effective:,.0f}", f"{each.largest:.1%}", f"{each.tail:.1f}",
             f"{each.unsupported:.1%}", f"{each.mean_weight:.3f}", f"{each.z:+.1f}", f"{each.p:.2g}",
