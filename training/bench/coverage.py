@@ -67,7 +67,7 @@ class Plan:
     size: str = "s"
     seed: int = 0
     runs: int = 2000
-    people: int = 400
+    people: int = 300
     model: str = "linear"
     folds: int = 5
 
@@ -93,7 +93,7 @@ def command(
     runs: Annotated[int, typer.Option(min=10, max=100_000, help="How often the world is drawn.")] = 2000,
     size: Annotated[str, typer.Option(help="Of the simulated shop: tiny, s or m.")] = "s",
     seed: Annotated[int, typer.Option(min=0, help="Of the shop and the draws.")] = 0,
-    people: Annotated[int, typer.Option(min=2, help="Drawn each time.")] = 400,
+    people: Annotated[int, typer.Option(min=2, help="Drawn each time.")] = 300,
     model: Annotated[str, typer.Option(help="Of the reward: linear, or trees (LightGBM; an hour).")] = "linear",
     cache: Annotated[Path | None, typer.Option(help="Folder where finished draws stay; a second call goes on.")] = None,
     json: JsonOption = None,
