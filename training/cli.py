@@ -32,10 +32,11 @@ VERBS: dict[str, tuple[str, str]] = {
     "batch": ("batch", "Recommend to many customers, into a file."),
     "value": ("value", "Say what each customer is expected to bring."),
     "power": ("power", "Say what an experiment can see, and what the holdout costs."),
+    "replay": ("replay", "Say what a policy would have been worth on the log."),
     "sync": ("sync", "Bring what the service received into the dataset."),
     "erase": ("erase", "Forget a customer."),
     "doctor": ("doctor", "Check settings, store, bundle and clock."),
-    "bench": ("bench", "Measure accuracy, the oracle, import and serving."),
+    "bench": ("bench", "Measure accuracy, intervals, the oracle, import and serving."),
 }
 """verb -> (module in training/commands, the line that the overview shows), in the order a new shop meets them."""
 

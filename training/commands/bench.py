@@ -1,14 +1,15 @@
-"""`kokyaku bench`: measure accuracy, cold start, import, serving, uplift, distance from the best: tables, JSON rows."""
+"""`kokyaku bench`: measure accuracy, cold start, coverage, import, serving, uplift and distance from the best."""
 
 from __future__ import annotations
 
 import typer
 
-from training.bench import accuracy, cold, importing, oracle, serve, uplift
+from training.bench import accuracy, cold, coverage, importing, oracle, serve, uplift
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, rich_markup_mode="rich", pretty_exceptions_enable=False)
 app.command("accuracy")(accuracy.command)
 app.command("cold")(cold.command)
+app.command("coverage")(coverage.command)
 app.command("import")(importing.command)
 app.command("oracle")(oracle.command)
 app.command("serve")(serve.command)
