@@ -35,6 +35,8 @@ from features.moments import parse_instant
 
 SHIPPED: Final = ("hillstrom",)
 """Names that `--like` knows: mappings of public experiments, which come with Kokyaku."""
+BEFORE: Final = "before:"
+"""Outcomes whose names begin so happened before the decision: no action can have changed them (placebos)."""
 SUM_TOLERANCE: Final = 1e-6
 """How far probabilities of one decision may sum from 1: files round them."""
 
@@ -227,7 +229,11 @@ def _check_columns(mapping: Experiment, where: str) -> None:
         parse_instant(mapping.at, where=f"{where} at")
     if not mapping.outcomes:
         raise ConfigError("no outcomes", where=where, hint="name at least one column in [outcomes]")
-    after = {name for given in mapping.outcomes.values() for name in _columns_of(result_of(given))}
+    after = {
+        column
+        for name, given in mapping.outcomes.items() if not name.startswith(BEFORE)
+        for column in _columns_of(result_of(given))
+    }  # fmt: skip
     for name, given in mapping.covariates.items():
         column = covariate_of(given).column
         if column in after or column == mapping.arm:

@@ -11,7 +11,7 @@ import numpy as np
 from scipy import stats
 
 from training.uplift.contrasts import Contrast, area
-from training.uplift.log import BEFORE, DecisionLog, Doubles, Mask
+from training.uplift.log import BEFORE, DecisionLog, Doubles, Mask, Whole
 from training.uplift.verdict import SIGNIFICANT, Check, by_limit, by_p, untested
 
 Qini = Callable[[Doubles, Mask, Doubles], float]
@@ -80,7 +80,7 @@ def _areas(log: DecisionLog, label: Mask, weight: Doubles) -> list[tuple[str, fl
         unknown = np.isnan(column)
         scores = [np.where(unknown, -np.inf, column)]
         if log.categorical[place]:
-            scores = [_rates(column, unknown, label, weight)]
+            scores = [_rates(column, log.subject, label, weight)]
         if unknown.any():
             scores.append(unknown.astype(np.float64))
         areas = [area(score, label, weight, log.subject)[0] for score in scores]
@@ -88,13 +88,20 @@ def _areas(log: DecisionLog, label: Mask, weight: Doubles) -> list[tuple[str, fl
     return found
 
 
-def _rates(codes: Doubles, unknown: Mask, label: Mask, weight: Doubles) -> Doubles:
-    """The share of the label among the other rows with the same value, shrunk to the whole by 20 rows."""
-    _, group = np.unique(np.where(unknown, -1.0, codes), return_inverse=True)
-    whole = float(np.average(label, weights=weight))
-    up = np.bincount(group, weight * label)[group] - weight * label
-    every = np.bincount(group, weight)[group] - weight
-    found: Doubles = (up + 20 * weight.mean() * whole) / (every + 20 * weight.mean())
+def _rates(codes: Doubles, subject: Whole, label: Mask, weight: Doubles) -> Doubles:
+    """The share of the label among rows of other people with the same value, shrunk to the whole by 20 rows.
+
+    Halves of the people tell each other: leaving out only the row itself would tell its label.
+    """
+    _, group = np.unique(np.where(np.isnan(codes), -1.0, codes), return_inverse=True)
+    people, place = np.unique(subject, return_inverse=True)
+    half = (np.random.default_rng(0).permutation(len(people)) % 2 == 0)[place]
+    found = np.empty(len(codes))
+    whole, own = float(np.average(label, weights=weight)), 20 * float(weight.mean())
+    for side in (half, ~half):
+        up = np.bincount(group[~side], (weight * label)[~side], group.max() + 1)
+        every = np.bincount(group[~side], weight[~side], group.max() + 1)
+        found[side] = ((up + own * whole) / (every + own))[group[side]]
     return found
 
 

@@ -14,6 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from features.errors import DataError
+from features.importing.experiment_mapping import BEFORE
+
+__all__ = ["BEFORE", "NULL", "Codes", "DecisionLog", "Doubles", "Floats", "Mask", "Whole"]
 
 Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
@@ -22,8 +25,6 @@ Whole = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
 NULL = 0
 """Place of the null action among `actions`: nothing is shown or sent."""
-BEFORE = "before:"
-"""Rewards whose names begin so happened before the decision: no action can have changed them (placebos)."""
 
 
 @dataclass(frozen=True, slots=True)

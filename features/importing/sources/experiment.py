@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 
 from features import columns as c
 from features.importing.experiment_mapping import (
+    BEFORE,
     SUM_TOLERANCE,
     Covariate,
     Experiment,
@@ -201,12 +202,13 @@ class _Reader:
     def outcomes(self, moment: pa.Array) -> dict[str, pa.Array]:
         """The parts of every outcome, none of which may be earlier than the decision."""
         made: dict[str, pa.Array] = {}
-        for place, given in enumerate(self.experiment.outcomes.values()):
+        for place, (name, given) in enumerate(self.experiment.outcomes.items()):
             result = result_of(given)
             made[carried(place, "value")] = self.number(result.column)
             if result.margin is not None:
                 made[carried(place, "margin")] = self.number(result.margin)
             if result.at is not None:
                 made[carried(place, "at")] = when = self.time(result.at)
-                self.sieve.reject(mask(pc.less(when, moment)), EARLY_OUTCOME, result.at)
+                if not name.startswith(BEFORE):
+                    self.sieve.reject(mask(pc.less(when, moment)), EARLY_OUTCOME, result.at)
         return made
