@@ -7,13 +7,16 @@ eligible with their probabilities, the one that was taken, what was known of the
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from features.errors import DataError
+from features.importing.experiment_mapping import BEFORE
+
+__all__ = ["BEFORE", "NULL", "Codes", "DecisionLog", "Doubles", "Floats", "Mask", "Whole"]
 
 Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
@@ -35,8 +38,9 @@ class DecisionLog:
         slot: int32[n], code among `slots`.
         position: int32[n], 0-based place of the slot on its page.
         action: int32[n], place among `actions` of what was taken.
-        propensity: float64[n, k], probability of each action when it was drawn; 0 where it was not eligible. Each row
-            sums to 1 over the eligible actions.
+        propensity: float64[n, k], probability of each action when it was drawn; 0 where it was not eligible, NaN
+            where it was and nobody recorded its probability (a log that tells only of what was shown; a campaign that
+            nobody drew). What is recorded sums to 1 in each row, or to less where something is NaN.
         features: float32[n, p], what was known before the decision; NaN where missing, codes where categorical.
         rewards: name -> float64[n], what came of it inside the attribution window; NaN where it is not known yet.
         usable: bool[n], whether it counts for estimates: drawn, or reused from a draw, and no fallback after an error.
@@ -48,6 +52,10 @@ class DecisionLog:
         observational: True where nobody drew the actions at random: probabilities are estimates, and so is everything
             that follows.
         covariates_as_of: what the features are as of, as a sentence for the report.
+        drawn: bool[n], whether the row is a draw of its own; a reuse of an earlier decision is not. None: all are.
+        words: of each column of `features` its values by code where it is categorical, else nothing.
+        left_out: why -> how many decisions are not in the log, or are in it and not usable.
+        notes: what to know of how rewards and features were made, as sentences.
     """
 
     subject: Whole
@@ -67,6 +75,10 @@ class DecisionLog:
     categorical: tuple[bool, ...]
     observational: bool = False
     covariates_as_of: str = ""
+    drawn: Mask | None = None
+    words: tuple[tuple[str, ...], ...] = ()
+    left_out: Mapping[str, int] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.action)
@@ -78,8 +90,14 @@ class DecisionLog:
 
     @property
     def eligible(self) -> Mask:
-        """bool[n, k]: which actions could have been taken."""
-        return self.propensity > 0
+        """bool[n, k]: which actions could have been taken, whether or not their probability is known."""
+        return self.propensity != 0
+
+    @property
+    def told(self) -> Mask:
+        """bool[n]: rows whose probabilities are all recorded."""
+        found: Mask = ~np.isnan(self.propensity).any(axis=1)
+        return found
 
     def reward(self, name: str) -> Doubles:
         """float64[n]: one of the rewards.
@@ -94,9 +112,9 @@ class DecisionLog:
     def take(self, rows: Mask | Whole) -> DecisionLog:
         """Some of the decisions, by mask or by place."""
         picked: dict[str, Any] = {
-            field.name: value[rows]
-            for field in fields(self)
-            if isinstance(value := getattr(self, field.name), np.ndarray)
+            each.name: value[rows]
+            for each in fields(self)
+            if isinstance(value := getattr(self, each.name), np.ndarray)
         }
         return replace(self, **picked, rewards={name: each[rows] for name, each in self.rewards.items()})
 
@@ -104,7 +122,8 @@ class DecisionLog:
         """Decisions in which one of some actions was taken, as if only these had been possible.
 
         Propensities are conditional on one of them being taken, which keeps a randomised log randomised. The first
-        action stays the null of the new log.
+        action stays the null of the new log. Where one of their probabilities is not recorded, neither is any
+        conditional one.
 
         Raises:
             DataError: an action that the log does not have.
@@ -120,5 +139,5 @@ class DecisionLog:
         some = self.take(kept)
         return replace(
             some, action=again[some.action], actions=tuple(actions),
-            propensity=chance / chance.sum(axis=1, keepdims=True),
+            propensity=np.where(chance == 0, 0.0, chance / chance.sum(axis=1, keepdims=True)),
         )  # fmt: skip
