@@ -15,7 +15,7 @@ from features.schemas import EventType
 
 EVERYTHING = 2**62
 """An instant after all events: `histories_as_of(dataset, EVERYTHING)` reads the whole dataset."""
-_LAST_INSTANT = 253_402_300_799_000_000  # 9999-12-31T23:59:59Z, the last that DuckDB and Python both print
+LAST_INSTANT = 253_402_300_799_000_000  # 9999-12-31T23:59:59Z, the last that DuckDB and Python both print
 
 
 def resolved_sql(table: str, moment: str, now: int, outs: str = "source_events") -> str:
@@ -57,7 +57,7 @@ def histories_as_of(dataset: Dataset, now: int = EVERYTHING, *, memory: str = "4
         now: microseconds; events at or after it, or recorded after it, are not there.
         memory: DuckDB's limit; beyond it sorts spill to disk.
     """
-    now = min(now, _LAST_INSTANT)
+    now = min(now, LAST_INSTANT)
     with dataset.connect(memory=memory) as connection:
         _collect(connection, events_as_of(now, amended=dataset.manifest().amended), now)
         subjects = _vocabulary(connection, "SELECT DISTINCT subject AS id FROM known")

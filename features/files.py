@@ -34,6 +34,15 @@ def sync_folder(folder: Path) -> None:
         os.close(fd)
 
 
+def drop_torn_line(path: Path) -> None:
+    """Cut off the half of a line that a crash left at a file's end: the next one would be written on to it."""
+    if path.exists():
+        content = path.read_bytes()
+        whole = content[: content.rfind(b"\n") + 1]
+        if whole != content:
+            write_atomically(path, whole)
+
+
 def file_sha256(path: Path) -> str:
     """Hex SHA-256 of a file's bytes, read in pieces."""
     with path.open("rb") as file:

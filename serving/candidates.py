@@ -97,10 +97,14 @@ class Candidates:
 
     def heard(self, names: tuple[str, ...]) -> Candidates:
         """Only what some of the sources propose."""
-        columns = [self.sources.index(name) for name in names]
-        scores = self.scores[:, columns]
-        there = np.isfinite(scores).any(axis=1)
-        return Candidates(self.items[there], names, scores[there], self.opinions[there][:, columns], self.removed)
+        found = self.columns(names)
+        there = np.isfinite(found.scores).any(axis=1)
+        return Candidates(self.items[there], names, found.scores[there], found.opinions[there], self.removed)
+
+    def columns(self, names: tuple[str, ...]) -> Candidates:
+        """All items, with what some of the sources say of them."""
+        places = [self.sources.index(name) for name in names]
+        return Candidates(self.items, names, self.scores[:, places], self.opinions[:, places], self.removed)
 
     def without(self, drop: npt.NDArray[np.bool_], reason: str) -> Candidates:
         """Split into what stays and what leaves, with its reason."""

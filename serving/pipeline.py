@@ -19,7 +19,7 @@ from serving.filters import check_exclude
 from serving.query import Context, Filter, Query
 from serving.ranker import Slate
 from serving.reasons import item_reasons
-from serving.scoring import Trees
+from serving.scoring import Beside, Trees
 from serving.wire import RankingsRequest, RecommendationsRequest, RelatedRequest
 
 Answer = dict[str, Any]
@@ -174,9 +174,10 @@ def explain(live: Live, query: Query, slate: Slate) -> Answer:
 def contributions(live: Live, query: Query, slate: Slate) -> list[Answer]:
     """Which features moved each shown item most, where trees ranked it; nothing where a blend did."""
     scorer = live.ranker.scorer(query)
-    if not isinstance(scorer, Trees) or slate.considered.sources != scorer.voices:
+    trees = scorer.base if isinstance(scorer, Beside) else scorer
+    if not isinstance(trees, Trees) or slate.considered.sources != scorer.voices:
         return []  # a blend ranked: the recipe has no trees, or they may not be asked about this subject
-    told = scorer.contributions(query, slate.considered, slate.items)
+    told = trees.contributions(query, slate.considered.columns(trees.voices), slate.items)
     return [
         {"itemId": live.bundle.items[row], "features": [
             {"feature": name, "value": value, "adds": adds} for name, value, adds in told[row]

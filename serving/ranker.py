@@ -19,13 +19,13 @@ from serving.candidates import Candidates, Floats, Opinion, Proposals, Rows
 from serving.filters import apply_filters
 from serving.query import Query
 from serving.recipe import RankerSpec, SelectionSpec
-from serving.scoring import Blend, Columns, Scorer, Task, Trees, Weights, ranking_block
+from serving.scoring import Beside, Blend, Columns, InSession, Order, Scorer, Task, Trees, Weights, ranking_block
 from serving.selecting import Selector, Trace, first, joined
 from serving.shelf import Shelf
 from serving.sources import Popularity, Source, build_sources
 
-Voice = Weights | RankerSpec
-"""Who orders the candidates: weights of a blend, or a ranker whose trees the bundle holds."""
+Voice = Order | InSession
+"""Who orders the candidates, with or without the running session beside it."""
 FILL_SPARE = 64
 """So many more popular items are looked at than are missing, because filters take some away."""
 
@@ -76,7 +76,8 @@ class Ranker:
 
         Args:
             query: who, when and what.
-            voice: weights of sources, or a ranker of the bundle; default: the recipe's for this task.
+            voice: weights of sources, or a ranker of the bundle; default: the recipe's for this task, the running
+                session beside it where the recipe says so.
             personal: False leaves out every source that reads the subject's events (holdout, no consent).
             filled: whether what is missing is filled by the fallback source.
             selection: what is traded off. By default the recipe's where no voice is named; a named voice is a promise
@@ -105,7 +106,7 @@ class Ranker:
         names = dict.fromkeys(name for scorer in scorers for name in scorer.voices)
         candidates = self.considered(query, names)
         scored: dict[int, Scored] = {}
-        blocks: dict[tuple[str, ...], Floats] = {}
+        blocks: dict[tuple[tuple[str, ...], ...], Floats] = {}
         slates = []
         for voice, scorer, spec in zip(several, scorers, selections or [PLAIN] * len(several), strict=True):
             if id(voice) not in scored:
@@ -115,14 +116,18 @@ class Ranker:
         return slates
 
     def _scored(
-        self, candidates: Candidates, scorer: Scorer, query: Query, blocks: dict[tuple[str, ...], Floats]
+        self, candidates: Candidates, scorer: Scorer, query: Query, blocks: dict[tuple[tuple[str, ...], ...], Floats]
     ) -> Scored:
-        """`score`, with the rows of the candidates made once for all trees that hear the same sources."""
-        if not isinstance(scorer, Trees) or not len(candidates):
+        """`score`, with the rows of the candidates made once for all trees that hear the same sources of them."""
+        trees = scorer.base if isinstance(scorer, Beside) else scorer
+        if not isinstance(trees, Trees) or not len(candidates):
             return score(candidates, scorer, query)
-        if scorer.voices not in blocks:
-            blocks[scorer.voices] = ranking_block(self.bundle, query, candidates)
-        scores, leading = scorer.score_rows(blocks[scorer.voices])
+        key = candidates.sources, trees.voices
+        if key not in blocks:
+            blocks[key] = ranking_block(self.bundle, query, candidates.columns(trees.voices))
+        scores, leading = trees.score_rows(blocks[key])
+        if isinstance(scorer, Beside):
+            scores, leading = scorer.beside(candidates, scores, leading)
         return Scored(candidates, scores, leading, descending(candidates.items, scores))
 
     def rank_given(self, query: Query, rows: Rows, *, personal: bool = True) -> Slate:
@@ -155,10 +160,14 @@ class Ranker:
         return apply_filters(self.shelf, query, Candidates(rows, voices, opinions, opinions).heard(voices))
 
     def scorer(self, query: Query, voice: Voice | None = None) -> Scorer:
-        """What orders the candidates of this query."""
+        """What orders the candidates of this query; where no session runs, as if there were no such thing."""
         task = task_of(query)
         if voice is None:
-            voice = self.bundle.recipe.ranker or self.weights_for(query)
+            voice = self._own_voice(query)
+        if isinstance(voice, InSession):
+            base = self.scorer(query, voice.voice)
+            runs = voice.weight > 0 and len(self.sources[voice.source].opine(query).items)
+            return Beside(base, voice.source, voice.weight) if runs else base
         if not isinstance(voice, RankerSpec):
             return Blend(voice)
         if (voice.name, task) not in self._trees:
@@ -166,9 +175,16 @@ class Ranker:
         return self._trees[voice.name, task]
 
     def impersonal(self, query: Query, voice: Voice | None = None) -> Scorer:
-        """A blend of the sources that know nothing of the subject; the trees read personal features and stay out."""
-        weights = self.weights_for(query) if voice is None or isinstance(voice, RankerSpec) else voice
+        """A blend of the sources that know nothing of the subject; trees and the session read what is personal."""
+        weights = self.weights_for(query) if voice is None or isinstance(voice, RankerSpec | InSession) else voice
         return Blend({name: weight for name, weight in weights.items() if not self.sources[name].personal})
+
+    def _own_voice(self, query: Query) -> Voice:
+        """The recipe's for this task."""
+        recipe = self.bundle.recipe
+        voice: Order = recipe.ranker or self.weights_for(query)
+        source = recipe.session if recipe.session_weight and not query.anchors else None
+        return voice if source is None else InSession(voice, source, recipe.session_weight)
 
     def selector(self, voice: Voice | None, selection: SelectionSpec | None = None) -> Selector | None:
         """What trades off, as `rank` says; None where nothing does."""

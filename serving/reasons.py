@@ -151,7 +151,7 @@ def _tell_due(ranker: Ranker, query: Query, items: Rows, name: str, words: Mappi
     source = ranker.sources[name]
     if not isinstance(source, Replenishment):
         return _tell_bought(ranker, query, items, name, words)
-    found = source.cycles(query.history, query.now)
+    found = source.due(query)
     texts = []
     for at in np.searchsorted(found.items, items):
         days = int(found.since[at])

@@ -64,6 +64,8 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         ranker: where it is named its trees order the candidates; the weights serve where it may not (the holdout, a
             customer without consent).
         selection: what is traded off when items are chosen by their scores; by default nothing.
+        session_weight: what the running session counts beside all that orders (1), while one runs: `scoring.Beside`
+            has the equation. Without a source of kind `session` it counts nothing.
     """
 
     name: str
@@ -74,10 +76,16 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     fill: str = "popularity"
     ranker: RankerSpec | None = None
     selection: SelectionSpec = SelectionSpec()
+    session_weight: Annotated[float, msgspec.Meta(ge=0)] = 0.0
 
     def spec(self, name: str) -> SourceSpec:
         """The source of that name."""
         return next(spec for spec in self.sources if spec.name == name)
+
+    @property
+    def session(self) -> str | None:
+        """The source that knows the running session; None where there is none."""
+        return next((spec.name for spec in self.sources if spec.kind == "session"), None)
 
 
 def as_json(recipe: Recipe) -> dict[str, Any]:

@@ -7,6 +7,7 @@ the bundle and the candidates, so training scores exactly what serves.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -22,6 +23,8 @@ from serving.trees import Forest
 
 Columns = npt.NDArray[np.intp]
 Weights = Mapping[str, float]
+Order = Weights | RankerSpec
+"""Who orders the candidates: weights of a blend, or a ranker whose trees the bundle holds."""
 Contribution = tuple[str, float | None, float]
 """A column, its value (None where missing) and what it added to the log-odds."""
 Task = str
@@ -55,6 +58,51 @@ class Blend:
             parts = np.where(largest > 0, candidates.scores / largest, 0) * scale
         parts = np.nan_to_num(parts, copy=False)
         return parts.sum(axis=1, dtype=np.float32), np.argmax(parts, axis=1)
+
+
+@dataclass(frozen=True)
+class InSession:
+    """A voice with what the running session says beside it.
+
+    Args:
+        voice: weights of a blend, or a ranker.
+        source: the name of the session's source.
+        weight: what the source counts.
+    """
+
+    voice: Order
+    source: str
+    weight: float
+
+
+class Beside:
+    """Another scorer's order, with one more source beside it that its blend or its trees do not know.
+
+    score(j) = base(j) + weight x max(base) x said(j) / max(said)
+
+    where max is over the candidates, and a source without a score for an item adds nothing. Where the base says nothing
+    of any candidate its maximum counts as 1. The sum keeps the base's scale; a probability it is no more.
+    """
+
+    def __init__(self, base: Scorer, source: str, weight: float) -> None:
+        self.base, self._source, self._weight = base, source, weight
+        self.voices = tuple(dict.fromkeys((*base.voices, source)))
+
+    def score(self, query: Query, candidates: Candidates) -> tuple[Floats, Columns]:
+        """As the contract says."""
+        return self.beside(candidates, *self.base.score(query, candidates.columns(self.base.voices)))
+
+    def beside(self, candidates: Candidates, own: Floats, leading: Columns) -> tuple[Floats, Columns]:
+        """`score`, from what the base said of the same candidates."""
+        if not len(candidates):
+            return own, leading
+        column = candidates.sources.index(self._source)
+        said = np.nan_to_num(candidates.scores[:, column], nan=0.0)
+        largest, scale = float(said.max()), float(own.max())
+        if largest <= 0:
+            return own, leading
+        more = np.float32(self._weight * (scale if scale > 0 else 1.0) / largest) * said
+        return own + more, np.where(more > own, column, leading)
 
 
 class Trees:

@@ -169,12 +169,27 @@ def candidate(session: Session, material: Material, what: str, cut: Cut) -> Cand
         session.config.model, preset=session.options.preset, customers=active_customers(cut),
         items=int(cut.listed.sum()), texts=cut.texts is not None, time_zone=session.config.shop.time_zone, tuned=tuned,
     )  # fmt: skip
-    named = {spec.name: spec for spec in listed.sources}
     if ranker:
         return _ranker(session, material, what, cut, listed)
+    return source_candidate(listed, what, cut, session.shop.id)
+
+
+def source_candidate(listed: Menu, what: str, cut: Cut, where: str) -> SourceCandidate:
+    """A source of a menu, ready to be staged as of a cut.
+
+    Args:
+        listed: what can be fitted on the cut.
+        what: the source.
+        cut: what was known.
+        where: the shop's name, for the error.
+
+    Raises:
+        DataError: it is not on the menu; the reason is named.
+    """
+    named = {spec.name: spec for spec in listed.sources}
     if what not in named:
         why = " ".join(listed.notes) or "Its input is not there."
-        raise DataError(f"{what} is not fitted for this shop: {why.rstrip('.')}", where=session.shop.id)
+        raise DataError(f"{what} is not fitted for this shop: {why.rstrip('.')}", where=where)
     return SourceCandidate(named[what], cut, named[POPULARITY])
 
 

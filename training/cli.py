@@ -36,7 +36,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "sync": ("sync", "Bring what the service received into the dataset."),
     "erase": ("erase", "Forget a customer."),
     "doctor": ("doctor", "Check settings, store, bundle and clock."),
-    "bench": ("bench", "Measure accuracy, intervals, the oracle, import and serving."),
+    "bench": ("bench", "Measure accuracy, visits, defaults, uplift, coverage, the oracle, import and serving."),
 }
 """verb -> (module in training/commands, the line that the overview shows), in the order a new shop meets them."""
 

@@ -40,6 +40,7 @@ from training.collaborative import (
 )
 from training.content import ContentParams, ItemTexts, fit_content
 from training.context import ContextPopularityParams, fit_context_popularity
+from training.graph import GraphFilterParams, fit_graph_filter
 from training.interactions import Fitted, Progress, preference_matrix, silent, trainable
 from training.known import Dimension, Prices, contexts_of, prices_of
 from training.linear import EaseParams, fit_ease
@@ -77,6 +78,7 @@ METHODS: Mapping[str, Method] = {
     "cosine": Method("neighbours", ItemItemParams, fit_cosine),
     "bm25": Method("neighbours", ItemItemParams, fit_bm25),
     "ease": Method("neighbours", EaseParams, fit_ease),
+    "graph-filter": Method("neighbours", GraphFilterParams, fit_graph_filter),
     "content": Method("neighbours", ContentParams, fit_content, "texts"),
     "co-purchase": Method("neighbours", CoPurchaseParams, fit_co_purchase, "histories"),
     "context-popularity": Method("context-popularity", ContextPopularityParams, fit_context_popularity, "cut"),

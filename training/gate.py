@@ -4,6 +4,11 @@
 purchases. *Not worse*: that end is above minus `guard_margin` of the other's value; asked on items never bought
 before against the champion, and on all purchases against every plain baseline. The challenger is chosen on an earlier
 window, so that the judged one is read once for it.
+
+A challenger that differs from the champion in nothing but more varied lists is not asked to be better: variety costs a
+little. It must be *not worse*, on all purchases by `variety_margin` and on new items by `guard_margin`. By the same
+margins `training.variety` chose its lists on the earlier window, always beside lists that trade off nothing, so small
+losses do not add up from one champion to the next.
 """
 
 from __future__ import annotations
@@ -84,6 +89,8 @@ class Verdict(msgspec.Struct, frozen=True):
     comparisons: tuple[Comparison, ...]
     table: tuple[Row, ...]
     metric: str = "ndcg@20"
+    varied: bool = False
+    """Whether the challenger was judged as the champion with more varied lists and nothing else."""
 
     def figures(self, recipe: str) -> dict[str, float]:
         """The metric of one recipe by task, where it is defined."""
@@ -98,6 +105,7 @@ def decide(
     champion: str | None,
     champion_bundle: str | None = None,
     settings: GateSettings | None = None,
+    varied: str | None = None,
 ) -> Verdict:
     """Judge the first recipe of the ranking.
 
@@ -107,6 +115,8 @@ def decide(
         champion: the entrant whose recipe serves now, or None.
         champion_bundle: the bundle that serves now; a promotion later checks that it still does.
         settings: the margins; default: those of an empty `[gate]`.
+        varied: the entrant that differs from the champion in nothing but lists that the earlier window showed to be
+            more varied, where there is one (`training.variety.only_more_varied`).
 
     Returns:
         A verdict; never an error, whatever the figures are.
@@ -115,18 +125,18 @@ def decide(
     judge = _Judge({entrant.name: entrant for entrant in entrants}, settings)
     challenger, notes = judge.challenger(ranking, champion)
     reasons = [*notes]
-    accepted = True
+    accepted, alike = True, champion is not None and challenger == varied
     if challenger == champion:
         accepted = False
         reasons.append(f"No recipe did better than the champion's own, {champion}, on the earlier window.")
     elif champion is not None:
-        accepted = judge.beats(challenger, champion)
-        reasons += _against_champion(challenger, champion, accepted)
+        accepted = judge.keeps_up(challenger, champion) if alike else judge.beats(challenger, champion)
+        reasons.append(_against_champion(challenger, champion, accepted, alike))
     reasons += [comparison.sentence for comparison in judge.seen]
     return Verdict(
         accepted=accepted, winner=challenger if accepted else (champion or challenger), challenger=challenger,
         champion=champion, champion_bundle=champion_bundle, rules=rules(settings), reasons=tuple(reasons),
-        comparisons=tuple(judge.seen), table=judge.table(challenger, champion), metric=settings.metric,
+        comparisons=tuple(judge.seen), table=judge.table(challenger, champion), metric=settings.metric, varied=alike,
     )  # fmt: skip
 
 
@@ -158,12 +168,15 @@ def beside_baselines(entrants: Sequence[Entrant], settings: GateSettings | None 
 def rules(settings: GateSettings) -> tuple[str, ...]:
     """The rules as sentences, with this shop's numbers."""
     share, margin = f"{settings.confidence:.0%}", f"{settings.guard_margin:.1%}"
+    little = f"{settings.variety_margin:.1%}"
     return (
         f"Primary: {settings.metric} on all purchases; the lower end of the {share} interval of the customers' paired "
         "differences to the champion is above 0.",
         f"Guard: on items never bought before that end is above -{margin} of the champion's value.",
         f"Baselines: on all purchases that end is above -{margin} of every plain baseline's value, else the best "
         "baseline is the challenger.",
+        f"Variety: where the challenger is the champion with more varied lists and nothing else, that end on all "
+        f"purchases need only be above -{little} of the champion's value; the guard holds.",
     )
 
 
@@ -193,13 +206,21 @@ class _Judge:
         guard = self.compare(challenger, champion, "new", "not worse")
         return better.passed and guard.passed
 
-    def compare(self, recipe: str, against: str, task: Task, rule: Literal["better", "not worse"]) -> Comparison:
-        """Judge one rule by the paired interval."""
+    def keeps_up(self, challenger: str, champion: str) -> bool:
+        """Not worse on all purchases, by the little that variety may cost, and not worse on new items."""
+        level = self.compare(challenger, champion, "all", "not worse", self.settings.variety_margin)
+        guard = self.compare(challenger, champion, "new", "not worse")
+        return level.passed and guard.passed
+
+    def compare(
+        self, recipe: str, against: str, task: Task, rule: Literal["better", "not worse"], margin: float | None = None
+    ) -> Comparison:
+        """Judge one rule by the paired interval; by default what is not worse is so by the guard's margin."""
         mine, other = self.entrants[recipe].scores[task], self.entrants[against].scores[task]
         draws, share = self.settings.resamples, self.settings.confidence
         paired = compare(mine, other, resamples=draws, confidence=share)
         value = self.value(against, task).value
-        passed = _passes(paired, value, rule, self.settings.guard_margin)
+        passed = _passes(paired, value, rule, self.settings.guard_margin if margin is None else margin)
         if rule == "not worse" and paired.n == 0 and task == "new":
             passed = True  # nobody bought anything new in the window: there is nobody whom the guard protects
         sentence = _sentence(recipe, against, task, rule, paired, passed)
@@ -234,10 +255,15 @@ def _passes(paired: Interval, value: float, rule: str, margin: float) -> bool:
     return paired.low >= 0 or paired.low > -margin * value
 
 
-def _against_champion(challenger: str, champion: str, accepted: bool) -> list[str]:
+def _against_champion(challenger: str, champion: str, accepted: bool, alike: bool) -> str:
+    if alike:
+        what = f"{challenger} is the champion {champion} with more varied lists and nothing else"
+        if accepted:
+            return f"{what}: it is not worse, and may serve."
+        return f"{what}: they may cost more than variety is worth, so {champion} goes on serving."
     if accepted:
-        return [f"{challenger} is better than the champion {champion} and may serve."]
-    return [f"{challenger} is no better than the champion {champion}, which goes on serving."]
+        return f"{challenger} is better than the champion {champion} and may serve."
+    return f"{challenger} is no better than the champion {champion}, which goes on serving."
 
 
 def _sentence(recipe: str, against: str, task: Task, rule: str, paired: Interval, passed: bool) -> str:

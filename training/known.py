@@ -124,7 +124,7 @@ def contexts_of(
         Name -> dimension, without those that no purchase tells; other events may tell their customer's region alone.
     """
     told = _told(dataset, known, as_of)
-    home = _coded([regions.get(row) for row in range(len(known))])
+    home = coded([regions.get(row) for row in range(len(known))])
     lived = Dimension(home.names, home.code[known.subject_rows()])
     told[c.REGION] = told[c.REGION].or_else(lived) if c.REGION in told else lived
     return {name: dimension for name, dimension in told.items() if dimension.names}
@@ -147,11 +147,12 @@ def _told(dataset: Dataset | None, known: Histories, as_of: int) -> dict[str, Di
     keys = rows["key"].to_numpy()
     at = np.minimum(np.searchsorted(keys, known.events.key), len(keys) - 1)
     found = keys[at] == known.events.key
-    told = {name: _coded(rows[name].to_pylist()) for name in columns}
+    told = {name: coded(rows[name].to_pylist()) for name in columns}
     return {name: Dimension(each.names, np.where(found, each.code[at], -1)) for name, each in told.items()}
 
 
-def _coded(values: Sequence[str | None]) -> Dimension:
+def coded(values: Sequence[str | None]) -> Dimension:
+    """Values as codes in the order of their names; what is not told, or empty, is -1."""
     names = tuple(sorted({value for value in values if value}))
     places = {name: place for place, name in enumerate(names)}
     return Dimension(names, np.fromiter((places.get(value or "", -1) for value in values), np.int32, len(values)))

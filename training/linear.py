@@ -216,7 +216,7 @@ def _kept(
         )
 
     dense, pieces, whole = np.zeros((judged.shape[0], model.size), np.float32), [], 0.0
-    for done, (piece, square, scores) in enumerate(_ahead(cut, model.blocks, threads), start=1):
+    for done, (piece, square, scores) in enumerate(ahead(cut, model.blocks, threads), start=1):
         dense += scores
         whole += square
         pieces.append(piece)
@@ -227,7 +227,7 @@ def _kept(
     return matrix, {"kept-weight": kept / whole if whole else 1.0, "dense-overlap@20": overlap}
 
 
-def _ahead(work: Callable[[T], R], parts: Sequence[T], threads: int) -> Iterator[R]:
+def ahead(work: Callable[[T], R], parts: Sequence[T], threads: int) -> Iterator[R]:
     """The results in order, a few computed ahead: products and partitions leave the interpreter's lock."""
     workers = threads or os.cpu_count() or 1
     with ThreadPoolExecutor(workers) as pool:
@@ -251,8 +251,18 @@ def largest(block: Floats, threshold: float, least: int) -> Mask:
     chosen: Mask = size >= max(threshold, np.finfo(np.float32).tiny)
     few = np.flatnonzero(np.count_nonzero(chosen, axis=1) < least)
     if len(few):
-        chosen[few[:, None], np.argpartition(size[few], -least, axis=1)[:, -least:]] = True
+        chosen[few] = highest(size[few] if len(few) < len(size) else size, least)
     return chosen
+
+
+def highest(size: Floats, count: int) -> Mask:
+    """The `count` highest of each row; finding where they end takes a fraction of the time of finding their places."""
+    found: Mask = size >= np.partition(size, -count, axis=1)[:, -count, None]
+    tied = np.flatnonzero(np.count_nonzero(found, axis=1) > count)
+    if len(tied):
+        found[tied] = False
+        found[tied[:, None], np.argpartition(size[tied], -count, axis=1)[:, -count:]] = True
+    return found
 
 
 def as_sparse(block: Floats, chosen: Mask) -> sp.csr_matrix:

@@ -33,9 +33,15 @@ FLOOR_WEIGHTS: Mapping[Preset, tuple[float, ...]] = {"quick": (0.0, 0.2), "full"
 BLENDED = ("ials", "item-item", "ease")
 """Models that are blended with personal frequency."""
 _SIZES: Mapping[Preset, Mapping[str, int]] = {
-    "quick": {"factors": 64, "iterations": 12, "bpr_iterations": 30, "ease_side": 6_000},
-    "full": {"factors": 128, "iterations": 20, "bpr_iterations": 100, "ease_side": 24_000},
-}
+    "quick": {
+        "factors": 64, "iterations": 12, "bpr_iterations": 30, "ease_side": 6_000,
+        "graph_rank": 128, "graph_profile": 200, "graph_side": 30_000,
+    },
+    "full": {
+        "factors": 128, "iterations": 20, "bpr_iterations": 100, "ease_side": 24_000,
+        "graph_rank": 256, "graph_profile": 0, "graph_side": 60_000,
+    },
+}  # fmt: skip
 MIN_CUSTOMERS, MIN_ITEMS = 20, 10
 """With fewer than these a collaborative model has nothing to learn from."""
 
@@ -105,23 +111,19 @@ def menu(
     Raises:
         ConfigError: a tuned parameter that the source does not have, or a value that makes no sense.
     """
-    size = _SIZES[preset]
     plain = tuple(_tuned(resolved(spec), tuned or {}) for spec in _plain(model))
     models = tuple(spec for spec in _models(model, preset) if texts or spec.method != "content")
     models = (*models, *(resolved(spec) for spec in _habits(model, time_zone)))
     models = tuple(_tuned(spec, tuned or {}) for spec in models)
-    notes: tuple[str, ...] = ()
     if customers < MIN_CUSTOMERS or items < MIN_ITEMS:
         few = (
             f"{customers} customers and {items} items are too few to learn from (at least {MIN_CUSTOMERS}, {MIN_ITEMS})"
         )
-        notes = (f"Models are left out: {few}; popularity and repeat purchase need no training.",)
-        return _menu(plain, (), notes, preset)
-    side = min(customers, items)  # EASE inverts the smaller of its two sides
-    if side > size["ease_side"]:
-        models = tuple(spec for spec in models if spec.method != "ease")
-        limit = f"{size['ease_side']:,}, which preset {preset} allows"
-        notes = (f"ease is left out: it would have to invert a matrix of {side:,} rows, more than the {limit}.",)
+        said = f"Models are left out: {few}; popularity and repeat purchase need no training."
+        return _menu(plain, (), (said,), preset)
+    too_large = _too_large(preset, customers, items)
+    models = tuple(spec for spec in models if spec.method not in too_large)
+    notes = tuple(f"{method} is left out: {why}, which preset {preset} allows." for method, why in too_large.items())
     return _menu(plain, models, notes, preset)
 
 
@@ -140,8 +142,17 @@ def plain_only(listed: Menu) -> Menu:
 
 
 def is_same(recipe: Recipe, other: Recipe) -> bool:
-    """Whether two recipes rank alike: equal weights and trade-offs over equal sources, whatever their names."""
+    """Whether two recipes rank alike: equal weights and trade-offs over equal sources, whatever their names.
+
+    What the running session counts is left out: it is chosen apart (`training.intent`), and windows cannot judge it.
+    """
     return _essence(recipe) == _essence(other)
+
+
+def is_same_but_for_lists(recipe: Recipe, other: Recipe) -> bool:
+    """Whether two recipes score alike and differ in nothing but what their lists trade off."""
+    alike = is_same(msgspec.structs.replace(recipe, selection=other.selection), other)
+    return alike and recipe.selection != other.selection
 
 
 def complete(recipe: Recipe, available: Sequence[SourceSpec], feeders: Sequence[str]) -> Recipe:
@@ -195,6 +206,17 @@ def _menu(
     return Menu(sources, recipes, blends, notes)
 
 
+def _too_large(preset: Preset, customers: int, items: int) -> dict[str, str]:
+    """Methods whose fit would take too long, and why."""
+    size, found = _SIZES[preset], {}
+    side = min(customers, items)  # EASE inverts the smaller of its two sides
+    if side > (limit := size["ease_side"]):
+        found["ease"] = f"it would have to invert a matrix of {side:,} rows, more than the {limit:,}"
+    if items > (limit := size["graph_side"]):
+        found["graph-filter"] = f"it would have to weigh each pair of {items:,} items, more than the {limit:,}"
+    return found
+
+
 def _plain(model: ModelSettings) -> tuple[SourceSpec, SourceSpec]:
     sales, habit = _changed(model, "popularity_half_life_days"), _changed(model, "half_life_days")
     return (
@@ -206,10 +228,12 @@ def _plain(model: ModelSettings) -> tuple[SourceSpec, SourceSpec]:
 def _models(model: ModelSettings, preset: Preset) -> tuple[SourceSpec, ...]:
     size = _SIZES[preset]
     factors = {"factors": size["factors"], "iterations": size["iterations"]}
+    graph = {"rank": size["graph_rank"], "largest_profile": size["graph_profile"]}
     wanted = (
         SourceSpec("ials", "factors", "ials", factors),
         SourceSpec("item-item", "neighbours", "cosine"),
         SourceSpec("ease", "neighbours", "ease"),
+        SourceSpec("graph-filter", "neighbours", "graph-filter", graph),
         SourceSpec("co-purchase", "neighbours", "co-purchase"),
         SourceSpec("content", "neighbours", "content"),
         SourceSpec("bpr", "factors", "bpr", {**factors, "iterations": size["bpr_iterations"]}),

@@ -67,6 +67,11 @@ def headline(verdict: Verdict) -> str:
     if verdict.challenger == verdict.champion:
         fitted = ", fitted on newer data" if verdict.accepted else ""
         return f"Nothing beat {verdict.champion}: it goes on serving{fitted}."
+    if verdict.varied:
+        what = f"{verdict.challenger} is {verdict.champion}, which served so far, with more varied lists"
+        if verdict.accepted:
+            return f"{what}, and not worse: it may serve."
+        return f"{what} that may cost too much: {verdict.champion} goes on serving."
     if verdict.accepted:
         return f"{verdict.challenger} is better than {verdict.champion}, which served so far: it may serve."
     return f"{verdict.challenger} is not shown to be better than {verdict.champion}, which goes on serving."
@@ -123,6 +128,7 @@ def describe(recipe: Recipe) -> str:
     """
     traded = traded_off(recipe.selection)
     end = f"; {traded}" if traded else ""
+    end += f"; while a session runs it counts {recipe.session_weight:g} beside that" if recipe.session_weight else ""
     if recipe.ranker is not None:
         what = {"binary": "the chance of a purchase", "lambdarank": "the order"}[recipe.ranker.objective]
         return f"trees that learned {what} of what {', '.join(recipe.ranker.voices)} propose{end}"

@@ -118,6 +118,12 @@ def sequences_of(
     Returns:
         offsets int64[s + 1], items int32[m], time int64[m]: sequence s is items[offsets[s]:offsets[s + 1]].
     """
+    offsets, at = runs_of(histories, types, pause)
+    return offsets, histories.events.item[at], histories.events.time[at]
+
+
+def runs_of(histories: Histories, types: tuple[int, ...], pause: int | None) -> tuple[Counts, Counts]:
+    """Which events `sequences_of` takes: offsets int64[s + 1], rows int64[m] of the histories' events."""
     events = histories.events
     at = np.flatnonzero(np.isin(events.type, types) & (events.item >= 0))
     subject, time = histories.subject_rows()[at], events.time[at]
@@ -125,8 +131,7 @@ def sequences_of(
     new[1:] = subject[1:] != subject[:-1]
     if pause is not None:
         new[1:] |= np.diff(time) > pause
-    offsets = np.append(np.flatnonzero(new), len(at)).astype(np.int64)
-    return offsets, events.item[at], time
+    return np.append(np.flatnonzero(new), len(at)).astype(np.int64), at
 
 
 def transition_matrix(

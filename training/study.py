@@ -26,7 +26,7 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
 from features.errors import DataError
-from features.files import write_atomically
+from features.files import drop_torn_line
 from training.params import Named
 from training.spaces import Dimension, Space
 
@@ -119,7 +119,7 @@ class Study:
         self._space = {key: _distribution(dimension) for key, dimension in space.items()}
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         path.parent.mkdir(parents=True, exist_ok=True)
-        _mend(path)
+        drop_torn_line(path)
         try:
             self._study = optuna.create_study(
                 study_name=path.stem, storage=JournalStorage(JournalFileBackend(str(path))), direction="maximize",
@@ -156,15 +156,6 @@ class Study:
         seed = int(np.random.SeedSequence((self._seed, number)).generate_state(1)[0])
         self._study.sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=RANDOM_TRIALS)
         return Asked(self._study, self._study.ask(self._space))
-
-
-def _mend(path: Path) -> None:
-    """Cut off the half of a line that a crash left behind: the next one would be written on to it."""
-    if path.exists():
-        content = path.read_bytes()
-        whole = content[: content.rfind(b"\n") + 1]
-        if whole != content:
-            write_atomically(path, whole)
 
 
 def _distribution(dimension: Dimension) -> BaseDistribution:

@@ -21,11 +21,12 @@ from training import evidence, journal, sanity
 from training.contest import Arena, contest, sampled, voices_of
 from training.fitting import fit_bundle
 from training.gate import TASKS, Entrant, Verdict, beside_baselines, decide, refreshed
+from training.intent import weighed_in
 from training.journal import Judged
 from training.material import Material, load_material
 from training.meter import Tell
 from training.publish import manifest_of, promote, publish, register_refused
-from training.recipes import BASELINES, complete, menu, plain_only
+from training.recipes import BASELINES, SESSION, complete, menu, plain_only
 from training.report import Report, describe, findings
 from training.selection import Choice, choose, unchosen, with_rankers, with_variety
 from training.session import (
@@ -45,7 +46,7 @@ from training.session import (
 )
 from training.split import truth_of
 from training.tracking import Value, Version
-from training.variety import told
+from training.variety import only_more_varied, told
 
 TUNED_CUSTOMERS = {"quick": 600, "full": 4000}
 """Customers of the earlier window that weights are chosen on, at most."""
@@ -146,7 +147,9 @@ def tune(session: Session, material: Material) -> Choice:
     session.note(*notes)
     with session.meter.step("choose a trade-off"):
         progress = session.counted("choose a trade-off (earlier window)", 4 * len(truth))
-        return with_variety(choice, arena, rankers_of(session, material), session.config.gate, progress)
+        choice = with_variety(choice, arena, rankers_of(session, material), session.config.gate, progress)
+    with session.meter.step("weigh the session"):
+        return weighed_in(session, material, choice, arena)
 
 
 def judge(session: Session, material: Material, choice: Choice, champion: Champion | None) -> Judged:
@@ -188,6 +191,7 @@ def ask_gate(session: Session, judged: Judged, choice: Choice, champion: Champio
     verdict = decide(
         judged.entrants, ranking=[name for name in choice.ranking if name in judged.recipes], champion=serving,
         champion_bundle=champion.version.bundle_id if champion else None, settings=session.config.gate,
+        varied=only_more_varied(choice.variety, judged.recipes, serving),
     )  # fmt: skip
     if not verdict.accepted and verdict.challenger != verdict.champion:
         recipe = judged.recipes[verdict.challenger]
@@ -202,7 +206,7 @@ def refit(
     if verdict.accepted or champion is None:
         recipe = complete(judged.recipes[verdict.winner], choice.sources, choice.feeders)
     else:
-        recipe, verdict = champion.recipe, refreshed(verdict)
+        recipe, verdict = served_on(champion, choice), refreshed(verdict)
         if manifest_of(session.tracking, champion.version).get("data_hash") == material.data_hash:
             return None
     cut = cut_at(session, material, material.as_of)
@@ -217,6 +221,17 @@ def refit(
         created_at=format_instant(time.time_ns() // 1_000_000_000 * 1_000_000),
     )  # fmt: skip
     return Candidate(bundle, judged.recipes[verdict.winner], verdict)
+
+
+def served_on(champion: Champion, choice: Choice) -> Recipe:
+    """The champion's recipe. Where it is the first of today's too, the session counts what it was given today.
+
+    That changes nothing of what the gate judges: nobody is in a session when a window starts.
+    """
+    if champion.entrant != choice.ranking[0]:
+        return champion.recipe
+    recipe = complete(champion.recipe, choice.sources, (SESSION,))
+    return msgspec.structs.replace(recipe, session_weight=champion.contestant.session_weight)
 
 
 def check(session: Session, judged: Judged, candidate: Candidate | None) -> None:

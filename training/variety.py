@@ -19,6 +19,7 @@ from training.evaluate import TASKS, Evaluation, Task
 from training.gate import TASK_NAMES
 from training.intervals import Interval, compare, mean_interval
 from training.metrics import intra_list_diversity
+from training.recipes import is_same_but_for_lists
 from training.report import traded_off
 
 DIVERSITIES = (0.02, 0.05, 0.1, 0.2, 0.35)
@@ -73,6 +74,20 @@ class TradeOff:
         """Every point once, nothing traded off first."""
         return [*self.diversities, *self.novelties[1:]]
 
+    def more_varied(self, than: SelectionSpec) -> bool:
+        """Whether the chosen lists were more varied than those of other weights, by `LEAST_GAIN` at least.
+
+        More of their pairs are of different categories, or no fewer are and an item is worth more bits. False where
+        the other weights were not tried: then nothing is known of them.
+        """
+        tried = {point.spec: point for point in self.points}
+        if than not in tried:
+            return False
+        mine, other = tried[self.chosen], tried[than]
+        if _gains(mine.diversity, other.diversity):
+            return True
+        return not mine.diversity < other.diversity and _gains(mine.novelty, other.novelty)
+
 
 def trade_off(
     arena: Arena, recipe: Recipe, settings: GateSettings, progress: Callable[[int], None] = lambda done: None
@@ -100,6 +115,21 @@ def trade_off(
 
 def _margins(settings: GateSettings) -> dict[Task, float]:
     return {"all": settings.variety_margin, "new": settings.guard_margin}
+
+
+def only_more_varied(found: TradeOff | None, recipes: Mapping[str, Recipe], champion: str | None) -> str | None:
+    """The name of the recipe that is the champion with more varied lists and nothing else, where there is one.
+
+    Args:
+        found: what was chosen on the earlier window; None where nothing was tried.
+        recipes: all that are judged, by name, with what their lists trade off.
+        champion: the name under which what serves is judged, or None.
+    """
+    if found is None or champion is None or found.recipe not in recipes:
+        return None
+    recipe, serving = recipes[found.recipe], recipes[champion]
+    alike = is_same_but_for_lists(recipe, serving) and found.more_varied(serving.selection)
+    return found.recipe if alike else None
 
 
 def told(found: TradeOff | None) -> list[str]:
@@ -165,8 +195,12 @@ def _cheap(change: Interval, margin: float) -> bool:
 
 def _most(points: Sequence[Point], gain: Callable[[Point], float]) -> Point:
     """The largest gain among those that are cheap; the first point where none gains enough."""
-    cheap = [point for point in points[1:] if point.passed and gain(point) > (1 + LEAST_GAIN) * gain(points[0])]
+    cheap = [point for point in points[1:] if point.passed and _gains(gain(point), gain(points[0]))]
     return max(cheap, key=gain, default=points[0])
+
+
+def _gains(value: float, before: float) -> bool:
+    return value > (1 + LEAST_GAIN) * before
 
 
 def _mean(scores: np.typing.NDArray[np.float64]) -> float:

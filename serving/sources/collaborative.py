@@ -7,13 +7,11 @@ from typing import cast
 import numpy as np
 import numpy.typing as npt
 
-from features.confidence import preferences
-from features.history import History
 from serving.bundle import Bundle
 from serving.candidates import Floats, Opinion, Rows
 from serving.query import Query
 from serving.recipe import SourceSpec
-from serving.sources.contract import confidence_of, no_causes
+from serving.sources.contract import Preferences, no_causes
 
 COMPACT_BELOW = 0.8
 """Share of listed items below which a copy of their factors alone is worth its memory."""
@@ -35,28 +33,28 @@ class Factors:
             self._factors.shape[1], dtype=np.float32
         )
         self._alpha = float(spec.params.get("alpha", 1.0))
-        self._confidence = confidence_of(spec)
+        self._preferences = Preferences(spec)
         # What is not in the catalogue is never shown: where that is most of the items, only the others are scored.
         listed = bundle.catalogue
         sparse = listed.mean() < COMPACT_BELOW if len(listed) else False
         self._rows = np.flatnonzero(listed).astype(np.int32) if sparse else np.arange(len(listed), dtype=np.int32)
         self._scored = np.ascontiguousarray(self._factors[self._rows]) if sparse else self._factors
 
-    def fold_in(self, history: History, now: int) -> Floats | None:
+    def fold_in(self, query: Query) -> Floats | None:
         """float32[k]: the subject's vector, or None without a positive preference."""
-        items, weights = preferences(history, now, self._confidence)
+        items, weights = self._preferences.of(query)
         if not len(items):
             return None
         return folded_in(self._factors[items], np.float32(self._alpha) * weights, self._gram)
 
     def opine(self, query: Query) -> Opinion:
         """How far each item's vector points where the subject's does."""
-        vector = self.fold_in(query.history, query.now)
+        vector = self.fold_in(query)
         return Opinion.none() if vector is None else Opinion(self._rows, self._scored @ vector)
 
     def causes(self, query: Query, items: Rows) -> Rows:
         """The past item whose vector is nearest by cosine."""
-        past, _ = preferences(query.history, query.now, self._confidence)
+        past, _ = self._preferences.of(query)
         if not len(past) or not len(items):
             return no_causes(items)
         mine = self._factors[past]
@@ -76,7 +74,7 @@ class Neighbours:
         self._indptr = cast("npt.NDArray[np.int64]", arrays["indptr"])
         self._indices = cast("Rows", arrays["indices"])
         self._weights = cast("Floats", arrays["weights"])
-        self._confidence = confidence_of(spec)
+        self._preferences = Preferences(spec)
         self._binary = bool(spec.params.get("binary", False))
 
     def opine(self, query: Query) -> Opinion:
@@ -113,7 +111,7 @@ class Neighbours:
 
     def _past(self, query: Query) -> tuple[Rows, Floats]:
         """The subject's items and the weight of each."""
-        items, weights = preferences(query.history, query.now, self._confidence)
+        items, weights = self._preferences.of(query)
         return items, np.ones_like(weights) if self._binary else weights
 
     def _edges(self, items: Rows) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.intp]]:

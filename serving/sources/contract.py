@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
+import msgspec
 import numpy as np
 
-from features.confidence import ConfidenceParams
-from serving.candidates import Opinion, Rows
+from features.confidence import ConfidenceParams, preferences
+from serving.candidates import Floats, Opinion, Rows
 from serving.query import Query
 from serving.recipe import SourceSpec
 
@@ -32,6 +33,18 @@ def confidence_of(spec: SourceSpec) -> ConfidenceParams:
     """The confidence parameters that a source was fitted with: its `confidence` parameter."""
     given: dict[str, Any] = spec.params.get("confidence", {})
     return ConfidenceParams(**given)
+
+
+class Preferences:
+    """The subject's items and the confidence of each, read once a query for all sources that weigh events alike."""
+
+    def __init__(self, spec: SourceSpec) -> None:
+        self.params = confidence_of(spec)
+        self._key = msgspec.json.encode(self.params, order="sorted")
+
+    def of(self, query: Query) -> tuple[Rows, Floats]:
+        """int32[m] ascending, float32[m] above 0; as `features.confidence.preferences`."""
+        return query.once(self._key, lambda: preferences(query.history, query.now, self.params))
 
 
 def no_causes(items: Rows) -> Rows:

@@ -6,6 +6,7 @@ Both walk from items to those that usually follow them (directed weights, fitted
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -45,13 +46,32 @@ class Sequence(Neighbours):
         self._last = int(spec.params.get("last", 5))
 
     def _past(self, query: Query) -> tuple[Rows, Floats]:
-        past = query.history.of_types(*self._types)
+        return query.once(self, lambda: self._latest(query.history))
+
+    def _latest(self, history: History) -> tuple[Rows, Floats]:
+        """The items that came last, and the weight of each."""
+        past = history.of_types(*self._types)
         past = past.take(past.item >= 0)
         # Of the reversed events the first of an item is its latest.
         items, place = np.unique(past.item[::-1], return_index=True)
         _, step = np.unique(-past.time[::-1][place], return_inverse=True)
         recent = step < self._last
         return items[recent], (self._decay ** step[recent]).astype(np.float32)
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """What a session is about.
+
+    Args:
+        items: int32[m], ascending: those that it has an interest in.
+        interest: float32[m], above 0.
+        bought: bool[m], whether the session ended in a purchase of it.
+    """
+
+    items: Rows
+    interest: Floats
+    bought: npt.NDArray[np.bool_]
 
 
 class Session(Neighbours):
@@ -76,8 +96,8 @@ class Session(Neighbours):
 
     def opine(self, query: Query) -> Opinion:
         """The session's items that are not bought yet, and what follows them."""
-        near = super().opine(query)
-        own, interest = self._open(query)
+        near, intent = super().opine(query), self.intent(query)
+        own, interest = self._open(query), intent.interest[~intent.bought]
         if not len(own):
             return near
         items, where = np.unique(np.concatenate([near.items, own]), return_inverse=True)
@@ -87,7 +107,11 @@ class Session(Neighbours):
 
     def causes(self, query: Query, items: Rows) -> Rows:
         """The item itself where the session holds it unbought, else the item of the session that gives most to it."""
-        return np.where(np.isin(items, self._open(query)[0]), items, super().causes(query, items)).astype(np.int32)
+        return np.where(np.isin(items, self._open(query)), items, super().causes(query, items)).astype(np.int32)
+
+    def intent(self, query: Query) -> Intent:
+        """What the running session is about, read once a query."""
+        return query.once(self, lambda: self._read(self.running(query), query.now))
 
     def running(self, query: Query) -> History:
         """Events of the session that runs now; none where the last lies longer ago than a break."""
@@ -96,20 +120,24 @@ class Session(Neighbours):
         breaks = np.flatnonzero(np.diff(seen.time, append=query.now) > self._break)
         return seen.take(slice(int(breaks[-1]) + 1 if len(breaks) else 0, None))
 
-    def _past(self, query: Query) -> tuple[Rows, Floats]:
-        seen = self.running(query)
+    def _read(self, seen: History, now: int) -> Intent:
         items, where = np.unique(seen.item, return_inverse=True)
-        weights = self._says[seen.type] * np.exp2(-(query.now - seen.time) / self._half_life)
+        weights = self._says[seen.type] * np.exp2(-(now - seen.time) / self._half_life)
         interest = np.bincount(where, weights=weights, minlength=len(items))
-        return items[interest > 0], interest[interest > 0].astype(np.float32)
+        left = interest > 0
+        bought = np.isin(items[left], seen.of_types(EventType.PURCHASE).item)
+        return Intent(items[left], interest[left].astype(np.float32), bought)
 
-    def _open(self, query: Query) -> tuple[Rows, Floats]:
+    def _past(self, query: Query) -> tuple[Rows, Floats]:
+        found = self.intent(query)
+        return found.items, found.interest
+
+    def _open(self, query: Query) -> Rows:
         """What the session looks at and did not buy; nothing where the question is about other items."""
         if query.anchors or self._own <= 0:
-            return np.empty(0, np.int32), np.empty(0, np.float32)
-        items, interest = self._past(query)
-        left = ~np.isin(items, self.running(query).of_types(EventType.PURCHASE).item)
-        return items[left], interest[left]
+            return np.empty(0, np.int32)
+        found = self.intent(query)
+        return found.items[~found.bought]
 
 
 def _codes(types: npt.ArrayLike | tuple[str, ...]) -> tuple[int, ...]:

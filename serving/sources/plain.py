@@ -20,14 +20,18 @@ from serving.sources.contract import no_causes
 Doubles = npt.NDArray[np.float64]
 
 
-def kept_share(history: History, items: Rows) -> Doubles:
+def lines_of(query: Query) -> History:
+    """What the subject bought and brought back, read once a query."""
+    return query.once("lines", lambda: query.history.of_types(EventType.PURCHASE, EventType.RETURN))
+
+
+def kept_share(lines: History, items: Rows) -> Doubles:
     """float64[len(items)]: 1 - returned pieces / bought pieces of each item, from 0 to 1.
 
     Args:
-        history: of one subject.
+        lines: purchases and returns of one subject.
         items: int32[m], ascending and distinct.
     """
-    lines = history.of_types(EventType.PURCHASE, EventType.RETURN)
     lines = lines.take(np.isin(lines.item, items))
     where, bought = np.searchsorted(items, lines.item), lines.type == EventType.PURCHASE
     pieces = np.bincount(where, weights=np.where(bought, lines.quantity, 0), minlength=len(items))
@@ -98,14 +102,14 @@ class PersonalFrequency:
 
     def opine(self, query: Query) -> Opinion:
         """Items bought before, by how often and how lately."""
-        past = query.history.of_types(EventType.PURCHASE, EventType.RETURN)
+        past = lines_of(query)
         past = past.take(past.item >= 0)
         if not len(past):
             return Opinion.none()
         bought = past.type == EventType.PURCHASE
         items, where = np.unique(past.item, return_inverse=True)
         weight = np.where(bought, self._floor + np.exp2(-(query.now - past.time) / self._half_life), 0)
-        scores = np.bincount(where, weights=weight) * kept_share(query.history, items)
+        scores = np.bincount(where, weights=weight) * kept_share(past, items)
         if self._popular is not None:
             scores += np.where(scores > 0, self._popular_weight * self._popular[items], 0)
         return Opinion(items, np.where(scores > 0, scores, -np.inf).astype(np.float32))

@@ -16,7 +16,7 @@ from serving.bundle import Bundle
 from serving.candidates import Floats, Opinion, Rows
 from serving.query import Query
 from serving.recipe import SourceSpec
-from serving.sources.plain import kept_share
+from serving.sources.plain import kept_share, lines_of
 
 Doubles = npt.NDArray[np.float64]
 
@@ -74,12 +74,16 @@ class Replenishment:
 
     def opine(self, query: Query) -> Opinion:
         """What was bought before, by the probability that it is bought again in the next days."""
-        found = self.cycles(query.history, query.now)
+        found = self.due(query)
         before = elapsed(found.since, found.median, found.spread)
         after = elapsed(found.since + self._horizon, found.median, found.spread)
         score = found.repeat * (after - before) / np.maximum(1 - found.repeat * before, 1e-9)
-        score *= kept_share(query.history, found.items)
+        score *= kept_share(lines_of(query), found.items)
         return Opinion(found.items, np.where(score > 0, score, -np.inf).astype(np.float32))
+
+    def due(self, query: Query) -> Cycles:
+        """The subject's cycles, worked out once a query."""
+        return query.once(self, lambda: self.cycles(lines_of(query), query.now))
 
     def cycles(self, history: History, now: int) -> Cycles:
         """The cycle of each item that was bought before: one purchase uses the item's, two and more the own as well."""

@@ -74,14 +74,17 @@ class Wishlist:
         return Opinion(found.items, (-np.expm1(-hazard)).astype(np.float32))
 
     def wishes(self, query: Query) -> Wishes:
-        """The open wishes, with their age, what became of earlier ones, and how the price moved."""
+        """The open wishes, with their age, what became of earlier ones, and how the price moved; once a query."""
+        return query.once(self, lambda: self._wishes(query))
+
+    def _wishes(self, query: Query) -> Wishes:
         told = query.history.of_types(EventType.WISHLIST, EventType.WISHLIST_REMOVE)
         told = told.take(told.item >= 0)
         asked = np.unique(told.item)
         still, since = open_wishes(query.history, asked)
         items, since = asked[still], since[still]
-        gone = told.item[told.type == EventType.WISHLIST_REMOVE]
-        removed = np.searchsorted(np.sort(gone), items, "right") - np.searchsorted(np.sort(gone), items, "left")
+        gone = np.sort(told.item[told.type == EventType.WISHLIST_REMOVE])
+        removed = np.searchsorted(gone, items, "right") - np.searchsorted(gone, items, "left")
         then = self._price_then(told, items, since)
         with np.errstate(invalid="ignore", divide="ignore"):
             drop = np.where(then > 0, 1 - self.prices[items] / then, 0)

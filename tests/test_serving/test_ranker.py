@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given
@@ -44,8 +45,8 @@ class TestSourceContract:
         assert (np.diff(found.scores) <= 0).all()
 
     def test_same_question_same_answer(self, source, history_of):
-        asked = query(history_of(("purchase", "a0", 3), ("purchase", "b0", 3)))
-        one, two = source.opine(asked).best(8), source.opine(asked).best(8)
+        past = history_of(("purchase", "a0", 3), ("purchase", "b0", 3))
+        one, two = source.opine(query(past)).best(8), source.opine(query(past)).best(8)
         assert one.items.tolist() == two.items.tolist()
         assert one.scores.tolist() == two.scores.tolist()
 
@@ -61,6 +62,23 @@ class TestSourceContract:
         found = said.best(8)
         causes = source.causes(query(history_of(*events)), found.items)
         assert set(causes.tolist()) <= {-1, *(toy_bundle.items.row(item) for _, item, _ in events)}
+
+    @given(
+        events=st.lists(st.tuples(KINDS_OF_EVENTS, ITEM_IDS, st.sampled_from([0.001, 3.0])), max_size=8),
+        later=st.lists(st.tuples(KINDS_OF_EVENTS, ITEM_IDS, st.sampled_from([0.002, 2.0])), max_size=4),
+    )
+    def test_what_was_read_for_one_question_is_not_the_answer_to_another(
+        self, kind, toy_bundle, history_of, events, later
+    ):  # fmt: skip
+        """A query that was asked and then given another moment, or another past, answers like a fresh one."""
+        source = next(source for source in build_sources(toy_bundle).values() if type(source) is KINDS[kind])
+        asked, other = query(history_of(*events)), history_of(*later)
+        source.opine(asked)
+        for changes in ({"now": AS_OF + DAY}, {"history": other}, {"num_results": 3}):
+            found = source.opine(msgspec.structs.replace(asked, **changes))
+            fresh = source.opine(Query(**{"now": AS_OF, "history": asked.history, **changes}))
+            assert np.array_equal(found.items, fresh.items)
+            assert np.array_equal(found.scores, fresh.scores)
 
     @given(
         events=st.lists(st.tuples(KINDS_OF_EVENTS, ITEM_IDS, st.sampled_from([0.001, 3.0])), max_size=8, unique=True),
@@ -114,7 +132,7 @@ def test_a_return_takes_a_purchase_back(toy_bundle, history_of):
 def test_fold_in_points_to_the_own_group(toy_bundle, history_of):
     """With one purchase in group A: u = (gram + 0.1 I + 10 y y')^-1 y (1 + 10) = 11 / 14.1 on axis A, 0 on axis B."""
     source = build_sources(toy_bundle)["ials"]
-    vector = source.fold_in(history_of(("purchase", "a0", 0.0)), AS_OF)
+    vector = source.fold_in(query(history_of(("purchase", "a0", 0.0))))
     assert vector == pytest.approx([11 / 14.1, 0.0], rel=1e-5)
 
 

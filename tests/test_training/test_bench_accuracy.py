@@ -53,7 +53,7 @@ def result() -> Result:
 
 def test_every_subject_has_every_metric_on_both_tasks(result):
     """Plain baselines beside models, blends, and the recipe that training would choose."""
-    subjects = {"popularity", "personal-frequency", "ials", "bpr", "item-item", "ease", "blend", CHOSEN}
+    subjects = {"popularity", "personal-frequency", "ials", "bpr", "item-item", "ease", "graph-filter", "blend", CHOSEN}
     for task in ("all", "new"):
         there = {(row.subject, row.metric) for row in result.rows if row.task == task}
         assert {(s, m) for s in subjects for m in (*METRICS, "coverage@20")} <= there

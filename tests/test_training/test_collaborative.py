@@ -25,6 +25,7 @@ from training.collaborative import (
     fit_ials,
     heaviest,
 )
+from training.graph import GraphFilterParams, fit_graph_filter
 from training.interactions import Fitted
 from training.linear import EaseParams, fit_ease
 
@@ -65,6 +66,7 @@ MODELS = {
     "cosine": Model(fit_cosine, ItemItemParams(neighbours=30)),
     "bm25": Model(fit_bm25, ItemItemParams(neighbours=30)),
     "ease": Model(fit_ease, EaseParams(l2=1.0, neighbours=30)),
+    "graph-filter": Model(fit_graph_filter, GraphFilterParams(rank=2, neighbours=30)),
 }
 
 
@@ -133,7 +135,7 @@ class TestContract:
 class TestNeighbours:
     """Neighbour lists, whoever made them."""
 
-    @pytest.mark.parametrize("name", ["cosine", "bm25", "ease"])
+    @pytest.mark.parametrize("name", ["cosine", "bm25", "ease", "graph-filter"])
     def test_no_item_is_its_own_neighbour_and_rows_are_sorted(self, name):
         """Related items never show the item itself."""
         model = MODELS[name]

@@ -18,6 +18,7 @@ from serving.bundle import open_bundle, write_bundle
 from serving.query import Context, Query
 from serving.ranker import Ranker
 from serving.recipe import Recipe, SourceSpec
+from serving.sources import contract
 from training.fitting import METHODS, Cut, bare_items, fit_bundle, fit_sources, resolved, resolved_recipe
 from training.popularity import FrequencyParams, PopularityParams
 
@@ -30,6 +31,7 @@ SPECS = {
     "cosine": SourceSpec("cosine", "neighbours", "cosine", {"neighbours": 5}),
     "bm25": SourceSpec("bm25", "neighbours", "bm25", {"neighbours": 5}),
     "ease": SourceSpec("ease", "neighbours", "ease", {"neighbours": 5}),
+    "graph-filter": SourceSpec("graph-filter", "neighbours", "graph-filter", {"rank": 2, "neighbours": 5}),
 }
 EVERYTHING = Recipe("everything", tuple(SPECS.values()), {"popularity": 1.0})
 
@@ -183,11 +185,21 @@ class TestCut:
         """The arrays span all items, so that a request may name any of them."""
         cut = Cut(two_tastes(), NOW)
         assert not cut.fit(SPECS["ials"]).arrays["item_factors"][11].any()
-        for name in ("cosine", "bm25", "ease"):
+        for name in ("cosine", "bm25", "ease", "graph-filter"):
             arrays = cut.fit(SPECS[name]).arrays
             assert len(arrays["indptr"]) == 13
             assert arrays["indptr"][11] == arrays["indptr"][12]
             assert 11 not in arrays["indices"]
+
+    def test_sources_that_weigh_events_alike_read_a_history_once(self, monkeypatch):
+        """Four neighbour sources and two of factors have two half-lives between them: two readings, not six."""
+        calls, read = [], contract.preferences
+        monkeypatch.setattr(contract, "preferences", lambda *asked: calls.append(1) or read(*asked))
+        cut = Cut(two_tastes(), NOW)
+        ranker = Ranker(fit_bundle(cut, EVERYTHING))
+        names = ("ials", "bpr", "cosine", "bm25", "ease", "graph-filter")
+        ranker.rank(Query(NOW, cut.known.at(0)), dict.fromkeys(names, 1.0))
+        assert len(calls) == 2
 
     def test_progress_names_the_source_and_ends(self):
         """One bar a source."""
@@ -269,7 +281,7 @@ class TestBundle:
             assert first.items.tolist() == second.items.tolist()
             assert len(first.items) == 5
 
-    @pytest.mark.parametrize("name", ["ials", "cosine", "bm25", "ease"])
+    @pytest.mark.parametrize("name", ["ials", "cosine", "bm25", "ease", "graph-filter"])
     def test_models_find_the_item_that_is_missing_from_a_taste(self, name):
         """Customer u has not bought one item of the own taste: it comes first among the new ones."""
         cut = Cut(two_tastes(), NOW)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import numpy as np
 import pytest
 import scipy.sparse as sp
@@ -9,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays as numpy_arrays
 
-from features.errors import DataError
 from training.graph import GraphFilterParams, fit_graph_filter, graph_filter
 
 
@@ -78,5 +78,31 @@ def test_any_small_matrix_stays_finite(matrix, rank):
 
 
 def test_customers_of_one_item_each_say_nothing():
-    with pytest.raises(DataError, match="no two items have a customer in common"):
-        fit_graph_filter(sp.eye(4, format="csr", dtype=np.float32), GraphFilterParams(rank=2, strength=0.0))
+    """Of no item is anything known beside itself; that is no failure."""
+    fitted = fit_graph_filter(sp.eye(4, format="csr", dtype=np.float32), GraphFilterParams(rank=2, strength=0.0))
+    assert fitted.arrays["indptr"].tolist() == [0] * 5
+    assert fitted.figures == {"kept-weight": 1.0}
+
+
+@given(st.integers(1, 8), st.integers(0, 5))
+def test_equal_weights_take_no_more_places_than_there_are(neighbours, seed):
+    """Everybody bought everything but one item: nearly all weights are equal, and each row still keeps so many."""
+    matrix = np.ones((9, 9), np.float32)
+    matrix[seed, seed] = 0
+    fitted = fit_graph_filter(sp.csr_matrix(matrix), GraphFilterParams(strength=0.0, neighbours=neighbours))
+    assert np.diff(fitted.arrays["indptr"]).tolist() == [neighbours] * 9
+
+
+@pytest.mark.parametrize("binary", [False, True])
+def test_only_the_weightiest_items_of_a_customer_count(binary):
+    """A fit with a largest profile is the fit of a matrix from which the other items are taken out by hand."""
+    matrix = purchases(20, 8)
+    shorter = matrix.copy()
+    for row in shorter:
+        row[np.argsort(-row, kind="stable")[3:]] = 0
+    params = GraphFilterParams(rank=3, neighbours=8, binary=binary)
+    by_hand = fit_graph_filter(sp.csr_matrix(shorter), params).arrays
+    found = fit_graph_filter(sp.csr_matrix(matrix), msgspec.structs.replace(params, largest_profile=3)).arrays
+    assert all(np.array_equal(found[key], by_hand[key]) for key in by_hand)
+    whole = fit_graph_filter(sp.csr_matrix(matrix), params).arrays
+    assert not np.array_equal(found["weights"], whole["weights"])

@@ -42,8 +42,8 @@ def test_the_menu_holds_baselines_models_and_blends(preset: str) -> None:
     made = menu(ModelSettings(), preset=preset, customers=2000, items=500)  # type: ignore[arg-type]
     names = {spec.name for spec in made.sources}
     assert names == {
-        *BASELINES, "ials", "bpr", "item-item", "ease", "co-purchase", "replenishment", "wishlist", "sequence",
-        "session", "context-popularity",
+        *BASELINES, "ials", "bpr", "item-item", "ease", "graph-filter", "co-purchase", "replenishment", "wishlist",
+        "sequence", "session", "context-popularity",
     }  # fmt: skip
     assert "session" not in {recipe.name for recipe in made.recipes}  # nobody is there when a window starts
     assert [blend.name for blend in made.blends] == ["frequency+ials", "frequency+item-item", "frequency+ease"]
@@ -78,6 +78,17 @@ def test_ease_is_left_out_where_it_would_not_fit() -> None:
     assert "ease" not in {spec.name for spec in made.sources}
     assert made.notes[0].startswith("ease is left out")
     assert "ease" in {spec.name for spec in menu(ModelSettings(), preset="quick", customers=50_000, items=500).sources}
+
+
+def test_a_graph_filter_is_left_out_where_it_would_not_fit() -> None:
+    """Its pairs of items decide, however few the customers are; `full` allows more of them than `quick`."""
+    many = {preset: menu(ModelSettings(), preset=preset, customers=500, items=40_000) for preset in PRESETS}
+    assert "graph-filter" not in {spec.name for spec in many["quick"].sources}
+    assert many["quick"].notes == (
+        "graph-filter is left out: it would have to weigh each pair of 40,000 items, more than the 30,000, which "
+        "preset quick allows.",
+    )
+    assert "graph-filter" in {spec.name for spec in many["full"].sources}
 
 
 def test_a_menu_without_a_source_has_no_recipe_that_needs_it(listed: Menu) -> None:
@@ -162,7 +173,7 @@ def test_weights_are_chosen_by_the_earlier_window(arena: Arena, listed: Menu) ->
         assert means[blend.name]["all"] == max(tried)
     keys = [(means[name]["all"], means[name]["new"]) for name in choice.ranking]
     assert keys == sorted(keys, reverse=True)
-    assert len(choice.ranking) == len(choice.recipes) == 14
+    assert len(choice.ranking) == len(choice.recipes) == 15
     assert choice.feeders[0] == "personal-frequency"
     assert choice.feeders[1] in ("item-item", "ease")
 

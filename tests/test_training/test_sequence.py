@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -205,6 +206,17 @@ class TestSession:
         past = histories_of([("v:x", 99.999, 0, VIEW)]).at(0)
         found = source.causes(Query(now=NOW, history=past), np.array([2, 0, 5], np.int32))
         assert found.tolist() == [0, 0, -1]
+
+    def test_a_query_is_read_once(self, source, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Whatever is asked of it: its opinion, its causes, and both again with another length of the list."""
+        calls, read = [], source.running
+        monkeypatch.setattr(source, "running", lambda query: calls.append(1) or read(query))
+        asked = Query(now=NOW, history=histories_of([("v:x", 99.999, 0, VIEW)]).at(0))
+        for each in (asked, msgspec.structs.replace(asked, num_results=3)):
+            source.causes(each, source.opine(each).items)
+        assert len(calls) == 1
+        source.opine(msgspec.structs.replace(asked, now=NOW + DAY))
+        assert len(calls) == 2
 
     def test_asked_about_items_it_tells_what_follows_them(self, source) -> None:
         past = histories_of([("v:x", 99.999, 3, VIEW)]).at(0)

@@ -52,8 +52,8 @@ def test_the_first_training_ends_in_something_that_serves(first: tuple[Shop, Out
     assert outcome.verdict.champion is None
     values = {row.recipe: row.all[0] for row in outcome.verdict.table}
     assert set(values) == {
-        "popularity", "personal-frequency", "ials", "bpr", "item-item", "ease", "content", "co-purchase",
-        "replenishment", "wishlist", "sequence", "context-popularity",
+        "popularity", "personal-frequency", "ials", "bpr", "item-item", "ease", "graph-filter", "content",
+        "co-purchase", "replenishment", "wishlist", "sequence", "context-popularity",
         "frequency+ials", "frequency+item-item", "frequency+ease",
     }  # fmt: skip
     assert values[outcome.verdict.winner] >= 0.98 * max(values["popularity"], values["personal-frequency"])
@@ -65,6 +65,10 @@ def test_the_first_training_ends_in_something_that_serves(first: tuple[Shop, Out
     heard = [note for note in outcome.report.notes if note.startswith("Rankers listen to those")]
     assert len(heard) == 1
     assert "popularity " in heard[0]
+    weighed = [note for note in outcome.report.notes if note.startswith("While a session runs it counts")]
+    assert len(weighed) == 1  # in this shop people buy what they have just looked at
+    assert bundle.recipe.session_weight > 0
+    assert bundle.recipe.session == "session"
     answerer = open_answerer(shop)
     rows = answerer.answer(answerer.histories.subjects[0].removeprefix("c:"), 10)
     assert len(rows) == 10

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import msgspec
 import numpy as np
@@ -15,16 +16,18 @@ from serving.business import PLAIN
 from serving.config import GateSettings
 from serving.recipe import Recipe, SelectionSpec, SourceSpec, as_json
 from tests.test_training.test_fitting import histories_of
-from training import plots
+from training import plots, train
 from training.contest import Arena
 from training.fitting import Cut, bare_items
-from training.journal import _curves, _tried
+from training.gate import Entrant
+from training.journal import Judged, _curves, _tried
 from training.rankers import Rankers
-from training.recipes import is_same
+from training.recipes import is_same, renamed_apart
 from training.report import describe, traded_off
 from training.selection import Choice, with_variety
+from training.session import Champion
 from training.split import Window, truth_of
-from training.variety import DIVERSITIES, NOVELTIES, told, trade_off
+from training.variety import DIVERSITIES, NOVELTIES, only_more_varied, told, trade_off
 
 START, ITEMS, CUSTOMERS = 100 * DAY, 40, 24
 WINDOW = Window(START, START + 10 * DAY)
@@ -125,6 +128,55 @@ def test_the_table_and_the_plot_hold_every_point():
     assert [spot.name for spot in first] == ["0", *(f"{weight:g}" for weight in DIVERSITIES)]
     margins = {"All purchases": 0.005, "Items never bought before": 0.02}
     assert plots.variety(curves, metric="NDCG@20", margins=margins).startswith(b"\x89PNG")
+
+
+def test_what_is_more_varied_is_what_the_earlier_window_showed():
+    """At 0.1 lists are more mixed than at 0 and 0.05, not more than at 0.1 and 0.2; of 0.07 nothing is known."""
+    found = trade_off(arena(list(range(5))), RECIPE, SETTINGS)
+    weights = [PLAIN, SelectionSpec(0.05), SelectionSpec(0.1), SelectionSpec(0.2), SelectionSpec(0.07)]
+    assert [found.more_varied(spec) for spec in weights] == [True, True, False, False, False]
+
+
+def test_novelty_counts_where_no_category_is_known():
+    """Diversity is undefined there, and does not stand in the way."""
+    buyers = np.concatenate([[1], np.full(29, 1000), np.full(10, 10)])
+    found = trade_off(arena([0], np.full(ITEMS, -1, np.int32), buyers), RECIPE, SETTINGS)
+    assert found.more_varied(PLAIN)
+    assert not found.more_varied(found.chosen)
+
+
+def test_only_the_champions_own_voices_are_the_champion_with_more_varied_lists():
+    """Its sources may have other names; another weight, equal lists, less varied ones, or no champion are not it."""
+    found = replace(trade_off(arena(list(range(5))), RECIPE, SETTINGS), recipe="ours")
+    ours = msgspec.structs.replace(RECIPE, name="ours", selection=found.chosen)
+    serving = renamed_apart(RECIPE, [msgspec.structs.replace(RECIPE.sources[0], params={"back_off": 9.0})], "-serving")
+    other = msgspec.structs.replace(RECIPE, candidates_per_source=50)
+    more = msgspec.structs.replace(RECIPE, selection=SelectionSpec(0.2))
+    assert only_more_varied(found, {"ours": ours, "serves": serving}, "serves") == "ours"
+    for champion in (other, ours, more):
+        assert only_more_varied(found, {"ours": ours, "serves": champion}, "serves") is None
+    assert only_more_varied(found, {"ours": ours}, None) is None
+    assert only_more_varied(found, {"serves": RECIPE}, "serves") is None
+    assert only_more_varied(None, {"ours": ours, "serves": RECIPE}, "serves") is None
+
+
+@pytest.mark.parametrize(("serving", "accepted"), [(PLAIN, True), (SelectionSpec(0.2), False)])
+def test_training_asks_less_of_the_champion_with_more_varied_lists(serving, accepted, monkeypatch):
+    """Equal figures, which no other challenger gets through with; and not where what serves is as varied already."""
+    registered = []
+    monkeypatch.setattr(train, "register_refused", lambda *told: registered.append(told))
+    found = replace(trade_off(arena(list(range(5))), RECIPE, SETTINGS), recipe="ours")
+    ours = msgspec.structs.replace(RECIPE, name="ours", selection=found.chosen)
+    champion = msgspec.structs.replace(RECIPE, name="serves", selection=serving)
+    scores = dict.fromkeys(("all", "new"), np.linspace(0, 1, 50))
+    recipes = {"ours": ours, "serves": champion}
+    judged = Judged(None, {}, recipes, [Entrant(name, scores) for name in recipes])
+    session = SimpleNamespace(config=SimpleNamespace(gate=SETTINGS), tracking=None, run=None)
+    choice = Choice(RECIPE.sources, (ours,), ("ours",), {}, (), found)
+    served = Champion(SimpleNamespace(bundle_id="b0"), champion, "serves", champion)
+    verdict = train.ask_gate(session, judged, choice, served)
+    assert (verdict.accepted, verdict.varied, verdict.champion_bundle) == (accepted, accepted, "b0")
+    assert len(registered) == (not accepted)
 
 
 @pytest.mark.parametrize(("name", "expected"), [("ours", SelectionSpec(0.1)), ("popularity", PLAIN)])

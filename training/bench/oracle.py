@@ -94,7 +94,7 @@ def run(
     Raises:
         ConfigError: an unknown size.
     """
-    dataset, truth = _shop(cache or default_cache(), size, seed, tell)
+    dataset, truth = simulated_shop(cache or default_cache(), size, seed, tell)
     world = world_of(truth.manifest)
     chosen_on, judged = last_windows(world.calendar.end, WINDOW, 2)
     histories = histories_as_of(dataset)
@@ -110,8 +110,12 @@ def run(
     return Result(rows, notes)
 
 
-def _shop(cache: Path, size: str, seed: int, tell: Tell) -> tuple[Dataset, Truth]:
-    """The simulated shop of a size and seed, made where the cache does not hold it whole."""
+def simulated_shop(cache: Path, size: str, seed: int, tell: Tell) -> tuple[Dataset, Truth]:
+    """The simulated shop of a size and seed, made where the cache does not hold it whole.
+
+    Raises:
+        ConfigError: an unknown size.
+    """
     home = cache / f"simulated-{WORLD_VERSION}-{size}-{seed}"
     dataset = Dataset(home / "dataset")
     if not dataset.exists():

@@ -123,8 +123,8 @@ def reads(split: Split, data: str, cache: Path) -> list[str]:
     """Counts a look at a test, and says how many there were."""
     if split == "valid":
         return []
-    what = data if split == "test" else f"{data} second"
-    return [f"The {split} window of {data} was read {count_read(cache, what)} times with this cache."]
+    test, what = ("test", data) if split == "test" else ("second test", f"{data} second")
+    return [f"The {test} of {data} was read {count_read(cache, what)} times with this cache."]
 
 
 def count_read(cache: Path, data: str) -> int:

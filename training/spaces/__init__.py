@@ -67,6 +67,22 @@ class Dimension(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         assert self.high is not None
         return msgspec.structs.replace(self, low=min(self.low, value), high=max(self.high, value))
 
+    def at(self, share: float) -> Any:
+        """The value at a share of the range, 0 to 1: a share drawn evenly makes every choice as likely as any other.
+
+        A whole number has the numbers that round to it, so the ends are not drawn half as often as the others.
+
+        >>> Dimension(low=1, high=100, log=True).at(0.5), Dimension(choices=(True, False)).at(0.9)
+        (7, False)
+        """
+        if self.choices:
+            return self.choices[min(int(share * len(self.choices)), len(self.choices) - 1)]
+        assert self.low is not None
+        assert self.high is not None
+        low, high = (self.low - 0.5, self.high + 0.5) if self.whole else (self.low, self.high)
+        value = low * (high / low) ** share if self.log else low + (high - low) * share
+        return min(max(round(value) if self.whole else float(value), self.low), self.high)
+
     def __str__(self) -> str:
         if self.choices:
             return f"one of {', '.join(str(each).lower() for each in self.choices)}"
