@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -11,6 +11,7 @@ import numpy as np
 from features.errors import DataError
 from training.meter import Tell, counted
 from training.uplift.boosting import Boosters, Shape, constraints_of, in_threads
+from training.uplift.calibration import ArmCalibration, calibrations_of
 from training.uplift.challengers import CHALLENGERS
 from training.uplift.folds import folds_of
 from training.uplift.learners import LEARNERS, Effects, Fit, Sample
@@ -54,6 +55,19 @@ class CrossFit:
     def contrasts(self) -> Doubles:
         """float64[n, k-1]: doubly robust scores of effects against null."""
         return self.scores[:, 1:] - self.scores[:, :1]
+
+    def calibration(self, learner: str) -> tuple[ArmCalibration, ...]:
+        """How the effects of each action are brought to size: what serving applies to the refitted model."""
+        return calibrations_of(self.effects[learner], self.contrasts, self.log.subject)
+
+    def take(self, rows: Mask) -> CrossFit:
+        """The same fits, judged on some of the decisions."""
+        chance, out = self.choice.chance[rows], self.outcomes.out[rows]
+        return replace(
+            self, log=self.log.take(rows), rows=self.rows[rows], fold=self.fold[rows], scores=self.scores[rows],
+            choice=replace(self.choice, chance=chance), outcomes=replace(self.outcomes, out=out, without=()),
+            effects={name: each[rows] for name, each in self.effects.items()},
+        )  # fmt: skip
 
 
 def cross_fit(

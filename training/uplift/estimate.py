@@ -75,6 +75,21 @@ def estimated(
     return Estimate(value, value - half, value + half, error, len(influence), len(clusters) - len(influence), whole)
 
 
+def mean_of(values: Doubles, clusters: npt.NDArray[np.int64], *, confidence: float = 0.95) -> Estimate:
+    """The mean of scores, clustered; NaN values are left out and counted.
+
+    Args:
+        values: float64[n].
+        clusters: int64[n], the subject of every row.
+        confidence: of the interval.
+    """
+    kept = np.isfinite(values)
+    if not kept.any():
+        return unknown(clusters)
+    mean = float(values[kept].mean())
+    return estimated(mean, (values[kept] - mean) / kept.sum(), clusters, kept=kept, confidence=confidence)
+
+
 def unknown(clusters: npt.NDArray[np.int64]) -> Estimate:
     """What cannot be said: NaN, with all rows counted as undefined."""
     return Estimate(np.nan, np.nan, np.nan, np.nan, 0, len(clusters), np.zeros(len(clusters)))

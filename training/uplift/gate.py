@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from serving.policies import NULL
 from training.intervals import Interval
-from training.uplift.scores import clustered_mean
+from training.uplift.estimate import mean_of
 
 Doubles = npt.NDArray[np.float64]
 Whole = npt.NDArray[np.int64]
@@ -145,7 +145,7 @@ class _Means:
 
     def of(self, values: Doubles, who: npt.NDArray[np.bool_] | None = None) -> Interval:
         subject = self.subject if who is None else self.subject[who]
-        return clustered_mean(values, subject, confidence=self.confidence)
+        return mean_of(values, subject, confidence=self.confidence).interval
 
     def better(self, one: str, other: str, difference: Doubles) -> Claim:
         found = self.of(difference)

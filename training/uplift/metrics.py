@@ -7,11 +7,11 @@ robust scores: AUTOC, gain at a budget, value of treating the top share, calibra
 from __future__ import annotations
 
 from training.uplift.curves import Curve, Trial, auuc, curve, qini, trial_of, uplift_at
-from training.uplift.estimate import Estimate, difference
+from training.uplift.estimate import Estimate, difference, mean_of
 from training.uplift.placebo import Placebo, placebo
 from training.uplift.ranked import Tenth, autoc, by_decile, gain_at, ranks_in_folds, value_at
 
 __all__ = [
     "Curve", "Estimate", "Placebo", "Tenth", "Trial", "autoc", "auuc", "by_decile", "curve", "difference", "gain_at",
-    "placebo", "qini", "ranks_in_folds", "trial_of", "uplift_at", "value_at",
+    "mean_of", "placebo", "qini", "ranks_in_folds", "trial_of", "uplift_at", "value_at",
 ]  # fmt: skip

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from features.errors import ConfigError
 from serving.policies import NULL, best_of
 from training.intervals import Interval
-from training.uplift.scores import clustered_mean
+from training.uplift.estimate import mean_of
 
 Doubles = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
@@ -89,7 +89,7 @@ def sleeping_dogs(
     blocking anything that does no harm is at most 1 - confidence.
 
     Args:
-        scores: float64[n, k], doubly robust scores of each action (`training.uplift.scores`), held out.
+        scores: float64[n, k], doubly robust scores of each action (`nuisance.action_scores`), held out.
         group: int64[n], e.g. the tenth of the predicted effect, or the tier; below 0: in none.
         subject: int64[n], intervals cluster by it.
         confidence: of all blocks together.
@@ -101,7 +101,8 @@ def sleeping_dogs(
     found = []
     for action, number in pairs:
         rows = group == number
-        effect = clustered_mean(scores[rows, action] - scores[rows, NULL], subject[rows], confidence=max(shared, 0.5))
+        gain = scores[rows, action] - scores[rows, NULL]
+        effect = mean_of(gain, subject[rows], confidence=max(shared, 0.5)).interval
         if effect.high < 0:
             found.append(Block(action, number, effect))
     return found
