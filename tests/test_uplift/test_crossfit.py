@@ -132,9 +132,9 @@ def test_effects_export_as_forests(world):
             assert type(forest).from_arrays(forest.arrays()) is not None
             np.testing.assert_allclose(forest.contributions(block[0]).sum() + forest.value[forest.roots].sum(),
                                        expected[0, arm], atol=1e-9)  # fmt: skip
-    assert {name: len(found.models[name].forests()[0].roots) for name in ("T", "X", "DR", "R")} == {
-        "T": 120, "X": 120, "DR": 60, "R": 60
-    }  # fmt: skip
+    trees = {name: len(found.models[name].forests()[0].roots) for name in LEARNERS}
+    assert trees["T"] == 2 * QUICK.trees and trees["S"] <= 2 * QUICK.trees
+    assert trees["X"] <= 2 * QUICK.trees and trees["DR"] == trees["R"] <= QUICK.trees
 
 
 def test_an_effect_that_no_tree_asks_about_exports_as_nothing():
