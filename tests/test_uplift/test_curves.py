@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 
 import numpy as np
@@ -10,11 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from features.errors import ConfigError, DataError
+from tests.test_uplift.worlds import three_arms, trial
 from training.uplift.curves import auuc, curve, qini, trial_of, uplift_at
 from training.uplift.estimate import difference, estimated
 from training.uplift.placebo import placebo
-
-from tests.test_uplift.worlds import three_arms, trial
 
 METRICS = {"qini": qini, "auuc": auuc}
 
@@ -48,7 +48,7 @@ def by_definition(score, rows, kind, weights=None):
         x = u[top].sum() / u.sum()
         scale = nt / w[rows.treated].sum() if kind == "qini" else x
         points.append((x, scale * (mean_t - mean_c)))
-    area = sum((x1 - x0) * (y0 + y1) / 2 for (x0, y0), (x1, y1) in zip(points, points[1:], strict=False))
+    area = sum((x1 - x0) * (y0 + y1) / 2 for (x0, y0), (x1, y1) in itertools.pairwise(points))
     return area - points[-1][1] / 2 if kind == "qini" else area
 
 

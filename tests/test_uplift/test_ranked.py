@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import permutations
+from itertools import pairwise, permutations
 
 import numpy as np
 import pytest
@@ -114,7 +114,7 @@ def test_deciles_put_prediction_beside_observation():
     effect = 2 * predicted + random.normal(size=1000)
     found = by_decile(predicted, effect, np.arange(1000))
     assert [part.observed.n for part in found] == [100] * 10
-    assert all(low.high < high.low for low, high in zip(found, found[1:], strict=False))
+    assert all(low.high < high.low for low, high in pairwise(found))
     for part in found:
         inside = (predicted >= part.low) & (predicted <= part.high)
         assert part.predicted == pytest.approx(predicted[inside].mean())

@@ -38,7 +38,7 @@ def command(
     outcome: Annotated[
         list[str] | None, typer.Option(help=f"{', '.join(OUTCOMES)}; may be repeated; default all.")
     ] = None,
-    folds: Annotated[int, typer.Option(min=2, max=20, help="Of cross-fitting.")] = 5,
+    folds: Annotated[int, typer.Option(min=3, max=20, help="Of cross-fitting.")] = 5,
     permutations: Annotated[int, typer.Option(min=20, max=10_000, help="Of the placebo.")] = 200,
     seed: Annotated[int, typer.Option(help="Of folds and permutations.")] = 0,
     threads: Annotated[int, typer.Option(min=0, help="Fits at a time; 0 is all processors.")] = 0,

@@ -25,7 +25,7 @@ class ArmCalibration:
         intercept: of the same, 0 is right.
         average: the average effect, mean of the scores.
         centre: mean of the effects.
-        kept: the slope that is used: slope x max(0, 1 - (error / slope)^2), 0 for a slope at or below 0.
+        kept: the slope that is used: slope x max(0, 1 - (error / slope)^2), and 0 for a slope at or below 0.
     """
 
     slope: Estimate
@@ -71,7 +71,7 @@ def calibrated(effect: Doubles, score: Doubles, subject: Whole, *, confidence: f
 
 def shrunk(slope: float, error: float) -> float:
     """The slope times its reliability, 1 - (error / slope)^2 where that is positive, else 0."""
-    return slope * max(0.0, 1.0 - (error / slope) ** 2) if slope > 0 and np.isfinite(error) else 0.0
+    return max(0.0, slope - error * error / slope) if slope > 0 and np.isfinite(error) else 0.0
 
 
 def calibrations_of(effects: Doubles, contrasts: Doubles, subject: Whole) -> tuple[ArmCalibration, ...]:

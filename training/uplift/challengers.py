@@ -101,8 +101,8 @@ def fit_linear(sample: Sample) -> LinearEffects:
 
 
 def fit_response(sample: Sample) -> TreeEffects:
-    """The outcome predicted under null, as if it were the effect of every arm: whom a response model would choose."""
-    return TreeEffects(tuple(((1.0, sample.model(NULL)),) if sample.known(arm) else () for arm in sample.arms))
+    """The outcome predicted under the arm, as if it were the effect: whom a model of past responses would choose."""
+    return TreeEffects(tuple(((1.0, sample.model(arm)),) if sample.known(arm) else () for arm in sample.arms))
 
 
 def fit_constant(sample: Sample) -> ConstantEffects:

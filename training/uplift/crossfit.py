@@ -8,7 +8,7 @@ from functools import partial
 
 import numpy as np
 
-from features.errors import DataError
+from features.errors import ConfigError, DataError
 from training.meter import Tell, counted
 from training.uplift.boosting import Boosters, Shape, constraints_of, in_threads
 from training.uplift.calibration import ArmCalibration, calibrations_of
@@ -88,8 +88,11 @@ def cross_fit(
 
     Raises:
         DataError: there is no such reward; or too little of null, or too few subjects, to learn anything.
-        ConfigError: fewer than two folds, or a monotone constraint that names no column.
+        ConfigError: fewer than three folds, or a monotone constraint that names no column.
     """
+    if folds < 3:
+        what = "outcomes are cross-fitted inside the folds of effects: it takes at least three"
+        raise ConfigError(what, where="folds", got=folds)
     shape = shape or Shape()
     constraints_of({**shape.outcome_monotone, **shape.effect_monotone}, log.names)
     value = log.reward(reward)
