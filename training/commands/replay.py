@@ -50,7 +50,7 @@ def command(
     from training.console import Bars
     from training.offpolicy.replay import Settings, replay
     from training.offpolicy.targets import policy_of
-    from training.uplift.reading import read_log  # type: ignore[import-untyped,import-not-found,unused-ignore]
+    from training.uplift.reading import read_log
 
     targets, base, settings = [policy_of(each) for each in policy], policy_of(against), Settings(model=_model(model))
     log = read_log(
