@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from training.bench import accuracy, cold, coverage, defaults, importing, oracle, serve, uplift, visits
+from training.bench import accuracy, cold, coverage, defaults, importing, learning, oracle, serve, uplift, visits
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, rich_markup_mode="rich", pretty_exceptions_enable=False)
 app.command("accuracy")(accuracy.command)
@@ -12,6 +12,7 @@ app.command("cold")(cold.command)
 app.command("coverage")(coverage.command)
 app.command("defaults")(defaults.command)
 app.command("import")(importing.command)
+app.command("learning")(learning.command)
 app.command("oracle")(oracle.command)
 app.command("serve")(serve.command)
 app.command("uplift")(uplift.command)

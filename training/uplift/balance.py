@@ -70,7 +70,9 @@ def arm_classifier(contrasts: Sequence[Contrast], seed: int = 0) -> Check:
     low, auc, high = found[worst]
     verdict: Verdict = "failed" if low > APART else "warned" if low > 0.5 else "passed"
     told = f"From {usable[0].log.features.shape[1]} features a model tells {worst} with AUC {auc:.3f} [{low:.3f}, {high:.3f}]"
-    remedy = "" if verdict == "passed" else "A feature knows the draw: look for leaks, or for a draw that was not random."
+    remedy = (
+        "" if verdict == "passed" else "A feature knows the draw: look for leaks, or for a draw that was not random."
+    )
     return Check(name, verdict, auc, APART, f"{told} (the worst of {len(found)}; 0.5 is chance).", remedy)
 
 
@@ -153,7 +155,9 @@ def overlap(contrasts: Sequence[Contrast], seed: int = 0) -> tuple[list[Check], 
     """
     rows = [each for each in contrasts if each.log.features.shape[1]]
     if not rows:
-        return [untested("overlap", NO_COUNTERPART[1], _NOTHING if contrasts else "no action has enough rows.", _ADD)], []
+        return [
+            untested("overlap", NO_COUNTERPART[1], _NOTHING if contrasts else "no action has enough rows.", _ADD)
+        ], []
     chances = [estimated(each, seed) for each in rows]
     outside = [float(((p < OVERLAP) | (p > 1 - OVERLAP)).mean()) for p in chances]
     worst = int(np.argmax(outside))

@@ -1,7 +1,7 @@
 """Every check of a log before anything is learned from it: one function each, one list of verdicts.
 
-    checks = run_checks(log, rewards=("visit",))
-    refuse_unless(checks, overridden=["positivity"])
+checks = run_checks(log, rewards=("visit",))
+refuse_unless(checks, overridden=["positivity"])
 """
 
 from __future__ import annotations

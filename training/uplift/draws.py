@@ -46,7 +46,9 @@ def sample_ratio(log: DecisionLog) -> Iterator[Check]:
     rows = rows.take(rows.told)
     name = "sample-ratio"
     if log.observational or not len(rows):
-        why = "nobody drew the actions." if log.observational else "the log tells only the probability of what was taken."
+        why = (
+            "nobody drew the actions." if log.observational else "the log tells only the probability of what was taken."
+        )
         yield untested(name, SIGNIFICANT, why, "The mean weight tells the same, less sharply.")
         return
     p, _ = chi_square(rows)
@@ -117,7 +119,9 @@ def mean_weight(log: DecisionLog) -> Check:
     worst = max(z, key=lambda action: abs(z[action]))
     p = min(1.0, 2 * float(stats.norm.sf(abs(z[worst]))) * len(z))
     told = f"The worst of {len(z)} actions is {rows.actions[worst] or 'nothing'}: mean weight {means[worst]:.3f}"
-    return by_p(name, p, f"{told}, p = {p:.3g}.", "The recorded probabilities are not those of the draw: mend the code.")
+    return by_p(
+        name, p, f"{told}, p = {p:.3g}.", "The recorded probabilities are not those of the draw: mend the code."
+    )
 
 
 def effective_size(taken: Doubles) -> float:
@@ -164,4 +168,6 @@ def duplicates(log: DecisionLog) -> Check:
         f"{int((again > 1).sum()):,} of {len(again):,} subjects have several decisions, {int(again.max(initial=0))} at most."
     )
     figure = max(share, 1.0) if torn else share
-    return by_limit("duplicates", figure, DUPLICATED, told, "Keep one row a subject and decision; find the double export.")
+    return by_limit(
+        "duplicates", figure, DUPLICATED, told, "Keep one row a subject and decision; find the double export."
+    )

@@ -34,7 +34,9 @@ def leaks(log: DecisionLog, contrasts: Sequence[Contrast], rewards: Sequence[str
     """
     name, limit = "leaks", TOO_WELL[1]
     if not log.names:
-        return untested(name, limit, "no features are recorded with these decisions.", "Record features with decisions.")
+        return untested(
+            name, limit, "no features are recorded with these decisions.", "Record features with decisions."
+        )
     called = {reward.casefold() for reward in rewards}
     same = [column for column in log.names if column.casefold() in called]
     if same:
@@ -45,7 +47,9 @@ def leaks(log: DecisionLog, contrasts: Sequence[Contrast], rewards: Sequence[str
     if not log.observational:
         arms = {f"{column} tells {each.name}": auc for each in contrasts for column, auc in _arm_areas(each)}
     worst, arm = (max(each, key=each.__getitem__, default="") for each in (found, arms))
-    by_outcome = by_limit(name, found.get(worst, 0.5), TOO_WELL, f"Nearest: {worst}, AUC {found.get(worst, 0.5):.3f}", _LEAK)
+    by_outcome = by_limit(
+        name, found.get(worst, 0.5), TOO_WELL, f"Nearest: {worst}, AUC {found.get(worst, 0.5):.3f}", _LEAK
+    )
     by_arm = by_limit(name, arms.get(arm, 0.5), KNOWS_ARM, f"Nearest: {arm}, AUC {arms.get(arm, 0.5):.3f}", _LEAK)
     order = ("passed", "warned", "failed")
     checks = sorted((by_outcome, by_arm), key=lambda check: order.index(check.verdict), reverse=True)
@@ -160,7 +164,9 @@ def permuted_qini(contrasts: Sequence[Contrast], reward: str, qini: Qini, *, see
     off = abs(float(found.mean())) / error if error > 0 else 0.0
     words = f"{PERMUTATIONS} draws anew of {told.name} give a mean Qini of {found.mean():.2g} +- {error:.2g}"
     limit = f"their 99th percentile is {np.quantile(found, 0.99):.2g}"
-    return by_limit(name, off, OFF_CENTRE, f"{words}; {limit}.", "The Qini is biased: check its definition and its folds.")
+    return by_limit(
+        name, off, OFF_CENTRE, f"{words}; {limit}.", "The Qini is biased: check its definition and its folds."
+    )
 
 
 def _pair_chance(contrast: Contrast) -> tuple[Doubles, Mask]:

@@ -112,9 +112,7 @@ class DecisionLog:
     def take(self, rows: Mask | Whole) -> DecisionLog:
         """Some of the decisions, by mask or by place."""
         picked: dict[str, Any] = {
-            each.name: value[rows]
-            for each in fields(self)
-            if isinstance(value := getattr(self, each.name), np.ndarray)
+            each.name: value[rows] for each in fields(self) if isinstance(value := getattr(self, each.name), np.ndarray)
         }
         return replace(self, **picked, rewards={name: each[rows] for name, each in self.rewards.items()})
 

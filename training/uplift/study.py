@@ -17,12 +17,12 @@ from serving.policies import NULL, PolicySpec, net_values, probabilities
 from training.meter import Tell
 from training.session import silent
 from training.uplift import metrics
-from training.uplift.calibration import out_of_fold
+from training.uplift.calibration import applied, out_of_fold
 from training.uplift.checks import Check, refuse_unless, run_checks
-from training.uplift.crossfit import CrossFit, cross_fit
+from training.uplift.crossfit import ALL, CrossFit, cross_fit
 from training.uplift.estimate import Estimate
-from training.uplift.gate import Guard, Ruling, always, rule, value_of
-from training.uplift.log import DecisionLog, Doubles, Mask
+from training.uplift.gate import Guard, Ruling, rule, value_of
+from training.uplift.log import DecisionLog, Doubles, Floats, Mask
 from training.uplift.policies import budget_price
 
 TREATED_SHARE = 0.3
@@ -42,6 +42,7 @@ class StudyOptions:
         overridden: names of failed checks that are accepted; they stand in the report.
         floor: exploration that the shipped policy keeps.
         cautious: act only where the lower bound of the net value is above 0.
+        learners: names of those to try (`training.uplift.crossfit.ALL`); empty: all.
         folds, seed, permutations, threads: of the estimates.
     """
 
@@ -53,6 +54,7 @@ class StudyOptions:
     overridden: Sequence[str] = ()
     floor: float = 0.0
     cautious: bool = False
+    learners: Sequence[str] = ()
     folds: int = 5
     seed: int = 0
     permutations: int = 200
@@ -150,12 +152,19 @@ def study(log: DecisionLog, options: StudyOptions, tell: Tell = silent) -> Study
     fits = learned(log, options, tell)
     log, fits = shared_rows(log, fits)
     measured = [each for reward in options.worth for each in measure(fits[reward], options)]
+    net, proposals, chances, ruling = decided(log, fits, options)
+    notes = list(dict.fromkeys(note for fit in fits.values() for note in fit.notes))
+    return Study(log, options, checks, fits, measured, net, proposals, chances, ruling, [*log.notes, *notes])
+
+
+def decided(
+    log: DecisionLog, fits: Mapping[str, CrossFit], options: StudyOptions
+) -> tuple[Doubles, list[Proposal], Doubles, Ruling]:
+    """Net scores, a policy of every learner, the challenger and the gate's ruling, from fits on the same decisions."""
     net = net_scores(fits, options, log)
     proposals = proposed(fits, options, log, net)
     chances = challenger(proposals, net, next(iter(fits.values())).fold)
-    ruling = ruled(fits, options, log, net, chances)
-    notes = list(dict.fromkeys(note for fit in fits.values() for note in fit.notes))
-    return Study(log, options, checks, fits, measured, net, proposals, chances, ruling, [*log.notes, *notes])
+    return net, proposals, chances, ruled(fits, options, log, net, chances)
 
 
 def check_options(log: DecisionLog, options: StudyOptions) -> None:
@@ -172,6 +181,9 @@ def check_options(log: DecisionLog, options: StudyOptions) -> None:
     for action in options.costs:
         if action not in known:
             raise ConfigError("no such action", where="costs", got=action, hint=f"the log has: {', '.join(known)}")
+    for name in options.learners:
+        if name not in ALL:
+            raise ConfigError("no such learner", where="learners", got=name, hint=f"there are: {', '.join(ALL)}")
     if options.tier and options.tier not in log.names:
         raise ConfigError("no such column", where="tier", got=options.tier, hint=f"it has: {', '.join(log.names)}")
 
@@ -188,7 +200,10 @@ def checked(log: DecisionLog, options: StudyOptions, tell: Tell) -> list[Check]:
 def learned(log: DecisionLog, options: StudyOptions, tell: Tell) -> dict[str, CrossFit]:
     """Cross-fitted effects on every reward that is worth something or guarded."""
     rewards = dict.fromkeys((*options.worth, *options.guards))
-    fit = partial(cross_fit, log, folds=options.folds, seed=options.seed, threads=options.threads, tell=tell)
+    chosen = {name: fit for name, fit in ALL.items() if not options.learners or name in options.learners}
+    fit = partial(
+        cross_fit, log, learners=chosen, folds=options.folds, seed=options.seed, threads=options.threads, tell=tell
+    )
     return {reward: fit(reward) for reward in rewards}
 
 
@@ -314,6 +329,16 @@ def _costs(log: DecisionLog, options: StudyOptions) -> Doubles:
     return np.array([0.0 if action is None else options.costs.get(action, 0.0) for action in log.actions])
 
 
-def given_to_all(found: Study) -> Doubles:
-    """float64[n, k]: scores of giving everybody one action."""
-    return always(found.net)
+def values_on(block: Floats, proposal: Proposal, fits: Mapping[str, CrossFit]) -> Doubles:
+    """float64[n, k]: net values by the models refitted on everything, calibrated as serving does.
+
+    Args:
+        block: float32[n, p], the columns of the log.
+        proposal: whose.
+        fits: of all its rewards.
+    """
+    spec, effects = proposal.spec, {}
+    for reward in spec.worth:
+        raw = fits[reward].models[proposal.learner].predict(block)
+        effects[reward] = applied(fits[reward].calibration(proposal.learner), raw)
+    return net_values(spec, effects)
