@@ -68,6 +68,14 @@ def test_learners_find_effects_that_differ(world):
     assert found.notes == ()
 
 
+def test_a_trial_of_what_was_fitted(world):
+    """Rows of one action and null, with the probabilities that the scores used."""
+    log, _, found = world
+    trial = found.trial("arm-1")
+    assert set(log.action[trial.places]) == {0, 1}
+    np.testing.assert_array_equal(trial.chance, found.choice.chance[trial.places][:, [0, 1]])
+
+
 def test_scores_have_the_effect_as_their_mean(world):
     """Although the arms are unlike: raw differences of means are far off."""
     log, effect, found = world

@@ -118,16 +118,16 @@ def study(
 
 def judged(found: CrossFit, comparison: str, effort: Effort) -> list[Row]:
     """Rows of one cross-fit: each learner's figures, and its Qini minus that of the linear T-learner."""
-    trial = metrics.trial_of(found.log, found.reward, found.log.actions[1])
+    trial = found.trial(found.log.actions[1])
     task = f"{comparison} {found.reward}"
     ranks = {name: metrics.ranks_in_folds(each[:, 0], found.fold) for name, each in found.effects.items()}
     work = [partial(_figures, found, name, ranks[name], trial, effort) for name in ranks]
     figures = {name: each for name, (each, _) in zip(ranks, in_threads(work, threads=effort.threads), strict=True)}
     if BEST in ranks:
-        base = metrics.qini(ranks[BEST], trial)
+        base = metrics.qini(ranks[BEST][trial.places], trial)
         for name in ranks:
             if name != BEST:
-                mine = metrics.qini(ranks[name], trial)
+                mine = metrics.qini(ranks[name][trial.places], trial)
                 figures[name][f"qini-difference:{BEST}"] = metrics.difference(mine, base, trial.subject)
     rows = []
     for name, each in figures.items():
@@ -141,16 +141,16 @@ def _figures(
     found: CrossFit, name: str, score: np.ndarray, trial: metrics.Trial, effort: Effort
 ) -> dict[str, metrics.Estimate | float]:
     """One learner's figures."""
-    subject, effect = found.log.subject, found.contrasts[:, 0]
+    subject, effect, mine = found.log.subject, found.contrasts[:, 0], score[trial.places]
     return {
-        "qini-per-treated": metrics.qini(score, trial),
-        "qini-per-head": metrics.qini(score, trial, per="head"),
-        "auuc": metrics.auuc(score, trial),
-        "uplift@30%": metrics.uplift_at(score, trial, BUDGET),
+        "qini-per-treated": metrics.qini(mine, trial),
+        "qini-per-head": metrics.qini(mine, trial, per="head"),
+        "auuc": metrics.auuc(mine, trial),
+        "uplift@30%": metrics.uplift_at(mine, trial, BUDGET),
         "autoc": metrics.autoc(score, effect, subject),
         "gain@30%-over-random": metrics.gain_at(score, effect, subject, BUDGET, over_random=True),
         "placebo-percentile": metrics.placebo(
-            score, trial, permutations=effort.permutations, seed=effort.seed
+            mine, trial, permutations=effort.permutations, seed=effort.seed
         ).percentile,
         "calibration-slope": calibrated(found.effects[name][:, 0], effect, subject).slope,
     }

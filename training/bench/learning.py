@@ -1,9 +1,9 @@
 """`kokyaku bench learning`: how much of the best possible gain a policy learns from so many logged decisions.
 
 Mails of the simulated shop are logged with uniform draws, a policy is learned from them, and its true value on the
-whole population is compared with the best single mail for everybody and with an oracle that knows true
-each person's probabilities, hidden taste included. `--constant` takes the differences between people away: then a policy that passes
-the gate passed by chance. All figures are of the simulated shop: for tests, never evidence about real ones.
+whole population is compared with the best single mail for everybody and with an oracle that knows each person's true
+probabilities, hidden taste included. `--constant` takes the differences between people away: then a policy that
+passes the gate passed by chance. All figures are of the simulated shop: for tests, never evidence about real ones.
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ from training.meter import Tell, counted
 from training.uplift.boosting import Boosters, Shape, constraints_of, in_threads
 from training.uplift.calibration import ArmCalibration, calibrations_of
 from training.uplift.challengers import CHALLENGERS
+from training.uplift.curves import Trial, trial_of
 from training.uplift.folds import folds_of
 from training.uplift.learners import LEARNERS, Effects, Fit, Sample
 from training.uplift.log import Codes, DecisionLog, Doubles, Mask, Whole
@@ -68,6 +69,10 @@ class CrossFit:
             choice=replace(self.choice, chance=chance), outcomes=replace(self.outcomes, out=out, without=()),
             effects={name: each[rows] for name, each in self.effects.items()},
         )  # fmt: skip
+
+    def trial(self, action: str | None) -> Trial:
+        """An action against null, among the rows that can judge, with the probabilities that were used."""
+        return trial_of(self.log, self.reward, action, chance=self.choice.chance, rows=self.rows)
 
 
 def cross_fit(
@@ -167,17 +172,26 @@ def _fitted(
     work = [partial(judged, fit, j) for fit in learners.values() for j in range(folds)]
     said = in_threads(work, threads=threads, progress=advance)
     again = in_threads([partial(refitted, fit) for fit in learners.values()], threads=threads, progress=advance)
+    return _collected(list(learners), said, again, parts.fold)
+
+
+def _collected(
+    names: list[str], said: list[tuple[Doubles | DataError, float]], again: list[tuple[Effects | DataError, float]],
+    fold: Codes,
+) -> tuple[dict[str, Doubles], dict[str, Effects], dict[str, float], list[str]]:  # fmt: skip
+    """What each learner said fold by fold, and its refit; a learner that failed once is left out and named."""
+    folds = len(said) // len(names) if names else 0
     effects: dict[str, Doubles] = {}
     models: dict[str, Effects] = {}
     seconds: dict[str, float] = {}
     notes = []
-    for at, (name, (model, took)) in enumerate(zip(learners, again, strict=True)):
+    for at, (name, (model, took)) in enumerate(zip(names, again, strict=True)):
         answers = [answer for answer, _ in said[at * folds : (at + 1) * folds]]
         failed = [each for each in (model, *answers) if isinstance(each, DataError)]
         if failed or isinstance(model, DataError):
             notes.append(f"{name} was left out: {failed[0].line()}.")
             continue
-        effects[name] = _in_place([each for each in answers if not isinstance(each, DataError)], parts.fold)
+        effects[name] = _in_place([each for each in answers if not isinstance(each, DataError)], fold)
         models[name] = model
         seconds[name] = took + sum(each for _, each in said[at * folds : (at + 1) * folds])
     return effects, models, seconds, notes

@@ -223,7 +223,7 @@ def measure(fit: CrossFit, options: StudyOptions) -> list[Measured]:
     """What each learner's effects of each action are worth, before anything is done with them."""
     found = []
     for arm, action in enumerate(fit.log.actions[1:]):
-        trial = metrics.trial_of(fit.log, fit.reward, action)
+        trial = fit.trial(action)
         effect = fit.contrasts[:, arm]
         for learner, effects in fit.effects.items():
             score = effects[:, arm]
