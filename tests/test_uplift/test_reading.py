@@ -276,3 +276,12 @@ def test_the_simulated_shop(tmp_path: Path) -> None:
             SELECT count(*) FILTER (surface = 'email'), count(*) FILTER (surface = 'page.home')
             FROM outcomes JOIN decisions USING (decision_id) WHERE reward = 'click'""").fetchall()[0]
     assert (mails.reward("click").sum(), pages.reward("click").sum()) == clicks
+    for log, asked in ((mails, {"surface": "email"}), (pages, {"surface": "page.home"})):
+        counted = read_log(made, rewards=("click", "purchase"), window=3 * DAY, as_of=later, from_events=True, **asked)
+        np.testing.assert_array_equal(counted.reward("click"), log.reward("click"))
+    told = read_log(made, surface="email", rewards=("purchase",), window=3 * DAY, as_of=later)
+    same = told.reward("purchase") == read_log(
+        made, surface="email", rewards=("purchase",), window=3 * DAY, as_of=later, from_events=True
+    ).reward("purchase")
+    print(same.mean())
+    assert same.mean() > 0.97, "the simulation puts a purchase down to a mail only where it followed within its window"

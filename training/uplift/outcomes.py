@@ -47,7 +47,13 @@ class Outcomes:
 
 
 def outcomes_of(
-    duck: duckdb.DuckDBPyConnection, rows: pa.Table, names: Sequence[str], *, window: int, now: int
+    duck: duckdb.DuckDBPyConnection,
+    rows: pa.Table,
+    names: Sequence[str],
+    *,
+    window: int,
+    now: int,
+    from_events: bool = False,
 ) -> Outcomes:
     """Rewards of the decisions in `chosen`.
 
@@ -57,11 +63,12 @@ def outcomes_of(
         names: wanted; none: all imported ones.
         window: microseconds.
         now: the moment of reading, microseconds.
+        from_events: count `names` from events, whatever was imported.
 
     Raises:
         DataError: an unknown name, an outcome before its decision, or no decision whose window has ended.
     """
-    imported = _imported_names(duck)
+    imported = [name for name in _imported_names(duck) if not from_events or name.startswith(BEFORE)]
     wanted = list(dict.fromkeys([*(names or imported), *(name for name in imported if name.startswith(BEFORE))]))
     _insist_on_names(wanted, imported)
     _insist_on_order(duck)

@@ -44,6 +44,7 @@ def read_log(
     window: int = WINDOW,
     as_of: int | None = None,
     history: bool | None = None,
+    from_events: bool = False,
 ) -> DecisionLog:
     """Logged decisions with what came of them.
 
@@ -58,6 +59,7 @@ def read_log(
         as_of: microseconds; what was recorded later is not known. Default: the end of the data.
         history: whether to add what the subject had done before (see `covariates`). Default: where decisions carry no
             features of their own, or nobody drew them.
+        from_events: whether `rewards` are counted from events also where outcomes of these names were imported.
 
     Returns:
         One row a decision, in order of time, `usable` where it was drawn, or reused from a draw, and no fallback after
@@ -74,7 +76,7 @@ def read_log(
         rows = duck.sql("SELECT * FROM chosen ORDER BY place").to_arrow_table()
         chances = chances_of(duck, rows)
         covariates = covariates_of(duck, rows, history=history)
-        outcomes = outcomes_of(duck, rows, rewards, window=window, now=now)
+        outcomes = outcomes_of(duck, rows, rewards, window=window, now=now, from_events=from_events)
     return _log(rows, chances, covariates, outcomes, left_out)
 
 
