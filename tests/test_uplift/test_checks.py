@@ -48,7 +48,9 @@ def biased(score: Any, treated: Any, outcome: Any) -> float:
 
 def test_an_experiment_passes() -> None:
     """All of it; what cannot be tested says so and does not fail."""
-    log = randomised(rewards={"visit": randomised().reward("visit"), "before:visit": randomised(seed=9).reward("visit")})
+    log = randomised(
+        rewards={"visit": randomised().reward("visit"), "before:visit": randomised(seed=9).reward("visit")}
+    )
     checks = run_checks(log, qini=qini)
     assert set(verdicts(checks).values()) == {"passed"}, checks
     assert [check.name for check in checks] == [
@@ -92,7 +94,9 @@ def test_p_values_are_uniform_where_probabilities_differ_by_row() -> None:
         chance[:50, 2] = 0
         chance /= chance.sum(axis=1, keepdims=True)
         action = (random.random((200, 1)) > np.cumsum(chance, axis=1)).sum(axis=1).astype(np.int32)
-        found.append(chi_square(randomised(200, seed=seed, action=action, propensity=chance, actions=(None, "a", "b")))[0])
+        found.append(
+            chi_square(randomised(200, seed=seed, action=action, propensity=chance, actions=(None, "a", "b")))[0]
+        )
     assert stats.kstest(found, "uniform").pvalue > 0.01
 
 
@@ -161,7 +165,9 @@ def test_people_twice() -> None:
     assert duplicates(slip).verdict == "warned"
     assert duplicates(changed(slip, action=(np.arange(1_000) % 2).astype(np.int32))).verdict == "failed"
     assert duplicates(changed(slip, subject=np.arange(1_000) // 2)).verdict == "failed"
-    assert duplicates(changed(log, subject=np.arange(1_000) // 2, decided_at=START + np.arange(1_000))).verdict == "passed"
+    assert (
+        duplicates(changed(log, subject=np.arange(1_000) // 2, decided_at=START + np.arange(1_000))).verdict == "passed"
+    )
 
 
 def test_actions_with_hardly_a_chance() -> None:

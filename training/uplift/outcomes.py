@@ -147,7 +147,8 @@ def _lines(duck: duckdb.DuckDBPyConnection, now: int, notes: list[str]) -> None:
         oldest AS (SELECT {c.ITEM_ID}, arg_min(unit_cost, {c.VALID_FROM}) AS unit_cost FROM costs GROUP BY {c.ITEM_ID}),
         undone AS (SELECT subject, {c.ORDER_ID}, {c.ITEM_ID}, min({c.OCCURRED_AT}) AS bought_at FROM known_events
                    WHERE {c.TYPE} = 'purchase' AND {c.ORDER_ID} IS NOT NULL GROUP BY ALL),
-        sold AS (SELECT subject, {c.TYPE}, {c.ITEM_ID}, {c.ORDER_ID}, {c.OCCURRED_AT}, coalesce({c.QUANTITY}, 1) AS units,
+        sold AS (SELECT subject, {c.TYPE}, {c.ITEM_ID}, {c.ORDER_ID}, {c.OCCURRED_AT},
+                        coalesce({c.QUANTITY}, 1) AS units,
                         {c.UNIT_PRICE} * coalesce({c.QUANTITY}, 1) - coalesce({c.DISCOUNT}, 0) AS paid
                  FROM known_events WHERE {c.TYPE} IN ('purchase', 'return'))
         SELECT e.subject, e.{c.TYPE}, coalesce(u.bought_at, e.{c.OCCURRED_AT}) AS moment,

@@ -22,7 +22,7 @@ from features.errors import DataError
 from features.moments import DAY, format_instant
 from training.uplift.chances import Chances, chances_of
 from training.uplift.covariates import Covariates, covariates_of
-from training.uplift.log import DecisionLog, Whole
+from training.uplift.log import DecisionLog, Mask, Whole
 from training.uplift.outcomes import Outcomes, outcomes_of
 
 WINDOW = 14 * DAY
@@ -31,6 +31,7 @@ ARMS_DIFFER = "subjects whose arms differ across a link"
 FALLBACK = "fallback after an error"
 HOLDOUT = "permanent holdout"
 NOT_DRAWN = "neither drawn nor reused from a draw"
+OFF_LIST = "reused when its action was no longer eligible"
 UNLOGGED = "answered without being logged"
 
 
@@ -105,7 +106,8 @@ def _choose(
     policies = "policy IN ('experiment:' || $experiment, 'observational:' || $experiment)"
     wanted = " AND ".join(policies if name == "experiment" else f"{name} = ${name}" for name in given)
     duck.execute(
-        f"CREATE TEMP TABLE picked AS SELECT * FROM decisions WHERE {wanted} AND {c.DECIDED_AT} < make_timestamptz({now})",
+        f"""CREATE TEMP TABLE picked AS SELECT * FROM decisions
+            WHERE {wanted} AND {c.DECIDED_AT} < make_timestamptz({now})""",
         given,
     )
     if not duck.execute("SELECT count(*) FROM picked").fetchall()[0][0]:
@@ -153,7 +155,7 @@ def _log(
 ) -> DecisionLog:
     slots, slot = coded(rows["slot"])
     observational = bool(pa.compute.any(pa.compute.starts_with(rows["policy"], "observational:")).as_py())
-    usable = _usable(rows, left_out, observational=observational)
+    usable = _usable(rows, chances, left_out, observational=observational)
     return DecisionLog(
         subject=coded(rows["subject"])[1], request=coded(rows[c.REQUEST_ID])[1],
         decided_at=rows[c.DECIDED_AT].cast(pa.int64()).to_numpy(), slot=slot.astype(np.int32),
@@ -180,14 +182,14 @@ def _flags(rows: pa.Table, name: str) -> np.typing.NDArray[np.bool_]:
     return found
 
 
-def _usable(rows: pa.Table, left_out: dict[str, int], *, observational: bool) -> np.typing.NDArray[np.bool_]:
+def _usable(rows: pa.Table, chances: Chances, left_out: dict[str, int], *, observational: bool) -> Mask:
     """Rows that count for estimates; why the others do not is counted, the first reason that holds."""
     drawn = _flags(rows, "drawn") | _flags(rows, "root_drawn")
     if observational:
         drawn |= pa.compute.starts_with(rows["policy"], "observational:").to_numpy()
     reasons = {
         HOLDOUT: _flags(rows, "holdout"), FALLBACK: rows["fallback"].is_valid().to_numpy(),
-        UNLOGGED: ~_flags(rows, "logged"), NOT_DRAWN: ~drawn,
+        UNLOGGED: ~_flags(rows, "logged"), NOT_DRAWN: ~drawn, OFF_LIST: chances.lost,
     }  # fmt: skip
     usable = np.ones(len(rows), bool)
     for reason, off in reasons.items():
