@@ -64,7 +64,7 @@ def test_clicks_are_linked_and_the_rest_is_the_subjects(tmp_path: Path) -> None:
     events = [
         did("ann", "click", START + HOUR, decision_id="d0"),
         did("bob", "click", START + HOUR, decision_id="elsewhere"),
-        did("bob", "unsubscribe", START), did("cat", "unsubscribe", START - 1), 
+        did("bob", "unsubscribe", START), did("cat", "unsubscribe", START - 1),
         did("cat", "complaint", START + DAY - 1),
         did("ann", "complaint", START + DAY),
     ]  # fmt: skip
@@ -102,7 +102,7 @@ def test_what_cannot_count_is_kept_and_counted(tmp_path: Path) -> None:
     certain = {"eligible": "[[null,1.0]]", "action_propensity": 1.0}
     rows = [
         sent("a"), sent("b", reused_from="d0", drawn=False), sent("c", reused_from="gone", drawn=False),
-        sent("d", None, holdout=True, drawn=False, **certain), 
+        sent("d", None, holdout=True, drawn=False, **certain),
         sent("e", None, fallback="error", drawn=False, **certain),
         sent("f", logged=False), sent("g", None, drawn=False, **certain), sent("h", None),
         sent("i", "old", reused_from="d0", drawn=False),

@@ -152,7 +152,7 @@ def _history(duck: duckdb.DuckDBPyConnection, rows: pa.Table) -> Floats:
                    {bought} AS bought, CASE WHEN {bought} THEN {paid} ELSE 0 END AS paid,
                    {c.TYPE} IN ({looks}) AS looked,
                    {bought} AND row_number() OVER (PARTITION BY subject, {c.TYPE},
-                       coalesce({c.ORDER_ID}, epoch_us({c.OCCURRED_AT})::VARCHAR) 
+                       coalesce({c.ORDER_ID}, epoch_us({c.OCCURRED_AT})::VARCHAR)
                        ORDER BY {c.OCCURRED_AT}) = 1 AS ordered
             FROM known_events)
         SELECT DISTINCT subject, since, sum(ordered::INT) OVER line AS orders, sum(bought::INT) OVER line AS lines,

@@ -1,4 +1,4 @@
-"""Whether anything in a log knows what it cannot: columns from after a decision, effects before it, a biased measure."""
+"""Whether anything in a log knows what it cannot: columns from later, effects on the past, a biased measure."""
 
 from __future__ import annotations
 
