@@ -27,6 +27,11 @@ from training.uplift.outcomes import Outcomes, outcomes_of
 
 WINDOW = 14 * DAY
 """Attribution window where none is given: as long as the mail experiment's of Hillstrom (2008)."""
+NEEDED = (
+    c.EVENT_ID, c.OCCURRED_AT, c.RECORDED_AT, c.CUSTOMER_ID, c.VISITOR_ID, c.TYPE, c.ITEM_ID, c.QUANTITY, c.UNIT_PRICE,
+    c.DISCOUNT, c.ORDER_ID, c.DECISION_ID, c.SOURCE,
+)  # fmt: skip
+"""Columns of events that rewards and history are made of."""
 ARMS_DIFFER = "subjects whose arms differ across a link"
 FALLBACK = "fallback after an error"
 HOLDOUT = "permanent holdout"
@@ -91,7 +96,8 @@ def _opened(dataset: Dataset, as_of: int | None) -> Iterator[tuple[duckdb.DuckDB
                                 UNION ALL SELECT epoch_us(max({c.DECIDED_AT})) FROM decisions
                                 UNION ALL SELECT epoch_us(max("at")) FROM outcomes)""").fetchall()[0][0]
         now = as_of if as_of is not None else (latest or 0) + 1
-        duck.execute(f"CREATE TEMP VIEW source_events AS {events_as_of(now, amended=amended)}")
+        known = events_as_of(now, amended=amended)
+        duck.execute(f"CREATE TEMP VIEW source_events AS SELECT {', '.join(NEEDED)} FROM ({known})")
         yield duck, now
 
 
@@ -125,8 +131,12 @@ def _choose(
         raise DataError(f"no decision is left: {ARMS_DIFFER}", got=given)
     duck.execute(f"""
         CREATE TEMP TABLE known_events AS SELECT e.* FROM ({resolved_sql("source_events", c.OCCURRED_AT, now)}) e
-        SEMI JOIN chosen USING (subject)
-        QUALIFY row_number() OVER (PARTITION BY {c.EVENT_ID} ORDER BY {c.RECORDED_AT}, {c.SOURCE}) = 1""")
+        SEMI JOIN chosen USING (subject)""")
+    twice = duck.execute(f"SELECT count(*) - count(DISTINCT {c.EVENT_ID}) FROM known_events").fetchall()[0][0]
+    if twice:  # the same event from two sources
+        duck.execute(f"""
+            CREATE OR REPLACE TEMP TABLE known_events AS SELECT * FROM known_events
+            QUALIFY row_number() OVER (PARTITION BY {c.EVENT_ID} ORDER BY {c.RECORDED_AT}, {c.SOURCE}) = 1""")
     return {ARMS_DIFFER: differing} if differing else {}
 
 
