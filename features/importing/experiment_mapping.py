@@ -1,22 +1,22 @@
 """The mapping file of an experiment: which column is the arm, with which probability it was drawn, and what came of it.
 
-    experiment = "spring-mail"
-    surface = "email"
-    subject = "customer_no"
-    moment = "sent_at"              # or at = "2024-03-01"
-    time_zone = "Asia/Tokyo"
-    arm = "group"
-    control = ["none"]              # these arms got nothing
-    [actions]                       # arm -> action id
-    "A" = "mail-tea"
-    [shares]                        # or propensity = "column", or [propensities] with a column per arm
-    "none" = "1/2"
-    "A" = "1/2"
-    [covariates]                    # known before the decision
-    age = "age"
-    prefecture = {column = "pref", kind = "text"}
-    [outcomes]                      # what came of it
-    bought = {column = "revenue", margin = "gross_margin", at = "ordered_at"}
+experiment = "spring-mail"
+surface = "email"
+subject = "customer_no"
+moment = "sent_at"              # or at = "2024-03-01"
+time_zone = "Asia/Tokyo"
+arm = "group"
+control = ["none"]              # these arms got nothing
+[actions]                       # arm -> action id
+"A" = "mail-tea"
+[shares]                        # or propensity = "column", or [propensities] with a column per arm
+"none" = "1/2"
+"A" = "1/2"
+[covariates]                    # known before the decision
+age = "age"
+prefecture = {column = "pref", kind = "text"}
+[outcomes]                      # what came of it
+bought = {column = "revenue", margin = "gross_margin", at = "ordered_at"}
 """
 
 from __future__ import annotations
@@ -239,4 +239,6 @@ def _check_columns(mapping: Experiment, where: str) -> None:
         if column in after or column == mapping.arm:
             what = "the arm itself" if column == mapping.arm else "an outcome"
             hint = "a covariate was known before the decision; take it out of [covariates]"
-            raise ConfigError(f"a covariate that is {what}", where=f"{where} [covariates] {name}", got=column, hint=hint)
+            raise ConfigError(
+                f"a covariate that is {what}", where=f"{where} [covariates] {name}", got=column, hint=hint
+            )

@@ -1,4 +1,4 @@
-"""A dataset becomes a log: rewards by hand, by a plain loop over random worlds, and against the simulated shop's own."""
+"""A dataset becomes a log: rewards by hand, by a plain loop over random worlds, and as the simulated shop has them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from features.errors import DataError
 from features.moments import DAY, HOUR, parse_instant
 from tests.test_uplift.drawn import START, dataset, features
 from training.simulation import simulate
-from training.uplift.reading import ARMS_DIFFER, FALLBACK, HOLDOUT, NOT_DRAWN, UNLOGGED, read_log
+from training.uplift.reading import ARMS_DIFFER, FALLBACK, HOLDOUT, NOT_DRAWN, OFF_LIST, UNLOGGED, read_log
 
 
 def sent(who: str, action: str | None = "a", at: int = START, **more: Any) -> dict[str, Any]:
@@ -64,7 +64,8 @@ def test_clicks_are_linked_and_the_rest_is_the_subjects(tmp_path: Path) -> None:
     events = [
         did("ann", "click", START + HOUR, decision_id="d0"),
         did("bob", "click", START + HOUR, decision_id="elsewhere"),
-        did("bob", "unsubscribe", START), did("cat", "unsubscribe", START - 1), did("cat", "complaint", START + DAY - 1),
+        did("bob", "unsubscribe", START), did("cat", "unsubscribe", START - 1),
+        did("cat", "complaint", START + DAY - 1),
         did("ann", "complaint", START + DAY),
     ]  # fmt: skip
     made = dataset(tmp_path, decisions=[sent("ann"), sent("bob", None), sent("cat")], events=events)
@@ -101,15 +102,17 @@ def test_what_cannot_count_is_kept_and_counted(tmp_path: Path) -> None:
     certain = {"eligible": "[[null,1.0]]", "action_propensity": 1.0}
     rows = [
         sent("a"), sent("b", reused_from="d0", drawn=False), sent("c", reused_from="gone", drawn=False),
-        sent("d", None, holdout=True, drawn=False, **certain), sent("e", None, fallback="error", drawn=False, **certain),
+        sent("d", None, holdout=True, drawn=False, **certain),
+        sent("e", None, fallback="error", drawn=False, **certain),
         sent("f", logged=False), sent("g", None, drawn=False, **certain), sent("h", None),
+        sent("i", "old", reused_from="d0", drawn=False),
     ]  # fmt: skip
     log = read_log(dataset(tmp_path, decisions=rows), experiment="mail", rewards=())
-    assert log.usable.tolist() == [True, True, False, False, False, False, False, True]
-    assert log.left_out == {HOLDOUT: 1, FALLBACK: 1, UNLOGGED: 1, NOT_DRAWN: 2}
+    assert log.usable.tolist() == [True, True, False, False, False, False, False, True, False]
+    assert log.left_out == {HOLDOUT: 1, FALLBACK: 1, UNLOGGED: 1, NOT_DRAWN: 2, OFF_LIST: 1}
     assert log.drawn is not None and log.drawn.sum() == 3
-    assert (log.holdout.sum(), log.actions) == (1, (None, "a"))
-    assert log.propensity[4].tolist() == [1.0, 0.0]
+    assert (log.holdout.sum(), log.actions) == (1, (None, "a", "old"))
+    assert log.propensity[4].tolist() == [1.0, 0.0, 0.0]
 
 
 def test_links_join_a_person_and_torn_people_leave(tmp_path: Path) -> None:
@@ -254,7 +257,11 @@ def test_joins_equal_a_plain_loop(events: Any, decisions: Any, window: int) -> N
             if start - window <= moment < start:
                 expected["before:revenue"] += sign * price
             if start <= day < start + window:
-                for name, kinds in (("purchase", KINDS[:1]), ("visit", ("purchase", "view")), ("unsubscribe", KINDS[3:])):
+                for name, kinds in (
+                    ("purchase", KINDS[:1]),
+                    ("visit", ("purchase", "view")),
+                    ("unsubscribe", KINDS[3:]),
+                ):
                     expected[name] = max(expected[name], float(kind in kinds))
         assert {name: log.reward(name)[place] for name in names} == pytest.approx(expected)
 
@@ -276,3 +283,11 @@ def test_the_simulated_shop(tmp_path: Path) -> None:
             SELECT count(*) FILTER (surface = 'email'), count(*) FILTER (surface = 'page.home')
             FROM outcomes JOIN decisions USING (decision_id) WHERE reward = 'click'""").fetchall()[0]
     assert (mails.reward("click").sum(), pages.reward("click").sum()) == clicks
+    for log, asked in ((mails, {"surface": "email"}), (pages, {"surface": "page.home"})):
+        counted = read_log(made, rewards=("click", "purchase"), window=3 * DAY, as_of=later, from_events=True, **asked)
+        np.testing.assert_array_equal(counted.reward("click"), log.reward("click"))
+    told = read_log(made, surface="email", rewards=("purchase",), window=3 * DAY, as_of=later)
+    same = told.reward("purchase") == read_log(
+        made, surface="email", rewards=("purchase",), window=3 * DAY, as_of=later, from_events=True
+    ).reward("purchase")
+    assert same.mean() > 0.97, "the simulation puts a purchase down to a mail only where it followed within its window"

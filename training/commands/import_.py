@@ -25,8 +25,8 @@ def command(
     source: Annotated[
         str | None,
         typer.Argument(
-            help="csv, parquet, jsonl or experiment with a mapping, or complete-journey, online-retail, open-bandit, pairs, "
-            "personalize."
+            help="csv, parquet, jsonl or experiment with a mapping, or complete-journey, online-retail, open-bandit, "
+            "pairs, personalize."
         ),
     ] = None,
     path: Annotated[

@@ -69,7 +69,8 @@ def arm_classifier(contrasts: Sequence[Contrast], seed: int = 0) -> Check:
     worst = max(found, key=lambda action: found[action][0])
     low, auc, high = found[worst]
     verdict: Verdict = "failed" if low > APART else "warned" if low > 0.5 else "passed"
-    told = f"From {usable[0].log.features.shape[1]} features a model tells {worst} with AUC {auc:.3f} [{low:.3f}, {high:.3f}]"
+    columns = usable[0].log.features.shape[1]
+    told = f"From {columns} features a model tells {worst} with AUC {auc:.3f} [{low:.3f}, {high:.3f}]"
     remedy = (
         "" if verdict == "passed" else "A feature knows the draw: look for leaks, or for a draw that was not random."
     )
@@ -138,7 +139,8 @@ def balance(points: Sequence[Balance], *, observational: bool) -> Check:
     worst = max(points, key=lambda point: abs(point.after))
     limits = [0.0 if observational else float(stats.norm.isf(p / 2 / len(points))) for p in (DOUBTFUL, SIGNIFICANT)]
     warn, fail = (max(DIFFERENT, z * worst.error) for z in limits)
-    told = f"Of {len(points)} differences the largest is {worst.column}, {worst.action}: {worst.after:+.3f} standard deviations"
+    told = f"Of {len(points)} differences the largest is {worst.column}, {worst.action}: {worst.after:+.3f}"
+    told += " standard deviations"
     if observational:
         before = max(points, key=lambda point: abs(point.before))
         told += f" after weighting (before it {before.column} had {before.before:+.3f})"

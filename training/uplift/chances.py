@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from features import columns as c
 from features.errors import DataError
-from training.uplift.log import NULL, Codes, Doubles
+from training.uplift.log import NULL, Codes, Doubles, Mask
 
 TOLERANCE = 1e-6
 """How far written probabilities may be from summing to 1, and from the propensity beside them."""
@@ -24,11 +24,13 @@ class Chances:
         actions: ids; the first is None.
         action: int32[n], place of what was done.
         propensity: float64[n, k]; as in DecisionLog.
+        lost: bool[n], rows that were not drawn and do not fit their list: reused when their action was off it.
     """
 
     actions: tuple[str | None, ...]
     action: Codes
     propensity: Doubles
+    lost: Mask
 
 
 def chances_of(duck: duckdb.DuckDBPyConnection, rows: pa.Table) -> Chances:
@@ -49,31 +51,31 @@ def chances_of(duck: duckdb.DuckDBPyConnection, rows: pa.Table) -> Chances:
         FROM eligible_texts""").to_arrow_table()
     duck.unregister("eligible_texts")
     ids, counts = lists["ids"].combine_chunks(), lists["ids"].combine_chunks().value_lengths().to_numpy()
-    named = pa.compute.unique(ids.flatten()).drop_null().to_pylist()
+    taken = rows[c.ACTION_ID].combine_chunks()
+    named = pa.compute.unique(pa.concat_arrays([ids.flatten(), taken])).drop_null().to_pylist()
     actions: tuple[str | None, ...] = (None, *sorted(named))
     written = lists["chances"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
     table = np.zeros((len(lists), len(actions)))
     table[np.repeat(np.arange(len(lists)), counts), _places(ids.flatten(), actions)] = written
     propensity = table[texts.indices.to_numpy()]
-    action = _places(rows[c.ACTION_ID].combine_chunks(), actions)
-    _insist(rows, propensity, action)
-    return Chances(actions, action.astype(np.int32), propensity)
+    action = _places(taken, actions)
+    return Chances(actions, action.astype(np.int32), propensity, _lost(rows, propensity, action))
 
 
 def _places(ids: pa.Array, actions: tuple[str | None, ...]) -> np.typing.NDArray[np.int64]:
-    """int64[n]: places among the actions; the null action's for null, -1 for what is not there."""
-    found = pa.compute.index_in(ids, pa.array(actions[1:], pa.string())).fill_null(-2).to_numpy() + 1
-    places: np.typing.NDArray[np.int64] = np.where(ids.is_null().to_numpy(zero_copy_only=False), NULL, found)
-    return places.astype(np.int64)
+    """int64[n]: places among the actions; the null action's for null."""
+    found = pa.compute.index_in(ids, pa.array(actions[1:], pa.string())).fill_null(NULL - 1).to_numpy() + 1
+    places: np.typing.NDArray[np.int64] = found.astype(np.int64)
+    return places
 
 
-def _insist(rows: pa.Table, propensity: Doubles, action: np.typing.NDArray[np.int64]) -> None:
-    """Say what is wrong with the first decision that is wrong.
+def _lost(rows: pa.Table, propensity: Doubles, action: np.typing.NDArray[np.int64]) -> Mask:
+    """bool[n]: rows that do not fit their list and were not drawn from it.
 
     Raises:
-        DataError: see `chances_of`.
+        DataError: the first drawn one that does not; see `chances_of`.
     """
-    taken = np.where(action >= 0, propensity[np.arange(len(rows)), np.maximum(action, 0)], 0.0)
+    taken = propensity[np.arange(len(rows)), action]
     told = rows["action_propensity"].to_numpy()
     sums = np.nansum(propensity, axis=1)
     gaps = np.isnan(propensity).any(axis=1)
@@ -83,10 +85,14 @@ def _insist(rows: pa.Table, propensity: Doubles, action: np.typing.NDArray[np.in
         "probabilities that do not sum to 1": np.where(gaps, sums > 1 + TOLERANCE, np.abs(sums - 1) > TOLERANCE),
         "a propensity other than the listed probability": np.abs(taken - told) > TOLERANCE,
     }
-    for what, off in wrong.items():
+    drawn = rows["drawn"].to_numpy()
+    for what, each in wrong.items():
+        off = each & drawn
         if off.any():
             first = int(np.flatnonzero(off)[0])
             raise DataError(
                 f"{int(off.sum())} decisions with {what}", where=f"decision {rows[c.DECISION_ID][first].as_py()}",
                 got=rows["eligible"][first].as_py(), hint="mend the log; `kokyaku audit` counts such rows",
             )  # fmt: skip
+    found: Mask = np.logical_or.reduce(list(wrong.values()))
+    return found

@@ -37,15 +37,16 @@ def run_checks(
     """
     after = [name for name in log.rewards if not name.startswith(BEFORE)] if rewards is None else list(rewards)
     insist(log, after)
-    contrasts = contrasts_of(log, seed)
+    contrasts = judged = contrasts_of(log, seed)
     checks = [*sample_ratio(log), mean_weight(log), duplicates(log), *positivity(log)]
     if log.observational:
         overlaps, weighted = overlap(contrasts, seed)
         points = love(contrasts, weighted) if weighted else []
+        judged = weighted
         checks += [*overlaps, balance(points, observational=True)]
     else:
         checks += [arm_classifier(contrasts, seed), balance(love(contrasts), observational=False)]
-    checks += [leaks(log, contrasts, after), placebo(log, contrasts)]
+    checks += [leaks(log, contrasts, after), placebo(log, judged)]
     if qini is not None and after:
         checks.append(permuted_qini(contrasts, after[0], qini, seed=seed))
     return checks

@@ -20,7 +20,8 @@ from training.uplift.log import Floats
 SPANS = (28, 91, 364)
 """Days back over which orders, lines, what was paid and looks are summed."""
 HISTORY = (
-    "days_since_order", "days_known", *(f"{what}_{days}d" for what in ("orders", "lines", "paid", "looks") for days in SPANS)
+    "days_since_order", "days_known",
+    *(f"{what}_{days}d" for what in ("orders", "lines", "paid", "looks") for days in SPANS),
 )  # fmt: skip
 """Names of what history gives. Paid is purchases after discounts, in the shop's currency; looks are views, searches,
 clicks and carts."""
@@ -148,9 +149,11 @@ def _history(duck: duckdb.DuckDBPyConnection, rows: pa.Table) -> Floats:
         CREATE OR REPLACE TEMP TABLE running AS
         WITH told AS (
             SELECT subject, greatest({c.OCCURRED_AT}, {c.RECORDED_AT}) AS since, {c.OCCURRED_AT} AS happened,
-                   {bought} AS bought, CASE WHEN {bought} THEN {paid} ELSE 0 END AS paid, {c.TYPE} IN ({looks}) AS looked,
+                   {bought} AS bought, CASE WHEN {bought} THEN {paid} ELSE 0 END AS paid,
+                   {c.TYPE} IN ({looks}) AS looked,
                    {bought} AND row_number() OVER (PARTITION BY subject, {c.TYPE},
-                       coalesce({c.ORDER_ID}, epoch_us({c.OCCURRED_AT})::VARCHAR) ORDER BY {c.OCCURRED_AT}) = 1 AS ordered
+                       coalesce({c.ORDER_ID}, epoch_us({c.OCCURRED_AT})::VARCHAR)
+                       ORDER BY {c.OCCURRED_AT}) = 1 AS ordered
             FROM known_events)
         SELECT DISTINCT subject, since, sum(ordered::INT) OVER line AS orders, sum(bought::INT) OVER line AS lines,
                sum(paid) OVER line AS paid, sum(looked::INT) OVER line AS looks,

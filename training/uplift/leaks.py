@@ -1,4 +1,4 @@
-"""Whether anything in a log knows what it cannot: columns from after the decision, effects before it, a biased measure."""
+"""Whether anything in a log knows what it cannot: columns from later, effects on the past, a biased measure."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ from training.uplift.verdict import SIGNIFICANT, Check, by_limit, by_p, untested
 Qini = Callable[[Doubles, Mask, Doubles], float]
 """(score float64[n], treated bool[n], outcome float64[n]) -> Qini of ranking by the score."""
 
+SURE: Final = 3.0
+"""An area counts less so many standard errors of its own."""
 TOO_WELL: Final = (0.85, 0.95)
 """Areas under the curve of one column for an outcome: warned above, failed above."""
 KNOWS_ARM: Final = (0.55, 0.6)
@@ -47,14 +49,16 @@ def leaks(log: DecisionLog, contrasts: Sequence[Contrast], rewards: Sequence[str
     if not log.observational:
         arms = {f"{column} tells {each.name}": auc for each in contrasts for column, auc in _arm_areas(each)}
     worst, arm = (max(each, key=each.__getitem__, default="") for each in (found, arms))
-    by_outcome = by_limit(
-        name, found.get(worst, 0.5), TOO_WELL, f"Nearest: {worst}, AUC {found.get(worst, 0.5):.3f}", _LEAK
-    )
-    by_arm = by_limit(name, arms.get(arm, 0.5), KNOWS_ARM, f"Nearest: {arm}, AUC {arms.get(arm, 0.5):.3f}", _LEAK)
+    by_outcome = by_limit(name, found.get(worst, 0.5), TOO_WELL, _nearest(worst, found), _LEAK)
+    by_arm = by_limit(name, arms.get(arm, 0.5), KNOWS_ARM, _nearest(arm, arms), _LEAK)
     order = ("passed", "warned", "failed")
     checks = sorted((by_outcome, by_arm), key=lambda check: order.index(check.verdict), reverse=True)
     told = f"{checks[0].sentence} ({len(log.names)} columns, each alone)."
     return replace(checks[0], sentence=told)
+
+
+def _nearest(name: str, found: dict[str, float]) -> str:
+    return f"Nearest: {name}, AUC surely above {found[name]:.3f}" if name else "Nothing is near"
 
 
 _LEAK = "Was that column written after the decision? Then take it out; else override by name."
@@ -75,21 +79,26 @@ def _arm_areas(contrast: Contrast) -> list[tuple[str, float]]:
 
 
 def _areas(log: DecisionLog, label: Mask, weight: Doubles) -> list[tuple[str, float]]:
-    """Of each column the area of its values and of its being missing, the larger one, folded to [0.5, 1]."""
+    """Of each column the area, less its uncertainty, of its values in either direction and of its being missing."""
     if label.all() or not label.any():
         return []
     found = []
     for place, name in enumerate(log.names):
         column = log.features[:, place].astype(np.float64)
         unknown = np.isnan(column)
-        scores = [np.where(unknown, -np.inf, column)]
-        if log.categorical[place]:
-            scores = [_rates(column, log.subject, label, weight)]
+        if log.categorical[place]:  # one direction: of halves that tell each other, chance makes the other one
+            areas = [area(_rates(column, log.subject, label, weight), label, weight, log.subject)]
+        else:
+            areas = _both_ways(np.where(unknown, -np.inf, column), log, label, weight)
         if unknown.any():
-            scores.append(unknown.astype(np.float64))
-        areas = [area(score, label, weight, log.subject)[0] for score in scores]
-        found.append((name, max(max(each, 1 - each) for each in areas)))
+            areas += _both_ways(unknown.astype(np.float64), log, label, weight)
+        found.append((name, max(0.5, *(each - SURE * error for each, error in areas))))
     return found
+
+
+def _both_ways(score: Doubles, log: DecisionLog, label: Mask, weight: Doubles) -> list[tuple[float, float]]:
+    found, error = area(score, label, weight, log.subject)
+    return [(found, error), (1 - found, error)]
 
 
 def _rates(codes: Doubles, subject: Whole, label: Mask, weight: Doubles) -> Doubles:

@@ -86,17 +86,19 @@ class DecisionLog:
     @property
     def taken(self) -> Doubles:
         """float64[n]: the propensity of the action that was taken."""
-        return self.propensity[np.arange(len(self)), self.action]
+        found: Doubles = self.propensity[np.arange(len(self)), self.action]
+        return found
 
     @property
     def eligible(self) -> Mask:
         """bool[n, k]: which actions could have been taken, whether or not their probability is known."""
-        return self.propensity != 0
+        found: Mask = self.propensity != 0
+        return found
 
     @property
     def told(self) -> Mask:
         """bool[n]: rows whose probabilities are all recorded."""
-        found: Mask = ~np.isnan(self.propensity).any(axis=1)
+        found: Mask = np.logical_not(np.isnan(self.propensity).any(axis=1))
         return found
 
     def reward(self, name: str) -> Doubles:

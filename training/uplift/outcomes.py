@@ -47,7 +47,13 @@ class Outcomes:
 
 
 def outcomes_of(
-    duck: duckdb.DuckDBPyConnection, rows: pa.Table, names: Sequence[str], *, window: int, now: int
+    duck: duckdb.DuckDBPyConnection,
+    rows: pa.Table,
+    names: Sequence[str],
+    *,
+    window: int,
+    now: int,
+    from_events: bool = False,
 ) -> Outcomes:
     """Rewards of the decisions in `chosen`.
 
@@ -57,11 +63,12 @@ def outcomes_of(
         names: wanted; none: all imported ones.
         window: microseconds.
         now: the moment of reading, microseconds.
+        from_events: count `names` from events, whatever was imported.
 
     Raises:
         DataError: an unknown name, an outcome before its decision, or no decision whose window has ended.
     """
-    imported = _imported_names(duck)
+    imported = [name for name in _imported_names(duck) if not from_events or name.startswith(BEFORE)]
     wanted = list(dict.fromkeys([*(names or imported), *(name for name in imported if name.startswith(BEFORE))]))
     _insist_on_names(wanted, imported)
     _insist_on_order(duck)
@@ -140,7 +147,8 @@ def _lines(duck: duckdb.DuckDBPyConnection, now: int, notes: list[str]) -> None:
         oldest AS (SELECT {c.ITEM_ID}, arg_min(unit_cost, {c.VALID_FROM}) AS unit_cost FROM costs GROUP BY {c.ITEM_ID}),
         undone AS (SELECT subject, {c.ORDER_ID}, {c.ITEM_ID}, min({c.OCCURRED_AT}) AS bought_at FROM known_events
                    WHERE {c.TYPE} = 'purchase' AND {c.ORDER_ID} IS NOT NULL GROUP BY ALL),
-        sold AS (SELECT subject, {c.TYPE}, {c.ITEM_ID}, {c.ORDER_ID}, {c.OCCURRED_AT}, coalesce({c.QUANTITY}, 1) AS units,
+        sold AS (SELECT subject, {c.TYPE}, {c.ITEM_ID}, {c.ORDER_ID}, {c.OCCURRED_AT},
+                        coalesce({c.QUANTITY}, 1) AS units,
                         {c.UNIT_PRICE} * coalesce({c.QUANTITY}, 1) - coalesce({c.DISCOUNT}, 0) AS paid
                  FROM known_events WHERE {c.TYPE} IN ('purchase', 'return'))
         SELECT e.subject, e.{c.TYPE}, coalesce(u.bought_at, e.{c.OCCURRED_AT}) AS moment,

@@ -22,15 +22,21 @@ from features.errors import DataError
 from features.moments import DAY, format_instant
 from training.uplift.chances import Chances, chances_of
 from training.uplift.covariates import Covariates, covariates_of
-from training.uplift.log import DecisionLog, Whole
+from training.uplift.log import DecisionLog, Mask, Whole
 from training.uplift.outcomes import Outcomes, outcomes_of
 
 WINDOW = 14 * DAY
 """Attribution window where none is given: as long as the mail experiment's of Hillstrom (2008)."""
+NEEDED = (
+    c.EVENT_ID, c.OCCURRED_AT, c.RECORDED_AT, c.CUSTOMER_ID, c.VISITOR_ID, c.TYPE, c.ITEM_ID, c.QUANTITY, c.UNIT_PRICE,
+    c.DISCOUNT, c.ORDER_ID, c.DECISION_ID, c.SOURCE,
+)  # fmt: skip
+"""Columns of events that rewards and history are made of."""
 ARMS_DIFFER = "subjects whose arms differ across a link"
 FALLBACK = "fallback after an error"
 HOLDOUT = "permanent holdout"
 NOT_DRAWN = "neither drawn nor reused from a draw"
+OFF_LIST = "reused when its action was no longer eligible"
 UNLOGGED = "answered without being logged"
 
 
@@ -44,6 +50,7 @@ def read_log(
     window: int = WINDOW,
     as_of: int | None = None,
     history: bool | None = None,
+    from_events: bool = False,
 ) -> DecisionLog:
     """Logged decisions with what came of them.
 
@@ -58,6 +65,7 @@ def read_log(
         as_of: microseconds; what was recorded later is not known. Default: the end of the data.
         history: whether to add what the subject had done before (see `covariates`). Default: where decisions carry no
             features of their own, or nobody drew them.
+        from_events: whether `rewards` are counted from events also where outcomes of these names were imported.
 
     Returns:
         One row a decision, in order of time, `usable` where it was drawn, or reused from a draw, and no fallback after
@@ -74,7 +82,7 @@ def read_log(
         rows = duck.sql("SELECT * FROM chosen ORDER BY place").to_arrow_table()
         chances = chances_of(duck, rows)
         covariates = covariates_of(duck, rows, history=history)
-        outcomes = outcomes_of(duck, rows, rewards, window=window, now=now)
+        outcomes = outcomes_of(duck, rows, rewards, window=window, now=now, from_events=from_events)
     return _log(rows, chances, covariates, outcomes, left_out)
 
 
@@ -88,7 +96,8 @@ def _opened(dataset: Dataset, as_of: int | None) -> Iterator[tuple[duckdb.DuckDB
                                 UNION ALL SELECT epoch_us(max({c.DECIDED_AT})) FROM decisions
                                 UNION ALL SELECT epoch_us(max("at")) FROM outcomes)""").fetchall()[0][0]
         now = as_of if as_of is not None else (latest or 0) + 1
-        duck.execute(f"CREATE TEMP VIEW source_events AS {events_as_of(now, amended=amended)}")
+        known = events_as_of(now, amended=amended)
+        duck.execute(f"CREATE TEMP VIEW source_events AS SELECT {', '.join(NEEDED)} FROM ({known})")
         yield duck, now
 
 
@@ -103,7 +112,8 @@ def _choose(
     policies = "policy IN ('experiment:' || $experiment, 'observational:' || $experiment)"
     wanted = " AND ".join(policies if name == "experiment" else f"{name} = ${name}" for name in given)
     duck.execute(
-        f"CREATE TEMP TABLE picked AS SELECT * FROM decisions WHERE {wanted} AND {c.DECIDED_AT} < make_timestamptz({now})",
+        f"""CREATE TEMP TABLE picked AS SELECT * FROM decisions
+            WHERE {wanted} AND {c.DECIDED_AT} < make_timestamptz({now})""",
         given,
     )
     if not duck.execute("SELECT count(*) FROM picked").fetchall()[0][0]:
@@ -121,8 +131,12 @@ def _choose(
         raise DataError(f"no decision is left: {ARMS_DIFFER}", got=given)
     duck.execute(f"""
         CREATE TEMP TABLE known_events AS SELECT e.* FROM ({resolved_sql("source_events", c.OCCURRED_AT, now)}) e
-        SEMI JOIN chosen USING (subject)
-        QUALIFY row_number() OVER (PARTITION BY {c.EVENT_ID} ORDER BY {c.RECORDED_AT}, {c.SOURCE}) = 1""")
+        SEMI JOIN chosen USING (subject)""")
+    twice = duck.execute(f"SELECT count(*) - count(DISTINCT {c.EVENT_ID}) FROM known_events").fetchall()[0][0]
+    if twice:  # the same event from two sources
+        duck.execute(f"""
+            CREATE OR REPLACE TEMP TABLE known_events AS SELECT * FROM known_events
+            QUALIFY row_number() OVER (PARTITION BY {c.EVENT_ID} ORDER BY {c.RECORDED_AT}, {c.SOURCE}) = 1""")
     return {ARMS_DIFFER: differing} if differing else {}
 
 
@@ -151,7 +165,7 @@ def _log(
 ) -> DecisionLog:
     slots, slot = coded(rows["slot"])
     observational = bool(pa.compute.any(pa.compute.starts_with(rows["policy"], "observational:")).as_py())
-    usable = _usable(rows, left_out, observational=observational)
+    usable = _usable(rows, chances, left_out, observational=observational)
     return DecisionLog(
         subject=coded(rows["subject"])[1], request=coded(rows[c.REQUEST_ID])[1],
         decided_at=rows[c.DECIDED_AT].cast(pa.int64()).to_numpy(), slot=slot.astype(np.int32),
@@ -178,14 +192,14 @@ def _flags(rows: pa.Table, name: str) -> np.typing.NDArray[np.bool_]:
     return found
 
 
-def _usable(rows: pa.Table, left_out: dict[str, int], *, observational: bool) -> np.typing.NDArray[np.bool_]:
+def _usable(rows: pa.Table, chances: Chances, left_out: dict[str, int], *, observational: bool) -> Mask:
     """Rows that count for estimates; why the others do not is counted, the first reason that holds."""
     drawn = _flags(rows, "drawn") | _flags(rows, "root_drawn")
     if observational:
         drawn |= pa.compute.starts_with(rows["policy"], "observational:").to_numpy()
     reasons = {
         HOLDOUT: _flags(rows, "holdout"), FALLBACK: rows["fallback"].is_valid().to_numpy(),
-        UNLOGGED: ~_flags(rows, "logged"), NOT_DRAWN: ~drawn,
+        UNLOGGED: ~_flags(rows, "logged"), NOT_DRAWN: ~drawn, OFF_LIST: chances.lost,
     }  # fmt: skip
     usable = np.ones(len(rows), bool)
     for reason, off in reasons.items():

@@ -1,4 +1,4 @@
-"""What sources of decisions share: the columns they prepare, lists of eligible actions, outcomes beside the decision."""
+"""What sources of decisions share: columns they prepare, lists of eligible actions, outcomes beside the decision."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def decisions_mapping(source: str, prepared: Iterable[str], constants: dict[str,
         constants: besides CONSTANTS.
         reading: how the file is written (format, delimiter, nulls ...).
     """
-    columns = {name: name for name in (*PREPARED, *prepared)}
+    columns: dict[str, str | list[str]] = {name: name for name in (*PREPARED, *prepared)}
     return Mapping(
         source=source, table="decisions", columns=columns, constants={**CONSTANTS, **constants}, **reading
     )  # fmt: skip

@@ -11,7 +11,15 @@ from features.errors import ConfigError
 from features.importing.experiment_mapping import Experiment
 from features.importing.mapping import Mapping, refuse_unknown
 from features.importing.source import Source
-from features.importing.sources import campaigns, complete_journey, experiment, online_retail, open_bandit, pairs, personalize
+from features.importing.sources import (
+    campaigns,
+    complete_journey,
+    experiment,
+    online_retail,
+    open_bandit,
+    pairs,
+    personalize,
+)
 from features.importing.sources.files import mapped_source, with_format
 
 

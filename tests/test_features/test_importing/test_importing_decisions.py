@@ -1,4 +1,4 @@
-"""Experiments, the Open Bandit Dataset and mailed campaigns as decisions with outcomes, on files one can read by eye."""
+"""Experiments, the Open Bandit Dataset and mailed campaigns as decisions with outcomes, in small files."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ import pytest
 from features.errors import ConfigError, DataError, KokyakuError, NotFoundError
 from features.importing import ImportReport, SourceOptions, open_source, run_import
 from features.importing.experiment_mapping import load_experiment, parse_experiment, shipped_experiment
+from features.importing.sources.campaigns import HOUSEHOLD
 from features.moments import parse_instant
 
 NOW = parse_instant("2024-06-01")
@@ -22,7 +23,9 @@ MAIL: dict[str, Any] = {
     "experiment": "mail", "surface": "email", "subject": "who", "at": "2024-03-01", "arm": "group",
     "control": ["none"], "actions": {"A": "mail-tea", "B": "mail-cups"},
     "shares": {"none": "1/2", "A": 0.25, "B": 0.25},
-    "covariates": {"age": "age", "place": {"column": "place", "kind": "text"}, "club": {"column": "club", "kind": "boolean"}},
+    "covariates": {
+        "age": "age", "place": {"column": "place", "kind": "text"}, "club": {"column": "club", "kind": "boolean"},
+    },
     "outcomes": {"bought": {"column": "paid", "margin": "earned", "at": "on"}},
 }  # fmt: skip
 HEADER = "who,group,age,place,club,paid,earned,on,p"
@@ -58,7 +61,9 @@ def test_a_row_is_a_decision_with_its_outcomes(till: Any) -> None:
     """What could have been done with which probability, what was done, what was known, what came of it."""
     report = bring(till, ROWS)
     assert (report.tables["decisions"].added, report.tables["outcomes"].added) == (3, 3)
-    found = rows(till, "SELECT customer_id, action_id, action_propensity, arm, drawn FROM decisions ORDER BY decision_id")
+    found = rows(
+        till, "SELECT customer_id, action_id, action_propensity, arm, drawn FROM decisions ORDER BY decision_id"
+    )
     assert found == [
         ("ann", None, 0.5, "none", True), ("ben", "mail-tea", 0.25, "A", True), ("cat", "mail-cups", 0.25, "B", True),
     ]  # fmt: skip
@@ -258,7 +263,9 @@ def test_open_bandit(till: Any, tmp_path: Path) -> None:
     bandit(root, "bts", "women", lines)
     report = run(till, open_source("open-bandit", root))
     assert report.reasons == {"unknown-arm": 1}
-    found = rows(till, "SELECT policy, slot, position, action_id, eligible, features FROM decisions ORDER BY decided_at")
+    found = rows(
+        till, "SELECT policy, slot, position, action_id, eligible, features FROM decisions ORDER BY decided_at"
+    )
     assert [row[:4] for row in found] == [
         ("experiment:open-bandit-men-random", "right", 2, "men/14"),
         ("experiment:open-bandit-women-bts", "left", 0, "women/2"),
@@ -296,9 +303,7 @@ def mailed(tmp_path: Path) -> Path:
             "transaction_timestamp": [day(2017, 1, 1), day(2017, 2, 1), day(2017, 3, 2)],
         },
         "demographics": {
-            "household_id": [8], **dict.fromkeys(
-                ("income", "home_ownership", "marital_status", "household_size", "household_comp", "kids_count"), ["x"]
-            ), "age": ["65+"],
+            "household_id": [8], **{name: ["x"] for name in HOUSEHOLD}, "age": ["65+"],
         },
     }  # fmt: skip
     for name, columns in tables.items():
@@ -310,7 +315,9 @@ def test_campaigns_are_decisions_that_nobody_drew(till: Any, mailed: Path) -> No
     """Who could have been mailed, who was, and nothing of how likely; a redemption is an outcome, at its first day."""
     report = run(till, open_source("complete-journey", mailed, None, SourceOptions(campaigns=True)))
     assert report.tables["decisions"].skipped == {"before-the-data": 1}
-    found = rows(till, "SELECT customer_id, action_id, slot, policy, isnan(action_propensity) FROM decisions ORDER BY 1")
+    found = rows(
+        till, "SELECT customer_id, action_id, slot, policy, isnan(action_propensity) FROM decisions ORDER BY 1"
+    )
     assert found == [
         ("7", "campaign-2", "campaign-2", "observational:Type B", True),
         ("8", None, "campaign-2", "observational:Type B", True),
