@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from training.uplift.gate import Guard, Ruling, always, best_single, rule, value_of
 from training.uplift.estimate import mean_of
+from training.uplift.gate import Guard, Ruling, always, best_single, rule, value_of
 from training.uplift.nuisance import action_scores
 
 

@@ -15,9 +15,10 @@ from rich.box import SIMPLE
 from rich.table import Table
 
 from features.errors import ConfigError
+from training.bench import open_bandit
 from training.bench.accuracy import bars
 from training.bench.hillstrom import BEST, COMPARISONS, FILE, OUTCOMES, Effort, load, study
-from training.bench.rows import Row, write_rows
+from training.bench.rows import Row, print_rows, write_rows
 from training.commands.common import JsonOption, console
 from training.meter import Meter
 
@@ -27,6 +28,7 @@ _SHOWN = {
     "s": "fit-seconds",
 }  # fmt: skip
 """Columns of the printed table; the JSON rows hold all metrics."""
+_POLICIES = ("relative-value-ipw", "effective-sample-size", "refused")
 _PLAIN = ("placebo-percentile", "calibration-slope", "fit-seconds")
 
 
@@ -45,6 +47,8 @@ def command(
     json: JsonOption = None,
 ) -> None:
     """Learn whom an e-mail moves, five ways, and measure it beside a linear model, a response model and no model.
+
+    Where the folder holds open_bandit as well, its two policies are valued on each other's logs, or refused.
 
     qini is per treated, with its 95 % interval; gain@30% is what mailing the best 30 % brings per customer beyond
     mailing as many at random; placebo is the percentile of the Qini among those of treatments that were dealt out
@@ -68,8 +72,19 @@ def command(
     for task in dict.fromkeys(row.task for row in rows if row.subject != "run"):
         console.print(table_of(rows, task))
     console.print(f"{meter.seconds:.1f} s, {meter.peak_mb:,.0f} MiB.", highlight=False)
+    rows += logged_policies(path)
     if json:
         write_rows(json, rows)
+
+
+def logged_policies(path: Path) -> list[Row]:
+    """What the two policies of Open Bandit are worth on each other's logs, printed; nothing where its folder is not."""
+    if not (path / "open_bandit").is_dir():
+        console.print(f"Open Bandit is left out: {path / 'open_bandit'} is not there.", highlight=False)
+        return []
+    rows = open_bandit.rows(path)
+    print_rows(console, [row for row in rows if row.metric in _POLICIES], "Open Bandit: a policy on another's log")
+    return rows
 
 
 def table_of(rows: Sequence[Row], task: str) -> Table:

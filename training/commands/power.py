@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from rich.table import Table
 
+    from training.bench.rows import Row
     from training.experiments.power import Line
 
 
@@ -105,7 +106,7 @@ def told(lines: Sequence[Line], unit: str, holdout: float, effect: float, curren
     return [answer, cost]
 
 
-def rows_of(lines: Sequence[Line], shop: str) -> list[object]:
+def rows_of(lines: Sequence[Line], shop: str) -> list[Row]:
     """The table as rows."""
     from training.bench.rows import Row
 
