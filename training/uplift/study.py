@@ -226,7 +226,8 @@ def measure(fit: CrossFit, options: StudyOptions) -> list[Measured]:
         trial = fit.trial(action)
         effect = fit.contrasts[:, arm]
         for learner, effects in fit.effects.items():
-            score = effects[:, arm]
+            # Models of different folds have different averages: rows are ranked within their fold.
+            score = metrics.ranks_in_folds(effects[:, arm], fit.fold)
             here = score[trial.places]
             dealt = metrics.placebo(here, trial, permutations=options.permutations, seed=options.seed)
             slope = fit.calibration(learner)[arm].slope
