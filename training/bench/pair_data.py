@@ -287,9 +287,9 @@ CASES: Mapping[str, PairCase] = {
     "tmall": PairCase(
         tmall, 10, ("hr@10", "ndcg@10"), {},
         {
-            "popularity": {}, "ease": {"l2": 20.0}, "graph-filter": {"rank": 128, "strength": 0.3},
+            "popularity": {}, "ease": {"l2": 100.0}, "graph-filter": {"rank": 128, "strength": 0.3},
             "ials": {"factors": 128, "iterations": 15, "regularization": 10.0, "alpha": 20.0},
-            "wish-ease": {"l2": 20.0}, "wishes": {},
+            "wish-ease": {"l2": 100.0}, "wishes": {},
         },
     ),
 }  # fmt: skip
