@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from features.errors import ConfigError, DataError
-from tests.test_uplift.worlds import START, randomised
+from tests.test_uplift.drawn import START, randomised
 from training.uplift.balance import Balance, balance, love
 from training.uplift.checks import insist, refuse_unless, run_checks
 from training.uplift.contrasts import area, contrasts_of
