@@ -17,20 +17,30 @@ EVERYTHING = 2**62
 """An instant after all events: `histories_as_of(dataset, EVERYTHING)` reads the whole dataset."""
 LAST_INSTANT = 253_402_300_799_000_000  # 9999-12-31T23:59:59Z, the last that DuckDB and Python both print
 
-# An anonymous event counts for a customer only when the visitor signed in later without signing out first
-# (else a family's shared tablet would mix its people).
-_SUBJECTS = f"""
-CREATE TEMP TABLE known AS
-WITH visits AS (SELECT * FROM source_events),
-outs AS (SELECT {c.VISITOR_ID}, {c.OCCURRED_AT} AS out_at FROM visits
+
+def resolved_sql(table: str, moment: str, now: int, outs: str = "source_events") -> str:
+    """SQL for the rows of a table with their `subject` (`c:<customer>` or `v:<visitor>`) in place of the customer.
+
+    What a visitor did without a name counts for a customer only when the visitor signed in later without signing out
+    first (else a family's shared tablet would mix its people).
+
+    Args:
+        table: with `customer_id` and `visitor_id`.
+        moment: its column of time.
+        now: microseconds; later links are not known.
+        outs: a table of events, for sign-outs.
+    """
+    return f"""
+WITH visits AS (SELECT * FROM {table}),
+outs AS (SELECT {c.VISITOR_ID}, {c.OCCURRED_AT} AS out_at FROM {outs}
          WHERE {c.TYPE} = 'sign_out' AND {c.VISITOR_ID} IS NOT NULL),
 links AS (SELECT {c.VISITOR_ID}, min({c.CUSTOMER_ID}) AS linked_customer, {c.LINKED_AT} FROM identities
-          WHERE {c.LINKED_AT} <= make_timestamptz(?) GROUP BY {c.VISITOR_ID}, {c.LINKED_AT}),
+          WHERE {c.LINKED_AT} <= make_timestamptz({now}) GROUP BY {c.VISITOR_ID}, {c.LINKED_AT}),
 anonymous AS (SELECT v.*, l.linked_customer, l.{c.LINKED_AT} FROM visits v
-              ASOF LEFT JOIN links l ON v.{c.VISITOR_ID} = l.{c.VISITOR_ID} AND v.{c.OCCURRED_AT} <= l.{c.LINKED_AT}
+              ASOF LEFT JOIN links l ON v.{c.VISITOR_ID} = l.{c.VISITOR_ID} AND v.{moment} <= l.{c.LINKED_AT}
               WHERE v.{c.CUSTOMER_ID} IS NULL AND v.{c.VISITOR_ID} IS NOT NULL),
 resolved AS (SELECT a.*, o.out_at FROM anonymous a
-             ASOF LEFT JOIN outs o ON a.{c.VISITOR_ID} = o.{c.VISITOR_ID} AND a.{c.OCCURRED_AT} <= o.out_at)
+             ASOF LEFT JOIN outs o ON a.{c.VISITOR_ID} = o.{c.VISITOR_ID} AND a.{moment} <= o.out_at)
 SELECT 'c:' || {c.CUSTOMER_ID} AS subject, * EXCLUDE ({c.CUSTOMER_ID}) FROM visits WHERE {c.CUSTOMER_ID} IS NOT NULL
 UNION ALL BY NAME
 SELECT CASE WHEN linked_customer IS NOT NULL AND (out_at IS NULL OR {c.LINKED_AT} <= out_at)
@@ -67,7 +77,8 @@ def _collect(connection: duckdb.DuckDBPyConnection, known: str, now: int) -> Non
         c.TYPE, c.ITEM_ID, c.QUANTITY, c.UNIT_PRICE, c.DISCOUNT,
     )  # fmt: skip
     connection.execute(f"CREATE TEMP VIEW source_events AS SELECT {', '.join(needed)} FROM ({known})")
-    connection.execute(_SUBJECTS, [now])
+    resolved = resolved_sql("source_events", c.OCCURRED_AT, now)
+    connection.execute(f"CREATE TEMP TABLE known AS {resolved}")
 
 
 def _vocabulary(connection: duckdb.DuckDBPyConnection, ids: str) -> Vocabulary:

@@ -232,17 +232,24 @@ DECISIONS: Final = _table(
     ("slot", TEXT, True),
     ("position", pa.int32(), True),  # 0-based place of the slot on its page
     ("draw_order", pa.int32(), True),
-    ("eligible", JSON_TEXT, True),  # [[action_id or null, probability], ...], at most 50
+    (
+        "eligible",
+        JSON_TEXT,
+        True,
+    ),  # [[action_id or null, probability or null], ...], at most 50 where we draw; null: not recorded
     ("vetoed", JSON_TEXT, True),  # [[action_id, reason], ...]
     (c.ACTION_ID, TEXT),  # null is an action: nothing was shown
     ("items", pa.list_(TEXT)),
-    ("action_propensity", NUMBER, True),
+    ("action_propensity", NUMBER, True),  # NaN: nobody recorded it
     ("drawn", pa.bool_(), True),  # False: reused from an earlier decision, or deterministic after a failure
     ("reused_from", TEXT),
     ("policy", TEXT, True),
     ("bundle_id", TEXT, True),
     ("shop_hash", TEXT, True),
-    ("features", JSON_TEXT),  # {"names": [...], "rows": [[...], ...]} of the items shown
+    (
+        "features",
+        JSON_TEXT,
+    ),  # {"names": [...], "rows": [[...], ...], "categorical": [...]}; one row, or one an item shown
     ("holdout", pa.bool_(), True),
     ("arm", TEXT),  # of a standing experiment
     ("fallback", TEXT),

@@ -31,10 +31,12 @@ VERBS: dict[str, tuple[str, str]] = {
     "page": ("page", "Show one customer's page."),
     "batch": ("batch", "Recommend to many customers, into a file."),
     "value": ("value", "Say what each customer is expected to bring."),
+    "power": ("power", "Say what an experiment can see, and what the holdout costs."),
+    "replay": ("replay", "Say what a policy would have been worth on the log."),
     "sync": ("sync", "Bring what the service received into the dataset."),
     "erase": ("erase", "Forget a customer."),
     "doctor": ("doctor", "Check settings, store, bundle and clock."),
-    "bench": ("bench", "Measure accuracy, visits, defaults, the oracle, import and serving."),
+    "bench": ("bench", "Measure accuracy, visits, defaults, uplift, coverage, the oracle, import and serving."),
 }
 """verb -> (module in training/commands, the line that the overview shows), in the order a new shop meets them."""
 

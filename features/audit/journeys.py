@@ -110,7 +110,7 @@ def orders(look: Look) -> Finding:
 def propensities(look: Look) -> Finding:
     """Probabilities of decisions are probabilities."""
     title = "Propensities"
-    total, outside, broken, unequal, absent, odd, unlogged = look.row(f"""
+    total, outside, broken, unequal, absent, odd, unlogged, untold = look.row(f"""
         WITH parsed AS (
             SELECT *, CASE WHEN json_valid(eligible) THEN json_extract(eligible, '$[*][1]')::DOUBLE[] END AS chances,
                    CASE WHEN json_valid(eligible) THEN json_extract_string(eligible, '$[*][0]') END AS actions
@@ -118,17 +118,21 @@ def propensities(look: Look) -> Finding:
         placed AS (
             SELECT *, CASE WHEN {c.ACTION_ID} IS NULL
                            THEN list_position(list_transform(actions, lambda action: action IS NULL), true)
-                           ELSE list_position(actions, {c.ACTION_ID}) END AS place FROM parsed)
-        SELECT count(*), count(*) FILTER (NOT (action_propensity > 0 AND action_propensity <= 1)),
+                           ELSE list_position(actions, {c.ACTION_ID}) END AS place FROM parsed),
+        judged AS (
+            SELECT *, isnan(action_propensity) AND place IS NOT NULL AND chances[place] IS NULL AS untold FROM placed)
+        SELECT count(*),
+               count(*) FILTER (NOT coalesce(untold, false) AND NOT (action_propensity > 0 AND action_propensity <= 1)),
                count(*) FILTER (chances IS NULL OR len(chances) = 0),
-               count(*) FILTER (abs(list_sum(chances) - 1) > 1e-6 OR list_min(chances) < 0),
+               count(*) FILTER ((list_count(chances) = len(chances) AND abs(list_sum(chances) - 1) > 1e-6)
+                                OR list_sum(chances) > 1 + 1e-6 OR list_min(chances) < 0),
                count(*) FILTER (drawn AND chances IS NOT NULL AND place IS NULL),
                count(*) FILTER (drawn AND abs(chances[place] - action_propensity) > 1e-6),
-               count(*) FILTER (NOT logged)
-        FROM placed""")
+               count(*) FILTER (NOT logged), count(*) FILTER (untold)
+        FROM judged""")
     figures = {
         "decisions": total, "outside": outside, "unreadable": broken, "not_summing_to_one": unequal,
-        "not_eligible": absent, "other_than_listed": odd, "unlogged_share": share(unlogged, total),
+        "not_eligible": absent, "other_than_listed": odd, "unlogged_share": share(unlogged, total), "untold": untold,
     }  # fmt: skip
     if not total:
         return Finding("propensities", title, Verdict.OK, "There are no decisions yet.", figures)
@@ -141,6 +145,8 @@ def propensities(look: Look) -> Finding:
     told = [f"{number(int(figures[name]))} {what}" for name, what in words.items() if figures[name]]
     if not told:
         sentence = f"{count(total, 'decision')}, every probability in (0, 1] and every list summing to 1."
+        if untold:
+            sentence += f" Of {number(untold)} nobody drew the action: their probabilities are not recorded."
         return Finding("propensities", title, Verdict.OK, sentence, figures)
     remedy = "No policy can be valued from these rows: mend the code that draws, and leave the rows out until then."
     return Finding("propensities", title, Verdict.FAILED, f"{'; '.join(told)}.", figures, remedy)

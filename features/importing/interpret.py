@@ -39,6 +39,8 @@ AT = "row_at"
 MAY_LIE_AHEAD = frozenset({"promised_at", "available_from", "available_until"})
 """Times that say what is planned; all others must not be later than the import."""
 JSON_COLUMNS = frozenset({c.ATTRIBUTES, "answers", "consents"})
+WRITTEN_JSON = frozenset({"eligible", "vetoed", "features"})
+"""JSON that named sources write themselves, as long as it needs to be."""
 
 Prepare = Callable[[pa.Table, Sieve], pa.Table]
 """A named source's own step: derives columns and skips rows by rule, before the mapping is applied."""
@@ -129,6 +131,8 @@ class Interpreter:
             sieve.reject(bad, BAD_VALUE, detail)
             return values
         text = self._text(theirs, name)
+        if name in WRITTEN_JSON:
+            return text
         if name in JSON_COLUMNS:
             sieve.reject(_not_objects(text), BAD_VALUE, f"{detail}: not a JSON object")
             return text

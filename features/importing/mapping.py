@@ -17,7 +17,7 @@ from features.importing.values import currency_signs
 from features.moments import zone
 from features.schemas import EVENT_TYPES, TABLES
 
-TableName = Literal["events", "items", "customers", "orders", "identities"]
+TableName = Literal["events", "items", "customers", "orders", "identities", "decisions"]
 FormatName = Literal["csv", "parquet", "jsonl"]
 Encoding = Literal["auto", "utf-8", "utf-8-sig", "cp932", "shift_jis", "euc-jp", "cp1252", "latin-1"]
 Constant = str | int | float | bool
@@ -34,6 +34,7 @@ REQUIRED: Final[dict[str, tuple[tuple[str, ...], ...]]] = {
     "customers": ((c.CUSTOMER_ID,),),
     "orders": ((c.ORDER_ID,), (c.LINE,)),
     "identities": ((c.VISITOR_ID,), (c.CUSTOMER_ID,), (c.LINKED_AT,)),
+    "decisions": ((c.DECISION_ID,), (c.DECIDED_AT,), (c.CUSTOMER_ID, c.VISITOR_ID)),
 }
 """What each table cannot do without; of the names in one group, one is enough."""
 
@@ -171,6 +172,9 @@ def check_mapping(mapping: Mapping, *, where: str = "mapping") -> None:
     Raises:
         ConfigError: unknown names, missing columns, policies that contradict each other.
     """
+    if mapping.table == "decisions":
+        hint = "say: kokyaku import experiment, whose mapping has arms and outcomes"
+        raise ConfigError("decisions have a mapping of their own", where=where, got=mapping.table, hint=hint)
     allowed = our_columns(mapping.table)
     for part in ("columns", "constants", "values"):
         refuse_unknown(getattr(mapping, part), allowed, f"{where} [{part}]")

@@ -14,6 +14,14 @@ import pyarrow as pa
 
 from features import columns as c
 from features.importing.identity import quoted
+from features.importing.reconcile_decisions import (
+    REFUSED,
+    collided_decisions,
+    judge_decisions,
+    judge_outcomes,
+    select_decisions,
+    select_outcomes,
+)
 from features.importing.reconcile_events import (
     COLLAPSED,
     COLLISION,
@@ -37,6 +45,7 @@ from features.schemas import EVENTS
 
 ERASED_RULE = "erased"
 OLDER_RULE = "older-revision"
+REFUSED_RULE = "of-a-refused-decision"
 ROW_GROUP = 61_440
 BATCH_ROWS = 10_000
 IsErased = Callable[[str | None, str | None], bool]
@@ -129,10 +138,27 @@ class Merger:
         judge_links(self.duck, source)
         return self._write_judged("identities", erased)
 
+    def decisions(self, source: str, erased: int = 0) -> Merged:
+        """Compare and write decisions, one folder a month."""
+        judge_decisions(self.duck, source, self.staging)
+        merged = self._merged("decisions", "judged_decisions", erased)
+        for month in self.staging.months("decisions") if merged.added else []:
+            part = self._copy(select_decisions(month), Path("decisions") / f"{MONTH}={month}")
+            merged.parts += [part] if part is not None else []
+        return merged
+
+    def outcomes(self, source: str) -> Merged:
+        """Compare and write the outcomes of decisions that were compared before."""
+        judge_outcomes(self.duck, source)
+        merged = self._merged("outcomes", "judged_outcomes", 0)
+        part = self._copy(select_outcomes(), Path("outcomes")) if merged.added else None
+        merged.parts = [part] if part is not None else []
+        return merged
+
     def _merged(self, table: str, verdicts: str, erased: int) -> Merged:
         rows = self.duck.execute(f"SELECT action, count(*) FROM {verdicts} GROUP BY action").fetchall()
         actions: Counter[str] = Counter(dict(rows))
-        skipped = Counter({OLDER_RULE: actions[OLDER], ERASED_RULE: erased})
+        skipped = Counter({OLDER_RULE: actions[OLDER], REFUSED_RULE: actions[REFUSED], ERASED_RULE: erased})
         return Merged(actions=actions, skipped=+skipped, staged=self.staging.rows[table])
 
     def _write_judged(self, table: str, erased: int) -> Merged:
@@ -144,6 +170,8 @@ class Merger:
 
     def collided(self, table: str) -> Iterator[tuple[int, str, str]]:
         """(row_at, id, row as JSON) of each row that collided, in the order of the file."""
+        if table in ("decisions", "outcomes"):
+            return self._rows(collided_decisions(table))
         return self._rows(collisions(self.staging) if table == "events" else collided_versions(table))
 
     def totals(self, merged: Merged, time_zone: str) -> Totals:

@@ -22,6 +22,9 @@ NEGATIVE_DISCOUNT: Final = "negative-discount"
 ZERO_QUANTITY: Final = "zero-quantity"
 FUTURE_TIME: Final = "future-time"
 TOO_LONG: Final = "too-long"
+BAD_PROPENSITY: Final = "bad-propensity"
+UNKNOWN_ARM: Final = "unknown-arm"
+EARLY_OUTCOME: Final = "early-outcome"
 COLLISION: Final = "collision"
 """An id that is known with other content."""
 
@@ -41,6 +44,9 @@ REASONS: Final = {
     ZERO_QUANTITY: "a quantity of zero",
     FUTURE_TIME: "a time after the import's moment",
     TOO_LONG: "a field longer than its limit",
+    BAD_PROPENSITY: "a probability that is missing or outside (0, 1], or probabilities that do not sum to 1",
+    UNKNOWN_ARM: "an arm that the mapping does not declare",
+    EARLY_OUTCOME: "an outcome before its decision",
     COLLISION: "the same id with other content",
 }
 """Every reason and what it means, in words for the report."""

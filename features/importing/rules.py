@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from features import columns as c
 from features.importing.mapping import AMOUNT, Mapping
 from features.importing.reasons import (
+    BAD_PROPENSITY,
     BAD_VALUE,
     MISSING_ID,
     MISSING_ITEM,
@@ -138,10 +139,23 @@ def identity_rules(ours: Columns, mapping: Mapping, sieve: Sieve) -> Columns:
     return ours
 
 
+def decision_rules(ours: Columns, mapping: Mapping, sieve: Sieve) -> Columns:
+    """Decisions: an id, who, when, and a propensity in (0, 1] or none (nobody recorded it)."""
+    sieve.reject(_absent(ours, c.CUSTOMER_ID, c.VISITOR_ID), MISSING_ID, "customer_id or visitor_id")
+    sieve.reject(_absent(ours, c.DECISION_ID), MISSING_ID, c.DECISION_ID)
+    sieve.reject(_absent(ours, c.DECIDED_AT), MISSING_TIME, c.DECIDED_AT)
+    if "action_propensity" in ours:
+        chance = ours["action_propensity"]
+        outside = pc.or_(pc.less_equal(chance, 0), pc.greater(chance, 1))
+        sieve.reject(mask(outside), BAD_PROPENSITY, "action_propensity")
+    return ours
+
+
 RULES: Final[dict[str, Rule]] = {
     "events": event_rules,
     "items": item_rules,
     "customers": customer_rules,
     "orders": order_rules,
     "identities": identity_rules,
+    "decisions": decision_rules,
 }

@@ -168,6 +168,10 @@ class _Run:
                 result = merger.events(plan, gone[table])
             elif table == "identities":
                 result = merger.links(self.source.name, gone[table])
+            elif table == "decisions":
+                result = merger.decisions(self.source.name, gone[table])
+            elif table == "outcomes":
+                result = merger.outcomes(self.source.name)
             else:
                 versions = VersionPlan(table, self.source.name, names, undated[table], self.now, seen_before)
                 result = merger.versions(versions, gone[table])
@@ -216,7 +220,7 @@ class _Run:
         """Tables that got versions without a date, in force from ever."""
         static: set[str] = {feed.mapping.table for feed in self.source.feeds if feed.mapping.undated == "static"}
         static |= {derived.table for derived in self.source.derived if derived.undated == "static"}
-        static -= {"events", "identities"}
+        static -= {"events", "identities", "decisions", "outcomes"}
         return [
             table for table in merged
             if table in static and merged[table].added and c.VALID_FROM not in self.staging.names(table)

@@ -36,10 +36,10 @@ class Feed:
 
 @dataclass(frozen=True, slots=True)
 class Derived:
-    """A versioned table computed from staged rows.
+    """A versioned table, or outcomes, computed from staged rows.
 
     Args:
-        table: items, customers or orders.
+        table: items, customers, orders or outcomes (each with `decided_row`, the `row_at` of its decision).
         sql: a DuckDB query over `staged_<table>` (all rows that were accepted, before duplicates are taken out) that
             gives columns of that table. Where a feed fills the same table, its rows are only this query's input.
         undated: as in mappings.

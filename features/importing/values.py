@@ -197,17 +197,30 @@ def json_objects(columns: dict[str, pa.Array], rows: int) -> pa.Array:
     return pc.binary_join_element_wise("{", join_present(pieces, ","), "}", "")
 
 
+def json_lists(columns: Sequence[pa.Array], rows: int) -> pa.Array:
+    """One JSON list a row of texts, numbers and booleans, in the columns' order; nulls are `null`."""
+    if not columns:
+        return pa.repeat("[]", rows)
+    pieces = [pc.fill_null(_written(values), "null") for values in columns]
+    return pc.binary_join_element_wise("[", pc.binary_join_element_wise(*pieces, ","), "]", "")
+
+
 def _member(name: str, values: pa.Array) -> pa.Array:
     key = '"' + _escape(pa.array([name]))[0].as_py() + '":'
+    return pc.binary_join_element_wise(key, _written(values), "")
+
+
+def _written(values: pa.Array) -> pa.Array:
+    """Values as JSON; null where there is none."""
     if pa.types.is_string(values.type):
-        return pc.binary_join_element_wise(key + '"', _escape(values), '"', "")
+        return pc.binary_join_element_wise('"', _escape(values), '"', "")
     if pa.types.is_floating(values.type) and _all_whole(values):
         values = values.cast(pa.int64())
     if pa.types.is_floating(values.type):
         values = pc.if_else(pc.is_finite(values), values, None)
     if pa.types.is_integer(values.type) or pa.types.is_floating(values.type) or pa.types.is_boolean(values.type):
-        return pc.binary_join_element_wise(key, values.cast(pa.string()), "")
-    return _member(name, values.cast(pa.string()))
+        return values.cast(pa.string())
+    return _written(values.cast(pa.string()))
 
 
 def _escape(text: pa.Array) -> pa.Array:

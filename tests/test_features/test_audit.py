@@ -511,6 +511,20 @@ def test_sound_decisions(found: Callable[..., Finding]) -> None:
     assert (finding.verdict, finding.figures["decisions"]) == (Verdict.OK, 4)
 
 
+def test_what_nobody_drew_or_recorded_is_no_fault(found: Callable[..., Finding]) -> None:
+    """Probabilities that are not told are counted; those beside them must still make sense."""
+    unknown = {"action_id": "a", "action_propensity": float("nan"), "drawn": False}
+    finding = found(journeys.propensities, decisions=[
+        {**unknown, "eligible": '[[null, null], ["a", null]]'},
+        {"eligible": '[["b", null], ["a", 0.7]]', "action_id": "a", "action_propensity": 0.7},
+    ])  # fmt: skip
+    assert (finding.verdict, finding.figures["untold"]) == (Verdict.OK, 1)
+    finding = found(journeys.propensities, decisions=[
+        {**unknown, "eligible": '[["a", null], ["b", 0.7], ["c", 0.7]]'}
+    ])  # fmt: skip
+    assert (finding.verdict, finding.figures["not_summing_to_one"]) == (Verdict.FAILED, 1)
+
+
 @pytest.mark.parametrize(
     ("decision", "figure"),
     [

@@ -1,16 +1,19 @@
-"""`kokyaku bench`: measure accuracy, cold start, visits, defaults, import, serving and distance from the best."""
+"""`kokyaku bench`: measure accuracy, cold start, visits, defaults, uplift, coverage, import, serving, the oracle."""
 
 from __future__ import annotations
 
 import typer
 
-from training.bench import accuracy, cold, defaults, importing, oracle, serve, visits
+from training.bench import accuracy, cold, coverage, defaults, importing, learning, oracle, serve, uplift, visits
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, rich_markup_mode="rich", pretty_exceptions_enable=False)
 app.command("accuracy")(accuracy.command)
 app.command("cold")(cold.command)
+app.command("coverage")(coverage.command)
 app.command("defaults")(defaults.command)
 app.command("import")(importing.command)
+app.command("learning")(learning.command)
 app.command("oracle")(oracle.command)
 app.command("serve")(serve.command)
+app.command("uplift")(uplift.command)
 app.command("visits")(visits.command)

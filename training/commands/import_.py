@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
     from features.dataset import Dataset
     from features.importing import ImportReport, Mapping, Source, Totals
+    from features.importing.experiment_mapping import Experiment
     from features.importing.inspect import Inspection
     from features.importing.merge import IsErased
     from features.shop import Shop
@@ -23,13 +25,20 @@ def command(
     source: Annotated[
         str | None,
         typer.Argument(
-            help="csv, parquet or jsonl with a mapping, or complete-journey, online-retail, pairs, personalize."
+            help="csv, parquet, jsonl or experiment with a mapping, or complete-journey, online-retail, open-bandit, "
+            "pairs, personalize."
         ),
     ] = None,
     path: Annotated[
         list[Path] | None, typer.Option("--path", help="The file; may be given several times, oldest first.")
     ] = None,
     mapping: Annotated[Path | None, typer.Option(help="What the columns mean (see --inspect).")] = None,
+    like: Annotated[
+        str | None, typer.Option(help="experiment: the mapping of a public experiment (hillstrom).", metavar="NAME")
+    ] = None,
+    campaigns: Annotated[
+        bool, typer.Option("--campaigns", help="complete-journey: also its campaigns, as decisions nobody drew.")
+    ] = False,
     event_type: Annotated[
         str | None, typer.Option("--type", help="Type of all events (pairs), or of those without one (personalize).")
     ] = None,
@@ -65,6 +74,14 @@ def command(
 
       kokyaku import pairs --path train.txt --type purchase --shop research
 
+      kokyaku import experiment --path mail.csv --mapping experiment.toml --shop mine
+
+      kokyaku import experiment --like hillstrom --path hillstrom.csv.gz --shop hillstrom
+
+      kokyaku import open-bandit --path open_bandit --shop zozo
+
+      kokyaku import complete-journey --campaigns
+
       kokyaku import personalize --interactions interactions.csv --items items.csv --users users.csv --shop mine
     """
     from features.dataset import Dataset
@@ -74,15 +91,33 @@ def command(
 
     opened = open_shop(shop, root)
     moment = shop_clock(opened).now() if now is None else parse_instant(now, where="--now")
-    given = None if mapping is None else load_mapping(mapping)
+    trial = _experiment(source, mapping, like)
+    given = None if mapping is None or trial is not None else load_mapping(mapping)
     if inspect is not None:
         _inspect(inspect, given, write_mapping, moment)
         return
-    options = SourceOptions(keep_fees=keep_fees, event_type=event_type, items=items, users=users)
+    options = SourceOptions(keep_fees=keep_fees, event_type=event_type, items=items, users=users, experiment=trial)
     files: list[Path | None] = [file for file in (*(path or []), interactions) if file is not None]
     for file in files or [None]:
-        read = open_source(_named(source), file, given, options)
-        print_report(run_with_progress(Dataset(opened.dataset), read, now=moment, erased=_erased(opened)))
+        for each in (options, *([replace(options, campaigns=True)] if campaigns else [])):
+            read = open_source(_named(source), file, given, each)
+            print_report(run_with_progress(Dataset(opened.dataset), read, now=moment, erased=_erased(opened)))
+
+
+def _experiment(source: str | None, mapping: Path | None, like: str | None) -> Experiment | None:
+    """The mapping of an experiment: a file of the shop's, or one that comes with Kokyaku."""
+    from features.errors import ConfigError
+    from features.importing.experiment_mapping import load_experiment, shipped_experiment
+
+    if source != "experiment":
+        if like is not None:
+            raise ConfigError("only experiments have shipped mappings", where="--like", got=source)
+        return None
+    if like is not None and mapping is not None:
+        raise ConfigError("two mappings", where="--like, --mapping", hint="give one of them")
+    if like is not None:
+        return shipped_experiment(like)
+    return None if mapping is None else load_experiment(mapping)
 
 
 def _named(source: str | None) -> str:

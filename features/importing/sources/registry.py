@@ -8,9 +8,18 @@ from pathlib import Path
 from typing import Final
 
 from features.errors import ConfigError
+from features.importing.experiment_mapping import Experiment
 from features.importing.mapping import Mapping, refuse_unknown
 from features.importing.source import Source
-from features.importing.sources import complete_journey, online_retail, pairs, personalize
+from features.importing.sources import (
+    campaigns,
+    complete_journey,
+    experiment,
+    online_retail,
+    open_bandit,
+    pairs,
+    personalize,
+)
 from features.importing.sources.files import mapped_source, with_format
 
 
@@ -23,12 +32,16 @@ class SourceOptions:
         event_type: the type of all rows (pairs), or of rows without one (personalize).
         items: the items file (personalize).
         users: the users file (personalize).
+        experiment: the mapping of an experiment's file (experiment).
+        campaigns: the campaigns instead of the purchases (complete-journey).
     """
 
     keep_fees: bool = False
     event_type: str | None = None
     items: Path | None = None
     users: Path | None = None
+    experiment: Experiment | None = None
+    campaigns: bool = False
 
 
 Opener = Callable[[Path | None, Mapping | None, SourceOptions], Source]
@@ -52,7 +65,19 @@ def _mapped(name: str) -> Opener:
 
 
 def _complete_journey(path: Path | None, mapping: Mapping | None, options: SourceOptions) -> Source:
-    return complete_journey.open_folder(path or complete_journey.package_folder())
+    folder = path or complete_journey.package_folder()
+    return campaigns.open_folder(folder) if options.campaigns else complete_journey.open_folder(folder)
+
+
+def _experiment(path: Path | None, mapping: Mapping | None, options: SourceOptions) -> Source:
+    if options.experiment is None:
+        hint = "add --mapping experiment.toml, or --like hillstrom for a public one"
+        raise ConfigError("a mapping is needed", where="kokyaku import experiment", hint=hint)
+    return experiment.open_file(_path(path, "experiment"), options.experiment)
+
+
+def _open_bandit(path: Path | None, mapping: Mapping | None, options: SourceOptions) -> Source:
+    return open_bandit.open_folder(_path(path, "open-bandit", "add --path FOLDER"))
 
 
 def _online_retail(path: Path | None, mapping: Mapping | None, options: SourceOptions) -> Source:
@@ -77,7 +102,9 @@ SOURCES: Final[dict[str, Opener]] = {
     "parquet": _mapped("parquet"),
     "jsonl": _mapped("jsonl"),
     "complete-journey": _complete_journey,
+    "experiment": _experiment,
     "online-retail": _online_retail,
+    "open-bandit": _open_bandit,
     "pairs": _pairs,
     "personalize": _personalize,
 }

@@ -49,6 +49,7 @@ def test_the_smallest_mapping_is_enough() -> None:
         ({"event_types": {"view": {}}}, "a declared event type is ours already; got 'view'"),
         ({"columns": {**MINIMAL["columns"], "item_id": ["a", "b"]}}, "several columns for one value; got 'item_id'"),
         ({"table": "item"}, "does not make sense"),
+        ({"table": "decisions"}, "say: kokyaku import experiment"),
         ({"currency": "YEN"}, "unknown currency"),
     ],
 )

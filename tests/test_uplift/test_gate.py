@@ -1,0 +1,131 @@
+"""The gate: what is better ships, what is not shown to be does not, and harm stops it whatever it earns."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from training.uplift.estimate import mean_of
+from training.uplift.gate import Guard, Ruling, always, best_single, rule, value_of
+from training.uplift.nuisance import action_scores
+
+
+def world(
+    effects: np.ndarray, seed: int, n: int = 4000, noise: float = 1.0
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Net scores of three actions for two kinds of subjects, folds, and the kind of each."""
+    random = np.random.default_rng(seed)
+    kind = random.integers(0, 2, n)
+    outcome_of = np.column_stack([np.zeros(n), effects[kind]])
+    action = random.integers(0, 3, n).astype(np.int32)
+    outcome = outcome_of[np.arange(n), action] + random.normal(0, noise, n)
+    scores = action_scores(action, outcome, np.full((n, 3), 1 / 3), np.zeros((n, 3)))
+    return scores, random.integers(0, 5, n), kind
+
+
+def ruled(effects: list[list[float]], seed: int = 0, **more: object) -> Ruling:
+    """A policy that knows the kinds: for each the action that is truly best."""
+    table = np.array(effects)
+    scores, fold, kind = world(table, seed)
+    best = np.argmax(np.column_stack([np.zeros(2), table]), axis=1)
+    chances = np.eye(3)[best[kind]]
+    return rule(chances, scores, fold, np.arange(len(fold)), (None, "a", "b"), **more)
+
+
+def test_different_people_need_different_actions():
+    """A policy that gives each kind its own action is better than either action for all."""
+    assert ruled([[1.0, 0.0], [0.0, 1.0]]).ships == "policy"
+
+
+def test_where_one_action_is_best_for_all_it_ships_alone():
+    """A policy cannot be better than that, and is refused for it."""
+    found = ruled([[0.2, 1.0], [0.2, 1.0]])
+    assert (found.ships, found.action) == ("action", 2)
+    assert not found.claims[0].passed
+    assert found.values["b"].value == pytest.approx(1.0, abs=0.1)
+
+
+def test_where_nothing_helps_nothing_ships():
+    found = ruled([[-0.5, -0.5], [-0.5, -0.5]])
+    assert (found.ships, found.action) == ("nothing", 0)
+
+
+def test_a_policy_that_is_no_better_passes_one_time_in_forty():
+    """With equal effects for all, a policy that splits people at random is not better: 2.5 % of worlds by chance."""
+    passed = 0
+    for seed in range(400):
+        scores, fold, kind = world(np.array([[0.5, 0.5], [0.5, 0.5]]), seed, n=600)
+        chances = np.eye(3)[1 + kind]
+        passed += rule(chances, scores, fold, np.arange(600), (None, "a", "b")).ships == "policy"
+    assert passed <= 20  # the best action is picked on other folds, so the mean is at most 10
+
+
+def test_unsubscribes_cannot_be_bought():
+    """However much the policy earns; the action for everybody has to keep the limit as well."""
+    n = 4000
+    extra = np.column_stack([np.zeros(n), np.full(n, 0.02), np.full(n, 0.0)])
+    effects = [[1.0, 0.0], [0.0, 0.5]]
+    assert ruled(effects, guards=[Guard("unsubscribe", extra, 0.05)]).ships == "policy"
+    refused = ruled(effects, guards=[Guard("unsubscribe", extra, 0.001)])
+    assert refused.ships == "nothing"
+    assert any("unsubscribe" in claim.sentence and not claim.passed for claim in refused.claims)
+
+
+def test_a_tier_is_not_sacrificed():
+    """The gold tier loses while the others gain more."""
+    scores, fold, kind = world(np.array([[1.5, 1.5], [-0.5, -0.5]]), 0)
+    everybody = np.tile([0.0, 0.5, 0.5], (len(kind), 1))
+    found = rule(
+        everybody, scores, fold, np.arange(len(kind)), (None, "a", "b"), tiers={"gold": kind == 1, "others": kind == 0}
+    )
+    assert found.ships == "nothing"
+    assert next(claim.passed for claim in found.claims if claim.what == "tier others")
+    assert not next(claim.passed for claim in found.claims if claim.what == "tier gold")
+
+
+def test_the_best_action_is_picked_where_it_is_not_judged():
+    """A fold whose own scores scream for one action does not get it."""
+    scores = np.zeros((10, 2))
+    scores[:5, 1], scores[5:, 1] = 10.0, -1.0
+    fold = np.repeat([0, 1], 5)
+    assert best_single(scores, fold).tolist() == [0] * 5 + [1] * 5
+
+
+def test_who_may_not_have_an_action_gets_nothing():
+    """Single actions are judged as they would be given; a policy never needs the score of what it does not do."""
+    net = np.array([[1.0, np.nan], [0.0, 3.0]])
+    assert always(net).tolist() == [[1.0, 1.0], [0.0, 3.0]]
+    assert value_of(np.array([[1.0, 0.0], [0.5, 0.5]]), net).tolist() == [1.0, 1.5]
+
+
+def test_scores_are_unbiased_whatever_the_model_says():
+    """The mean score of an action is its mean outcome, with a useless model and with a perfect one."""
+    random = np.random.default_rng(1)
+    n = 60_000
+    chance = random.uniform(0.2, 0.8, n)
+    action = (random.random(n) < chance).astype(np.int32)
+    outcome = 1.0 + 0.5 * action + random.normal(0, 0.5, n)
+    propensity = np.column_stack([1 - chance, chance])
+    for models in (np.zeros((n, 2)), np.tile([1.0, 1.5], (n, 1))):
+        found = action_scores(action, outcome, propensity, models).mean(axis=0)
+        np.testing.assert_allclose(found, [1.0, 1.5], atol=0.05)
+
+
+def test_clusters_widen_the_interval():
+    """What one subject did ten times is one observation: the error of ten copies is the error of one."""
+    random = np.random.default_rng(2)
+    values = random.normal(size=500)
+    once = mean_of(values, np.arange(500))
+    copies = mean_of(np.repeat(values, 10), np.repeat(np.arange(500), 10))
+    assert copies.value == pytest.approx(once.value)
+    assert copies.error == pytest.approx(once.error)
+    assert once.error == pytest.approx(values.std(ddof=1) / np.sqrt(500), rel=1e-6)
+
+
+def test_nothing_has_no_mean_and_one_has_no_interval():
+    nothing = mean_of(np.array([np.nan]), np.array([0]))
+    assert np.isnan(nothing.value)
+    assert (nothing.n, nothing.undefined) == (0, 1)
+    one = mean_of(np.array([1.0, 2.0]), np.array([7, 7]))
+    assert one.value == 1.5
+    assert np.isnan(one.low)

@@ -1,0 +1,210 @@
+"""`kokyaku bench learning`: how much of the best possible gain a policy learns from so many logged decisions.
+
+Mails of the simulated shop are logged with uniform draws, a policy is learned from them, and its true value on the
+whole population is compared with the best single mail for everybody and with an oracle that knows each person's true
+probabilities, hidden taste included. `--constant` takes the differences between people away: then a policy that
+passes the gate passed by chance. All figures are of the simulated shop: for tests, never evidence about real ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Final
+
+import numpy as np
+import typer
+from rich.box import SIMPLE
+from rich.table import Table
+
+from features.errors import ConfigError
+from serving.policies import probabilities
+from training.bench.accuracy import bars
+from training.bench.bandit_world import KNOWN, BanditWorld, known_features, world_of
+from training.bench.rows import Row, write_rows
+from training.commands.common import JsonOption, console
+from training.intervals import Interval, mean_interval, share_interval
+from training.meter import Tell
+from training.session import silent
+from training.simulation.effects import ACTION_ROW, MAIL_ACTIONS
+from training.uplift.crossfit import ALL, cross_fit
+from training.uplift.log import DecisionLog, Doubles, Whole
+from training.uplift.study import StudyOptions, decided, values_on
+
+VISIT: Final = "visit"
+MAILS: Final = tuple(action.id for action in MAIL_ACTIONS)
+LEARNER: Final = "DR"
+SIZES: Final = (10_000, 50_000, 200_000)
+AIM: Final = 0.8
+_STREAM: Final = 17
+
+
+def command(
+    decisions: Annotated[list[int] | None, typer.Option(help="Logged decisions; may be repeated.")] = None,
+    seeds: Annotated[int, typer.Option(min=2, max=1000, help="Logs of each size.")] = 20,
+    learner: Annotated[str, typer.Option(help=f"{', '.join(ALL)}.")] = LEARNER,
+    constant: Annotated[bool, typer.Option("--constant", help="Everybody reacts alike: count false passes.")] = False,
+    size: Annotated[str, typer.Option(help="Of the simulated shop: tiny, s, m or l.")] = "s",
+    threads: Annotated[int, typer.Option(min=0, help="Fits at a time; 0 is all processors.")] = 0,
+    json: JsonOption = None,
+) -> None:
+    """Learn mail policies from logs of growing size and compare them with the best single mail and with the oracle.
+
+    Examples:
+
+      kokyaku bench learning
+
+      kokyaku bench learning --constant --seeds 200 --decisions 20000 --json constant.json
+    """
+    if learner not in ALL:
+        raise ConfigError("no such learner", where="--learner", got=learner, hint=f"one of: {', '.join(ALL)}")
+    with bars() as tell:
+        rows = run(
+            size, tuple(decisions or SIZES), seeds, learner=learner, constant=constant, threads=threads, tell=tell
+        )  # fmt: skip
+    console.print("The simulated shop: never evidence about real shops.", highlight=False)
+    console.print(table_of(rows))
+    if json:
+        write_rows(json, rows)
+
+
+@dataclass(frozen=True)
+class Mails:
+    """The population: everybody whom a mail could reach, and what it would do.
+
+    Args:
+        person: int64[n].
+        features: float32[n, p], what the shop knows.
+        chance: float64[n, k], true probability of a visit after nothing and after each mail.
+    """
+
+    person: Whole
+    features: np.typing.NDArray[np.float32]
+    chance: Doubles
+
+    def log(self, random: np.random.Generator, decisions: int) -> DecisionLog:
+        """Decisions about people drawn with replacement, mails drawn uniformly."""
+        at = random.integers(0, len(self.person), decisions)
+        k = self.chance.shape[1]
+        action = random.integers(0, k, decisions).astype(np.int32)
+        visit = random.random(decisions) < self.chance[at, action]
+        zeros = np.zeros(decisions, np.int32)
+        # Drawn twice is two subjects: the same person's visits are independent given their probability.
+        number = np.arange(decisions, dtype=np.int64)
+        return DecisionLog(
+            subject=number, request=number, decided_at=number, slot=zeros, position=zeros, action=action,
+            propensity=np.full((decisions, k), 1 / k), features=self.features[at],
+            rewards={VISIT: visit.astype(np.float64)}, usable=np.ones(decisions, bool),
+            holdout=np.zeros(decisions, bool), slots=("campaign",), actions=(None, *MAILS),
+            names=tuple(str(segment.name).lower() for segment in KNOWN), categorical=(False,) * len(KNOWN),
+        )  # fmt: skip
+
+
+def mails_of(world: BanditWorld, *, constant: bool) -> Mails:
+    """The mails of a population.
+
+    Args:
+        world: the population.
+        constant: whether everybody's effects are replaced by their mean.
+    """
+    at = np.flatnonzero(world.rows.mail)
+    slot = np.full(len(at), 2)
+    actions = [0, *(1 + ACTION_ROW[mail] for mail in MAILS)]
+    chance = np.column_stack([world.chance_of(at, slot, np.full(len(at), action)) for action in actions])
+    if constant:
+        base = chance.mean(axis=0)
+        chance = np.tile(base, (len(at), 1))
+    return Mails(world.rows.person[at], known_features(world.rows.situation[at]), chance)
+
+
+@dataclass(frozen=True, slots=True)
+class Learned:
+    """One log's policy.
+
+    Args:
+        share: of the oracle's gain over the best single mail, in truth.
+        ships: what the gate said.
+        harm: share of the people whom each mail makes less likely to visit that get one of those.
+    """
+
+    share: float
+    ships: str
+    harm: float
+
+
+def run(
+    size: str, decisions: Sequence[int], seeds: int, *, learner: str = LEARNER, constant: bool = False,
+    threads: int = 0, tell: Tell = silent,
+) -> list[Row]:  # fmt: skip
+    """Logs of each size, policies, truth.
+
+    Args:
+        size: of the simulated shop whose people are the population (its seed is 0).
+        decisions: sizes of the logs.
+        seeds: logs of each size.
+        learner: whose effects.
+        constant: everybody reacts alike.
+        threads: fits at a time.
+        tell: hears `(what, done, total)`.
+
+    Raises:
+        ConfigError: an unknown size.
+    """
+    mails, rows = mails_of(world_of(size, 0), constant=constant), []
+    name = f"simulated-{size}-0" + ("-constant" if constant else "")
+    for count in decisions:
+        found = []
+        for seed in range(seeds):
+            tell(f"{count:,} decisions", seed, seeds)
+            found.append(learned(mails, np.random.default_rng((_STREAM, count, seed)), count, learner, threads))
+        tell(f"{count:,} decisions", seeds, seeds)
+        rows += _rows(name, str(count), learner, found)
+    return rows
+
+
+def learned(mails: Mails, random: np.random.Generator, decisions: int, learner: str, threads: int = 0) -> Learned:
+    """Learn from one log and look at the truth."""
+    log = mails.log(random, decisions)
+    fits = {VISIT: cross_fit(log, VISIT, learners={learner: ALL[learner]}, threads=threads)}
+    options = StudyOptions({VISIT: 1.0})
+    _, proposals, _, ruling = decided(log, fits, options)
+    proposal = proposals[0]
+    values = values_on(mails.features, proposal, fits)
+    chances = probabilities(proposal.spec, values, np.ones(values.shape, bool))
+    single = mails.chance.mean(axis=0).max()
+    best, mine = mails.chance.max(axis=1).mean(), (chances * mails.chance).sum(axis=1).mean()
+    dogs = (mails.chance[:, 1:] < mails.chance[:, :1]).all(axis=1)
+    harm = float(1 - chances[dogs, 0].mean()) if dogs.any() else float("nan")
+    gain = best - single
+    return Learned(float((mine - single) / gain) if gain > 1e-12 else float("nan"), ruling.ships, harm)
+
+
+def _rows(data: str, task: str, subject: str, found: Sequence[Learned]) -> list[Row]:
+    share = mean_interval(np.array([each.share for each in found]))
+    harm = mean_interval(np.array([each.harm for each in found]))
+    passed = np.array([each.ships == "policy" for each in found])
+    passes = share_interval(passed, np.arange(len(passed)))
+
+    def row(metric: str, of: Interval) -> Row:
+        return Row("learning", data, task, subject, metric, of.value, of.low, of.high)
+
+    return [row("share-of-oracle-gain", share), row("gate-passes", passes), row("harmed-treated", harm)]
+
+
+def table_of(rows: Sequence[Row]) -> Table:
+    """A line a size."""
+    table = Table(box=SIMPLE, pad_edge=False, padding=(0, 1, 0, 0))
+    for column in ("decisions", "share of the oracle's gain", "gate lets the policy ship", "harmed people mailed"):
+        table.add_column(column, justify="right")
+    value = {(row.task, row.metric): row for row in rows}
+    for task in dict.fromkeys(row.task for row in rows):
+        each = (value[task, name] for name in ("share-of-oracle-gain", "gate-passes", "harmed-treated"))
+        table.add_row(f"{int(task):,}", *(_cell(row) for row in each))
+    return table
+
+
+def _cell(row: Row) -> str:
+    if not np.isfinite(row.value):
+        return "undefined"
+    low, high = row.low, row.high
+    return f"{row.value:.1%}" + ("" if low is None or high is None else f" [{low:.1%}, {high:.1%}]")
