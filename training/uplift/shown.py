@@ -9,9 +9,7 @@ import numpy.typing as npt
 
 from serving.policies import NULL, best_of
 from training.intervals import Interval
-from training.plots import Mark
-from training.plots.draws import Gap
-from training.plots.uplift import Line
+from training.plots import Gap, Line, Mark
 from training.uplift import metrics
 from training.uplift.balance import love, overlap
 from training.uplift.bands import qini_at
