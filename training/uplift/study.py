@@ -211,7 +211,7 @@ def measure(fit: CrossFit, options: StudyOptions) -> list[Measured]:
         trial = metrics.trial_of(fit.log, fit.reward, action)
         effect = fit.contrasts[:, arm]
         for learner, effects in fit.effects.items():
-            score = effects[:, arm]
+            score = metrics.ranks_in_folds(effects[:, arm], fit.fold)
             here = score[trial.places]
             dealt = metrics.placebo(here, trial, permutations=options.permutations, seed=options.seed)
             slope = fit.calibration(learner)[arm].slope
