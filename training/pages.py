@@ -29,14 +29,10 @@ def pictures_of(plots: Mapping[str, bytes], titles: Mapping[str, str]) -> list[t
 @lru_cache(maxsize=1)
 def _environment() -> jinja2.Environment:
     return jinja2.Environment(
-        loader=jinja2.FunctionLoader(_source), autoescape=_is_html, trim_blocks=True, lstrip_blocks=True,
+        loader=jinja2.FunctionLoader(_source), autoescape=jinja2.select_autoescape(["html.j2"], default=False), trim_blocks=True, lstrip_blocks=True,
         undefined=jinja2.StrictUndefined, keep_trailing_newline=True,
     )  # fmt: skip
 
 
 def _source(name: str) -> str:
     return resources.files("training").joinpath(name).read_text(encoding="utf-8")
-
-
-def _is_html(name: str | None) -> bool:
-    return name is not None and name.endswith(".html.j2")

@@ -194,4 +194,3 @@ def _windows(report: Report) -> list[str]:
     return [
         f"{name}: {format_instant(start)} to {format_instant(end)}" for name, (start, end) in report.windows.items()
     ]
-

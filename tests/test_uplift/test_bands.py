@@ -1,4 +1,4 @@
-"""The band of the Qini curve: heights are the curve's own, and intervals follow from weighing single rows differently."""
+"""The band of the Qini curve: heights are the curve's own, intervals follow from weighing single rows differently."""
 
 from __future__ import annotations
 

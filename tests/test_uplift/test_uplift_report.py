@@ -15,9 +15,9 @@ import pytest
 from features.errors import ConfigError, DataError
 from features.shop import Shop
 from tests.test_uplift.worlds import log_of
+from training.intervals import Interval
 from training.meter import Meter, Step
 from training.session import silent
-from training.intervals import Interval
 from training.uplift import shown
 from training.uplift.card import CHECKS_JA, answer_of, card, case_of
 from training.uplift.gate import Claim, Ruling
@@ -39,7 +39,9 @@ def world(effect: Callable[[np.ndarray], np.ndarray], *, seed: int = 0, n: int =
     x = np.column_stack([random.normal(size=(n, 2)), random.integers(0, 2, n)])
     action = random.integers(0, 3, n)
     gained = np.column_stack([np.zeros(n), effect(x)])[np.arange(n), action]
-    made = log_of(action, np.full((n, 3), 1 / 3), x, gained + 0.5 * random.normal(size=n), categorical=(False, False, True))
+    made = log_of(
+        action, np.full((n, 3), 1 / 3), x, gained + 0.5 * random.normal(size=n), categorical=(False, False, True)
+    )
     fields = {"names": ("x0", "x1", "tier"), "words": ((), (), ("gold", "silver")), "subject": SUBJECT + np.arange(n)}
     return replace(made, **{**fields, **changes})
 
@@ -101,7 +103,7 @@ def test_where_personalisation_pays(pays: Study, tmp_path: Path) -> None:
     assert 1 in lowest
     assert 10 not in lowest, "those whom it helps are not spared it"
     for text in (page, card(report), card(report, "ja"), markdown(report)):
-        assert str(SUBJECT)[:4] not in re.sub("base64,[^\"]*", "", text), "nobody's number is told"
+        assert str(SUBJECT)[:4] not in re.sub('base64,[^"]*', "", text), "nobody's number is told"
 
 
 def test_where_one_action_is_best_for_all(single: Study) -> None:

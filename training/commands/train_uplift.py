@@ -152,8 +152,8 @@ def _learners(found: Study) -> Table:
 def _values(found: Study) -> Table:
     from rich.markup import escape
 
-    from training.uplift.shown import interval_text, unit, value_marks
     from training.intervals import Interval
+    from training.uplift.shown import interval_text, unit, value_marks
 
     table = _table(f"Values: {unit(found)}", ("way of deciding", "value and 95 % interval"))
     for marks in value_marks(found).values():

@@ -55,7 +55,7 @@ def love(gaps: Sequence[Gap], *, limit: float) -> bytes:
         handles = [
             mpl.lines.Line2D([], [], linestyle="", marker="o", markerfacecolor="white", markersize=6,
                              markeredgecolor=COLOURS["candidate"], label="as they were"),
-            mpl.lines.Line2D([], [], linestyle="", marker="o", color=COLOURS["challenger"], label="as they are weighed"),
+            mpl.lines.Line2D([], [], linestyle="", marker="o", color=COLOURS["challenger"], label="as weighed"),
             mpl.lines.Line2D([], [], color="#c8553d", linestyle="--", label=f"beyond {limit:g} they differ"),
         ]  # fmt: skip
         figure.legend(handles=handles, loc="outside upper left", ncols=3, frameon=False)

@@ -1,4 +1,4 @@
-"""Plots of an uplift study: whom an action moves, what a budget brings, what policies are worth, and whether it is so."""
+"""Plots of an uplift study: whom an action moves, what a budget brings, what policies are worth."""
 
 from __future__ import annotations
 
@@ -117,9 +117,7 @@ def values(groups: Mapping[str, Sequence[Mark]], *, unit: str, best: float, shar
         for axis, (title, group) in zip(axes, groups.items(), strict=True):
             for row, mark in enumerate(reversed(group)):
                 whisker(axis, mark, row)
-                axis.annotate(
-                    _told(mark), (1.01, row), xycoords=("axes fraction", "data"), va="center", fontsize=9.5
-                )
+                axis.annotate(_told(mark), (1.01, row), xycoords=("axes fraction", "data"), va="center", fontsize=9.5)
             if np.isfinite(best):
                 axis.axvline(best, color=LOST, linewidth=1, linestyle="--")
             axis.set_title(title)

@@ -42,7 +42,9 @@ def qini_at(score: Doubles, trial: Trial, shares: Sequence[float], *, confidence
         if not min(sums) > 0:
             found.append(unknown(trial.subject))
             continue
-        means = [float((side * inside) @ some.reward) / size for side, size in zip((treated, untreated), sums, strict=True)]
+        means = [
+            float((side * inside) @ some.reward) / size for side, size in zip((treated, untreated), sums, strict=True)
+        ]
         height = (means[0] - means[1]) * sums[0] / total
         away = inside * (some.reward - means[1]) / total
         pull = treated * (away - height / total) - untreated * away * sums[0] / sums[1]

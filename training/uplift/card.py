@@ -115,7 +115,11 @@ def cell(text: object) -> str:
 
 
 def _side(name: str) -> str:
-    known = {"the policy": "顧客ごとの選択", "the best single action": "全員に同じ最良の施策", "nothing": "何もしないこと"}
+    known = {
+        "the policy": "顧客ごとの選択",
+        "the best single action": "全員に同じ最良の施策",
+        "nothing": "何もしないこと",
+    }
     return known.get(name, f"全員への{name.removesuffix(' for everybody')}")
 
 
@@ -202,6 +206,6 @@ _JAPANESE: Mapping[Case, tuple[str, str]] = {
 }
 _MORE_JAPANESE: Mapping[str, str] = {
     "blocked": "下に挙げる「対象から外す顧客」には送らないでください。",
-    "observational": "この記録は無作為の割り付けではないため、証明ではなく手がかりです。まず無作為の実験を行ってください。",
+    "observational": "この記録は無作為の割り付けではないため、証明ではなく手がかりです。まず無作為の実験を行うこと。",
     "overridden": "不合格のまま承認された検査を、先に担当者が確認してください。",
 }

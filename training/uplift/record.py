@@ -1,4 +1,4 @@
-"""What an uplift study leaves in MLflow: options, figures, tables, pictures, the page and the card. Never a person's row."""
+"""What an uplift study leaves in MLflow: options, figures, tables, pictures, page and cards. Never a person's row."""
 
 from __future__ import annotations
 
@@ -51,9 +51,10 @@ def log_study(run: Run, found: Study, meter: Meter) -> None:
     run.log_metrics(figures_of(found))
     run.log_metrics({f"seconds/{step.name}": step.seconds for step in meter.steps})
     run.log_text("ruling.json", msgspec.json.format(msgspec.json.encode(ruling), indent=2).decode())
+    rows = check_rows(found)
     run.log_table(
         "tables/checks.csv", ("check", "verdict", "figure", "fails beyond", "what was found", "what to do"),
-        [[each.name, said, each.figure, each.threshold, each.sentence, each.remedy] for each, said in check_rows(found)],
+        [[each.name, said, each.figure, each.threshold, each.sentence, each.remedy] for each, said in rows],
     )  # fmt: skip
     run.log_table(
         "tables/claims.csv", ("what had to hold", "holds", "limit", *_ENDS),

@@ -99,7 +99,9 @@ def cautions(found: Study) -> list[str]:
 
 def overridden(found: Study) -> list[str]:
     """Names of the checks that failed and were overridden."""
-    return [check.name for check in found.checks if check.verdict == "failed" and check.name in found.options.overridden]
+    return [
+        check.name for check in found.checks if check.verdict == "failed" and check.name in found.options.overridden
+    ]
 
 
 def check_rows(found: Study) -> list[tuple[Check, str]]:
@@ -171,8 +173,12 @@ def markdown(report: UpliftReport) -> str:
 
 def blocked_sentence(each: Blocked) -> str:
     """Who must be left alone, as a sentence."""
-    group = f"the tier {each.who}" if each.tier else f"the tenth number {each.who} by the foretold effect (1 is the lowest)"
-    return f"{each.action} for {group}: {interval_text(each.effect, '{:+.4g}')} a decision, {each.decisions:,} decisions."
+    group = (
+        f"the tier {each.who}" if each.tier else f"the tenth number {each.who} by the foretold effect (1 is the lowest)"
+    )
+    return (
+        f"{each.action} for {group}: {interval_text(each.effect, '{:+.4g}')} a decision, {each.decisions:,} decisions."
+    )
 
 
 def _upper(text: str) -> str:

@@ -77,7 +77,7 @@ def qini_lines(found: Study, reward: str, action: int) -> list[Line]:
 
 
 def spending(found: Study) -> tuple[Doubles, str]:
-    """float64[k], what an action uses up of the budget, and what that is: its cost, or one action where nothing costs."""
+    """float64[k], what an action uses up of the budget, and what that is: its cost, or one where nothing costs."""
     costs = costs_of(found)
     if (costs > 0).any():
         return costs, "mean cost a decision"
