@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
-from importlib import resources
-
-import jinja2
 
 from features.moments import format_instant
 from serving.recipe import Recipe, SelectionSpec
 from training.gate import TASK_NAMES, Comparison, Row, Verdict
 from training.meter import Step
+from training.pages import pictures_of, rendered
 
 PLOT_TITLES: Mapping[str, str] = {
     "comparison": "How good each recipe is",
@@ -95,14 +91,10 @@ def findings(comparisons: Sequence[Comparison]) -> list[str]:
 
 def html(report: Report) -> str:
     """The page, self-contained: pictures are inside and nothing is fetched."""
-    pictures = [
-        (title, base64.b64encode(report.plots[name]).decode())
-        for name, title in PLOT_TITLES.items()
-        if name in report.plots
-    ]
-    return _template().render(
-        report=report, verdict=report.verdict, headline=headline(report.verdict), rows=report.verdict.table,
-        pictures=pictures, windows=_windows(report), as_of=format_instant(report.as_of), figure=figure,
+    return rendered(
+        "report.html.j2", report=report, verdict=report.verdict, accepted=report.verdict.accepted,
+        headline=headline(report.verdict), rows=report.verdict.table, pictures=pictures_of(report.plots, PLOT_TITLES),
+        windows=_windows(report), as_of=format_instant(report.as_of), figure=figure,
         seconds=sum(step.seconds for step in report.steps),
     )  # fmt: skip
 
@@ -202,9 +194,3 @@ def _windows(report: Report) -> list[str]:
     return [
         f"{name}: {format_instant(start)} to {format_instant(end)}" for name, (start, end) in report.windows.items()
     ]
-
-
-@lru_cache(maxsize=1)
-def _template() -> jinja2.Template:
-    source = resources.files("training").joinpath("report.html.j2").read_text(encoding="utf-8")
-    return jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(source)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from training.commands import train_uplift
 from training.commands.common import DEFAULT_SHOP, RootOption, ShopOption, console, open_shop
 
 if TYPE_CHECKING:
@@ -13,7 +14,13 @@ if TYPE_CHECKING:
     from training.train import Outcome
 
 
+app = typer.Typer(invoke_without_command=True, rich_markup_mode="rich")
+app.command("uplift", short_help="Learn whom actions move, and rule what may serve.")(train_uplift.command)
+
+
+@app.callback()
 def command(
+    context: typer.Context,
     shop: ShopOption = DEFAULT_SHOP,
     root: RootOption = None,
     as_of: Annotated[str | None, typer.Option("--as-of", help="Train on what was known then, e.g. 2017-12-01.")] = None,
@@ -31,7 +38,12 @@ def command(
       kokyaku train --shop mine --preset full --no-promote
 
       kokyaku train --as-of 2017-12-01
+
+      kokyaku train uplift --experiment hillstrom --outcome visit
     """
+    if context.invoked_subcommand is not None:
+        _refuse_options(context)
+        return
     from features.moments import parse_instant
     from serving.artifact import live_name
     from serving.ops import sync_shop
@@ -41,6 +53,25 @@ def command(
     outcome = run_training(opened, preset=preset, as_of=moment, promote=promote)
     if outcome.promoted and live_name(opened.histories) is None:
         sync_shop(opened)  # a service without histories would know nobody
+
+
+def _refuse_options(context: typer.Context) -> None:
+    """Options before a subcommand would be read by nobody.
+
+    Raises:
+        ConfigError: there are some.
+    """
+    from features.errors import ConfigError
+
+    given = [name for name in context.params if _on_the_line(context, name)]
+    if given:
+        hint = f"write options after it: kokyaku train {context.invoked_subcommand} --{given[0].replace('_', '-')} ..."
+        raise ConfigError("an option before the subcommand", where="kokyaku train", got=given[0], hint=hint)
+
+
+def _on_the_line(context: typer.Context, name: str) -> bool:
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
 
 
 def run_training(

@@ -1,23 +1,33 @@
 """Plots: the one package that speaks matplotlib. Each function gives the bytes of a PNG."""
 
 from training.plots.drawing import Mark
+from training.plots.draws import Gap, love, weights
 from training.plots.evidence import Spot, deciles, places, reliability, variety
 from training.plots.recipes import comparison, coverage, forest, learned, months, slices
 from training.plots.search import Point, history
+from training.plots.uplift import Line, effect_tenths, gains, qini_curves, values
 
 __all__ = [
+    "Gap",
+    "Line",
     "Mark",
     "Point",
     "Spot",
     "comparison",
     "coverage",
     "deciles",
+    "effect_tenths",
     "forest",
+    "gains",
     "history",
     "learned",
+    "love",
     "months",
     "places",
+    "qini_curves",
     "reliability",
     "slices",
+    "values",
     "variety",
+    "weights",
 ]

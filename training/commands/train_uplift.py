@@ -1,0 +1,180 @@
+"""`kokyaku train uplift`: whom an action moves, and whether one may personalise."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from training.commands.common import DEFAULT_SHOP, RootOption, ShopOption, console, open_shop
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.table import Table
+
+    from training.uplift.study import Study
+    from training.uplift.training import Trained
+
+_STYLES = {"passed": "green", "warned": "yellow", "failed": "red"}
+
+
+def command(
+    outcome: Annotated[str, typer.Option(help="What should change; one is worth 1 unless --worth says otherwise.")],
+    experiment: Annotated[str | None, typer.Option(help="The experiment or kind of campaign.")] = None,
+    surface: Annotated[str | None, typer.Option(help="Only decisions on this surface, such as email.")] = None,
+    slot: Annotated[str | None, typer.Option(help="Only decisions of this slot.")] = None,
+    worth: Annotated[list[str] | None, typer.Option(help="OUTCOME=VALUE of one; repeatable.")] = None,
+    cost: Annotated[list[str] | None, typer.Option(help="ACTION=COST of one; repeatable.")] = None,
+    budget: Annotated[float | None, typer.Option(min=0, help="Mean cost a decision that may be spent.")] = None,
+    guard: Annotated[
+        list[str] | None, typer.Option(help="OUTCOME=LIMIT that may be added a decision, at most; repeatable.")
+    ] = None,
+    tier: Annotated[str, typer.Option(help="Column of loyalty tiers; a policy that harms one is refused.")] = "",
+    override: Annotated[
+        list[str] | None, typer.Option(help="Name of a failed check to accept; it stands in the run; repeatable.")
+    ] = None,
+    window: Annotated[float, typer.Option(min=0, help="Days after a decision in which outcomes count.")] = 14,
+    cautious: Annotated[
+        bool, typer.Option("--cautious", help="Act only where the lower bound of the value is above 0.")
+    ] = False,
+    floor: Annotated[float, typer.Option(min=0, max=0.5, help="Least probability of every possible action.")] = 0.0,
+    folds: Annotated[int, typer.Option(min=3, max=20, help="Of cross-fitting.")] = 5,
+    permutations: Annotated[int, typer.Option(min=20, max=10_000, help="Of the placebo.")] = 200,
+    seed: Annotated[int, typer.Option(help="Of folds and permutations.")] = 0,
+    threads: Annotated[int, typer.Option(min=0, help="Fits at a time; 0 is all processors.")] = 0,
+    as_of: Annotated[str | None, typer.Option("--as-of", help="On what was known then, e.g. 2017-12-01.")] = None,
+    shop: ShopOption = DEFAULT_SHOP,
+    root: RootOption = None,
+) -> None:
+    """Check a log of decisions, learn whom its actions move, and rule what may serve: a policy, one action, or nothing.
+
+    Everything goes to the shop's MLflow store (kokyaku ui): report.html, and a card in English and Japanese. A failed
+    check ends it unless it is overridden by name. Whatever the ruling, nothing is put into service.
+
+    Examples:
+
+      kokyaku train uplift --experiment hillstrom --outcome visit --shop hillstrom
+
+      kokyaku train uplift --experiment hillstrom --outcome visit --cost mens=0.06 --cost womens=0.06 --budget 0.02
+
+      kokyaku train uplift --surface email --outcome purchase --guard unsubscribe=0.001 --tier tier --shop mine
+    """
+    from features.moments import DAY, parse_instant
+    from training.console import Bars
+    from training.uplift.study import StudyOptions
+    from training.uplift.training import Wanted, train_uplift
+
+    options = StudyOptions(
+        worth={outcome: 1.0, **_amounts(worth, "--worth")}, costs=_amounts(cost, "--cost"), budget=budget,
+        guards=_amounts(guard, "--guard"), tier=tier, overridden=tuple(override or ()), floor=floor,
+        cautious=cautious, folds=folds, seed=seed, permutations=permutations, threads=threads,
+    )  # fmt: skip
+    moment = None if as_of is None else parse_instant(as_of, where="--as-of")
+    wanted = Wanted(options, experiment, surface, slot, int(window * DAY), moment)
+    with Bars(console) as bars:
+        trained = train_uplift(open_shop(shop, root), wanted, bars.tell)
+    show(trained)
+
+
+def _amounts(given: Sequence[str] | None, where: str) -> dict[str, float]:
+    """NAME=NUMBER, each name once.
+
+    Raises:
+        ConfigError: it is another form, not a finite number, or a name is there twice.
+    """
+    from math import isfinite
+
+    from features.errors import ConfigError
+
+    found: dict[str, float] = {}
+    for text in given or ():
+        name, sign, number = text.rpartition("=")
+        try:
+            amount = float(number)
+        except ValueError:
+            amount = float("nan")
+        if not sign or not name or not isfinite(amount) or name in found:
+            raise ConfigError("not NAME=NUMBER, each name once", where=where, got=text, hint=f"e.g. {where} visit=1")
+        found[name] = amount
+    return found
+
+
+def show(trained: Trained) -> None:
+    """Print the checks, the learners, what had to hold, the values and the verdict."""
+    from rich.markup import escape
+
+    from training.uplift.report import blocked_sentence, cautions, facts, headline
+
+    report, found = trained.report, trained.found
+    for sentence in facts(report):
+        console.print(escape(sentence), highlight=False, soft_wrap=True)
+    for table in (_checks(found), _learners(found), _values(found), _claims(found)):
+        console.print(table)
+    for title, sentences in (
+        ("Better left alone", [blocked_sentence(each) for each in report.blocked]), ("To know", found.notes),
+    ):  # fmt: skip
+        if sentences:
+            console.print(f"{title}:")
+        for sentence in sentences:
+            console.print(f"  - {escape(sentence)}", highlight=False, soft_wrap=True)
+    console.print(f"[bold]{escape(headline(found))}[/bold] {report.outcome}", highlight=False, soft_wrap=True)
+    for sentence in cautions(found):
+        console.print(f"[yellow]{escape(sentence)}[/yellow]", highlight=False, soft_wrap=True)
+    console.print(f"report.html, card.md and card.ja.md are in run {trained.run_id} (kokyaku ui).", highlight=False,
+                  soft_wrap=True)  # fmt: skip
+
+
+def _checks(found: Study) -> Table:
+    from rich.markup import escape
+
+    from training.uplift.report import check_rows
+
+    table = _table("Checks before any fit", ("check", "verdict", "what was found"))
+    for check, said in check_rows(found):
+        told = f"{check.sentence} {check.remedy}".strip()
+        table.add_row(check.name, f"[{_STYLES[check.verdict]}]{said}[/]", escape(told))
+    return table
+
+
+def _learners(found: Study) -> Table:
+    from rich.markup import escape
+
+    from training.uplift.report import learner_heads, learner_rows
+
+    heads = learner_heads()
+    table = _table("Learners, beyond reaching customers at random", heads)
+    for cells in learner_rows(found.measured):
+        table.add_row(*map(escape, cells))
+    return table
+
+
+def _values(found: Study) -> Table:
+    from rich.markup import escape
+
+    from training.intervals import Interval
+    from training.uplift.shown import interval_text, unit, value_marks
+
+    table = _table(f"Values: {unit(found)}", ("way of deciding", "value and 95 % interval"))
+    for marks in value_marks(found).values():
+        for mark in marks:
+            table.add_row(escape(mark.name), escape(interval_text(Interval(mark.value, mark.low, mark.high, 0, 0))))
+        table.add_section()
+    return table
+
+
+def _claims(found: Study) -> Table:
+    from rich.markup import escape
+
+    table = _table("What had to hold", ("holds", "what was found"))
+    for claim in found.ruling.claims:
+        holds = "[green]yes[/]" if claim.passed else "[red]no[/]"
+        table.add_row(holds, escape(claim.sentence))
+    return table
+
+
+def _table(title: str, heads: Sequence[str]) -> Table:
+    from rich.box import SIMPLE
+    from rich.table import Table
+
+    return Table(*heads, title=title, title_justify="left", box=SIMPLE, padding=(0, 1, 0, 0))
