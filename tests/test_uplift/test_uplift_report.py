@@ -72,7 +72,7 @@ def told(found: Study, **plots: bytes) -> UpliftReport:
 
 @pytest.fixture(scope="module")
 def pays() -> Study:
-    return study(world(split), OPTIONS)
+    return study(world(split, n=2400), OPTIONS)  # tenths of 240: enough to be known to be harmed
 
 
 @pytest.fixture(scope="module")

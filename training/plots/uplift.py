@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import matplotlib as mpl
 import numpy as np
@@ -15,7 +15,8 @@ from training.plots.drawing import COLOURS, GRID, INK, STYLE, Mark, png, whisker
 
 Doubles = npt.NDArray[np.float64]
 LOST = "#c8553d"
-ROLES: Mapping[str, tuple[str, str, float]] = {
+Stroke = Literal["-", "--", ":"]
+ROLES: Mapping[str, tuple[str, Stroke, float]] = {
     "learner": (COLOURS["challenger"], "-", 2.4),
     "linear-T": ("#3f7cac", "-", 1.4),
     "response": ("#b8860b", "-", 1.4),

@@ -101,8 +101,7 @@ def blocked(found: Study) -> list[Blocked]:
         alone = scores[:, [NULL, action]]
         for block in sleeping_dogs(alone, tenth, found.log.subject, confidence=confidence):
             many = int((tenth == block.group).sum())
-            who = str(block.group + 1)
-            blocks.append(Blocked(str(found.log.actions[action]), who, False, block.effect, many))
+            blocks.append(Blocked(str(found.log.actions[action]), str(block.group + 1), False, block.effect, many))
     return blocks
 
 

@@ -90,7 +90,7 @@ def gain_lines(found: Study) -> list[Line]:
     """Net gain beyond nothing against what is spent: the shown learner, its challengers, the best action at random."""
     spent, _ = spending(found)
     mine = shown_learner(found)
-    lines = []
+    lines: list[Line] = []
     for name in (mine, "linear-T", "response"):
         if name in {each.learner for each in found.proposals} and (name != mine or not lines):
             lines.append(_gain_line(found, proposal_of(found, name), spent, banded=name == mine))
