@@ -172,7 +172,7 @@ def _grid(panels: int, *, height: float) -> tuple[Figure, Sequence[Any]]:
     axes = np.atleast_1d(figure.subplots(down, across)).ravel()
     for axis in axes[max(panels, 1) :]:
         axis.set_visible(False)
-    return figure, axes
+    return figure, list(axes)
 
 
 def _stroke(axis: Any, line: Line, scale: float) -> None:
