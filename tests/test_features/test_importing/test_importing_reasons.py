@@ -101,8 +101,9 @@ def test_the_first_reason_stands(till: Any) -> None:
 
 
 def test_every_reason_is_explained_and_tested() -> None:
-    """A code without words would be noise; two are tested where they arise."""
+    """A code without words would be noise; some are tested where they arise."""
     elsewhere = {"bad-encoding", "collision", "unknown-type", "bad-value", "negative-discount"}
+    elsewhere |= {"unknown-arm", "bad-propensity", "early-outcome"}  # of decisions
     assert set(REASONS) == {*BAD, *elsewhere}
 
 
