@@ -46,7 +46,7 @@ class Size(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         average: the average effect; None where it is not known.
         centre: mean of the uncalibrated effects.
         kept: the slope that is kept; 0 where nothing but the average is known, and then no trees are read.
-        error: standard error of the calibrated effect; None where it is not known.
+        error: standard error of the average, which is the least that the effect is uncertain by; None: not known.
     """
 
     average: float | None = None

@@ -1,4 +1,4 @@
-"""From cross-fitted effects to the policy that serving runs: trees of the refitted models, sizes from held-out scores."""
+"""From cross-fitted effects to the policy that serving runs: trees of the refitted models, held-out sizes."""
 
 from __future__ import annotations
 
