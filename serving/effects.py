@@ -138,6 +138,11 @@ class SlotPolicy:
             got = f"{self._exits.width} columns, {len(sheet.columns)} are named"
             raise BundleError("the trees of a policy ask about more columns than it names", where=spec.name, got=got)
 
+    @property
+    def megabytes(self) -> float:
+        """What the table of its trees takes in each worker."""
+        return 0.0 if self._exits is None else self._exits.nbytes / 1e6
+
     def effects(self, row: Floats) -> dict[str, Doubles]:
         """Calibrated effects.
 

@@ -60,6 +60,11 @@ class Exits:
         """Columns that a row must have at least."""
         return 1 + max((each.column for each in self._columns), default=-1)
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the table."""
+        return int(self._table.nbytes)
+
     def predict(self, row: npt.NDArray[np.floating]) -> Doubles:
         """float64[forests]: what each forest predicts for float[columns], as `Forest.predict` up to a sum's order.
 
