@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from features.shop import Shop
 from features.text import unit_hash
 from serving.config import Slot
 from serving.effects import Scored, SlotPolicy
-from serving.policies import NULL, drawn, probabilities
+from serving.policies import drawn, probabilities
 from serving.query import Query
 
 log = logging.getLogger("kokyaku")
@@ -81,29 +82,26 @@ class Draws:
             vetoed: what may not take the slot; what the policy rules out is added, with its reason.
         """
         policy = self.policies[str(slot.policy)]
-        barred = {name for name, _ in vetoed}
-        left = [name for name in slot.modules if name not in barred]
         try:
-            return self._drawn(policy, slot, place, left, vetoed)
+            return self._drawn(policy, slot, place, vetoed)
         except Exception:  # a page is worth more than its policy: the row says so and no estimate uses it
             log.exception("policy %s failed", slot.policy)
-            return self._instead(policy, left)
+            return _instead(policy, slot, vetoed)
 
-    def _drawn(
-        self, policy: SlotPolicy, slot: Slot, place: int, left: Sequence[str], vetoed: list[tuple[str, str]]
-    ) -> Choice:
+    def _drawn(self, policy: SlotPolicy, slot: Slot, place: int, vetoed: list[tuple[str, str]]) -> Choice:
         scored = self._score(policy)
-        reasons = [(name, _objection(policy, scored, name)) for name in left]
-        eligible = np.zeros((1, len(policy.ids)), bool)
-        eligible[0, NULL] = True
-        eligible[0, [policy.places[name] for name, why in reasons if why is None]] = True
-        chances = probabilities(policy.sheet.spec, scored.values, eligible, scored.spread)
-        point = np.array([self._point(slot, place)])
-        at = int(drawn(chances, point)[0])
+        eligible = policy.able(slot.modules).copy()
+        eligible[[policy.places[name] for name, _ in vetoed if name in policy.places]] = False
+        barred = {name for name, _ in vetoed}
+        vetoed += [(name, UNKNOWN) for name in policy.strange(slot.modules) if name not in barred]
+        if scored.blocked.any():
+            vetoed += [(str(policy.ids[at]), BLOCKED) for at in np.flatnonzero(eligible & scored.blocked).tolist()]
+            eligible &= ~scored.blocked
+        chances = probabilities(policy.sheet.spec, scored.values, eligible[None], scored.spread)
+        at = int(drawn(chances, np.array([self._point(slot, place)]))[0])
         told = chances[0].tolist()
+        listed = [(policy.ids[each], told[each]) for each in np.flatnonzero(eligible).tolist()]
         features = {"names": list(self._told), "rows": [list(self._told.values())]}
-        vetoed += [(name, why) for name, why in reasons if why is not None]
-        listed = [(policy.ids[each], told[each]) for each in np.flatnonzero(eligible[0]).tolist()]
         return Choice(policy.ids[at], listed, told[at], policy.sheet.spec.name, features=features)
 
     def _score(self, policy: SlotPolicy) -> Scored:
@@ -125,27 +123,28 @@ class Draws:
         if PAST[0] not in self._told and not set(VISIT).issuperset(reads):
             self._told |= past_values(query.history, query.now)
 
+    @cached_property
+    def _subject(self) -> tuple[str, str]:
+        """Who the draws are for: the customer where known, else the visitor, else this request alone."""
+        query = self.query
+        if query.user_id is not None:
+            return "customer", query.user_id
+        return ("request", self.request_id) if query.visitor_id is None else ("visitor", query.visitor_id)
+
+    @cached_property
+    def _day(self) -> int:
+        return local_time(self.query.now, self.time_zone).day
+
     def _point(self, slot: Slot, place: int) -> float:
         """Where in [0, 1) the draw is made."""
-        query = self.query
-        kind, subject = "customer", query.user_id
-        if subject is None:
-            kind, subject = "visitor", query.visitor_id
-        if subject is None:
-            kind, subject = "request", self.request_id
-        epoch = local_time(query.now, self.time_zone).day // slot.epoch_days
-        salt = self.shop.secret.hex()
-        return unit_hash("draw", self.shop.id, salt, kind, subject, slot.family or slot.name, str(place), str(epoch))
-
-    def _instead(self, policy: SlotPolicy, left: Sequence[str]) -> Choice:
-        usual = policy.sheet.fallback
-        action = usual if usual in left else next(iter(left), None)
-        return Choice(action, [(action, 1.0)], 1.0, policy.sheet.spec.name, drawn=False, fallback=FAILED)
+        salt, family = self.shop.secret.hex(), slot.family or slot.name
+        epoch = self._day // slot.epoch_days
+        return unit_hash("draw", self.shop.id, salt, *self._subject, family, str(place), str(epoch))
 
 
-def _objection(policy: SlotPolicy, scored: Scored, name: str) -> str | None:
-    """Why the policy does not draw a module."""
-    place = policy.places.get(name)
-    if place is None:
-        return UNKNOWN
-    return BLOCKED if scored.blocked[place] else None
+def _instead(policy: SlotPolicy, slot: Slot, vetoed: Sequence[tuple[str, str]]) -> Choice:
+    barred = {name for name, _ in vetoed}
+    left = [name for name in slot.modules if name not in barred]
+    usual = policy.sheet.fallback
+    action = usual if usual in left else next(iter(left), None)
+    return Choice(action, [(action, 1.0)], 1.0, policy.sheet.spec.name, drawn=False, fallback=FAILED)

@@ -125,6 +125,7 @@ class SlotPolicy:
         self.places = {action: place for place, action in enumerate(spec.actions, start=1)}
         self.words = [{word: code for code, word in enumerate(column.words)} for column in sheet.columns]
         self.reads = frozenset(column.name for column in sheet.columns)
+        self._able: dict[tuple[str, ...], Mask] = {}
         self._rewards = tuple(reward for reward, worth in spec.worth.items() if worth)
         sizes = [size for reward in self._rewards for size in sheet.sizes[reward]]
         self._average = np.array([np.nan if size.average is None else size.average for size in sizes])
@@ -137,6 +138,18 @@ class SlotPolicy:
         if self._exits is not None and self._exits.width > len(sheet.columns):
             got = f"{self._exits.width} columns, {len(sheet.columns)} are named"
             raise BundleError("the trees of a policy ask about more columns than it names", where=spec.name, got=got)
+
+    def able(self, modules: tuple[str, ...]) -> Mask:
+        """bool[k]: null, and those of some modules that the policy knows; not to be changed."""
+        if modules not in self._able:
+            able = np.zeros(len(self.ids), bool)
+            able[[NULL, *(self.places[name] for name in modules if name in self.places)]] = True
+            self._able[modules] = able
+        return self._able[modules]
+
+    def strange(self, modules: tuple[str, ...]) -> list[str]:
+        """Those of some modules that the policy does not know."""
+        return [name for name in modules if name not in self.places]
 
     @property
     def megabytes(self) -> float:
