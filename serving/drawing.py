@@ -8,9 +8,11 @@ that are logged are those that the draw was made with, after eligibility, minima
 from __future__ import annotations
 
 import logging
+from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -21,7 +23,7 @@ from features.shop import Shop
 from features.text import unit_hash
 from serving.config import Slot
 from serving.effects import Scored, SlotPolicy
-from serving.policies import drawn, probabilities
+from serving.policies import probabilities
 from serving.query import Query
 
 log = logging.getLogger("kokyaku")
@@ -98,8 +100,8 @@ class Draws:
             vetoed += [(str(policy.ids[at]), BLOCKED) for at in np.flatnonzero(eligible & scored.blocked).tolist()]
             eligible &= ~scored.blocked
         chances = probabilities(policy.sheet.spec, scored.values, eligible[None], scored.spread)
-        at = int(drawn(chances, np.array([self._point(slot, place)]))[0])
-        told = chances[0].tolist()
+        told: list[float] = chances[0].tolist()
+        at = at_point(told, self._point(slot, place))
         listed = [(policy.ids[each], told[each]) for each in np.flatnonzero(eligible).tolist()]
         features = {"names": list(self._told), "rows": [list(self._told.values())]}
         return Choice(policy.ids[at], listed, told[at], policy.sheet.spec.name, features=features)
@@ -140,6 +142,14 @@ class Draws:
         salt, family = self.shop.secret.hex(), slot.family or slot.name
         epoch = self._day // slot.epoch_days
         return unit_hash("draw", self.shop.id, salt, *self._subject, family, str(place), str(epoch))
+
+
+def at_point(chances: Sequence[float], u: float) -> int:
+    """The place where a point of [0, 1) falls, as `serving.policies.drawn`, for one row and without arrays."""
+    found = bisect_right(list(accumulate(chances)), u)
+    while found >= len(chances) or not chances[found]:
+        found -= 1  # rounding left the last sum below u: the last possible action is meant
+    return found
 
 
 def _instead(policy: SlotPolicy, slot: Slot, vetoed: Sequence[tuple[str, str]]) -> Choice:
