@@ -28,7 +28,8 @@ shop's currency, where the price is known; looks are views, searches, clicks and
 LOOKS = ("view", "search", "click", "cart")
 KNOWN = (*VISIT, *PAST)
 """All columns that serving can fill."""
-_LOOKS = tuple(int(EventType[name.upper()]) for name in LOOKS)
+_LOOKS = np.isin(np.arange(128), [int(EventType[name.upper()]) for name in LOOKS])
+"""bool[128]: whether an event of that code is a look."""
 
 
 def visit_values(
@@ -71,11 +72,10 @@ def past_values(history: History, now: int) -> dict[str, Value]:
     }
     sums = {
         "orders": ordered, "lines": bought, "paid": np.where(bought, np.nan_to_num(history.value), 0),
-        "looks": known & np.isin(history.type, _LOOKS),
+        "looks": known & _LOOKS[history.type],
     }  # fmt: skip
-    for what, each in sums.items():
-        values |= {f"{what}_{days}d": float(each[ages <= days].sum(dtype=np.float64)) for days in SPANS}
-    return values
+    table = np.array(list(sums.values()), np.float64) @ (ages[:, None] <= SPANS)
+    return values | dict(zip(PAST[2:], table.ravel().tolist(), strict=True))
 
 
 def numbers(values: Iterable[Value], words: Sequence[Mapping[str, int]]) -> Floats:

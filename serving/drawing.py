@@ -74,6 +74,7 @@ class Draws:
     request_id: str
     _told: dict[str, Value] = field(default_factory=dict)
     _scored: dict[str, Scored] = field(default_factory=dict)
+    _block: dict[str, Any] | None = None
 
     def choose(self, slot: Slot, place: int, vetoed: list[tuple[str, str]]) -> Choice:
         """Draw a module, or nothing, for a slot that names a policy.
@@ -94,8 +95,9 @@ class Draws:
         scored = self._score(policy)
         eligible = policy.able(slot.modules).copy()
         eligible[[policy.places[name] for name, _ in vetoed if name in policy.places]] = False
-        barred = {name for name, _ in vetoed}
-        vetoed += [(name, UNKNOWN) for name in policy.strange(slot.modules) if name not in barred]
+        if strange := policy.strange(slot.modules):
+            barred = {name for name, _ in vetoed}
+            vetoed += [(name, UNKNOWN) for name in strange if name not in barred]
         if scored.blocked.any():
             vetoed += [(str(policy.ids[at]), BLOCKED) for at in np.flatnonzero(eligible & scored.blocked).tolist()]
             eligible &= ~scored.blocked
@@ -103,8 +105,7 @@ class Draws:
         told: list[float] = chances[0].tolist()
         at = at_point(told, self._point(slot, place))
         listed = [(policy.ids[each], told[each]) for each in np.flatnonzero(eligible).tolist()]
-        features = {"names": list(self._told), "rows": [list(self._told.values())]}
-        return Choice(policy.ids[at], listed, told[at], policy.sheet.spec.name, features=features)
+        return Choice(policy.ids[at], listed, told[at], policy.sheet.spec.name, features=self._block)
 
     def _score(self, policy: SlotPolicy) -> Scored:
         name = policy.sheet.spec.name
@@ -124,6 +125,7 @@ class Draws:
             )  # fmt: skip
         if PAST[0] not in self._told and not set(VISIT).issuperset(reads):
             self._told |= past_values(query.history, query.now)
+        self._block = {"names": list(self._told), "rows": [list(self._told.values())]}
 
     @cached_property
     def _subject(self) -> tuple[str, str]:

@@ -125,7 +125,7 @@ class SlotPolicy:
         self.places = {action: place for place, action in enumerate(spec.actions, start=1)}
         self.words = [{word: code for code, word in enumerate(column.words)} for column in sheet.columns]
         self.reads = frozenset(column.name for column in sheet.columns)
-        self._able: dict[tuple[str, ...], Mask] = {}
+        self._slots: dict[tuple[str, ...], tuple[Mask, list[str]]] = {}
         self._rewards = tuple(reward for reward, worth in spec.worth.items() if worth)
         sizes = [size for reward in self._rewards for size in sheet.sizes[reward]]
         self._average = np.array([np.nan if size.average is None else size.average for size in sizes])
@@ -141,15 +141,18 @@ class SlotPolicy:
 
     def able(self, modules: tuple[str, ...]) -> Mask:
         """bool[k]: null, and those of some modules that the policy knows; not to be changed."""
-        if modules not in self._able:
-            able = np.zeros(len(self.ids), bool)
-            able[[NULL, *(self.places[name] for name in modules if name in self.places)]] = True
-            self._able[modules] = able
-        return self._able[modules]
+        return self._looked_up(modules)[0]
 
     def strange(self, modules: tuple[str, ...]) -> list[str]:
         """Those of some modules that the policy does not know."""
-        return [name for name in modules if name not in self.places]
+        return self._looked_up(modules)[1]
+
+    def _looked_up(self, modules: tuple[str, ...]) -> tuple[Mask, list[str]]:
+        if modules not in self._slots:
+            able = np.zeros(len(self.ids), bool)
+            able[[NULL, *(self.places[name] for name in modules if name in self.places)]] = True
+            self._slots[modules] = able, [name for name in modules if name not in self.places]
+        return self._slots[modules]
 
     @property
     def megabytes(self) -> float:

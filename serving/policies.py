@@ -7,6 +7,7 @@ the probability that this code gave.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Annotated, Literal
 
 import msgspec
@@ -117,8 +118,7 @@ def _thompson(spec: PolicySpec, values: Doubles, allowed: Mask, spread: Doubles 
 
     The draws are the same for everybody: the propensity depends on the subject's effects alone.
     """
-    noise = np.random.default_rng(spec.seed).standard_normal((spec.draws, values.shape[1]))
-    noise[:, NULL] = 0.0
+    noise = _noise(spec.seed, spec.draws, values.shape[1])
     wide = np.zeros_like(values) if spread is None else np.nan_to_num(spread)
     shares = np.empty(values.shape)
     step = max(1, _CELLS // noise.size)
@@ -129,6 +129,15 @@ def _thompson(spec: PolicySpec, values: Doubles, allowed: Mask, spread: Doubles 
         best = np.argmax(np.where(usable, lines, -np.inf), axis=2)
         shares[some] = (best[:, :, None] == np.arange(values.shape[1])).mean(axis=1)
     return shares
+
+
+@lru_cache(maxsize=8)
+def _noise(seed: int, draws: int, count: int) -> Doubles:
+    """float64[draws, count], 0 for the null action; the same whenever it is asked for."""
+    noise = np.random.default_rng(seed).standard_normal((draws, count))
+    noise[:, NULL] = 0.0
+    noise.flags.writeable = False
+    return noise
 
 
 def _inverse_gap(spec: PolicySpec, values: Doubles, allowed: Mask, spread: Doubles | None) -> Doubles:

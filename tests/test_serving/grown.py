@@ -47,7 +47,8 @@ def stump(column: int, edge: float, low: float, high: float) -> Forest:
 
 def policy(
     name: str = "hero", averages: Mapping[str, float | None] | None = None, *,
-    trees: Mapping[str, Forest] | None = None, blocks: tuple[Blocked, ...] = (), fallback: str | None = None, **spec: object,
+    trees: Mapping[str, Forest] | None = None, blocks: tuple[Blocked, ...] = (), fallback: str | None = None,
+    **spec: object,
 ) -> SlotPolicy:  # fmt: skip
     """A policy of one reward: an action is worth its average, or what its trees say of (device, hour, orders_28d)."""
     averages = {"for-you": 0.1, "popular": 0.2} if averages is None else averages
