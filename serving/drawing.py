@@ -12,7 +12,7 @@ from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import accumulate
+from itertools import accumulate, compress
 from typing import Any
 
 import numpy as np
@@ -98,13 +98,13 @@ class Draws:
         if strange := policy.strange(slot.modules):
             barred = {name for name, _ in vetoed}
             vetoed += [(name, UNKNOWN) for name in strange if name not in barred]
-        if scored.blocked.any():
+        if policy.sheet.blocks:
             vetoed += [(str(policy.ids[at]), BLOCKED) for at in np.flatnonzero(eligible & scored.blocked).tolist()]
             eligible &= ~scored.blocked
         chances = probabilities(policy.sheet.spec, scored.values, eligible[None], scored.spread)
         told: list[float] = chances[0].tolist()
         at = at_point(told, self._point(slot, place))
-        listed = [(policy.ids[each], told[each]) for each in np.flatnonzero(eligible).tolist()]
+        listed = list(compress(zip(policy.ids, told, strict=True), eligible.tolist()))
         return Choice(policy.ids[at], listed, told[at], policy.sheet.spec.name, features=self._block)
 
     def _score(self, policy: SlotPolicy) -> Scored:

@@ -80,8 +80,9 @@ def best_of(values: Doubles, eligible: Mask) -> Places:
         values: float64[n, k], NaN counts as worse than anything.
         eligible: bool[n, k]; each row has an eligible action.
     """
-    usable = eligible & ~np.isnan(values)
-    return np.asarray(np.argmax(np.where(usable, values, -np.inf), axis=1), np.intp)
+    # NaN is not at least minus infinity.
+    usable = eligible & (values >= -np.inf)
+    return np.asarray(np.where(usable, values, -np.inf).argmax(axis=1), np.intp)
 
 
 def probabilities(spec: PolicySpec, values: Doubles, eligible: Mask, spread: Doubles | None = None) -> Doubles:
@@ -104,7 +105,7 @@ def probabilities(spec: PolicySpec, values: Doubles, eligible: Mask, spread: Dou
         sure[:, NULL] = True
         allowed = np.where((eligible & sure).any(axis=1, keepdims=True), eligible & sure, eligible)
     shares = _SHARES[spec.explore](spec, values, allowed, spread)
-    count = eligible.sum(axis=1, keepdims=True)
+    count = np.count_nonzero(eligible, axis=1, keepdims=True)
     floor = np.minimum(spec.floor, 1 / count)
     return np.asarray(np.where(eligible, (1 - floor * count) * shares + floor, 0.0))
 
