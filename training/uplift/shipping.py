@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
 
@@ -14,13 +14,6 @@ from serving.policies import PolicySpec
 from serving.trees import Forest
 from training.uplift.calibration import ArmCalibration
 from training.uplift.crossfit import CrossFit
-
-
-@runtime_checkable
-class _Trees(Protocol):
-    """Effects that are sums of trees."""
-
-    def forests(self) -> tuple[Forest | None, ...]: ...
 
 
 def policy_of(
@@ -41,15 +34,16 @@ def policy_of(
         ConfigError: actions other than the log's, a reward without effects, or a learner that is not of trees.
         BundleError: as for `SlotPolicy`.
     """
-    sizes, forests = {}, {}
+    sizes: dict[str, tuple[Size, ...]] = {}
+    forests: dict[tuple[str, str], Forest] = {}
     log = next(iter(fits.values())).log
     for reward in (reward for reward, worth in spec.worth.items() if worth):
         if reward not in fits:
             raise ConfigError("a reward whose effects were not learned", got=reward, hint=f"learned: {', '.join(fits)}")
         fit = fits[reward]
-        model = fit.models.get(learner)
-        if not isinstance(model, _Trees):
-            trees = [name for name, each in fit.models.items() if isinstance(each, _Trees)]
+        model: Any = fit.models.get(learner)
+        if not hasattr(model, "forests"):
+            trees = [name for name, each in fit.models.items() if hasattr(each, "forests")]
             raise ConfigError("not a learner whose trees can be served", got=learner, hint=f"one of: {trees}")
         if fit.log.actions[1:] != spec.actions or fit.log.names != log.names or fit.log.words != log.words:
             what = "the policy's actions are not the log's, or its rewards are not of one log"
