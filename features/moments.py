@@ -94,6 +94,8 @@ class LocalTime:
     """The instant at which the local day began."""
     day_end: int
     """The instant at which the next local day begins (23 to 25 hours later)."""
+    day: int
+    """The local calendar day, counted from 0001-01-01 (`date.toordinal`)."""
 
 
 def local_time(instant: int, zone_name: str, *, southern: bool = False) -> LocalTime:
@@ -113,6 +115,7 @@ def local_time(instant: int, zone_name: str, *, southern: bool = False) -> Local
         season=season_of(local.month, southern=southern),
         day_start=to_instant(midnight),
         day_end=to_instant(next_day),
+        day=local.toordinal(),
     )
 
 

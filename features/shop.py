@@ -57,6 +57,11 @@ class Shop:
         return self.root / "bundles"
 
     @property
+    def policies(self) -> Path:
+        """Learned policies for slots, a folder each."""
+        return self.root / "policies"
+
+    @property
     def histories(self) -> Path:
         """Mapped per-customer histories and the pointer to the live one."""
         return self.root / "histories"

@@ -130,11 +130,22 @@ class Module(Strict, frozen=True):
     minimum: int = 3
 
 
-class Slot(Strict, frozen=True):
-    """A place on a page: the first module of the list that can be filled takes it."""
+class Slot(Strict, frozen=True, omit_defaults=True):
+    """A place on a page: the first module of the list that can be filled takes it, or the one that a policy draws.
+
+    Args:
+        name: of the slot.
+        modules: what may take it.
+        policy: name of a learned policy (`policies/<name>/`) that decides it; None: the first that can be filled.
+        family: slots of one family draw alike, on every channel; default: the name.
+        epoch_days: local days after which a subject's draw is made anew.
+    """
 
     name: str
     modules: tuple[str, ...]
+    policy: str | None = None
+    family: str | None = None
+    epoch_days: Annotated[int, msgspec.Meta(ge=1, le=366)] = 1
 
 
 class Page(Strict, frozen=True):

@@ -1,7 +1,7 @@
-"""Deciding: which module takes a slot, with which probability, and the row that remembers it.
+"""Deciding: the row that remembers which action took a slot, with which probability.
 
-The policy of today is deterministic: the first module of the slot's list that can be filled takes it, with
-probability 1. What could not be filled is vetoed before the decision, with its reason.
+A slot without a policy is deterministic: the first module of its list that can be filled takes it, with probability
+1; a learned policy draws (`serving.drawing`). What could not be filled is vetoed before, with its reason.
 """
 
 from __future__ import annotations
@@ -43,7 +43,8 @@ class Decision(msgspec.Struct, frozen=True):
     customer_id: str | None = None
     visitor_id: str | None = None
     features: dict[str, Any] | None = None
-    """`{"fingerprint", "history_until", "rows"}`: the feature rows of the items shown, in their order."""
+    """`{"fingerprint", "as_of", "rows"}`: the feature rows of the items shown, in their order. Where a policy drew:
+    `{"names", "rows", "items"}`, the one row of the subject that it read, and those of the items."""
     drawn: bool = True
     reused_from: str | None = None
     arm: str | None = None

@@ -25,7 +25,9 @@ from serving.business import Business
 from serving.clock import shop_clock
 from serving.config import ShopConfig, load_config
 from serving.decision_log import DecisionLog
+from serving.effects import SlotPolicy
 from serving.histories import open_history
+from serving.policy_files import open_policies
 from serving.ranker import Ranker
 from serving.shelf import Shelf
 from serving.store import Store
@@ -51,6 +53,8 @@ class Live:
     """The histories hold the store's events up to this sequence number."""
     history_name: str | None
     config_stamp: tuple[int, int]
+    policies: Mapping[str, SlotPolicy]
+    """Learned policies that slots of the configuration name."""
 
     @property
     def bundle(self) -> Bundle:
@@ -78,7 +82,7 @@ class Engine:
 
     Raises:
         BundleError: nothing was promoted yet, or what was is damaged.
-        ConfigError: `shop.toml` makes no sense, or not with this bundle.
+        ConfigError: `shop.toml` makes no sense, or not with this bundle, or names a policy that cannot be used.
     """
 
     def __init__(self, shop: Shop, *, worker: str | None = "0") -> None:
@@ -92,7 +96,8 @@ class Engine:
         config, stamp = load_config(shop.config), _stamp(shop.config)
         ranker = self._ranker(self._live_bundle_name(), config)
         name, histories, translation, seq = self._open_history(ranker.bundle)
-        self.live = Live(config, config.hash, ranker, histories, translation, seq, name, stamp)
+        policies = open_policies(shop.policies, config)
+        self.live = Live(config, config.hash, ranker, histories, translation, seq, name, stamp, policies)
         self.refresh_shelf()
 
     def history_of(self, live: Live, user_id: str | None, visitor_id: str | None) -> History:
@@ -142,13 +147,16 @@ class Engine:
         try:
             config = load_config(self.shop.config)
             ranker = self.live.ranker.with_business(Business.of(self.live.bundle, config))
+            policies = open_policies(self.shop.policies, config)
         except ConfigError as error:
             self._refuse("shop.toml", error.line())
             self.live = replace(self.live, config_stamp=stamp)
             return
         # A bundle that the old settings did not fit is looked at again.
         self.refusals = {what: why for what, why in self.refusals.items() if what.startswith("history")}
-        self.live = replace(self.live, config=config, shop_hash=config.hash, ranker=ranker, config_stamp=stamp)
+        self.live = replace(
+            self.live, config=config, shop_hash=config.hash, ranker=ranker, config_stamp=stamp, policies=policies
+        )
 
     def _refresh_bundle(self) -> None:
         name = live_name(self.shop.bundles)

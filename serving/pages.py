@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -14,6 +15,7 @@ from features.schemas import EventType
 from serving.candidates import Rows
 from serving.config import Module, Page, Slot, nearest
 from serving.decide import POLICY, Decision, feature_rows, new_id
+from serving.drawing import Choice, Draws
 from serving.engine import Engine, Live
 from serving.pipeline import Answer, anchor_weights, cards, explain, hydrate, remember
 from serving.query import Filter, Query
@@ -21,6 +23,9 @@ from serving.ranker import Slate, Voice
 from serving.reasons import WISHLIST, title_of
 from serving.recipe import SelectionSpec
 from serving.wire import PageRequest
+
+UNFILLED = "no module could be filled"
+NOTHING = "nothing is better here than what could be shown"
 
 
 @dataclass(frozen=True)
@@ -41,11 +46,23 @@ def page(engine: Engine, request: PageRequest, now: int) -> Answer:
     query, holdout = hydrate(engine, live, request, now)
     query = msgspec.structs.replace(query, surface=f"page.{request.page}")
     fillable = {name: build(live, query, module, len(layout.slots)) for name, module in live.config.modules.items()}
-    answer, decisions = decide_and_fill(live, query, layout, fillable, holdout)
-    answer = {"page": request.page, "greeting": greeting(live, query), **answer, "bundleId": live.bundle.id}
+    draws = draws_of(engine, live, query, layout, holdout)
+    body, decisions = decide_and_fill(live, query, layout, fillable, holdout, draws)
+    answer = {"page": request.page, "greeting": greeting(live, query), **body, "bundleId": live.bundle.id}
     if request.explain:
         answer["explain"] = {name: explain(live, filled.query, filled.slate) for name, filled in fillable.items()}
-    return remember(engine, decisions, answer)
+    answer = remember(engine, decisions, answer)
+    if draws is not None and answer.get("logged") is False:
+        # What is drawn and not remembered can never be learned from: then nothing is drawn.
+        answer |= decide_and_fill(live, query, layout, fillable, holdout, None)[0]
+    return answer
+
+
+def draws_of(engine: Engine, live: Live, query: Query, layout: Page, holdout: bool) -> Draws | None:
+    """The page's draws; None where no slot has a policy, and for the permanent holdout."""
+    if holdout or not any(slot.policy for slot in layout.slots):
+        return None
+    return Draws(engine.shop, live.policies, live.config.shop.time_zone, query, new_id())
 
 
 def layout_of(live: Live, name: str) -> Page:
@@ -68,10 +85,17 @@ def build(live: Live, query: Query, module: Module, slots: int) -> Filled:
 
 
 def decide_and_fill(
-    live: Live, query: Query, layout: Page, fillable: Mapping[str, Filled], holdout: bool
+    live: Live, query: Query, layout: Page, fillable: Mapping[str, Filled], holdout: bool, draws: Draws | None = None
 ) -> tuple[Answer, list[Decision]]:
-    """Slot by slot: veto what cannot be filled, take the first module that can, use its items up."""
-    request_id = new_id()
+    """Slot by slot: veto what cannot be filled, let the policy draw or take the first module, use its items up.
+
+    Args:
+        live, query, layout, holdout: of the request.
+        fillable: each module with what it could show.
+        draws: of the slots that have a policy; None: nothing is drawn.
+    """
+    request_id = draws.request_id if draws else new_id()
+    families: Counter[str] = Counter()
     used: set[int] = set()
     taken: set[str] = set()
     slots: list[Answer] = []
@@ -79,10 +103,16 @@ def decide_and_fill(
     shown: list[Rows] = []
     for position, slot in enumerate(layout.slots):
         vetoed = list(vetoes(slot, fillable, live, used, taken, holdout))
-        chosen = next((name for name in slot.modules if name not in dict(vetoed)), None)
+        family = slot.family or slot.name
+        if draws is not None and slot.policy is not None:
+            choice = draws.choose(slot, families[family], vetoed)
+        else:
+            choice = first_fillable(slot, vetoed, holdout)
+        families[family] += 1
+        chosen = choice.action
         filled = fillable[chosen] if chosen else None
         rows, sources = unused(filled, used) if filled else (np.empty(0, np.int32), ())
-        decision = _decision(live, query, request_id, slot, position, vetoed, chosen, rows, holdout)
+        decision = _decision(live, query, request_id, slot, position, vetoed, choice, rows, holdout)
         slots.append(_slot(live, filled, decision, rows, sources))
         decisions.append(decision)
         shown.append(rows)
@@ -91,16 +121,32 @@ def decide_and_fill(
     return {"requestId": request_id, "slots": slots}, with_features(live, query, decisions, shown)
 
 
+def first_fillable(slot: Slot, vetoed: list[tuple[str, str]], holdout: bool) -> Choice:
+    """The first module of the list that can be filled, with probability 1; the rule of slots without a policy."""
+    chosen = next((name for name in slot.modules if name not in dict(vetoed)), None)
+    return Choice(
+        chosen, [(chosen, 1.0)], 1.0, "holdout" if holdout else POLICY,
+        # Where others are drawn, what is the same for all is not one of the draws.
+        drawn=slot.policy is None,
+        fallback=None if chosen == slot.modules[0] else "the first choice could not be filled",
+    )  # fmt: skip
+
+
 def with_features(live: Live, query: Query, decisions: list[Decision], shown: list[Rows]) -> list[Decision]:
-    """Add the feature rows of all items of the page, assembled in one go: no item stands in two slots."""
+    """Add the feature rows of all items of the page, assembled in one go: no item stands in two slots.
+
+    Beside what a policy read of the subject (`names` and one row) those of its items stand under `items`.
+    """
     block = feature_rows(live.bundle, query, np.concatenate(shown))
     ends = np.cumsum([len(rows) for rows in shown])
-    return [
-        msgspec.structs.replace(each, features={**block, "rows": block["rows"][end - len(rows) : end]})
-        if len(rows)
-        else each
-        for each, rows, end in zip(decisions, shown, ends, strict=True)
-    ]
+    out = []
+    for each, rows, end in zip(decisions, shown, ends, strict=True):
+        if len(rows):
+            items = {**block, "rows": block["rows"][end - len(rows) : end]}
+            features = items if each.features is None else {**each.features, "items": items}
+            each = msgspec.structs.replace(each, features=features)
+        out.append(each)
+    return out
 
 
 def vetoes(
@@ -139,24 +185,30 @@ def greeting(live: Live, query: Query) -> Answer:
 
 def _decision(
     live: Live, query: Query, request_id: str, slot: Slot, position: int,
-    vetoed: list[tuple[str, str]], chosen: str | None, rows: Rows, holdout: bool,
+    vetoed: list[tuple[str, str]], choice: Choice, rows: Rows, holdout: bool,
 ) -> Decision:  # fmt: skip
     return Decision(
         decision_id=new_id(), request_id=request_id, decided_at=query.now,
         surface=query.surface, slot=slot.name, position=position, draw_order=position,
-        eligible=[(chosen, 1.0)], vetoed=vetoed, action_id=chosen, action_propensity=1.0,
+        eligible=choice.eligible, vetoed=vetoed, action_id=choice.action, action_propensity=choice.propensity,
         items=[live.bundle.items[int(row)] for row in rows],
-        policy="holdout" if holdout else POLICY,
+        policy=choice.policy, drawn=choice.drawn, features=choice.features,
         bundle_id=live.bundle.id, shop_hash=live.shop_hash, holdout=holdout,
         customer_id=query.user_id, visitor_id=query.visitor_id,
-        fallback=None if chosen == slot.modules[0] else "the first choice could not be filled",
+        fallback=choice.fallback,
     )  # fmt: skip
 
 
 def _slot(live: Live, filled: Filled | None, decision: Decision, rows: Rows, sources: tuple[str, ...]) -> Answer:
     head = {"slot": decision.slot, "decisionId": decision.decision_id, "actionId": decision.action_id}
     if filled is None:
-        return {**head, "kind": None, "title": None, "items": [], "reason": "no module could be filled"}
+        return {
+            **head,
+            "kind": None,
+            "title": None,
+            "items": [],
+            "reason": NOTHING if decision.fallback is None else UNFILLED,
+        }
     locale = live.config.shop.locale
     about = "" if filled.about is None else title_of(live.ranker, filled.about)
     title = filled.module.title.get(locale) or next(iter(filled.module.title.values()))

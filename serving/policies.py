@@ -7,6 +7,7 @@ the probability that this code gave.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Annotated, Literal
 
 import msgspec
@@ -79,8 +80,9 @@ def best_of(values: Doubles, eligible: Mask) -> Places:
         values: float64[n, k], NaN counts as worse than anything.
         eligible: bool[n, k]; each row has an eligible action.
     """
-    usable = eligible & ~np.isnan(values)
-    return np.asarray(np.argmax(np.where(usable, values, -np.inf), axis=1), np.intp)
+    # NaN is not at least minus infinity.
+    usable = eligible & (values >= -np.inf)
+    return np.asarray(np.where(usable, values, -np.inf).argmax(axis=1), np.intp)
 
 
 def probabilities(spec: PolicySpec, values: Doubles, eligible: Mask, spread: Doubles | None = None) -> Doubles:
@@ -103,7 +105,7 @@ def probabilities(spec: PolicySpec, values: Doubles, eligible: Mask, spread: Dou
         sure[:, NULL] = True
         allowed = np.where((eligible & sure).any(axis=1, keepdims=True), eligible & sure, eligible)
     shares = _SHARES[spec.explore](spec, values, allowed, spread)
-    count = eligible.sum(axis=1, keepdims=True)
+    count = np.count_nonzero(eligible, axis=1, keepdims=True)
     floor = np.minimum(spec.floor, 1 / count)
     return np.asarray(np.where(eligible, (1 - floor * count) * shares + floor, 0.0))
 
@@ -117,8 +119,7 @@ def _thompson(spec: PolicySpec, values: Doubles, allowed: Mask, spread: Doubles 
 
     The draws are the same for everybody: the propensity depends on the subject's effects alone.
     """
-    noise = np.random.default_rng(spec.seed).standard_normal((spec.draws, values.shape[1]))
-    noise[:, NULL] = 0.0
+    noise = _noise(spec.seed, spec.draws, values.shape[1])
     wide = np.zeros_like(values) if spread is None else np.nan_to_num(spread)
     shares = np.empty(values.shape)
     step = max(1, _CELLS // noise.size)
@@ -129,6 +130,15 @@ def _thompson(spec: PolicySpec, values: Doubles, allowed: Mask, spread: Doubles 
         best = np.argmax(np.where(usable, lines, -np.inf), axis=2)
         shares[some] = (best[:, :, None] == np.arange(values.shape[1])).mean(axis=1)
     return shares
+
+
+@lru_cache(maxsize=8)
+def _noise(seed: int, draws: int, count: int) -> Doubles:
+    """float64[draws, count], 0 for the null action; the same whenever it is asked for."""
+    noise = np.random.default_rng(seed).standard_normal((draws, count))
+    noise[:, NULL] = 0.0
+    noise.flags.writeable = False
+    return noise
 
 
 def _inverse_gap(spec: PolicySpec, values: Doubles, allowed: Mask, spread: Doubles | None) -> Doubles:

@@ -1,10 +1,22 @@
-"""`kokyaku bench`: measure accuracy, cold start, visits, defaults, uplift, coverage, import, serving, the oracle."""
+"""`kokyaku bench`: measure accuracy, cold start, visits, defaults, uplift, coverage, import, serving, policies."""
 
 from __future__ import annotations
 
 import typer
 
-from training.bench import accuracy, cold, coverage, defaults, importing, learning, oracle, serve, uplift, visits
+from training.bench import (
+    accuracy,
+    cold,
+    coverage,
+    defaults,
+    importing,
+    learning,
+    oracle,
+    policy,
+    serve,
+    uplift,
+    visits,
+)
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, rich_markup_mode="rich", pretty_exceptions_enable=False)
 app.command("accuracy")(accuracy.command)
@@ -14,6 +26,7 @@ app.command("defaults")(defaults.command)
 app.command("import")(importing.command)
 app.command("learning")(learning.command)
 app.command("oracle")(oracle.command)
+app.command("policy")(policy.command)
 app.command("serve")(serve.command)
 app.command("uplift")(uplift.command)
 app.command("visits")(visits.command)

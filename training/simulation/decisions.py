@@ -8,6 +8,7 @@ import numpy as np
 import orjson
 import pyarrow as pa
 
+from features.covariates import VISIT
 from features.moments import HOUR
 from features.schemas import DECISIONS
 from training.simulation import arrow
@@ -22,7 +23,7 @@ from training.simulation.world import CATEGORIES, VARIETY
 
 SURFACES: Final = ("page.home", "email")
 ACTION_IDS: Final = [action.id for action in ACTIONS]
-_CONTEXT: Final = '{"names":["device","traffic_source","hour","weekday","month","region","known"],"rows":[['
+_CONTEXT: Final = f'{{"names":{orjson.dumps(VISIT).decode()},"rows":[['
 _SHOWN_AT_ONCE: Final = 4
 """Items in a product module."""
 

@@ -14,18 +14,9 @@ import numpy as np
 import pyarrow as pa
 
 from features import columns as c
+from features.covariates import LOOKS, PAST, SPANS
 from features.moments import DAY
 from training.uplift.log import Floats
-
-SPANS = (28, 91, 364)
-"""Days back over which orders, lines, what was paid and looks are summed."""
-HISTORY = (
-    "days_since_order", "days_known",
-    *(f"{what}_{days}d" for what in ("orders", "lines", "paid", "looks") for days in SPANS),
-)  # fmt: skip
-"""Names of what history gives. Paid is purchases after discounts, in the shop's currency; looks are views, searches,
-clicks and carts."""
-LOOKS = ("view", "search", "click", "cart")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,9 +53,9 @@ def covariates_of(duck: duckdb.DuckDBPyConnection, rows: pa.Table, *, history: b
     if not (bool(observed) or not recorded.names if history is None else history):
         return recorded
     past = _history(duck, rows)
-    kept = [place for place, name in enumerate(HISTORY) if name not in recorded.names]
+    kept = [place for place, name in enumerate(PAST) if name not in recorded.names]
     return Covariates(
-        np.hstack([recorded.values, past[:, kept]]), (*recorded.names, *(HISTORY[place] for place in kept)),
+        np.hstack([recorded.values, past[:, kept]]), (*recorded.names, *(PAST[place] for place in kept)),
         (*recorded.categorical, *[False] * len(kept)), (*recorded.words, *[()] * len(kept)),
         f"{recorded.as_of} What the subject had done is as of each decision.".strip(), recorded.notes,
     )  # fmt: skip
@@ -138,7 +129,7 @@ def _column(
 
 
 def _history(duck: duckdb.DuckDBPyConnection, rows: pa.Table) -> Floats:
-    """float32[n, len(HISTORY)]: running sums of each subject's events, taken at the decision and at days before it.
+    """float32[n, len(PAST)]: running sums of each subject's events, taken at the decision and at days before it.
 
     An event counts from when it was known (`recorded_at`), which may be after it happened.
     """
@@ -151,9 +142,8 @@ def _history(duck: duckdb.DuckDBPyConnection, rows: pa.Table) -> Floats:
             SELECT subject, greatest({c.OCCURRED_AT}, {c.RECORDED_AT}) AS since, {c.OCCURRED_AT} AS happened,
                    {bought} AS bought, CASE WHEN {bought} THEN {paid} ELSE 0 END AS paid,
                    {c.TYPE} IN ({looks}) AS looked,
-                   {bought} AND row_number() OVER (PARTITION BY subject, {c.TYPE},
-                       coalesce({c.ORDER_ID}, epoch_us({c.OCCURRED_AT})::VARCHAR)
-                       ORDER BY {c.OCCURRED_AT}) = 1 AS ordered
+                   {bought} AND row_number() OVER (PARTITION BY subject, {c.TYPE}, {c.OCCURRED_AT}
+                                                   ORDER BY {c.RECORDED_AT}) = 1 AS ordered
             FROM known_events)
         SELECT DISTINCT subject, since, sum(ordered::INT) OVER line AS orders, sum(bought::INT) OVER line AS lines,
                sum(paid) OVER line AS paid, sum(looked::INT) OVER line AS looks,

@@ -1,0 +1,162 @@
+"""The draws of one page: a learned policy takes slots, one after the other, each module at most once.
+
+The point of a draw is a hash of shop, subject, slot family, place and epoch: within an epoch the same subject gets the
+same answer on every channel as long as what is known of him and what is eligible stay the same. The probabilities
+that are logged are those that the draw was made with, after eligibility, minima and blocks.
+"""
+
+from __future__ import annotations
+
+import logging
+from bisect import bisect_right
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import accumulate, compress
+from typing import Any
+
+import numpy as np
+
+from features.covariates import PAST, VISIT, Value, past_values, visit_values
+from features.moments import local_time
+from features.shop import Shop
+from features.text import unit_hash
+from serving.config import Slot
+from serving.effects import Scored, SlotPolicy
+from serving.policies import probabilities
+from serving.query import Query
+
+log = logging.getLogger("kokyaku")
+FAILED = "the policy failed"
+UNKNOWN = "unknown to the policy"
+BLOCKED = "known to do this group no good"
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What takes a slot.
+
+    Args:
+        action: a module, or None for nothing.
+        eligible: (action, probability), null first, then in sorted order; sums to 1.
+        propensity: the probability of `action` among them.
+        policy: what decided, for the log.
+        drawn: whether it was drawn at a hashed point.
+        fallback: why the policy did not decide; such a row is not used for estimates.
+        features: what the policy read, for the log; None where nothing was read.
+    """
+
+    action: str | None
+    eligible: list[tuple[str | None, float]]
+    propensity: float
+    policy: str
+    drawn: bool = True
+    fallback: str | None = None
+    features: dict[str, Any] | None = None
+
+
+@dataclass
+class Draws:
+    """The policies of a page for one request; what is read of the subject is read once.
+
+    Args:
+        shop: whose secret salts the points.
+        policies: by name.
+        time_zone: of the shop, for the visit's hour and for the day at which an epoch ends.
+        query: who asks.
+        request_id: stands for the subject where nobody is known.
+    """
+
+    shop: Shop
+    policies: Mapping[str, SlotPolicy]
+    time_zone: str
+    query: Query
+    request_id: str
+    _told: dict[str, Value] = field(default_factory=dict)
+    _scored: dict[str, Scored] = field(default_factory=dict)
+    _block: dict[str, Any] | None = None
+
+    def choose(self, slot: Slot, place: int, vetoed: list[tuple[str, str]]) -> Choice:
+        """Draw a module, or nothing, for a slot that names a policy.
+
+        Args:
+            slot: with its policy.
+            place: how many slots of the same family stand above it.
+            vetoed: what may not take the slot; what the policy rules out is added, with its reason.
+        """
+        policy = self.policies[str(slot.policy)]
+        try:
+            return self._drawn(policy, slot, place, vetoed)
+        except Exception:  # a page is worth more than its policy: the row says so and no estimate uses it
+            log.exception("policy %s failed", slot.policy)
+            return _instead(policy, slot, vetoed)
+
+    def _drawn(self, policy: SlotPolicy, slot: Slot, place: int, vetoed: list[tuple[str, str]]) -> Choice:
+        scored = self._score(policy)
+        eligible = policy.able(slot.modules).copy()
+        eligible[[policy.places[name] for name, _ in vetoed if name in policy.places]] = False
+        if strange := policy.strange(slot.modules):
+            barred = {name for name, _ in vetoed}
+            vetoed += [(name, UNKNOWN) for name in strange if name not in barred]
+        if policy.sheet.blocks:
+            vetoed += [(str(policy.ids[at]), BLOCKED) for at in np.flatnonzero(eligible & scored.blocked).tolist()]
+            eligible &= ~scored.blocked
+        chances = probabilities(policy.sheet.spec, scored.values, eligible[None], scored.spread)
+        told: list[float] = chances[0].tolist()
+        at = at_point(told, self._point(slot, place))
+        listed = list(compress(zip(policy.ids, told, strict=True), eligible.tolist()))
+        return Choice(policy.ids[at], listed, told[at], policy.sheet.spec.name, features=self._block)
+
+    def _score(self, policy: SlotPolicy) -> Scored:
+        name = policy.sheet.spec.name
+        if name not in self._scored:
+            self._tell(policy.reads)
+            self._scored[name] = policy.score(self._told)
+        return self._scored[name]
+
+    def _tell(self, reads: Iterable[str]) -> None:
+        """Read what a policy wants to know; the visit always, since the next policy may want to learn from it."""
+        query = self.query
+        if not self._told:
+            context = query.context
+            self._told |= visit_values(
+                query.now, self.time_zone, device=context.device, traffic_source=context.traffic_source,
+                region=context.region, known=query.user_id is not None,
+            )  # fmt: skip
+        if PAST[0] not in self._told and not set(VISIT).issuperset(reads):
+            self._told |= past_values(query.history, query.now)
+        self._block = {"names": list(self._told), "rows": [list(self._told.values())]}
+
+    @cached_property
+    def _subject(self) -> tuple[str, str]:
+        """Who the draws are for: the customer where known, else the visitor, else this request alone."""
+        query = self.query
+        if query.user_id is not None:
+            return "customer", query.user_id
+        return ("request", self.request_id) if query.visitor_id is None else ("visitor", query.visitor_id)
+
+    @cached_property
+    def _day(self) -> int:
+        return local_time(self.query.now, self.time_zone).day
+
+    def _point(self, slot: Slot, place: int) -> float:
+        """Where in [0, 1) the draw is made."""
+        salt, family = self.shop.secret.hex(), slot.family or slot.name
+        epoch = self._day // slot.epoch_days
+        return unit_hash("draw", self.shop.id, salt, *self._subject, family, str(place), str(epoch))
+
+
+def at_point(chances: Sequence[float], u: float) -> int:
+    """The place where a point of [0, 1) falls, as `serving.policies.drawn`, for one row and without arrays."""
+    found = bisect_right(list(accumulate(chances)), u)
+    while found >= len(chances) or not chances[found]:
+        found -= 1  # rounding left the last sum below u: the last possible action is meant
+    return found
+
+
+def _instead(policy: SlotPolicy, slot: Slot, vetoed: Sequence[tuple[str, str]]) -> Choice:
+    barred = {name for name, _ in vetoed}
+    left = [name for name in slot.modules if name not in barred]
+    usual = policy.sheet.fallback
+    action = usual if usual in left else next(iter(left), None)
+    return Choice(action, [(action, 1.0)], 1.0, policy.sheet.spec.name, drawn=False, fallback=FAILED)
