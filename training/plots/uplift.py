@@ -169,7 +169,7 @@ def _grid(panels: int, *, height: float) -> tuple[Figure, Sequence[Any]]:
     across = max(1, min(panels, ACROSS))
     down = max(1, -(-panels // across))
     figure = Figure(figsize=(max(6.5, 4.4 * across), height * down + 0.3), layout="constrained")
-    axes = np.atleast_1d(figure.subplots(down, across)).ravel()
+    axes = np.atleast_1d(figure.subplots(down, across)).ravel().tolist()
     for axis in axes[max(panels, 1) :]:
         axis.set_visible(False)
     return figure, axes

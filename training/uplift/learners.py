@@ -151,6 +151,8 @@ def fit_dr(sample: Sample) -> TreeEffects:
 
     def terms(arm: int) -> tuple[tuple[float, lightgbm.Booster], ...]:
         rows = np.flatnonzero(np.isfinite(scores[:, arm - 1]))
+        if not len(rows):  # too few rows of the arm for an outcome model in any inner fold
+            return ()
         booster = fit_trees(
             sample.block[rows], scores[rows, arm - 1], sample.shape, arms=_rows_an_arm(sample, arm, len(rows)),
             effect=True, monotone=_effect_constraints(sample),
@@ -168,6 +170,9 @@ def fit_r(sample: Sample) -> TreeEffects:
 
     def terms(arm: int) -> tuple[tuple[float, lightgbm.Booster], ...]:
         rows = sample.of(NULL, arm)
+        rows = rows[np.isfinite(sample.outcome[rows][:, [NULL, arm]]).all(axis=1)]
+        if not len(rows):
+            return ()
         pair = sample.chance[rows][:, [NULL, arm]]
         e = pair[:, 1] / pair.sum(axis=1)
         left = (sample.action[rows] == arm) - e
