@@ -69,7 +69,9 @@ class Sample:
         return found
 
     def known(self, arm: int) -> bool:
-        """Whether there is enough to compare an arm with null."""
+        """Whether there is enough to compare an arm with null, in the inner folds of outcomes as well."""
+        if not np.isfinite(self.outcome[self.of(NULL, arm)][:, [NULL, arm]]).all(axis=1).any():
+            return False
         return all(self.models[action] is not None and len(self.of(action)) >= LEAST_ARM for action in (NULL, arm))
 
 
@@ -151,8 +153,6 @@ def fit_dr(sample: Sample) -> TreeEffects:
 
     def terms(arm: int) -> tuple[tuple[float, lightgbm.Booster], ...]:
         rows = np.flatnonzero(np.isfinite(scores[:, arm - 1]))
-        if not len(rows):  # too few rows of the arm for an outcome model in any inner fold
-            return ()
         booster = fit_trees(
             sample.block[rows], scores[rows, arm - 1], sample.shape, arms=_rows_an_arm(sample, arm, len(rows)),
             effect=True, monotone=_effect_constraints(sample),
@@ -171,8 +171,6 @@ def fit_r(sample: Sample) -> TreeEffects:
     def terms(arm: int) -> tuple[tuple[float, lightgbm.Booster], ...]:
         rows = sample.of(NULL, arm)
         rows = rows[np.isfinite(sample.outcome[rows][:, [NULL, arm]]).all(axis=1)]
-        if not len(rows):
-            return ()
         pair = sample.chance[rows][:, [NULL, arm]]
         e = pair[:, 1] / pair.sum(axis=1)
         left = (sample.action[rows] == arm) - e
