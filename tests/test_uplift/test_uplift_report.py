@@ -15,6 +15,7 @@ import pytest
 from features.errors import ConfigError, DataError
 from features.shop import Shop
 from tests.test_uplift.worlds import log_of
+from training import plots
 from training.intervals import Interval
 from training.meter import Meter, Step
 from training.session import silent
@@ -235,3 +236,12 @@ def test_options_that_name_nothing_are_refused(pays: Study) -> None:
         asked(replace(OPTIONS, costs={"arm-9": 1.0}))
     with pytest.raises(ConfigError, match="no such column"):
         asked(replace(OPTIONS, tier="rank"))
+
+
+def test_names_from_data_are_no_formulas() -> None:
+    """Dollars in a name stay dollars: the label is as wide as its letters, and an odd formula does not fail."""
+    drawn = [plots.love([plots.Gap(name, 0.0, 0.0)], limit=0.1) for name in ("$100 - $200", "x100 - x200", r"$\frac$")]
+    assert drawn[0] != plots.love([plots.Gap("100 - 200", 0.0, 0.0)], limit=0.1)
+    heavy = {"a": np.array([1.0, 50.0, 400.0]), "b$c$": np.array([2.0])}
+    drawn += [plots.weights(heavy, effective=1.5), plots.weights({}, effective=0.0)]
+    assert all(picture.startswith(PNG) for picture in drawn)

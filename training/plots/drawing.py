@@ -29,6 +29,9 @@ STYLE: dict[Any, Any] = {
     "axes.grid": True, "grid.color": GRID, "axes.axisbelow": True, "figure.facecolor": PAPER,
 }  # fmt: skip
 
+LITERAL: dict[Any, Any] = {**STYLE, "text.parse_math": False}
+"""For plots that show names from data: `$100 - $200` is no formula."""
+
 
 @dataclass(frozen=True, slots=True)
 class Mark:

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.figure import Figure
 
-from training.plots.drawing import COLOURS, INK, STYLE, png
+from training.plots.drawing import COLOURS, INK, LITERAL, png
 
 Doubles = npt.NDArray[np.float64]
 PALETTE = ("#7a8793", "#0b6e4f", "#3f7cac", "#b8860b", "#a23b72", "#5f4b8b", "#c8553d", "#2f4858")
@@ -37,7 +37,7 @@ def love(gaps: Sequence[Gap], *, limit: float) -> bytes:
     """
     ends = [abs(end) for gap in gaps for end in (gap.before, gap.after) if np.isfinite(end)]
     wide = 1.15 * max([1.2 * limit, *ends])
-    with mpl.rc_context(STYLE):
+    with mpl.rc_context(LITERAL):
         figure = Figure(figsize=(9, 1.5 + 0.3 * max(len(gaps), 2)), layout="constrained")
         axis = figure.subplots()
         for row, gap in enumerate(reversed(gaps)):
@@ -77,7 +77,7 @@ def weights(of_actions: Mapping[str, Doubles], *, effective: float) -> bytes:
     if high - low < 0.05 * high:  # one width for all: bins around it
         low, high = 0.5 * low, 1.5 * high
     edges = np.geomspace(low, high, 31) if high > 20 * low else np.linspace(low, high, 31)
-    with mpl.rc_context(STYLE):
+    with mpl.rc_context(LITERAL):
         figure = Figure(figsize=(9, 4.2), layout="constrained")
         axis = figure.subplots()
         base = np.zeros(len(edges) - 1)
@@ -89,6 +89,7 @@ def weights(of_actions: Mapping[str, Doubles], *, effective: float) -> bytes:
         if high > 20 * low:
             axis.set_xscale("log")
             axis.xaxis.set_major_formatter(lambda value, _: f"{value:,.4g}")
+            axis.xaxis.set_minor_formatter("")
         axis.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
         axis.set_title(f"{len(every):,} decisions that are worth {effective:,.0f} equal ones")
         axis.set_xlabel("weight: 1 / probability of what was done")

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.figure import Figure
 
-from training.plots.drawing import COLOURS, GRID, INK, STYLE, Mark, png, whisker
+from training.plots.drawing import COLOURS, GRID, INK, LITERAL, Mark, png, whisker
 
 Doubles = npt.NDArray[np.float64]
 LOST = "#c8553d"
@@ -59,7 +59,7 @@ def qini_curves(panels: Mapping[str, Sequence[Line]], *, unit: str = "outcomes a
         panels: title -> lines; shares of customers in [0, 1].
         unit: of the upright axis.
     """
-    with mpl.rc_context(STYLE):
+    with mpl.rc_context(LITERAL):
         figure, axes = _grid(len(panels), height=4.2)
         for axis, (title, lines) in zip(axes, panels.items(), strict=False):
             for line in lines:
@@ -82,7 +82,7 @@ def gains(lines: Sequence[Line], points: Sequence[tuple[str, float, float]], *, 
         points: name, budget and gain of what is marked.
         spent, gained: units of the two axes.
     """
-    with mpl.rc_context(STYLE):
+    with mpl.rc_context(LITERAL):
         figure = Figure(figsize=(9, 4.8), layout="constrained")
         axis = figure.subplots()
         for line in lines:
@@ -112,7 +112,7 @@ def values(groups: Mapping[str, Sequence[Mark]], *, unit: str, best: float, shar
     """
     marks = [mark for group in groups.values() for mark in group]
     heights = [len(group) + 0.9 for group in groups.values()]
-    with mpl.rc_context(STYLE):
+    with mpl.rc_context(LITERAL):
         figure = Figure(figsize=(9.5, 1.0 + 0.42 * sum(heights)), layout="constrained")
         axes = np.atleast_1d(figure.subplots(len(groups), 1, sharex=True, height_ratios=heights))
         for axis, (title, group) in zip(axes, groups.items(), strict=True):
@@ -145,7 +145,7 @@ def effect_tenths(panels: Mapping[str, Sequence[tuple[float, Mark]]], *, unit: s
         unit: of both axes.
         share: of the intervals.
     """
-    with mpl.rc_context(STYLE):
+    with mpl.rc_context(LITERAL):
         figure, axes = _grid(len(panels), height=4.2)
         for axis, (title, points) in zip(axes, panels.items(), strict=False):
             told = [x for x, _ in points if np.isfinite(x)]
@@ -169,7 +169,7 @@ def _grid(panels: int, *, height: float) -> tuple[Figure, Sequence[Any]]:
     across = max(1, min(panels, ACROSS))
     down = max(1, -(-panels // across))
     figure = Figure(figsize=(max(6.5, 4.4 * across), height * down + 0.3), layout="constrained")
-    axes = np.atleast_1d(figure.subplots(down, across)).ravel()
+    axes = np.atleast_1d(figure.subplots(down, across)).ravel().tolist()
     for axis in axes[max(panels, 1) :]:
         axis.set_visible(False)
     return figure, list(axes)

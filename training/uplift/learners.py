@@ -69,7 +69,9 @@ class Sample:
         return found
 
     def known(self, arm: int) -> bool:
-        """Whether there is enough to compare an arm with null."""
+        """Whether there is enough to compare an arm with null, in the inner folds of outcomes as well."""
+        if not np.isfinite(self.outcome[self.of(NULL, arm)][:, [NULL, arm]]).all(axis=1).any():
+            return False
         return all(self.models[action] is not None and len(self.of(action)) >= LEAST_ARM for action in (NULL, arm))
 
 
@@ -168,6 +170,7 @@ def fit_r(sample: Sample) -> TreeEffects:
 
     def terms(arm: int) -> tuple[tuple[float, lightgbm.Booster], ...]:
         rows = sample.of(NULL, arm)
+        rows = rows[np.isfinite(sample.outcome[rows][:, [NULL, arm]]).all(axis=1)]
         pair = sample.chance[rows][:, [NULL, arm]]
         e = pair[:, 1] / pair.sum(axis=1)
         left = (sample.action[rows] == arm) - e

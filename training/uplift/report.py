@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from training.intervals import Interval
 from training.meter import Step
 from training.pages import pictures_of, rendered
 from training.uplift.checks import Check
@@ -116,17 +117,31 @@ def learner_heads() -> tuple[str, ...]:
 
 
 def learner_rows(measured: Sequence[Measured]) -> list[tuple[str, ...]]:
-    """A line a learner, action and outcome, highest Qini first within each pair."""
+    """A line a learner, action and outcome, highest Qini first within each pair; intervals as half their width."""
     order = sorted(measured, key=lambda each: (each.action, each.reward, -np.nan_to_num(each.qini.value, nan=-np.inf)))
     return [
         (
-            each.learner, f"{each.action} on {each.reward}", interval_text(each.qini.interval),
-            interval_text(each.autoc.interval), interval_text(each.gain.interval),
-            interval_text(each.slope.interval, "{:.2f}"),
+            each.learner,
+            f"{each.action} on {each.reward}",
+            *(within(part.interval) for part in (each.qini, each.autoc, each.gain)),
+            within(each.slope.interval, ".2f"),
             "not defined" if np.isnan(each.placebo) else f"{each.placebo:.1f}",
         )
         for each in order
-    ]  # fmt: skip
+    ]
+
+
+def within(found: Interval, form: str = ".3g") -> str:
+    """A figure and half the width of its interval.
+
+    >>> within(Interval(0.00779, 0.00597, 0.00961, 9, 0))
+    '0.00779 ±0.00182'
+    """
+    if not np.isfinite(found.value):
+        return "not defined"
+    value = 0.0 if abs(found.value) < 1e-9 else found.value  # what ranks nobody gains nothing but for rounding
+    half = (found.high - found.low) / 2
+    return f"{value:{form}}" if not half >= 1e-9 else f"{value:{form}} ±{half:{form}}"
 
 
 def facts(report: UpliftReport) -> list[str]:
