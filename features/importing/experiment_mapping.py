@@ -30,7 +30,7 @@ from typing import Any, Final, Literal
 import msgspec
 
 from features.errors import ConfigError, NotFoundError
-from features.importing.mapping import Encoding, refuse_unknown
+from features.importing.mapping import Encoding, read_toml, refuse_unknown
 from features.moments import parse_instant
 
 SHIPPED: Final = ("hillstrom",)
@@ -150,13 +150,7 @@ def load_experiment(path: Path) -> Experiment:
     Raises:
         ConfigError: not readable, not TOML, or it does not make sense; says where and what to write.
     """
-    try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8-sig"))
-    except OSError as error:
-        raise ConfigError("cannot read the mapping", where=str(path), got=error.strerror) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError("not a TOML file in UTF-8", where=str(path), got=str(error)) from None
-    return parse_experiment(raw, where=str(path))
+    return parse_experiment(read_toml(path), where=str(path))
 
 
 def shipped_experiment(name: str) -> Experiment:

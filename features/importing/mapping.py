@@ -136,13 +136,21 @@ def load_mapping(path: Path) -> Mapping:
     Raises:
         ConfigError: not readable, not TOML, or it does not make sense; says where and what to write.
     """
+    return parse_mapping(read_toml(path), where=str(path))
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """The plain values of a mapping file.
+
+    Raises:
+        ConfigError: not readable, or not TOML.
+    """
     try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise ConfigError("cannot read the mapping", where=str(path), got=error.strerror) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError("not a TOML file in UTF-8", where=str(path), got=str(error)) from None
-    return parse_mapping(raw, where=str(path))
 
 
 def parse_mapping(raw: dict[str, Any], *, where: str = "mapping") -> Mapping:
