@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -291,3 +292,15 @@ def test_the_simulated_shop(tmp_path: Path) -> None:
         made, surface="email", rewards=("purchase",), window=3 * DAY, as_of=later, from_events=True
     ).reward("purchase")
     assert same.mean() > 0.97, "the simulation puts a purchase down to a mail only where it followed within its window"
+
+
+def test_who_asked_to_be_forgotten_is_not_learned_from(tmp_path):
+    """Gone at once: the log is the whole one without that subject."""
+    folder = tmp_path / "shop" / "dataset"
+    simulate(folder, size="tiny", seed=1)
+    read = partial(read_log, Dataset(folder), surface="email", rewards=("visit",))
+    heard: list[str] = []
+    whole, asked = read(), read(erased=lambda subject: bool(heard.append(subject)))
+    assert len(asked) == len(whole)
+    some = read(erased=lambda subject: subject == heard[0])
+    assert len(np.unique(some.subject)) == len(np.unique(whole.subject)) - 1

@@ -46,6 +46,7 @@ def command(
     """
     from features.dataset import Dataset
     from features.moments import DAY
+    from serving.tombstones import erased_of
     from training.bench.rows import write_rows
     from training.console import Bars
     from training.offpolicy.replay import Settings, replay
@@ -53,9 +54,10 @@ def command(
     from training.uplift.reading import read_log
 
     targets, base, settings = [policy_of(each) for each in policy], policy_of(against), Settings(model=_model(model))
+    opened = open_shop(shop, root)
     log = read_log(
-        Dataset(open_shop(shop, root).dataset), experiment=experiment, surface=surface, slot=slot, rewards=(reward,),
-        window=int(window * DAY),
+        Dataset(opened.dataset), experiment=experiment, surface=surface, slot=slot, rewards=(reward,),
+        window=int(window * DAY), erased=erased_of(opened).subject,
     )  # fmt: skip
     answers = []
     with Bars(console) as bars:

@@ -8,7 +8,7 @@ All relational work is DuckDB's; no row is looked at alone.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import duckdb
@@ -51,6 +51,7 @@ def read_log(
     as_of: int | None = None,
     history: bool | None = None,
     from_events: bool = False,
+    erased: Callable[[str], bool] | None = None,
 ) -> DecisionLog:
     """Logged decisions with what came of them.
 
@@ -66,6 +67,7 @@ def read_log(
         history: whether to add what the subject had done before (see `covariates`). Default: where decisions carry no
             features of their own, or nobody drew them.
         from_events: whether `rewards` are counted from events also where outcomes of these names were imported.
+        erased: says of a subject whether it asked to be forgotten: gone at once, not when the dataset is rewritten.
 
     Returns:
         One row a decision, in order of time, `usable` where it was drawn, or reused from a draw, and no fallback after
@@ -78,7 +80,7 @@ def read_log(
     if window <= 0:
         raise DataError("an empty attribution window", where="window", got=window, hint="give a length above 0")
     with _opened(dataset, as_of) as (duck, now):
-        left_out = _choose(duck, now, experiment, surface, slot)
+        left_out = _choose(duck, now, experiment, surface, slot, erased)
         rows = duck.sql("SELECT * FROM chosen ORDER BY place").to_arrow_table()
         chances = chances_of(duck, rows)
         covariates = covariates_of(duck, rows, history=history)
@@ -102,7 +104,12 @@ def _opened(dataset: Dataset, as_of: int | None) -> Iterator[tuple[duckdb.DuckDB
 
 
 def _choose(
-    duck: duckdb.DuckDBPyConnection, now: int, experiment: str | None, surface: str | None, slot: str | None
+    duck: duckdb.DuckDBPyConnection,
+    now: int,
+    experiment: str | None,
+    surface: str | None,
+    slot: str | None,
+    erased: Callable[[str], bool] | None,
 ) -> dict[str, int]:
     """Make tables `chosen` (decisions by `place`, with their subject) and `known_events` (events of those subjects)."""
     asked = {"experiment": experiment, "surface": surface, "slot": slot}
@@ -119,6 +126,10 @@ def _choose(
     if not duck.execute("SELECT count(*) FROM picked").fetchall()[0][0]:
         raise DataError("no such decisions", got=given, hint=_there_are(duck, now))
     duck.execute(f"CREATE TEMP TABLE owned AS {resolved_sql('picked', c.DECIDED_AT, now)}")
+    if erased is not None:
+        subjects = duck.execute("SELECT DISTINCT subject FROM owned WHERE subject IS NOT NULL").fetchall()
+        gone = [subject for (subject,) in subjects if erased(subject)]
+        duck.execute("DELETE FROM owned WHERE subject IN (SELECT unnest($gone::VARCHAR[]))", {"gone": gone})
     differing = _differing(duck)
     duck.execute(f"""
         CREATE TEMP TABLE chosen AS

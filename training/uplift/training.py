@@ -13,6 +13,7 @@ from features.errors import ConfigError
 from features.moments import DAY, format_instant, to_datetime
 from features.shop import Shop
 from serving.config import load_config
+from serving.tombstones import erased_of
 from training.meter import Meter, Tell
 from training.session import silent
 from training.tracking import Tracking, Value
@@ -104,7 +105,7 @@ def readable(shop: Shop, wanted: Wanted) -> DecisionLog:
     rewards = list(dict.fromkeys((*options.worth, *options.guards)))
     log = read_log(
         dataset, experiment=wanted.experiment, surface=wanted.surface, slot=wanted.slot, rewards=rewards,
-        window=wanted.window, as_of=wanted.as_of,
+        window=wanted.window, as_of=wanted.as_of, erased=erased_of(shop).subject,
     )  # fmt: skip
     check_options(log, options)
     _insist_on_tiers(log, options.tier)
