@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from training.pages import rendered
-from training.uplift.gate import Claim
+from training.uplift.gate import PICKED, Claim
 from training.uplift.report import UpliftReport, check_rows, overridden, shipped
 from training.uplift.shown import counts, interval_text, shown_learner, unit
 from training.uplift.study import Study
@@ -119,6 +119,7 @@ def _side(name: str) -> str:
         "the policy": "顧客ごとの選択",
         "the best single action": "全員に同じ最良の施策",
         "nothing": "何もしないこと",
+        PICKED: "ほかの組で最良だったモデルの方策",
     }
     return known.get(name, f"全員への{name.removesuffix(' for everybody')}")
 

@@ -10,8 +10,9 @@ import numpy as np
 from training.intervals import Interval
 from training.meter import Step
 from training.pages import pictures_of, rendered
+from training.uplift.blocks import Blocked
 from training.uplift.checks import Check
-from training.uplift.groups import Blocked, TierEffect
+from training.uplift.groups import TierEffect
 from training.uplift.shown import counts, interval_text, shown_learner, unit
 from training.uplift.study import Measured, Study
 

@@ -18,7 +18,7 @@ from training.meter import Meter, Tell
 from training.session import silent
 from training.tracking import Tracking, Value
 from training.uplift.checks import insist
-from training.uplift.groups import blocked, by_tier
+from training.uplift.groups import by_tier
 from training.uplift.log import DecisionLog
 from training.uplift.reading import WINDOW, read_log
 from training.uplift.record import draw, log_report, log_study, log_wanted
@@ -132,7 +132,7 @@ def reported(shop: Shop, wanted: Wanted, found: Study, currency: str, meter: Met
     made = UpliftReport(
         shop=shop.id, name=wanted.name, found=found, window_days=wanted.window / DAY,
         dates=(_day(int(days.min())), _day(int(days.max()))), currency=currency, tiers=tiers, small_tiers=small,
-        blocked=blocked(found), steps=meter.steps, plots=draw(found),
+        blocked=found.challenger.blocks, steps=meter.steps, plots=draw(found),
     )  # fmt: skip
     tell("report", 1, 1)
     return made
