@@ -12,7 +12,7 @@ from typing import Literal
 
 from training.pages import rendered
 from training.uplift.gate import PICKED, Claim
-from training.uplift.report import UpliftReport, check_rows, overridden, shipped
+from training.uplift.report import UpliftReport, by_blocks, check_rows, overridden, shipped
 from training.uplift.shown import counts, interval_text, shown_learner, unit
 from training.uplift.study import Study
 
@@ -54,7 +54,7 @@ def card(report: UpliftReport, language: Language = "en") -> str:
         verdicts=VERDICTS_JA, overridden=overridden(found), counts=counts(found.log), told=interval_text,
         unit=unit(found), cell=cell, learner=shown_learner(found),
         mine=[each for each in found.measured if each.learner == shown_learner(found)],
-        values=_values(found, language),
+        values=_values(found, language), by_blocks=by_blocks(found),
     )  # fmt: skip
 
 
