@@ -84,16 +84,12 @@ def blocks_by_value(log: DecisionLog, column: str, values: Doubles, scores: Doub
     """
     found = []
     for place in range(1, len(log.actions)):
-        edges = _edges(values[rows, place])
-        group = np.where(rows & np.isfinite(values[:, place]), np.searchsorted(edges, values[:, place], "right"), -1)
-        numbers = np.unique(group[group >= 0]).tolist()
-        alone = scores[:, [NULL, place]]
-        for block in sleeping_dogs(alone, group, log.subject, confidence=1 - _share(log, column)):
-            low = None if block.group == 0 else float(edges[block.group - 1])
-            high = None if block.group == len(edges) else float(edges[block.group])
-            rule = Rule(str(log.actions[place]), NET_VALUE, low, high)
-            who, many = str(numbers.index(block.group) + 1), int((group == block.group).sum())
-            found.append(Blocked(rule, who, False, block.effect, many))
+        tenth = _tenth(np.where(rows, values[:, place], np.nan))
+        cuts = _cuts(values[:, place], tenth)
+        for block in sleeping_dogs(scores[:, [NULL, place]], tenth, log.subject, confidence=1 - _share(log, column)):
+            rule = Rule(str(log.actions[place]), NET_VALUE, cuts[block.group], cuts[block.group + 1])
+            many = int((tenth == block.group).sum())
+            found.append(Blocked(rule, str(block.group + 1), False, block.effect, many))
     return found
 
 
@@ -116,10 +112,23 @@ def left_by(blocks: Sequence[Blocked], log: DecisionLog, block: Floats, values: 
     return np.where(left.any(axis=1, keepdims=True), left, eligible)
 
 
-def _edges(values: Doubles) -> Doubles:
-    """Where tenths meet, each once: equal values are in one of them."""
-    known = values[np.isfinite(values)]
-    return np.unique(np.quantile(known, np.arange(1, 10) / 10)) if len(known) else np.zeros(0)
+def _tenth(value: Doubles) -> Whole:
+    """int64[n]: which tenth by value, 0 the lowest; -1 where unknown. Equal values are in one, which may be larger."""
+    known = np.isfinite(value)
+    found: Whole = np.full(len(value), -1, np.int64)
+    if known.any():
+        edges = np.unique(np.quantile(value[known], np.arange(1, 10) / 10))
+        found[known] = np.unique(np.searchsorted(edges, value[known], "right"), return_inverse=True)[1]
+    return found
+
+
+def _cuts(value: Doubles, tenth: Whole) -> list[float | None]:
+    """Where tenths begin and end: halfway between two of them, so that a value between belongs to the nearer one."""
+    inner = []
+    for number in range(int(tenth.max())):
+        below, above = float(value[tenth == number].max()), float(value[tenth == number + 1].min())
+        inner.append(max((below + above) / 2, float(np.nextafter(below, np.inf))))
+    return [None, *inner, None]
 
 
 def _share(log: DecisionLog, column: str) -> float:
