@@ -15,7 +15,7 @@ from training.intervals import Interval
 from training.uplift.blocks import Blocked, blocks_by_tier, blocks_by_value, left_by
 from training.uplift.gate import value_of
 from training.uplift.log import DecisionLog
-from training.uplift.proposals import net_scores, picked_elsewhere, pool_of, proposed
+from training.uplift.proposals import net_scores, pool_of, proposed
 from training.uplift.study import Study, StudyOptions, study, unserved
 
 OPTIONS = StudyOptions(
@@ -123,11 +123,3 @@ def test_a_learner_that_cannot_serve_is_named_and_not_judged(found: Study) -> No
     assert unserved([by_name["DR"], better]) == []
     assert [each.learner for each in pool_of([better, by_name["DR"]])] == ["DR"]
     assert "no learner was tried" in unserved([better])[0]
-
-
-def test_the_pick_of_a_fold_is_made_on_the_others(found: Study) -> None:
-    """Of two policies each is best where it is not judged."""
-    one, two = (replace(found.proposals[0], chances=np.tile(each, (4, 1))) for each in ([1.0, 0.0], [0.0, 1.0]))
-    net = np.array([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [0.0, 1.0]])
-    picked = picked_elsewhere([one, two], net, np.array([0, 0, 1, 1], np.int32))
-    assert picked.argmax(axis=1).tolist() == [1, 1, 0, 0]

@@ -1,14 +1,14 @@
 """The ship gate: a learned policy serves only where it is shown to be better than the best single action.
 
 Three things can come out of the same data: the policy, one action for everybody, or nothing. Which one is said by means
-of doubly robust scores on folds that nothing was picked from, with 95 % intervals clustered by subject; those of guards
-and tiers are exact where events are rare (`training.uplift.rare`).
+of doubly robust scores, with 95 % intervals clustered by subject; those of guards and tiers are exact where events are
+rare (`training.uplift.rare`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -21,7 +21,6 @@ from training.uplift.rare import Logged, widened
 
 Doubles = npt.NDArray[np.float64]
 Whole = npt.NDArray[np.int64]
-Places = npt.NDArray[np.intp]
 Ships = Literal["policy", "action", "nothing"]
 SEVERAL = 30
 """Subjects that one way of deciding treats otherwise than another, at least, before one is called better."""
@@ -82,20 +81,6 @@ class Guard:
     limit: float
 
 
-def best_single(net: Doubles, fold: Whole) -> Places:
-    """intp[n]: for each decision the action that was best for everybody on the other folds.
-
-    Args:
-        net: float64[n, k], doubly robust scores of the net value; NaN where an action is not eligible: those get null.
-        fold: int64[n].
-    """
-    given = always(net)
-    picked = np.empty(len(net), np.intp)
-    for number in np.unique(fold):
-        picked[fold == number] = np.argmax(given[fold != number].mean(axis=0))
-    return picked
-
-
 def always(net: Doubles) -> Doubles:
     """float64[n, k]: the scores of giving everybody one action, and nothing to those who may not have it."""
     return np.asarray(np.where(np.isnan(net), net[:, [NULL]], net), np.float64)
@@ -106,12 +91,34 @@ def value_of(chances: Doubles, net: Doubles) -> Doubles:
     return np.asarray(np.where(chances > 0, chances * net, 0.0).sum(axis=1))
 
 
+def picked_elsewhere(pool: Sequence[Doubles], net: Doubles, fold: Whole) -> Doubles:
+    """float64[n, k]: in each fold what the policy does that was best on the others.
+
+    Its value is that of picking the best; the best one's own figure is flattered by having been picked.
+
+    Args:
+        pool: float64[n, k] each, chances of policies.
+        net: float64[n, k], doubly robust scores.
+        fold: int64[n].
+    """
+    values = np.column_stack([value_of(each, net) for each in pool])
+    chances = np.empty_like(pool[0])
+    for number in np.unique(fold):
+        here = fold == number
+        chances[here] = pool[int(np.argmax(values[~here].mean(axis=0)))][here]
+    return chances
+
+
 def rule(
     chances: Doubles, net: Doubles, fold: Whole, subject: Whole, actions: Sequence[str | None], *,
     guards: Sequence[Guard] = (), tiers: Mapping[str, npt.NDArray[np.bool_]] | None = None, confidence: float = 0.95,
-    picked: Doubles | None = None, share: Doubles | None = None, logged: Logged | None = None,
+    pool: Sequence[Doubles] = (), share: Doubles | None = None, logged: Logged | None = None,
 ) -> Ruling:  # fmt: skip
     """What may serve.
+
+    A policy has to beat every single action, which is as strict as one comparison with the truly best one: no pick
+    flatters it. One action for everybody is picked by what judges it, so its error is shared among all that it could
+    have been (Bonferroni).
 
     Args:
         chances: float64[n, k], of the policy; for each fold learned on the others.
@@ -122,32 +129,32 @@ def rule(
         guards: outcomes that must not be bought.
         tiers: loyalty tier -> bool[n]; a policy that is known to harm one is refused.
         confidence: of the intervals.
-        picked: float64[n, k], where the policy is the best of several: for each fold the one that was best on the
-            others; that has to be better as well, since the best was picked by what it is judged on.
+        pool: float64[n, k] each: where the policy is the best of several, all of them; what is best of them on other
+            folds has to beat every single action as well.
         share: float64[k], to which share of those who may have it the budget allows each action. The policy has to beat
-            the best one that is handed out so, and one for everybody needs to be allowed for everybody.
+            those that are handed out so at random, and one for everybody needs to be allowed for everybody.
         logged: what was taken and what happened: intervals of guards and tiers are then at least as wide as rare events
             leave them.
     """
-    given, policy, rows = always(net), value_of(chances, net), np.arange(len(net))
+    given, policy = always(net), value_of(chances, net)
     nothing = given[:, NULL]
     share = np.ones(net.shape[1]) if share is None else share
     fair = np.where(share >= 1, given, nothing[:, None] + share * (given - nothing[:, None]))
-    top = fair[rows, best_single(fair, fold)]
     mean = _Means(subject, confidence, logged)
-    claims = [mean.better("the policy", "the best single action", policy - top)]
-    if picked is not None and (picked != chances).any():
-        claims += [mean.better(PICKED, "the best single action", value_of(picked, net) - top)]
+    claims = [mean.best("the policy", policy, fair)]
+    picked = picked_elsewhere(pool, net, fold) if pool else chances
+    if (picked != chances).any():
+        claims += [mean.best(PICKED, value_of(picked, net), fair)]
     claims += mean.harmless(chances, policy - nothing, guards, tiers or {})
     ships: Ships = "policy" if all(claim.passed for claim in claims) else "nothing"
-    whole = np.where(share >= 1, given, -np.inf)
-    overall = int(np.argmax(whole.mean(axis=0)))
+    allowed = share >= 1
+    overall = int(np.argmax(np.where(allowed, given.mean(axis=0), -np.inf)))
     if ships != "policy" and overall != NULL:
-        alone = whole[rows, best_single(whole, fold)]
-        more = [mean.better(f"{actions[overall]} for everybody", "nothing", alone - nothing)]
-        may = np.where(np.isnan(net[:, overall]), NULL, overall)
-        everybody = np.eye(net.shape[1])[may]
-        more += mean.harmless(everybody, given[:, overall] - nothing, guards, tiers or {})
+        strict = replace(mean, confidence=1 - (1 - confidence) / max(int(allowed[1:].sum()), 1))
+        single = given[:, overall] - nothing
+        more = [strict.better(f"{actions[overall]} for everybody", "nothing", single)]
+        everybody = np.eye(net.shape[1])[np.where(np.isnan(net[:, overall]), NULL, overall)]
+        more += mean.harmless(everybody, single, guards, tiers or {})
         ships, claims = ("action" if all(claim.passed for claim in more) else "nothing"), [*claims, *more]
     values = {"policy": mean.of(policy)} | {
         str(action or "nothing"): mean.of(given[:, place]) for place, action in enumerate(actions)
@@ -166,6 +173,11 @@ class _Means:
     def of(self, values: Doubles, who: npt.NDArray[np.bool_] | None = None) -> Interval:
         subject = self.subject if who is None else self.subject[who]
         return mean_of(values, subject, confidence=self.confidence).interval
+
+    def best(self, one: str, value: Doubles, single: Doubles) -> Claim:
+        """Better than each single action: the claim about the one that this is shown least of."""
+        claims = [self.better(one, "the best single action", value - each) for each in single.T]
+        return min(claims, key=lambda claim: (claim.passed, np.nan_to_num(claim.found.low, nan=-np.inf)))
 
     def better(self, one: str, other: str, difference: Doubles) -> Claim:
         found = self.of(difference)

@@ -1,7 +1,6 @@
 """Each learner's effects made a policy, judged as it would serve: sized, priced and blocked on other folds.
 
-For each fold the calibration, the blocks and the choice of a learner come from the other folds. The price of the
-budget is one number from all of them.
+For each fold the calibration and the blocks come from the other folds. The price of the budget is one number from all.
 """
 
 from __future__ import annotations
@@ -79,19 +78,6 @@ def proposed(
 def pool_of(proposals: Sequence[Proposal]) -> list[Proposal]:
     """Those that the gate may be asked about: what can serve, or all where nothing can."""
     return [each for each in proposals if each.servable] or list(proposals)
-
-
-def picked_elsewhere(proposals: Sequence[Proposal], net: Doubles, fold: Codes) -> Doubles:
-    """float64[n, k]: in each fold what the policy does that was best on the others.
-
-    Its value is that of picking the best learner; the best one's own figure is flattered by having been picked.
-    """
-    values = np.column_stack([value_of(each.chances, net) for each in proposals])
-    chances = np.empty_like(proposals[0].chances)
-    for number in np.unique(fold):
-        here = fold == number
-        chances[here] = proposals[int(np.argmax(values[~here].mean(axis=0)))].chances[here]
-    return chances
 
 
 def chances_on(block: Floats, eligible: Mask, proposal: Proposal, fits: Mapping[str, CrossFit]) -> Doubles:

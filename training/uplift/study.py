@@ -21,7 +21,7 @@ from training.uplift.gate import Guard, Ruling, rule, value_of
 from training.uplift.log import DecisionLog, Doubles
 from training.uplift.measured import Measured, measure
 from training.uplift.options import StudyOptions, affordable, check_options, tiers_of
-from training.uplift.proposals import Proposal, chances_on, net_scores, picked_elsewhere, pool_of, proposed, values_on
+from training.uplift.proposals import Proposal, chances_on, net_scores, pool_of, proposed, values_on
 from training.uplift.rare import Logged
 
 __all__ = [
@@ -99,8 +99,7 @@ def decided(
 ) -> tuple[Doubles, list[Proposal], Doubles, Ruling]:
     """Net scores, a policy of every learner, the challenger's chances and the gate's ruling on it.
 
-    The challenger is the best proposal that can serve. The gate judges it as itself; where another one was best on the
-    rest of some fold, picking the best has to hold as well.
+    The challenger is the best proposal that can serve. The gate judges it as itself, and whether picking it holds.
 
     Args:
         log: decisions.
@@ -109,9 +108,8 @@ def decided(
     """
     net = net_scores(fits, options, log)
     proposals = proposed(fits, options, log, net)
-    pool = pool_of(proposals)
-    picked = picked_elsewhere(pool, net, next(iter(fits.values())).fold)
-    return net, proposals, pool[0].chances, ruled(fits, options, log, net, pool[0].chances, picked)
+    pool = [each.chances for each in pool_of(proposals)]
+    return net, proposals, pool[0], ruled(fits, options, log, net, pool)
 
 
 def checked(log: DecisionLog, options: StudyOptions, tell: Tell) -> list[Check]:
@@ -146,15 +144,14 @@ def shared_rows(log: DecisionLog, fits: Mapping[str, CrossFit]) -> tuple[Decisio
 
 
 def ruled(
-    fits: Mapping[str, CrossFit], options: StudyOptions, log: DecisionLog, net: Doubles, chances: Doubles,
-    picked: Doubles,
-) -> Ruling:  # fmt: skip
-    """The gate, with guards, tiers and what the budget allows."""
+    fits: Mapping[str, CrossFit], options: StudyOptions, log: DecisionLog, net: Doubles, pool: Sequence[Doubles]
+) -> Ruling:
+    """The gate on the first of a pool of policies, with guards, tiers and what the budget allows."""
     guards = [Guard(reward, fits[reward].scores, limit) for reward, limit in options.guards.items()]
     first = next(iter(fits.values()))
     return rule(
-        chances, net, first.fold.astype(np.int64), log.subject, log.actions, guards=guards,
-        tiers=tiers_of(log, options.tier), picked=picked, share=affordable(log, options),
+        pool[0], net, first.fold.astype(np.int64), log.subject, log.actions, guards=guards,
+        tiers=tiers_of(log, options.tier), pool=pool, share=affordable(log, options),
         logged=Logged(log.action, first.choice.chance, log.rewards, options.worth),
     )  # fmt: skip
 
