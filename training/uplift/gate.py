@@ -136,23 +136,20 @@ def rule(
         logged: what was taken and what happened: intervals of guards and tiers are then at least as wide as rare events
             leave them.
     """
-    given, policy = always(net), value_of(chances, net)
+    given, policy, mean = always(net), value_of(chances, net), _Means(subject, confidence, logged)
     nothing = given[:, NULL]
     share = np.ones(net.shape[1]) if share is None else share
     fair = np.where(share >= 1, given, nothing[:, None] + share * (given - nothing[:, None]))
-    mean = _Means(subject, confidence, logged)
     claims = [mean.best("the policy", policy, fair)]
     picked = picked_elsewhere(pool, net, fold) if pool else chances
     if (picked != chances).any():
         claims += [mean.best(PICKED, value_of(picked, net), fair)]
     claims += mean.harmless(chances, policy - nothing, guards, tiers or {})
     ships: Ships = "policy" if all(claim.passed for claim in claims) else "nothing"
-    allowed = share >= 1
-    overall = int(np.argmax(np.where(allowed, given.mean(axis=0), -np.inf)))
+    overall = int(np.argmax(np.where(share >= 1, given.mean(axis=0), -np.inf)))
     if ships != "policy" and overall != NULL:
-        strict = replace(mean, confidence=1 - (1 - confidence) / max(int(allowed[1:].sum()), 1))
         single = given[:, overall] - nothing
-        more = [strict.better(f"{actions[overall]} for everybody", "nothing", single)]
+        more = [mean.among(int((share[1:] >= 1).sum())).better(f"{actions[overall]} for everybody", "nothing", single)]
         everybody = np.eye(net.shape[1])[np.where(np.isnan(net[:, overall]), NULL, overall)]
         more += mean.harmless(everybody, single, guards, tiers or {})
         ships, claims = ("action" if all(claim.passed for claim in more) else "nothing"), [*claims, *more]
@@ -173,6 +170,10 @@ class _Means:
     def of(self, values: Doubles, who: npt.NDArray[np.bool_] | None = None) -> Interval:
         subject = self.subject if who is None else self.subject[who]
         return mean_of(values, subject, confidence=self.confidence).interval
+
+    def among(self, several: int) -> _Means:
+        """The same where one of several was picked by what judges it: the error is shared among them."""
+        return replace(self, confidence=1 - (1 - self.confidence) / several)
 
     def best(self, one: str, value: Doubles, single: Doubles) -> Claim:
         """Better than each single action: the claim about the one that this is shown least of."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -18,7 +19,7 @@ from training.uplift.calibration import applied, calibrations_of
 from training.uplift.crossfit import CrossFit
 from training.uplift.estimate import Estimate
 from training.uplift.gate import value_of
-from training.uplift.log import Codes, DecisionLog, Doubles, Floats, Mask
+from training.uplift.log import DecisionLog, Doubles, Floats, Mask
 from training.uplift.options import StudyOptions, costs_in, eligible_in
 from training.uplift.policies import budget_price
 
@@ -54,9 +55,7 @@ def net_scores(fits: Mapping[str, CrossFit], options: StudyOptions, log: Decisio
     return np.asarray(gross - costs_in(log, options), np.float64)
 
 
-def proposed(
-    fits: Mapping[str, CrossFit], options: StudyOptions, log: DecisionLog, net: Doubles
-) -> list[Proposal]:  # fmt: skip
+def proposed(fits: Mapping[str, CrossFit], options: StudyOptions, log: DecisionLog, net: Doubles) -> list[Proposal]:
     """A policy of every learner that could be fitted on all rewards, best first.
 
     Args:
@@ -67,11 +66,10 @@ def proposed(
     """
     first = next(iter(fits.values()))
     names = [name for name in first.effects if all(name in fits[reward].effects for reward in options.worth)]
-    scores, everything = net + costs_in(log, options), np.ones(len(log), bool)
-    folds = [int(number) for number in np.unique(first.fold)]
-    tiers = [blocks_by_tier(log, options.tier, scores, first.fold != number) for number in folds]
-    world = _World(fits, options, log, net, scores, first.fold, [*tiers, blocks_by_tier(log, options.tier, scores,
-                                                                                        everything)])  # fmt: skip
+    scores, everybody = net + costs_in(log, options), np.ones(len(log), bool)
+    folds = [first.fold == number for number in np.unique(first.fold)]
+    tiers = [blocks_by_tier(log, options.tier, scores, rows) for rows in (*(~here for here in folds), everybody)]
+    world = _World(fits, options, log, net, scores, folds, tiers)
     return sorted((_proposal(world, name) for name in names), key=lambda each: -each.value.value)
 
 
@@ -124,7 +122,7 @@ class _World:
     Args:
         fits, options, log, net: as for `proposed`.
         scores: float64[n, k], before costs.
-        fold: int32[n].
+        folds: bool[n] each.
         tiers: blocks by tier of what is not in each fold; the last of everything.
     """
 
@@ -133,7 +131,7 @@ class _World:
     log: DecisionLog
     net: Doubles
     scores: Doubles
-    fold: Codes
+    folds: Sequence[Mask]
     tiers: Sequence[Sequence[Blocked]]
 
     def values(self, spec: PolicySpec, learner: str, rows: Mask) -> Doubles:
@@ -144,6 +142,10 @@ class _World:
             effects[reward] = applied(calibrations_of(raw[rows], contrasts[rows], self.log.subject[rows]), raw)
         return net_values(spec, effects)
 
+    def blocks(self, values: Doubles, rows: Mask, tiers: Sequence[Blocked]) -> list[Blocked]:
+        """Blocks by tier, and those by value that some rows decide."""
+        return [*tiers, *blocks_by_value(self.log, self.options.tier, values, self.scores, rows)]
+
 
 def _proposal(world: _World, learner: str) -> Proposal:
     """The learner's effects, calibrated and blocked on other folds, as a policy that keeps the budget."""
@@ -152,29 +154,33 @@ def _proposal(world: _World, learner: str) -> Proposal:
         f"uplift-{learner}", tuple(map(str, log.actions[1:])), options.worth, options.costs, floor=options.floor,
         cautious=options.cautious,
     )  # fmt: skip
-    eligible, costs = eligible_in(log), costs_in(log, options)
-    folds = [world.fold == number for number in np.unique(world.fold)]
-    sized = [world.values(spec, learner, ~here) for here in folds]
-    values = np.empty_like(sized[0])
-    for here, each in zip(folds, sized, strict=True):
-        values[here] = each[here]
+    eligible, costs, everybody = eligible_in(log), costs_in(log, options), np.ones(len(log), bool)
+    sized = [world.values(spec, learner, ~here) for here in world.folds]
+    values = _own(sized, world.folds)
     if options.budget is not None:
         gross = np.nan_to_num(values + costs, nan=-np.inf)
         spec = msgspec.structs.replace(spec, price=budget_price(gross, costs, eligible, options.budget))
-    values = values - spec.price * costs
-    left = eligible.copy()
-    for here, each, tiers in zip(folds, sized, world.tiers[:-1], strict=True):
-        blocks = [*tiers, *blocks_by_value(log, options.tier, each - spec.price * costs, world.scores, ~here)]
-        left[here] = left_by(blocks, log, log.features, values, eligible)[here]
+    sized, values = [each - spec.price * costs for each in sized], values - spec.price * costs
+    left = _own([
+        left_by(world.blocks(each, ~here, tiers), log, log.features, values, eligible)
+        for each, here, tiers in zip(sized, world.folds, world.tiers, strict=False)
+    ], world.folds)  # fmt: skip
     raw = {reward: fits[reward].effects[learner] for reward in options.worth}
     spread = _spread(options.worth, fits, learner, raw) if options.cautious else None
     chances = probabilities(spec, values, left, spread)
-    blocks = [*world.tiers[-1], *blocks_by_value(log, options.tier, values, world.scores, np.ones(len(log), bool))]
     return Proposal(
         learner, spec, values, chances, metrics.mean_of(value_of(chances, world.net), log.subject),
-        probabilities(spec, values, eligible, spread), tuple(blocks),
+        probabilities(spec, values, eligible, spread), tuple(world.blocks(values, everybody, world.tiers[-1])),
         all(hasattr(fits[reward].models[learner], "forests") for reward, worth in options.worth.items() if worth),
     )  # fmt: skip
+
+
+def _own(of_folds: Sequence[Any], folds: Sequence[Mask]) -> Any:
+    """The rows of each fold, from the table that was made without it."""
+    own = np.empty_like(of_folds[0])
+    for each, here in zip(of_folds, folds, strict=True):
+        own[here] = each[here]
+    return own
 
 
 def _spread(
