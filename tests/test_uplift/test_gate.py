@@ -83,6 +83,53 @@ def test_a_tier_is_not_sacrificed():
     assert not next(claim.passed for claim in found.claims if claim.what == "tier gold")
 
 
+def test_the_pick_among_learners_has_to_hold_as_well():
+    """The best of several is flattered by having been picked; what was best on other folds is not."""
+    good = np.array([[1.0, 0.0], [0.0, 1.0]])
+    _, _, kind = world(good, 0)
+    right, wrong = np.eye(3)[1 + kind], np.eye(3)[2 - kind]
+    assert ruled(good.tolist(), picked=right).ships == "policy"
+    assert len(ruled(good.tolist(), picked=right).claims) == 1
+    found = ruled(good.tolist(), picked=wrong)
+    assert found.ships == "action"
+    assert [(claim.what.split(" - ")[0], claim.passed) for claim in found.claims[:2]] == [
+        ("the policy", True), ("the pick of the best learner", False),
+    ]  # fmt: skip
+
+
+def test_the_same_as_one_action_is_no_better_by_rounding():
+    """A policy that is the best single action: a difference of 1e-18 with an error of 1e-19 is none."""
+    scores, fold, kind = world(np.array([[0.3, 0.1], [0.3, 0.1]]), 0)
+    chances = np.tile([0.0, 1.0, 0.0], (len(kind), 1))
+    nearly = np.tile([0.0, 1.0 - 1e-15, 1e-15], (len(kind), 1))
+    for each in (chances, nearly):
+        assert rule(each, scores, fold, np.arange(len(kind)), (None, "a", "b")).ships == "action"
+
+
+def test_a_handful_of_people_proves_nothing():
+    """It differs for five, for whom all went well: no interval by a normal law."""
+    scores = np.tile([0.0, 1.0, 0.0], (1000, 1))
+    chances = np.tile([0.0, 1.0, 0.0], (1000, 1))
+    chances[:5], scores[:5, 2] = [0.0, 0.0, 1.0], 9.0
+    found = rule(chances, scores, np.arange(1000) % 5, np.arange(1000), (None, "a", "b"))
+    assert found.ships == "action"
+    assert "5 subjects only" in found.claims[0].sentence
+    assert found.claims[0].found.low > 0
+
+
+def test_a_budget_is_the_same_for_the_action_that_a_policy_has_to_beat():
+    """A quarter may have it: a policy that picks a quarter by chance is no better, and everybody is too many."""
+    scores, fold, kind = world(np.array([[1.0, 0.1], [1.0, 0.1]]), 0)
+    n, share = len(kind), np.array([1.0, 0.25, 1.0])
+    some = np.where(np.random.default_rng(9).random((n, 1)) < 0.25, [[0.0, 1.0, 0.0]], [[1.0, 0.0, 0.0]])
+    found = rule(some, scores, fold, np.arange(n), (None, "a", "b"), share=share)
+    assert not found.claims[0].passed
+    assert (found.ships, found.action) == ("action", 2), "what everybody may have"
+    assert rule(some, scores, fold, np.arange(n), (None, "a", "b"), share=np.array([1, 0.25, 0.5])).ships == "nothing"
+    free = rule(some, scores, fold, np.arange(n), (None, "a", "b"))
+    assert (free.ships, free.action) == ("action", 1)
+
+
 def test_the_best_action_is_picked_where_it_is_not_judged():
     """A fold whose own scores scream for one action does not get it."""
     scores = np.zeros((10, 2))

@@ -18,7 +18,6 @@ from rich.box import SIMPLE
 from rich.table import Table
 
 from features.errors import ConfigError
-from serving.policies import probabilities
 from training.bench.accuracy import bars
 from training.bench.bandit_world import KNOWN, BanditWorld, known_features, world_of
 from training.bench.rows import Row, write_rows
@@ -29,7 +28,7 @@ from training.session import silent
 from training.simulation.effects import ACTION_ROW, MAIL_ACTIONS
 from training.uplift.crossfit import ALL, cross_fit
 from training.uplift.log import DecisionLog, Doubles, Whole
-from training.uplift.study import StudyOptions, decided, values_on
+from training.uplift.study import StudyOptions, chances_on, decided
 
 VISIT: Final = "visit"
 MAILS: Final = tuple(action.id for action in MAIL_ACTIONS)
@@ -169,8 +168,7 @@ def learned(mails: Mails, random: np.random.Generator, decisions: int, learner: 
     options = StudyOptions({VISIT: 1.0})
     _, proposals, _, ruling = decided(log, fits, options)
     proposal = proposals[0]
-    values = values_on(mails.features, proposal, fits)
-    chances = probabilities(proposal.spec, values, np.ones(values.shape, bool))
+    chances = chances_on(mails.features, np.ones(mails.chance.shape, bool), proposal, fits)
     single = mails.chance.mean(axis=0).max()
     best, mine = mails.chance.max(axis=1).mean(), (chances * mails.chance).sum(axis=1).mean()
     dogs = (mails.chance[:, 1:] < mails.chance[:, :1]).all(axis=1)

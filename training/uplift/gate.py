@@ -1,7 +1,8 @@
 """The ship gate: a learned policy serves only where it is shown to be better than the best single action.
 
 Three things can come out of the same data: the policy, one action for everybody, or nothing. Which one is said by means
-of doubly robust scores on folds that nothing was picked from, with 95 % intervals clustered by subject.
+of doubly robust scores on folds that nothing was picked from, with 95 % intervals clustered by subject; those of guards
+and tiers are exact where events are rare (`training.uplift.rare`).
 """
 
 from __future__ import annotations
@@ -16,11 +17,18 @@ import numpy.typing as npt
 from serving.policies import NULL
 from training.intervals import Interval
 from training.uplift.estimate import mean_of
+from training.uplift.rare import Logged, widened
 
 Doubles = npt.NDArray[np.float64]
 Whole = npt.NDArray[np.int64]
 Places = npt.NDArray[np.intp]
 Ships = Literal["policy", "action", "nothing"]
+SEVERAL = 30
+"""Subjects that one way of deciding treats otherwise than another, at least, before one is called better."""
+ROUNDING = 1e-12
+"""Below it a difference of scores is none."""
+PICKED = "the pick of the best learner"
+"""What `Claim.what` calls the choice among learners, made on other folds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +109,7 @@ def value_of(chances: Doubles, net: Doubles) -> Doubles:
 def rule(
     chances: Doubles, net: Doubles, fold: Whole, subject: Whole, actions: Sequence[str | None], *,
     guards: Sequence[Guard] = (), tiers: Mapping[str, npt.NDArray[np.bool_]] | None = None, confidence: float = 0.95,
+    picked: Doubles | None = None, share: Doubles | None = None, logged: Logged | None = None,
 ) -> Ruling:  # fmt: skip
     """What may serve.
 
@@ -113,22 +122,32 @@ def rule(
         guards: outcomes that must not be bought.
         tiers: loyalty tier -> bool[n]; a policy that is known to harm one is refused.
         confidence: of the intervals.
+        picked: float64[n, k], where the policy is the best of several: for each fold the one that was best on the
+            others; that has to be better as well, since the best was picked by what it is judged on.
+        share: float64[k], to which share of those who may have it the budget allows each action. The policy has to beat
+            the best one that is handed out so, and one for everybody needs to be allowed for everybody.
+        logged: what was taken and what happened: intervals of guards and tiers are then at least as wide as rare events
+            leave them.
     """
-    given, policy = always(net), value_of(chances, net)
-    rows = np.arange(len(net))
-    top = given[rows, best_single(net, fold)]
-    overall = int(np.argmax(given.mean(axis=0)))
-    mean = _Means(subject, confidence)
+    given, policy, rows = always(net), value_of(chances, net), np.arange(len(net))
+    nothing = given[:, NULL]
+    share = np.ones(net.shape[1]) if share is None else share
+    fair = np.where(share >= 1, given, nothing[:, None] + share * (given - nothing[:, None]))
+    top = fair[rows, best_single(fair, fold)]
+    mean = _Means(subject, confidence, logged)
     claims = [mean.better("the policy", "the best single action", policy - top)]
-    claims += [mean.guarded(guard, value_of(chances, guard.scores) - guard.scores[:, NULL]) for guard in guards]
-    claims += [mean.unharmed(tier, (policy - given[:, NULL])[who], who) for tier, who in (tiers or {}).items()]
+    if picked is not None and (picked != chances).any():
+        claims += [mean.better(PICKED, "the best single action", value_of(picked, net) - top)]
+    claims += mean.harmless(chances, policy - nothing, guards, tiers or {})
     ships: Ships = "policy" if all(claim.passed for claim in claims) else "nothing"
+    whole = np.where(share >= 1, given, -np.inf)
+    overall = int(np.argmax(whole.mean(axis=0)))
     if ships != "policy" and overall != NULL:
-        name = f"{actions[overall]} for everybody"
-        more = [mean.better(name, "nothing", top - given[:, NULL])]
-        single = given[:, overall] - given[:, NULL]
-        more += [mean.guarded(guard, always(guard.scores)[:, overall] - guard.scores[:, NULL]) for guard in guards]
-        more += [mean.unharmed(tier, single[who], who) for tier, who in (tiers or {}).items()]
+        alone = whole[rows, best_single(whole, fold)]
+        more = [mean.better(f"{actions[overall]} for everybody", "nothing", alone - nothing)]
+        may = np.where(np.isnan(net[:, overall]), NULL, overall)
+        everybody = np.eye(net.shape[1])[may]
+        more += mean.harmless(everybody, given[:, overall] - nothing, guards, tiers or {})
         ships, claims = ("action" if all(claim.passed for claim in more) else "nothing"), [*claims, *more]
     values = {"policy": mean.of(policy)} | {
         str(action or "nothing"): mean.of(given[:, place]) for place, action in enumerate(actions)
@@ -142,6 +161,7 @@ class _Means:
 
     subject: Whole
     confidence: float
+    logged: Logged | None = None
 
     def of(self, values: Doubles, who: npt.NDArray[np.bool_] | None = None) -> Interval:
         subject = self.subject if who is None else self.subject[who]
@@ -149,22 +169,40 @@ class _Means:
 
     def better(self, one: str, other: str, difference: Doubles) -> Claim:
         found = self.of(difference)
-        passed = bool(found.low > 0)
+        passed, told = bool(found.low > 0), _told(found)
+        several = len(np.unique(self.subject[np.abs(difference) > ROUNDING]))
+        if passed and several < SEVERAL:  # an interval by a normal law says nothing of so few
+            passed, told = False, f"{told}; they differ for {several} subjects only"
         verb = "is better than" if passed else "is not shown to be better than"
-        return Claim(f"{one} - {other}", found, 0.0, passed, f"{_upper(one)} {verb} {other}: {_told(found)}.")
+        return Claim(f"{one} - {other}", found, 0.0, passed, f"{_upper(one)} {verb} {other}: {told}.")
 
-    def guarded(self, guard: Guard, extra: Doubles) -> Claim:
-        found = self.of(extra)
+    def harmless(
+        self, chances: Doubles, gain: Doubles, guards: Sequence[Guard], tiers: Mapping[str, npt.NDArray[np.bool_]]
+    ) -> list[Claim]:
+        """Guards and tiers, of a policy and its gain against nothing."""
+        asked = [self._guarded(guard, chances) for guard in guards]
+        return asked + [self._unharmed(tier, chances, gain[who], who) for tier, who in tiers.items()]
+
+    def _guarded(self, guard: Guard, chances: Doubles) -> Claim:
+        extra = value_of(chances, guard.scores) - guard.scores[:, NULL]
+        found = self._known(self.of(extra), chances, np.ones(len(extra), bool), {guard.reward: 1.0})
         passed = bool(found.high <= guard.limit)
         verb = "stays within" if passed else "may exceed"
         sentence = f"What it adds to {guard.reward} {verb} the limit of {guard.limit:g} a decision: {_told(found)}."
         return Claim(f"extra {guard.reward}", found, guard.limit, passed, sentence)
 
-    def unharmed(self, tier: str, gain: Doubles, who: npt.NDArray[np.bool_]) -> Claim:
-        found = self.of(gain, who)
+    def _unharmed(self, tier: str, chances: Doubles, gain: Doubles, who: npt.NDArray[np.bool_]) -> Claim:
+        found = self._known(self.of(gain, who), chances, who, {} if self.logged is None else self.logged.worth)
         passed = not bool(found.high < 0)
         verb = "is not known to harm" if passed else "harms"
         return Claim(f"tier {tier}", found, 0.0, passed, f"It {verb} the tier {tier}: {_told(found)}.")
+
+    def _known(
+        self, found: Interval, chances: Doubles, who: npt.NDArray[np.bool_], worth: Mapping[str, float]
+    ) -> Interval:
+        if self.logged is None:
+            return found
+        return widened(found, self.logged, chances, self.subject, who=who, worth=worth, confidence=self.confidence)
 
 
 def _told(found: Interval) -> str:
