@@ -23,6 +23,8 @@ from features.errors import ConfigError
 from training.uplift.log import Doubles, Floats
 
 T = TypeVar("T")
+_NARROW = 24
+"""Columns up to which histograms are faster by rows; on one thread both ways give the same trees to the last digit."""
 Positive = Annotated[int, Meta(ge=1)]
 LEAST_LEAF = 20
 LEAST_TREES = 20
@@ -85,7 +87,7 @@ def fit_trees(
     settings = {
         "objective": objective, "num_leaves": shape.leaves, "min_data_in_leaf": leaf, "learning_rate": shape.rate,
         "lambda_l2": shape.l2, "max_bin": shape.bins, "seed": shape.seed, "num_threads": 1, "deterministic": True,
-        "force_col_wise": True, "verbosity": -1,
+        "force_row_wise": block.shape[1] <= _NARROW, "force_col_wise": block.shape[1] > _NARROW, "verbosity": -1,
     }  # fmt: skip
     if classes > 1:
         settings["num_class"] = classes
