@@ -101,6 +101,21 @@ def econml(world: ThreeArms) -> tuple[dict[str, float | list[float]], np.ndarray
     return found, scores
 
 
+def econml_sensitivity(world: ThreeArms) -> dict[str, float]:
+    """Robustness values by EconML; it wants outcomes with the doubly robust correction in them."""
+    from econml.validate.sensitivity_analysis import RV, dr_sensitivity_values
+
+    taken = world.arm[:, None] == np.arange(3)
+    corrected = world.outcome + taken * (world.money[:, None] - world.outcome) / world.chance
+    found = dr_sensitivity_values(world.money, taken[:, 1:].astype(float), corrected, world.chance)
+    said = {}
+    for arm in range(2):
+        parts = float(found.theta[arm]), float(found.sigma[arm]), float(found.nu[arm])
+        said |= {f"{name}, arm {arm}": each for name, each in zip(("theta", "sigma", "nu"), parts, strict=True)}
+        said[f"robustness, arm {arm}"] = RV(*parts, found.cov[arm], 0.05, interval_type="theta")
+    return said
+
+
 def main() -> None:
     """Ask all of them about all logs and write what they say."""
     warnings.simplefilter("ignore")  # of plotting libraries, at import
@@ -110,7 +125,7 @@ def main() -> None:
         by_econml, scores = econml(three)
         asked = {
             "scikit-uplift": scikit_uplift(two), "causalml": causalml(two) | causalml_rate(three, scores),
-            "econml": by_econml,
+            "econml": by_econml | econml_sensitivity(three),
         }  # fmt: skip
         said[str(seed)] = {name: {key: _plain(value) for key, value in each.items()} for name, each in asked.items()}
     path = Path(__file__).with_name("recorded.json")
