@@ -13,6 +13,7 @@ from typing import Literal
 from training.pages import rendered
 from training.uplift.gate import PICKED, Claim
 from training.uplift.report import UpliftReport, by_blocks, check_rows, overridden, shipped
+from training.uplift.sensitivity import sensitivities, unseen
 from training.uplift.shown import counts, interval_text, shown_learner, unit
 from training.uplift.study import Study
 
@@ -55,6 +56,7 @@ def card(report: UpliftReport, language: Language = "en") -> str:
         unit=unit(found), cell=cell, learner=shown_learner(found),
         mine=[each for each in found.measured if each.learner == shown_learner(found)],
         values=_values(found, language), by_blocks=by_blocks(found),
+        unseen=[unseen(each, language) for each in sensitivities(found)],
     )  # fmt: skip
 
 

@@ -18,6 +18,7 @@ from training.uplift import shown
 from training.uplift.balance import DIFFERENT
 from training.uplift.card import FILES, card
 from training.uplift.report import UpliftReport, check_rows, headline, html, markdown
+from training.uplift.sensitivity import sensitivities
 from training.uplift.study import Study, StudyOptions
 
 NO_OVERRIDE = "none"
@@ -134,6 +135,14 @@ def log_report(run: Run, report: UpliftReport) -> None:
         run.log_table("tables/blocked.csv", ("action", "group", "is a tier", "decisions", *_ENDS), [
             [each.action, each.who, each.tier, each.decisions, *_cells(each.effect)] for each in report.blocked
         ])  # fmt: skip
+    if unseen := sensitivities(report.found):
+        run.log_table(
+            "tables/sensitivity.csv",
+            ("action", "reward", *_ENDS, *(f"risk ratio {end}" for end in _ENDS), "e-value", "e-value of the end",
+             "robustness", "robustness of the end"),
+            [[each.action, each.reward, *_cells(each.effect), *_cells(each.ratio), *each.e_value, *each.robustness]
+             for each in unseen],
+        )  # fmt: skip
     if (folder := report.policy.folder) is not None:
         run.tag("kokyaku.policy", report.policy.name)
         for part in sorted(folder.iterdir()):

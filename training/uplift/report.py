@@ -13,6 +13,7 @@ from training.pages import pictures_of, rendered
 from training.uplift.blocks import Blocked
 from training.uplift.checks import Check
 from training.uplift.groups import TierEffect
+from training.uplift.sensitivity import sensitivities, unseen
 from training.uplift.shown import counts, interval_text, shown_learner, unit
 from training.uplift.study import Measured, Study
 from training.uplift.written import NOT_WRITTEN, Written
@@ -172,6 +173,7 @@ def html(report: UpliftReport) -> str:
         headline=headline(found), cautions=cautions(found), facts=facts(report),
         pictures=pictures_of(report.plots, PLOT_TITLES), reading=reading, checks=check_rows(found),
         heads=learner_heads(), learners=learner_rows(found.measured), told=interval_text, unit=unit(found),
+        unseen=[unseen(each) for each in sensitivities(found)],
         blocked=[*map(blocked_sentence, report.blocked)], by_blocks=by_blocks(found), learner=shown_learner(found),
         seconds=sum(step.seconds for step in report.steps),
     )  # fmt: skip
