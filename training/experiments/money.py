@@ -1,0 +1,274 @@
+"""`kokyaku report money`: what the whole personalisation brought in a month, beside those who permanently get none.
+
+The total is the difference between a treated and a held-out subject, times the treated subjects. Parts are the same
+difference in what came after a decision of that channel or slot; what came after none is a part of its own, so parts
+sum to the total to the last digit. Decisions to do nothing count as decisions, and the held out have them too: like is
+compared with like. What came after a slot is shared out to campaigns against the held out of the whole slot, by the
+share of the decisions that each campaign had.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Final
+
+import numpy as np
+
+from training.experiments.ledger import LINES, MARGIN, NOTHING, REVENUE, Doubles, Ledger, Mask
+from training.experiments.looks import Difference, difference
+from training.experiments.power import Line, Stretch, line_of
+from training.intervals import Interval
+
+LEAST: Final = 50
+"""Subjects of a group, at least; with fewer nothing is told."""
+LEAST_BUYERS: Final = 20
+"""Those of them with money in the month, at least: below, an interval would hang on single purchases. A part of the
+money that fewer have gets no interval."""
+MOST_PARTS: Final = 12
+"""Campaigns that are shown, the largest differences first; the others are one line."""
+EFFECT: Final = 0.05
+"""Gain, as a share of what a subject brings, for which the needed number of customers is told."""
+ONE_LOOK: Final = 0.9
+"""`line_of` gives the first of endless looks half of the error: at 90 % that one interval is a 95 % interval."""
+UNATTRIBUTED: Final = "not attributed"
+NAMES: Final[Mapping[str, str]] = {
+    "sales": "sales before reductions", "discounts": "discounts and coupons", "returns": "returns",
+    "points": "points paid with", "revenue": "revenue", "goods": "cost of goods", "margin": "gross margin",
+    "contact": "contact cost",
+}  # fmt: skip
+"""Line -> how it is called."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A line of the account.
+
+    Args:
+        name: how it is called.
+        found: what personalisation added to it in the month, whole shop; None where nothing is known.
+        why: why nothing is known.
+        total: whether it is the sum of the lines above it.
+    """
+
+    name: str
+    found: Interval | None
+    why: str = ""
+    total: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What one channel, slot or campaign added, whole shop.
+
+    Args:
+        name: of the part.
+        revenue: net of discounts, coupons and returns.
+        result: what is left of it, `MoneyReport.result`.
+    """
+
+    name: str
+    revenue: Interval
+    result: Interval
+
+
+@dataclass(frozen=True)
+class MoneyReport:
+    """What a month says.
+
+    Args:
+        shop: its name.
+        currency: of all money.
+        zone: the shop's time zone; the month is its.
+        ledger: the books.
+        result: what the bottom line is called.
+        difference: of the bottom line, a subject.
+        held_mean: the bottom line of a held-out subject; NaN without any.
+        reasons: why the data cannot tell, as sentences; none where they can.
+        entries: the account; empty where the data cannot tell.
+        parts: heading -> parts, which sum to the total; empty where the data cannot tell.
+        power: what these many subjects can see.
+        share: of subjects that are held out, as they are or as `power` assumes where nobody is.
+    """
+
+    shop: str
+    currency: str
+    zone: str
+    ledger: Ledger
+    result: str
+    difference: Difference
+    held_mean: float
+    reasons: Sequence[str]
+    entries: Sequence[Entry]
+    parts: Mapping[str, Sequence[Part]]
+    power: Line
+    share: float
+
+    @property
+    def total(self) -> Interval:
+        """The bottom line, whole shop."""
+        return whole(self.difference)
+
+
+def whole(found: Difference) -> Interval:
+    """The difference a subject times the treated subjects: what all of them brought that they else had not."""
+    each = found.found
+    return Interval(each.value * found.treated, each.low * found.treated, each.high * found.treated, each.n, 0)
+
+
+def money_report(ledger: Ledger, *, shop: str, currency: str, zone: str, holdout: float) -> MoneyReport:
+    """Compare the treated with the held out.
+
+    Args:
+        ledger: the books of the month.
+        shop, currency, zone: for the report.
+        holdout: share that the shop holds out, between 0 and 1: for what it would take where nobody was.
+    """
+    lines = bottom(ledger)
+    outcome = ledger.of(lines)
+    found = difference(outcome, ledger.treated, ledger.before)
+    reasons = unable(ledger, outcome)
+    held = outcome[~ledger.treated]
+    share = len(held) / len(outcome) if 0 < len(held) < len(outcome) else holdout
+    told = not reasons
+    return MoneyReport(
+        shop, currency, zone, ledger, result_name(ledger), found, float(held.mean()) if len(held) else float("nan"),
+        reasons, account(ledger) if told else (), broken_down(ledger, lines) if told else {},
+        power_of(ledger, outcome, found, share), share,
+    )  # fmt: skip
+
+
+def bottom(ledger: Ledger) -> tuple[str, ...]:
+    """The lines that the bottom line is the sum of: all that are recorded."""
+    return tuple(line for line in LINES if line not in ("goods", "contact") or line not in ledger.untold)
+
+
+def result_name(ledger: Ledger) -> str:
+    """What the bottom line is called."""
+    first = NAMES["revenue" if "goods" in ledger.untold else "margin"]
+    return first if "contact" in ledger.untold else f"{first} after contact cost"
+
+
+def unable(ledger: Ledger, outcome: Doubles) -> list[str]:
+    """Why nothing can be told, as sentences."""
+    said = []
+    for mine, who in ((~ledger.treated, "was held out"), (ledger.treated, "got personalisation")):
+        many, buyers = int(mine.sum()), int((outcome[mine] != 0).sum())
+        if not many:
+            said.append(f"Nobody {who}, so there is nothing to compare with.")
+        elif many < LEAST:
+            said.append(f"Only {many:,} customers {who.replace('was', 'were')}; below {LEAST} nothing is told.")
+        elif buyers < LEAST_BUYERS:
+            who = who.replace("was", "were")
+            moved = f"only {buyers:,} moved money; below {LEAST_BUYERS} nothing is told"
+            said.append(f"Of {many:,} customers who {who} {moved}.")
+    return said
+
+
+def power_of(ledger: Ledger, outcome: Doubles, found: Difference, share: float) -> Line:
+    """What so many subjects of this month can see, and how many the gain EFFECT would take."""
+    groups = [outcome[mine] for mine in (ledger.treated, ~ledger.treated) if mine.sum() > 1]
+    freedom = max(sum(len(each) - 1 for each in groups), 1)
+    spread = float(np.sqrt(sum(((each - each.mean()) ** 2).sum() for each in groups) / freedom))
+    mean = float(groups[-1].mean()) if groups else 0.0
+    stretch = Stretch(1, len(outcome), mean, spread, found.saved)
+    return line_of(stretch, holdout=share, effect=EFFECT, confidence=ONE_LOOK)
+
+
+def account(ledger: Ledger) -> list[Entry]:
+    """From sales to the bottom line. What is not recorded has no figure, and is in no sum."""
+
+    def entry(name: str, lines: Sequence[str], *, total: bool = False) -> Entry:
+        if why := ledger.untold.get(name):
+            return Entry(NAMES[name], None, why, total)
+        known = name == "contact"  # that nothing is spent on the held out is no chance
+        return Entry(NAMES[name], effect(ledger, ledger.of(tuple(lines)), known=known), "", total)
+
+    told = [entry(line, [line]) for line in REVENUE]
+    told += [entry("points", []), entry("revenue", REVENUE, total=True), entry("goods", ["goods"])]
+    if "goods" not in ledger.untold:
+        told.append(entry("margin", MARGIN, total=True))
+    told.append(entry("contact", ["contact"]))
+    if "contact" not in ledger.untold:
+        told.append(Entry(result_name(ledger), effect(ledger, ledger.of(bottom(ledger))), "", True))
+    return told
+
+
+def effect(ledger: Ledger, outcome: Doubles, *, known: bool = False) -> Interval:
+    """What personalisation added to an outcome, whole shop. Linear: effects of parts sum to the effect of the sum.
+
+    Args:
+        ledger: the books.
+        outcome: float64[n].
+        known: give the interval also where a group has fewer than LEAST_BUYERS with any of it: their variance would be
+            that of chance purchases that did not happen.
+    """
+    found = whole(difference(outcome, ledger.treated, ledger.before))
+    moved = outcome != 0
+    if known or min((moved & ledger.treated).sum(), (moved & ~ledger.treated).sum()) >= LEAST_BUYERS:
+        return found
+    return replace(found, low=float("nan"), high=float("nan"))
+
+
+def broken_down(ledger: Ledger, lines: tuple[str, ...]) -> dict[str, list[Part]]:
+    """Parts by channel, slot and campaign; each list sums to the total."""
+    channel = [spot.surface for spot in ledger.spots]
+    slot = [f"{spot.surface} / {spot.slot}" for spot in ledger.spots]
+    found = {"channel": _by(ledger, channel, lines), "slot": _by(ledger, slot, lines)}
+    return {**found, "campaign": _by_campaign(ledger, slot, lines)}
+
+
+def _by(ledger: Ledger, labels: Sequence[str], lines: tuple[str, ...]) -> list[Part]:
+    """A part for each label of the spots, and the unattributed."""
+    names = sorted(set(labels))
+    code = np.array([names.index(label) for label in labels] + [-1], np.int64)[ledger.spot]
+    vectors = [
+        (name, ledger.of(REVENUE, code == at), ledger.of(lines, code == at)) for at, name in enumerate(names)
+    ]
+    return [_part(ledger, *each) for each in vectors] + [_unattributed(ledger, lines)]
+
+
+def _by_campaign(ledger: Ledger, slot: Sequence[str], lines: tuple[str, ...]) -> list[Part]:
+    """A part for each campaign of each slot, against its share of the held out of the slot."""
+    made = [each for name in sorted(set(slot)) for each in _campaigns(ledger, slot, name)]
+    parts = [_part(ledger, name, vector(REVENUE), vector(lines)) for name, vector in made]
+    if len(parts) > MOST_PARTS:
+        order = np.argsort([-abs(part.result.value) for part in parts], kind="stable").tolist()
+        shown, others = sorted(order[: MOST_PARTS - 1]), order[MOST_PARTS - 1 :]
+        revenue, result = (sum(made[at][1](each) for at in others) for each in (REVENUE, lines))
+        together = _part(ledger, f"{len(others)} others together", np.asarray(revenue), np.asarray(result))
+        parts = [*(parts[at] for at in shown), together]
+    return [*parts, _unattributed(ledger, lines)]
+
+
+def _campaigns(
+    ledger: Ledger, slot: Sequence[str], name: str
+) -> list[tuple[str, Callable[[tuple[str, ...]], Doubles]]]:
+    """Campaigns of a slot, and what gives their money by subject."""
+    inside = [at for at, label in enumerate(slot) if label == name]
+    many = int(ledger.decisions[inside].sum())
+    here = np.isin(ledger.spot, inside)
+    if not many:  # decided for the held out alone: no campaign has it
+        return [(f"{name} / {NOTHING}", partial(ledger.of, rows=here))]
+    theirs = here & ~ledger.treated[ledger.subject]
+    return [
+        (f"{name} / {ledger.spots[at].campaign}",
+         partial(_mixed, ledger, at, theirs, float(ledger.decisions[at] / many)))
+        for at in inside if ledger.decisions[at]
+    ]  # fmt: skip
+
+
+def _mixed(ledger: Ledger, spot: int, theirs: Mask, share: float, lines: tuple[str, ...]) -> Doubles:
+    """Of the treated what came after the campaign, of the held out the campaign's share of what came after the slot."""
+    mine = (ledger.spot == spot) & ledger.treated[ledger.subject]
+    return ledger.of(lines, mine) + share * ledger.of(lines, theirs)
+
+
+def _unattributed(ledger: Ledger, lines: tuple[str, ...]) -> Part:
+    rows = ledger.spot < 0
+    return _part(ledger, UNATTRIBUTED, ledger.of(REVENUE, rows), ledger.of(lines, rows))
+
+
+def _part(ledger: Ledger, name: str, revenue: Doubles, result: Doubles) -> Part:
+    return Part(name, effect(ledger, revenue), effect(ledger, result))
