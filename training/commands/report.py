@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from rich.table import Table
 
+    from features.dataset import Dataset
     from training.experiments.money import MoneyReport
 
 app = typer.Typer(
@@ -73,7 +74,8 @@ def money(
         bars.tell("comparing", 1, 1)
     show_money(report)
     page, paper = html(report), pdf(report)
-    written = _write(out or opened.reports, {f"money-{asked.name}.html": page.encode(), f"money-{asked.name}.pdf": paper})
+    name = f"money-{asked.name}"
+    written = _write(out or opened.reports, {f"{name}.html": page.encode(), f"{name}.pdf": paper})
     console.print(f"Written: {', '.join(map(str, written))}", highlight=False, markup=False, soft_wrap=True)
     rows = json_rows(report)
     if json:
@@ -123,7 +125,7 @@ def _table(title: str, heads: Sequence[str]) -> Table:
     return Table(*heads, title=title, title_justify="left", box=SIMPLE, padding=(0, 1, 0, 0))
 
 
-def _dataset(folder: Path):
+def _dataset(folder: Path) -> Dataset:
     from features.dataset import Dataset
 
     found = Dataset(folder)

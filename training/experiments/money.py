@@ -17,15 +17,15 @@ from typing import Final
 import numpy as np
 
 from training.experiments.ledger import LINES, MARGIN, NOTHING, REVENUE, Doubles, Ledger, Mask
-from training.experiments.looks import Difference, difference
+from training.experiments.looks import Difference
 from training.experiments.power import Line, Stretch, line_of
+from training.experiments.redrawn import Redrawn
 from training.intervals import Interval
 
 LEAST: Final = 50
 """Subjects of a group, at least; with fewer nothing is told."""
 LEAST_BUYERS: Final = 20
-"""Those of them with money in the month, at least: below, an interval would hang on single purchases. A part of the
-money that fewer have gets no interval."""
+"""Customers with money in the month, at least. A line or part that fewer have any of gets no interval."""
 MOST_PARTS: Final = 12
 """Campaigns that are shown, the largest differences first; the others are one line."""
 EFFECT: Final = 0.05
@@ -125,16 +125,16 @@ def money_report(ledger: Ledger, *, shop: str, currency: str, zone: str, holdout
         shop, currency, zone: for the report.
         holdout: share that the shop holds out, between 0 and 1: for what it would take where nobody was.
     """
-    lines = bottom(ledger)
-    outcome = ledger.of(lines)
-    found = difference(outcome, ledger.treated, ledger.before)
+    outcome = ledger.of(bottom(ledger))
+    books = Books(ledger, Redrawn(ledger.treated))
+    found = books.redrawn.difference(outcome, ledger.before)
     reasons = unable(ledger, outcome)
     held = outcome[~ledger.treated]
     share = len(held) / len(outcome) if 0 < len(held) < len(outcome) else holdout
     told = not reasons
     return MoneyReport(
         shop, currency, zone, ledger, result_name(ledger), found, float(held.mean()) if len(held) else float("nan"),
-        reasons, account(ledger) if told else (), broken_down(ledger, lines) if told else {},
+        reasons, account(books) if told else (), broken_down(books) if told else {},
         power_of(ledger, outcome, found, share), share,
     )  # fmt: skip
 
@@ -152,17 +152,15 @@ def result_name(ledger: Ledger) -> str:
 
 def unable(ledger: Ledger, outcome: Doubles) -> list[str]:
     """Why nothing can be told, as sentences."""
+    treated, held = int(ledger.treated.sum()), int((~ledger.treated).sum())
     said = []
-    for mine, who in ((~ledger.treated, "was held out"), (ledger.treated, "got personalisation")):
-        many, buyers = int(mine.sum()), int((outcome[mine] != 0).sum())
+    for many, those in ((held, "were held out"), (treated, "got personalisation")):
         if not many:
-            said.append(f"Nobody {who}, so there is nothing to compare with.")
+            said.append(f"Nobody {those.replace('were', 'was')}, so there is nothing to compare with.")
         elif many < LEAST:
-            said.append(f"Only {many:,} customers {who.replace('was', 'were')}; below {LEAST} nothing is told.")
-        elif buyers < LEAST_BUYERS:
-            who = who.replace("was", "were")
-            moved = f"only {buyers:,} moved money; below {LEAST_BUYERS} nothing is told"
-            said.append(f"Of {many:,} customers who {who} {moved}.")
+            said.append(f"Only {many:,} customers {those}; with fewer than {LEAST} nothing is told.")
+    if not said and (buyers := int(np.count_nonzero(outcome))) < LEAST_BUYERS:
+        said.append(f"Only {buyers:,} customers brought any money; with fewer than {LEAST_BUYERS} nothing is told.")
     return said
 
 
@@ -176,77 +174,91 @@ def power_of(ledger: Ledger, outcome: Doubles, found: Difference, share: float) 
     return line_of(stretch, holdout=share, effect=EFFECT, confidence=ONE_LOOK)
 
 
-def account(ledger: Ledger) -> list[Entry]:
+def account(books: Books) -> list[Entry]:
     """From sales to the bottom line. What is not recorded has no figure, and is in no sum."""
+    ledger = books.ledger
 
-    def entry(name: str, lines: Sequence[str], *, total: bool = False) -> Entry:
+    def entry(name: str, lines: tuple[str, ...], *, total: bool = False) -> Entry:
         if why := ledger.untold.get(name):
             return Entry(NAMES[name], None, why, total)
-        known = name == "contact"  # that nothing is spent on the held out is no chance
-        return Entry(NAMES[name], effect(ledger, ledger.of(tuple(lines)), known=known), "", total)
+        return Entry(NAMES[name], books.effect(ledger.of(lines)), "", total)
 
-    told = [entry(line, [line]) for line in REVENUE]
-    told += [entry("points", []), entry("revenue", REVENUE, total=True), entry("goods", ["goods"])]
+    told = [entry(line, (line,)) for line in REVENUE]
+    told += [entry("points", ()), entry("revenue", REVENUE, total=True), entry("goods", ("goods",))]
     if "goods" not in ledger.untold:
         told.append(entry("margin", MARGIN, total=True))
-    told.append(entry("contact", ["contact"]))
+    told.append(entry("contact", ("contact",)))
     if "contact" not in ledger.untold:
-        told.append(Entry(result_name(ledger), effect(ledger, ledger.of(bottom(ledger))), "", True))
+        told.append(Entry(result_name(ledger), books.effect(ledger.of(bottom(ledger))), "", True))
     return told
 
 
-def effect(ledger: Ledger, outcome: Doubles, *, known: bool = False) -> Interval:
-    """What personalisation added to an outcome, whole shop. Linear: effects of parts sum to the effect of the sum.
+@dataclass(frozen=True)
+class Books:
+    """The books of a month, and how two groups of them are compared.
 
     Args:
         ledger: the books.
-        outcome: float64[n].
-        known: give the interval also where a group has fewer than LEAST_BUYERS with any of it: their variance would be
-            that of chance purchases that did not happen.
+        redrawn: draws of the holdout, the same for every line and part.
     """
-    found = whole(difference(outcome, ledger.treated, ledger.before))
-    moved = outcome != 0
-    if known or min((moved & ledger.treated).sum(), (moved & ~ledger.treated).sum()) >= LEAST_BUYERS:
-        return found
-    return replace(found, low=float("nan"), high=float("nan"))
+
+    ledger: Ledger
+    redrawn: Redrawn
+
+    def effect(self, outcome: Doubles) -> Interval:
+        """What personalisation added to an outcome, whole shop; linear: effects of parts sum to the effect of the sum.
+
+        No interval where fewer than LEAST_BUYERS customers have any of it.
+        """
+        found = whole(self.redrawn.difference(outcome, self.ledger.before))
+        if np.count_nonzero(outcome) >= LEAST_BUYERS:
+            return found
+        return replace(found, low=float("nan"), high=float("nan"))
+
+    def part(self, name: str, vector: Callable[[tuple[str, ...]], Doubles]) -> Part:
+        """A part from what gives some of the lines of its money by subject."""
+        return Part(name, self.effect(vector(REVENUE)), self.effect(vector(bottom(self.ledger))))
 
 
-def broken_down(ledger: Ledger, lines: tuple[str, ...]) -> dict[str, list[Part]]:
+def broken_down(books: Books) -> dict[str, list[Part]]:
     """Parts by channel, slot and campaign; each list sums to the total."""
-    channel = [spot.surface for spot in ledger.spots]
-    slot = [f"{spot.surface} / {spot.slot}" for spot in ledger.spots]
-    found = {"channel": _by(ledger, channel, lines), "slot": _by(ledger, slot, lines)}
-    return {**found, "campaign": _by_campaign(ledger, slot, lines)}
+    ledger = books.ledger
+    slots = [f"{spot.surface} / {spot.slot}" for spot in ledger.spots]
+    rest = books.part(UNATTRIBUTED, partial(ledger.of, rows=ledger.spot < 0))
+    return {
+        "channel": [*_by(books, [spot.surface for spot in ledger.spots]), rest],
+        "slot": [*_by(books, slots), rest],
+        "campaign": [*_by_campaign(books, slots), rest],
+    }
 
 
-def _by(ledger: Ledger, labels: Sequence[str], lines: tuple[str, ...]) -> list[Part]:
-    """A part for each label of the spots, and the unattributed."""
+def _by(books: Books, labels: Sequence[str]) -> list[Part]:
+    """A part for each label of the spots."""
     names = sorted(set(labels))
-    code = np.array([names.index(label) for label in labels] + [-1], np.int64)[ledger.spot]
-    vectors = [
-        (name, ledger.of(REVENUE, code == at), ledger.of(lines, code == at)) for at, name in enumerate(names)
-    ]
-    return [_part(ledger, *each) for each in vectors] + [_unattributed(ledger, lines)]
+    code = np.array([names.index(label) for label in labels] + [-1], np.int64)[books.ledger.spot]
+    return [books.part(name, partial(books.ledger.of, rows=code == at)) for at, name in enumerate(names)]
 
 
-def _by_campaign(ledger: Ledger, slot: Sequence[str], lines: tuple[str, ...]) -> list[Part]:
-    """A part for each campaign of each slot, against its share of the held out of the slot."""
-    made = [each for name in sorted(set(slot)) for each in _campaigns(ledger, slot, name)]
-    parts = [_part(ledger, name, vector(REVENUE), vector(lines)) for name, vector in made]
-    if len(parts) > MOST_PARTS:
-        order = np.argsort([-abs(part.result.value) for part in parts], kind="stable").tolist()
-        shown, others = sorted(order[: MOST_PARTS - 1]), order[MOST_PARTS - 1 :]
-        revenue, result = (sum(made[at][1](each) for at in others) for each in (REVENUE, lines))
-        together = _part(ledger, f"{len(others)} others together", np.asarray(revenue), np.asarray(result))
-        parts = [*(parts[at] for at in shown), together]
-    return [*parts, _unattributed(ledger, lines)]
+def _by_campaign(books: Books, slots: Sequence[str]) -> list[Part]:
+    """A part for each campaign of each slot, against its share of the held out of the slot; small ones together."""
+    made = [each for name in sorted(set(slots)) for each in _campaigns(books.ledger, slots, name)]
+    parts = [books.part(*each) for each in made]
+    if len(parts) <= MOST_PARTS:
+        return parts
+    order = np.argsort([-abs(part.result.value) for part in parts], kind="stable").tolist()
+    shown, others = sorted(order[: MOST_PARTS - 1]), order[MOST_PARTS - 1 :]
+
+    def together(lines: tuple[str, ...]) -> Doubles:
+        return np.asarray(sum(made[at][1](lines) for at in others), np.float64)
+
+    return [*(parts[at] for at in shown), books.part(f"{len(others)} others together", together)]
 
 
 def _campaigns(
-    ledger: Ledger, slot: Sequence[str], name: str
+    ledger: Ledger, slots: Sequence[str], name: str
 ) -> list[tuple[str, Callable[[tuple[str, ...]], Doubles]]]:
     """Campaigns of a slot, and what gives their money by subject."""
-    inside = [at for at, label in enumerate(slot) if label == name]
+    inside = [at for at, label in enumerate(slots) if label == name]
     many = int(ledger.decisions[inside].sum())
     here = np.isin(ledger.spot, inside)
     if not many:  # decided for the held out alone: no campaign has it
@@ -254,21 +266,12 @@ def _campaigns(
     theirs = here & ~ledger.treated[ledger.subject]
     return [
         (f"{name} / {ledger.spots[at].campaign}",
-         partial(_mixed, ledger, at, theirs, float(ledger.decisions[at] / many)))
+         partial(_against, ledger, at, theirs, float(ledger.decisions[at] / many)))
         for at in inside if ledger.decisions[at]
     ]  # fmt: skip
 
 
-def _mixed(ledger: Ledger, spot: int, theirs: Mask, share: float, lines: tuple[str, ...]) -> Doubles:
+def _against(ledger: Ledger, spot: int, theirs: Mask, share: float, lines: tuple[str, ...]) -> Doubles:
     """Of the treated what came after the campaign, of the held out the campaign's share of what came after the slot."""
     mine = (ledger.spot == spot) & ledger.treated[ledger.subject]
     return ledger.of(lines, mine) + share * ledger.of(lines, theirs)
-
-
-def _unattributed(ledger: Ledger, lines: tuple[str, ...]) -> Part:
-    rows = ledger.spot < 0
-    return _part(ledger, UNATTRIBUTED, ledger.of(REVENUE, rows), ledger.of(lines, rows))
-
-
-def _part(ledger: Ledger, name: str, revenue: Doubles, result: Doubles) -> Part:
-    return Part(name, effect(ledger, revenue), effect(ledger, result))

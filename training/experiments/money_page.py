@@ -1,4 +1,4 @@
-"""The account of a month in words, as a page and as a sheet of paper: what was earned first, then why one may say so."""
+"""The account of a month in words, as a page and as a sheet of paper: what was earned, then why one may say so."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ def reasons(report: MoneyReport) -> list[str]:
     """Why the answer is what it is, as sentences: what was compared, and what it would take."""
     told = list(report.reasons)
     if not told:
-        per = report.difference.found
+        per, many = report.difference.found, f"{report.difference.treated:,}"
         told.append(
-            f"A customer who is held out brought {signed(report.held_mean)} {report.currency} of {report.result}; one who "
-            f"is not brought {signed(per.value)} [{signed(per.low)}, {signed(per.high)}] more. Times "
-            f"{report.difference.treated:,} customers who are not: {interval(report.total)} {report.currency}."
+            f"A customer who is held out brought {amount(report.held_mean, report.currency)} of {report.result}, one "
+            f"who got personalisation {interval(per)} beside that. Times {many} customers who got it: "
+            f"{interval(report.total)} {report.currency}."
         )
     if not over(report):
         told.append(f"The month is not over in the data: they end {moment(report, report.ledger.until)}.")
@@ -60,7 +60,8 @@ def needed(report: MoneyReport) -> list[str]:
     if report.reasons:
         return [takes]
     seen = line.detectable * report.difference.treated
-    return [f"{takes} So many find a gain of {amount(seen, report.currency)} ({line.relative:.0%})."]
+    least = f"{amount(seen, report.currency)} ({line.relative:.0%} of what they bring)"
+    return [f"{takes} With these the least gain that is found so often is {least}."]
 
 
 def facts(report: MoneyReport) -> list[str]:
@@ -71,9 +72,10 @@ def facts(report: MoneyReport) -> list[str]:
         f"for whom anything was decided until the month ended. What counts begins with the first decision.",
         f"From {moment(report, ledger.month.start)} to {moment(report, ledger.until)}, {report.zone}. Money is without "
         "tax. A return counts for the month of its order; those that come later still take from it.",
-        f"Money is put down to the last decision for its customer in the {ledger.window / DAY:g} days before; slots of one "
-        "page share it equally. What has none is not attributed, so parts sum to the total. Decisions to do nothing "
-        "count too: the held out have them as well.",
+        f"Money is put down to the last decision for its customer in the {ledger.window / DAY:g} days before; slots of "
+        "one page share it equally. What has none is not attributed, so parts sum to the total. Decisions to do "
+        "nothing count too: the held out have them as well.",
+        "Intervals hold the true value 95 times of 100: they show how far the figures move when others are held out.",
         "Campaigns of a slot are compared with the held out of the whole slot. Where a policy chose them, their "
         "customers differ from the held out by that choice: only the sum of the slot compares like with like.",
     ]

@@ -3,9 +3,9 @@
 from training.plots.drawing import Mark
 from training.plots.draws import Gap, love, weights
 from training.plots.evidence import Spot, deciles, places, reliability, variety
+from training.plots.paper import sheet
 from training.plots.recipes import comparison, coverage, forest, learned, months, slices
 from training.plots.search import Point, history
-from training.plots.sheet import sheet
 from training.plots.uplift import Line, effect_tenths, gains, qini_curves, values
 
 __all__ = [

@@ -70,7 +70,8 @@ def _words(figure: Figure, top: float, sentences: Sequence[str], *, size: float,
     """Sentences from a height down; where they end."""
     for line in _wrapped(sentences, size):
         top -= 1.4 * size * POINT
-        figure.text(LEFT, top, line, fontsize=size, color=style.get("colour", INK), weight=style.get("weight", "normal"))
+        colour, weight = style.get("colour", INK), style.get("weight", "normal")
+        figure.text(LEFT, top, line, fontsize=size, color=colour, weight=weight)
     return top
 
 
@@ -89,7 +90,9 @@ def _table(figure: Figure, top: float, account: Sequence[tuple[str, str, bool]],
 
 def _marks(figure: Figure, top: float, bottom: float, groups: Mapping[str, Sequence[Mark]], unit: str) -> None:
     """All groups on one axis: headings, marks with whiskers, figures on the right."""
-    rows: list[Mark | str] = [each for title, marks in groups.items() for each in (title, *marks)]
+    rows: list[Mark | str] = []
+    for title, marks in groups.items():
+        rows += [title, *marks]
     axis = figure.add_axes((0.40, bottom, 0.30, max(top - bottom, 0.05)))
     size = min(8.0, max(4.0, 0.62 * max(top - bottom, 0.05) / POINT / len(rows)))
     for place, each in enumerate(rows):
