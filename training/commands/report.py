@@ -16,6 +16,11 @@ if TYPE_CHECKING:
 
     from features.dataset import Dataset
     from training.experiments.money import MoneyReport
+    from training.uplift.winback import WinBack
+
+_ORDERS = {
+    "uplift": "those whom it moves most", "hazard": "those least likely to come", "random": "anybody, by lot",
+}  # fmt: skip
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -89,6 +94,89 @@ def money(
             run.log_metrics({f"{row.subject}/{row.metric}": row.value for row in rows})
             run.log_text("report.html", page)
             run.log_file("report.pdf", paper)
+
+
+@app.command("win-back")
+def win_back(
+    outcome: Annotated[str, typer.Option(help="What counts as coming back, e.g. visit.")],
+    experiment: Annotated[str | None, typer.Option(help="The experiment in which the mail was drawn.")] = None,
+    surface: Annotated[str | None, typer.Option(help="Only decisions on this surface, such as email.")] = None,
+    slot: Annotated[str | None, typer.Option(help="Only decisions of this slot.")] = None,
+    budget: Annotated[float, typer.Option(help="Share of the customers who are mailed.")] = 0.3,
+    action: Annotated[str | None, typer.Option(help="The mail.  [default: the one that is best for everybody]")] = None,
+    lapsed: Annotated[
+        list[str] | None, typer.Option(help="COLUMN=LEAST: only customers with so much of it; repeatable.")
+    ] = None,
+    learner: Annotated[str, typer.Option(help="Of the uplift.")] = "DR",
+    override: Annotated[list[str] | None, typer.Option(help="Name of a failed check to accept; repeatable.")] = None,
+    window: Annotated[float, typer.Option(min=0, help="Days after a mail in which outcomes count.")] = 14,
+    folds: Annotated[int, typer.Option(min=3, max=20, help="Of cross-fitting.")] = 5,
+    seed: Annotated[int, typer.Option(help="Of the folds.")] = 0,
+    threads: Annotated[int, typer.Option(min=0, help="Fits at a time; 0 is all processors.")] = 0,
+    track: Annotated[bool, typer.Option("--track", help="Log the figures to MLflow.")] = False,
+    json: JsonOption = None,
+    shop: ShopOption = DEFAULT_SHOP,
+    root: RootOption = None,
+) -> None:
+    """Compare mailing those whom a mail moves with mailing those who are likely gone: same mail, same number.
+
+    From an experiment in which the mail was drawn. Says plainly when uplift is no better than hazard.
+
+    Examples:
+
+      kokyaku report win-back --experiment hillstrom --outcome visit --budget 0.3 --shop mail
+
+      kokyaku report win-back --experiment hillstrom --outcome visit --lapsed recency=7 --shop mail
+
+      kokyaku report win-back --surface email --outcome purchase --action mail-offer --shop mine
+    """
+    from features.moments import DAY
+    from serving.tombstones import erased_of
+    from training.commands.train_uplift import amounts
+    from training.console import Bars
+    from training.uplift import winback
+    from training.uplift.reading import read_log
+
+    options = winback.WinBackOptions(
+        outcome, budget, action, learner, amounts(lapsed, "--lapsed"), tuple(override or ()), folds, seed, threads
+    )
+    opened = open_shop(shop, root)
+    with Bars(console) as bars:
+        log = read_log(
+            _dataset(opened.dataset), experiment=experiment, surface=surface, slot=slot, rewards=(outcome,),
+            window=int(window * DAY), erased=erased_of(opened).subject,
+        )  # fmt: skip
+        found = winback.win_back(log, options, bars.tell)
+    show_win_back(found)
+    name = " / ".join(each for each in (experiment, surface, slot) if each)
+    rows = winback.rows_of(found, name)
+    if json:
+        from training.bench.rows import write_rows
+
+        write_rows(json, rows)
+    if track:
+        from training.tracking import Tracking
+
+        with Tracking(opened).run(f"win-back {name}", {"kokyaku.shop": shop}) as run:
+            run.log_params({"outcome": outcome, "budget": budget, "action": found.action, "learner": learner})
+            run.log_metrics(winback.figures(rows))
+            run.describe("\n\n".join([winback.headline(found), *winback.sentences(found)]))
+
+
+def show_win_back(found: WinBack) -> None:
+    """Print the answer, what each targeting brings, and what stands behind it."""
+    from rich.markup import escape
+
+    from training.uplift.winback import headline, sentences, thousand
+
+    told = found.options.outcome
+    heads = ("mailed", f"added {escape(told)} a thousand mails", f"in all, of {found.mailed:,} mails")
+    table = _table("What the mails bring", heads)
+    for name, value in found.values.items():
+        table.add_row(_ORDERS[name], thousand(value), f"{value.value * found.mailed:+,.0f}")
+    console.print(table)
+    console.print(f"[bold]{escape(headline(found))}[/bold]", highlight=False, soft_wrap=True)
+    _sentences(sentences(found))
 
 
 def show_money(report: MoneyReport) -> None:
