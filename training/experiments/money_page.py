@@ -16,6 +16,8 @@ from training.plots import Mark
 
 TITLES = {"channel": "By channel", "slot": "By slot", "campaign": "By campaign"}
 """Of the parts, in the order of the page."""
+LONGEST = 46
+"""Characters of a name that pictures show."""
 
 
 def headline(report: MoneyReport) -> str:
@@ -138,11 +140,15 @@ def marks(report: MoneyReport) -> dict[str, list[Mark]]:
     found = {"In all": [Mark("personalisation", total.value, total.low, total.high, "challenger")]}
     for key, title in TITLES.items():
         found[title] = [
-            Mark(part.name, part.result.value, part.result.low, part.result.high,
+            Mark(_short(part.name), part.result.value, part.result.low, part.result.high,
                  "baseline" if part.name == UNATTRIBUTED else "candidate")
             for part in report.parts[key]
         ]  # fmt: skip
     return found
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= LONGEST else f"{name[: LONGEST - 3]}..."
 
 
 def unit(report: MoneyReport) -> str:

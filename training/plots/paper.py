@@ -19,8 +19,6 @@ WIDE, HIGH = 8.27, 11.69
 LEFT, RIGHT = 0.08, 0.94
 POINT: Final = 1 / 72 / HIGH
 """A typographic point as a share of the height."""
-LONGEST: Final = 46
-"""Characters of a name that are shown."""
 
 
 def sheet(
@@ -103,7 +101,7 @@ def _marks(figure: Figure, top: float, bottom: float, groups: Mapping[str, Seque
         whisker(axis, each, height, size=4)
         told = f"{each.value:+,.0f}"
         told += f" [{each.low:+,.0f}, {each.high:+,.0f}]" if np.isfinite(each.low) else " (too few for an interval)"
-        _beside(axis, height, textwrap.shorten(each.name, LONGEST, placeholder="..."), told, size, "normal")
+        _beside(axis, height, each.name, told, size, "normal")
     axis.axvline(0, color=INK, linewidth=0.8)
     axis.set_ylim(-0.8, len(rows) - 0.2)
     axis.set_yticks([])

@@ -213,7 +213,7 @@ def headline(found: WinBack) -> str:
         return f"Mail by uplift: the same mails bring more {outcome} than by the hazard of not coming back."
     if gap.high < 0:
         return f"Mail by hazard: here the same mails bring more {outcome} than by uplift."
-    return f"Uplift is not shown to be better here: what the same mails add to {outcome} by uplift or by hazard is alike."
+    return f"Uplift is not shown to be better here: by either order the same mails add to {outcome} what may be alike."
 
 
 def sentences(found: WinBack) -> list[str]:
