@@ -58,9 +58,7 @@ def report_of(dataset: Dataset, month: Month = OCTOBER, **options: Any) -> Money
 
 def account(report: MoneyReport) -> dict[str, float | None]:
     """Name -> figure a treated customer."""
-    return {
-        each.name: None if each.found is None else round(each.found.value / MANY, 6) for each in report.entries
-    }
+    return {each.name: None if each.found is None else round(each.found.value / MANY, 6) for each in report.entries}
 
 
 def parts(report: MoneyReport, heading: str) -> dict[str, float]:
@@ -235,7 +233,10 @@ def test_only_what_was_sent_costs_and_a_reuse_nothing(make_dataset: Make, tmp_pa
     ]  # fmt: skip
     dataset = make_dataset(
         tmp_path, events=[*everybody(), *sent], decisions=decisions,
-        actions=[{"action_id": "letter", "cost": 0.3}, {"action_id": "letter", "valid_from": "2026-10-20", "cost": 9.0}],
+        actions=[
+            {"action_id": "letter", "cost": cost, "valid_from": day}
+            for day, cost in (("2026-01-01", 0.3), ("2026-10-20", 9.0))
+        ],
     )  # fmt: skip
     report = report_of(dataset)
     assert account(report)["contact cost"] == -0.1

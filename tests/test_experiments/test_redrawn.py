@@ -66,7 +66,7 @@ def test_the_smaller_group_may_be_either():
 
 
 def test_it_holds_where_a_few_bring_most_of_the_money(monkeypatch: pytest.MonkeyPatch):
-    """Personalisation does nothing. Of 100 intervals 5 should miss; standard errors miss three times as often."""
+    """Personalisation does nothing. Of 100 intervals 5 should miss; with standard errors some 30 do."""
     monkeypatch.setattr(redrawn, "DRAWS", 200)
     monkeypatch.setattr(redrawn, "FEWEST", 200)
     random = np.random.default_rng(3)
@@ -79,8 +79,8 @@ def test_it_holds_where_a_few_bring_most_of_the_money(monkeypatch: pytest.Monkey
             "redrawn": Redrawn(treated, seed=seed).difference(values), "errors": difference(values, treated),
         }.items():  # fmt: skip
             missed[name] += not found.found.low <= 0 <= found.found.high
-    assert missed["redrawn"] / 200 < 0.09
-    assert missed["errors"] / 200 > 0.12
+    assert missed["redrawn"] / 200 < 0.1
+    assert missed["errors"] / 200 > 0.2
 
 
 @pytest.mark.parametrize("treated", [groups(5, 0), groups(0, 5), groups(5, 1), groups(0, 0)])
