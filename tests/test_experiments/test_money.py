@@ -18,9 +18,10 @@ from features.errors import ConfigError, DataError
 from features.moments import DAY, format_instant, parse_instant
 from training.cli import main
 from training.experiments import ledger as books
-from training.experiments.ledger import LINES, REVENUE, Ledger, Month, Spot, ledger_of, month_of
+from training.experiments.ledger import LINES, REVENUE, STRANGERS, TORN, Ledger, Spot, ledger_of
 from training.experiments.money import MoneyReport, money_report
 from training.experiments.money_page import facts, headline, html, json_rows, pdf, reasons, signed
+from training.experiments.months import Month, month_of
 
 MANY = 60
 """Customers of each group."""
@@ -213,13 +214,23 @@ def test_campaigns_stand_against_their_share_of_the_slots_held_out(make_dataset:
         if row["customer_id"] in leaflets:
             row["action_id"] = "leaflet"
     events = [bought(who, quantity=4 if who in leaflets else 1) for who in [*people(False), *people(True)]]
-    report = report_of(make_dataset(
-        tmp_path, events=[*events, bought("stranger", "2026-12-01T00:00Z")],
-        decisions=[{**row, "policy": "experiment:autumn"} for row in decisions],
-    ))  # fmt: skip
+    events.append(bought("stranger", "2026-12-01T00:00Z"))
+    report = report_of(make_dataset(tmp_path, events=events, decisions=decisions))
     assert parts(report, "campaign") == {
-        "email / campaign / autumn: leaflet": 10.0, "email / campaign / autumn: letter": 0.0, "not attributed": 0.0,
+        "email / campaign / leaflet": 10.0, "email / campaign / letter": 0.0, "not attributed": 0.0,
     }  # fmt: skip
+
+
+def test_imported_experiments_know_no_holdout(make_dataset: Make, tmp_path: Path):
+    """One went to all customers, held out or not, and to strangers: groups stay, strangers have none."""
+    trial = {"policy": "experiment:autumn", "action_id": "card", "at": "2026-10-04", "surface": "post", "slot": "box"}
+    decisions = [*mails(), *({**trial, "customer_id": who} for who in [*people(True), *people(False), "a", "b"])]
+    report = report_of(make_dataset(tmp_path, events=everybody(), decisions=decisions))
+    assert (report.difference.treated, report.difference.held) == (MANY, MANY)
+    assert report.ledger.left_out == {STRANGERS: 2}
+    assert parts(report, "campaign")["post / box / autumn: card"] == 10.0
+    alone = make_dataset(tmp_path / "alone", events=everybody(), decisions=decisions[2 * MANY :])
+    assert reasons(report_of(alone))[0].startswith("Nobody was held out")
 
 
 def test_only_what_was_sent_costs_and_a_reuse_nothing(make_dataset: Make, tmp_path: Path):
@@ -255,7 +266,8 @@ def test_the_group_is_the_customers_not_the_browsers(make_dataset: Make, tmp_pat
         identities=links,
     )  # fmt: skip
     report = report_of(dataset)
-    assert (report.difference.treated, report.difference.held, report.ledger.mixed) == (MANY, MANY, 1)
+    assert (report.difference.treated, report.difference.held) == (MANY, MANY)
+    assert report.ledger.left_out == {TORN: 1}
     assert report.total.value == pytest.approx(10 * MANY)
     assert "1 customers are left out" in " ".join(facts(report))
 

@@ -77,7 +77,8 @@ def test_money_goes_to_the_tracking_store_where_it_is_asked_to(shop: Shop, capsy
     [
         ([*MAIL, "--outcome", "smile"], "no such reward"), ([*MAIL, "--outcome", "visit", "--lapsed", "x"], "--lapsed"),
         ([*MAIL, "--outcome", "visit", "--budget", "2"], "--budget"),
-        (["win-back", "--outcome", "visit"], "name an experiment"), (["money", "--month", "2024-03", "--out", __file__], "--out"),
+        (["win-back", "--outcome", "visit"], "name an experiment"),
+        (["money", "--month", "2024-03", "--out", __file__], "--out"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_one_line(shop: Shop, capsys: pytest.CaptureFixture[str], more: list[str], said: str):

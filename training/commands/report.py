@@ -58,9 +58,10 @@ def money(
     from serving.config import ShopSettings, load_config
     from serving.tombstones import erased_of
     from training.console import Bars
-    from training.experiments.ledger import ledger_of, month_of
+    from training.experiments.ledger import ledger_of
     from training.experiments.money import money_report
     from training.experiments.money_page import html, json_rows, pdf
+    from training.experiments.months import month_of
 
     opened = open_shop(shop, root)
     settings = load_config(opened.config).shop

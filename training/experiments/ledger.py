@@ -5,13 +5,13 @@ of what personalisation does, so those who did not come back stay in. What count
 
 The permanent holdout is a hash of the customer, or of the visitor while no customer is known. So the group of a person
 is that of the decisions made for the customer, where there are any; what the same browser got before is its past.
+Imported experiments know no holdout and put nobody into a group.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import date
 from typing import Final
 
 import duckdb
@@ -21,8 +21,9 @@ import numpy.typing as npt
 from features import columns as c
 from features.build import resolved_sql
 from features.dataset import Dataset
-from features.errors import ConfigError, DataError
-from features.moments import DAY, day_start, format_instant
+from features.errors import DataError
+from features.moments import DAY, format_instant
+from training.experiments.months import Month
 from training.session import silent
 from training.uplift.outcomes import money_lines
 from training.uplift.reading import opened
@@ -40,44 +41,11 @@ WINDOW: Final = 7 * DAY
 """How long before a purchase a decision may lie that it is put down to."""
 BEFORE: Final = 91 * DAY
 """How long before the first decision the money counts that foretells, so that customers differ less by chance."""
+TORN: Final = "their decisions say both groups"
+STRANGERS: Final = "only imported experiments decided for them, and these know no holdout"
 NOTHING: Final = "nothing"
 """The campaign in which nothing was shown or sent."""
-
-
-@dataclass(frozen=True, slots=True)
-class Month:
-    """A calendar month where the shop is.
-
-    Args:
-        name: e.g. `2026-10`.
-        start, end: microseconds, [start, end).
-    """
-
-    name: str
-    start: int
-    end: int
-
-
-def month_of(text: str, zone_name: str) -> Month:
-    """The month of that name in a time zone.
-
-    Args:
-        text: year and month.
-        zone_name: IANA name.
-
-    Raises:
-        ConfigError: it is no month.
-
-    >>> month = month_of("1970-01", "Asia/Tokyo")
-    >>> format_instant(month.start), format_instant(month.end)
-    ('1969-12-31T15:00:00Z', '1970-01-31T15:00:00Z')
-    """
-    try:
-        first = date.fromisoformat(f"{text.strip()}-01")
-        following = date(first.year + first.month // 12, first.month % 12 + 1, 1)
-    except ValueError:
-        raise ConfigError("not a month", where="--month", got=text, hint="write e.g. 2026-10") from None
-    return Month(f"{first:%Y-%m}", day_start(first, zone_name), day_start(following, zone_name))
+_READING = "reading the books"
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +77,7 @@ class Ledger:
         money: float64[m, 5], columns LINES.
         spots: what decisions were about.
         decisions: int64[spots], how many decisions of treated subjects each had.
-        mixed: subjects left out because their decisions say both groups.
+        left_out: why -> how many subjects belong to no group.
         costed: share of the sales whose cost of goods is known; NaN without sales.
         untold: line -> why nothing is known of it.
         notes: what to know of these figures, as sentences.
@@ -125,7 +93,7 @@ class Ledger:
     money: Doubles
     spots: tuple[Spot, ...]
     decisions: Whole
-    mixed: int = 0
+    left_out: dict[str, int] = field(default_factory=dict)
     costed: float = float("nan")
     untold: dict[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
@@ -160,67 +128,78 @@ def ledger_of(
     """
     if window <= 0:
         raise DataError("an empty attribution window", where="window", got=window, hint="give a length above 0")
-    steps = 4
     with opened(dataset, as_of) as (duck, now):
-        tell("reading the books", 0, steps)
         if now <= month.start:
-            hint = "give an earlier --month, or import or sync what came since"
-            what = "the data end before the month begins"
+            what, hint = "the data end before the month begins", "give an earlier --month, or sync what came since"
             raise DataError(what, where=month.name, got=format_instant(now), hint=hint)
         until = min(month.end, now)
-        mixed = _people(duck, until, now, erased)
-        tell("reading the books", 1, steps)
+        tell(_READING, 0, 4)
+        left_out = _people(duck, until, now, erased)
+        tell(_READING, 1, 4)
         _sold(duck, month.start, until, now)
-        tell("reading the books", 2, steps)
+        tell(_READING, 2, 4)
         spots, decisions = _touches(duck, month.start, window)
-        uncosted = _contacts(duck, month.start)
-        tell("reading the books", 3, steps)
-        entries = _entries(duck, window)
-        people = duck.sql("""
-            SELECT place, NOT held AS treated,
-                   coalesce((SELECT sum(revenue) FROM lines l WHERE l.subject = p.subject AND l.moment < p.entry
-                             AND epoch_us(l.moment) >= epoch_us(p.entry) - $1), 0) AS before
-            FROM people p ORDER BY place""", params=[BEFORE]).to_arrow_table()  # fmt: skip
-        costed, untold, notes = _known(duck, uncosted)
-        tell("reading the books", steps, steps)
-    return Ledger(
-        month, until, people["treated"].to_numpy(), people["before"].to_numpy(), entries[0], entries[1], entries[2],
-        spots, decisions, mixed, costed, untold, notes, window,
-    )  # fmt: skip
+        contacts = _contacts(duck, month.start)
+        tell(_READING, 3, 4)
+        treated, before = _groups(duck)
+        entries, known = _entries(duck, window), _known(duck, contacts)
+        tell(_READING, 4, 4)
+    return Ledger(month, until, treated, before, *entries, spots, decisions, left_out, *known, window)
 
 
-def _people(duck: duckdb.DuckDBPyConnection, until: int, now: int, erased: Callable[[str], bool] | None) -> int:
-    """Make tables `owned` (decisions with their subject) and `people` (subjects by place); count who has both groups.
+def _people(
+    duck: duckdb.DuckDBPyConnection, until: int, now: int, erased: Callable[[str], bool] | None
+) -> dict[str, int]:
+    """Make tables `owned` (decisions with their subject) and `people` (subjects by place); count who has no group.
 
     Raises:
-        DataError: nobody was decided for.
+        DataError: nobody has one.
     """
+    imported = "'^(experiment|observational):(.+)$'"
     duck.execute(f"""
         CREATE TEMP VIEW past AS
         SELECT {c.DECISION_ID}, {c.DECIDED_AT}, {c.CUSTOMER_ID}, {c.VISITOR_ID}, {c.CUSTOMER_ID} IS NOT NULL AS named,
-               surface, slot, {c.ACTION_ID}, holdout, reused_from,
-               regexp_replace(regexp_extract(policy, '^(experiment|observational):.+'),
-                              '^(experiment|observational):(.+)$', '\\2: ')
+               surface, slot, {c.ACTION_ID}, holdout, reused_from, NOT regexp_matches(policy, {imported}) AS served,
+               CASE WHEN served THEN '' ELSE regexp_extract(policy, {imported}, 2) || ': ' END
                || coalesce({c.ACTION_ID}, '{NOTHING}') AS campaign
         FROM decisions WHERE {c.DECIDED_AT} < make_timestamptz({until})""")
     duck.execute(f"CREATE TEMP TABLE owned AS {resolved_sql('past', c.DECIDED_AT, now)}")
+    duck.execute("DELETE FROM owned WHERE subject IS NULL")
     if erased is not None:
-        subjects = duck.execute("SELECT DISTINCT subject FROM owned WHERE subject IS NOT NULL").fetchall()
+        subjects = duck.execute("SELECT DISTINCT subject FROM owned").fetchall()
         gone = [subject for (subject,) in subjects if erased(subject)]
         duck.execute("DELETE FROM owned WHERE subject IN (SELECT unnest($gone::VARCHAR[]))", {"gone": gone})
     duck.execute(f"""
         CREATE TEMP TABLE marked AS
         SELECT subject, min({c.DECIDED_AT}) AS entry, bool_or(holdout) AS held, bool_and(holdout) AS always
-        FROM (SELECT *, bool_or(named) OVER (PARTITION BY subject) AS known FROM owned WHERE subject IS NOT NULL)
+        FROM (SELECT *, bool_or(named) OVER (PARTITION BY subject) AS known FROM owned
+              WHERE served OR NOT (SELECT bool_or(served) FROM owned))
         WHERE named = known GROUP BY subject""")
     duck.execute("""
         CREATE TEMP TABLE people AS SELECT row_number() OVER (ORDER BY subject) - 1 AS place, subject, entry, held
         FROM marked WHERE held = always""")
-    counts = duck.execute("SELECT count(*), count(*) FILTER (held <> always) FROM marked").fetchall()[0]
-    if counts[0] == counts[1]:
-        hint = "the report compares customers by the service's logged decisions: kokyaku sync brings them"
-        raise DataError("nobody was decided for before the month ended", got=f"{counts[0]} subjects", hint=hint)
-    return int(counts[1])
+    return _left_out(duck)
+
+
+def _left_out(duck: duckdb.DuckDBPyConnection) -> dict[str, int]:
+    """Why -> subjects without a group."""
+    people, torn, strangers = duck.execute("""
+        SELECT (SELECT count(*) FROM people), (SELECT count(*) FROM marked WHERE held <> always),
+               (SELECT count(DISTINCT subject) FROM owned ANTI JOIN marked USING (subject))""").fetchall()[0]
+    if not people:
+        hint = "customers are compared by the service's logged decisions: kokyaku sync brings them"
+        raise DataError("nobody was decided for before the month ended", got=f"{torn} of both groups", hint=hint)
+    return {why: int(many) for why, many in {TORN: torn, STRANGERS: strangers}.items() if many}
+
+
+def _groups(duck: duckdb.DuckDBPyConnection) -> tuple[Mask, Doubles]:
+    """Who is treated, and the revenue of everybody's 91 days before the first decision."""
+    people = duck.sql("""
+        SELECT place, NOT any_value(held) AS treated, coalesce(sum(revenue), 0.0) AS before
+        FROM people p LEFT JOIN lines l ON l.subject = p.subject AND l.moment < p.entry
+             AND epoch_us(l.moment) >= epoch_us(p.entry) - $1
+        GROUP BY place ORDER BY place""", params=[BEFORE]).to_arrow_table()  # fmt: skip
+    return people["treated"].to_numpy(), people["before"].to_numpy().astype(np.float64)
 
 
 def _sold(duck: duckdb.DuckDBPyConnection, start: int, until: int, now: int) -> None:

@@ -83,8 +83,7 @@ def facts(report: MoneyReport) -> list[str]:
     ]
     if found.saved > 0:
         told.append(f"What was bought before the first decision took {found.saved:.1%} of the variance away.")
-    if ledger.mixed:
-        told.append(f"{ledger.mixed:,} customers are left out: their decisions say both groups.")
+    told += [f"{many:,} customers are left out: {why}." for why, many in ledger.left_out.items()]
     told.append("Not recorded: " + "; ".join(f"{name} ({why})" for name, why in ledger.untold.items()) + ".")
     return [*told, *ledger.notes]
 
@@ -187,7 +186,7 @@ def json_rows(report: MoneyReport) -> list[Row]:
     found = [
         Row("money", name, month, "customers", "treated", report.difference.treated),
         Row("money", name, month, "customers", "held-out", report.difference.held),
-        Row("money", name, month, "customers", "left-out", report.ledger.mixed),
+        Row("money", name, month, "customers", "left-out", sum(report.ledger.left_out.values())),
         Row("money", name, month, "customers", "needed", report.power.needed),
     ]
     total = report.total if not report.reasons else Interval(float("nan"), float("nan"), float("nan"), 0, 0)

@@ -19,7 +19,7 @@ from training.meter import Tell
 from training.session import silent
 from training.uplift.checks import Check, insist, refuse_unless, run_checks
 from training.uplift.crossfit import ALL, CrossFit, cross_fit
-from training.uplift.estimate import Estimate, mean_of
+from training.uplift.estimate import mean_of
 from training.uplift.log import NULL, Codes, DecisionLog, Doubles, Mask
 
 UPLIFT, HAZARD, RANDOM = "uplift", "hazard", "random"
@@ -150,39 +150,41 @@ def judged(fit: CrossFit, options: WinBackOptions, checks: Sequence[Check] = ())
     Raises:
         DataError: fewer than LEAST customers could have got the mail.
     """
-    actions = fit.log.actions
-    arm = (
-        int(np.nanargmax(np.nanmean(fit.contrasts[fit.rows], axis=0)))
-        if options.action is None
-        else actions.index(options.action) - 1
-    )
-    effect, without = fit.effects[options.learner][:, arm], fit.outcomes.out[:, NULL]
-    gain = fit.contrasts[:, arm]
+    arm, action = _mail(fit, options)
+    effect, without, gain = fit.effects[options.learner][:, arm], fit.outcomes.out[:, NULL], fit.contrasts[:, arm]
     here = fit.rows & np.isfinite(gain) & np.isfinite(effect) & np.isfinite(without)
     if (many := int(here.sum())) < LEAST:
-        raise DataError("too few customers could have got the mail", where=str(actions[arm + 1]), got=many)
+        raise DataError("too few customers could have got the mail", where=action, got=many)
     fold, subject, gain = fit.fold[here], fit.log.subject[here], gain[here]
-    chosen = {
-        UPLIFT: foremost(effect[here], fold, options.budget, seed=options.seed).astype(np.float64),
-        HAZARD: foremost(-without[here], fold, options.budget, seed=options.seed).astype(np.float64),
+    orders = {UPLIFT: effect[here], HAZARD: -without[here]}
+    chosen: dict[str, Doubles] = {
+        name: foremost(order, fold, options.budget, seed=options.seed).astype(np.float64)
+        for name, order in orders.items()
     }
-    mailed = float(chosen[UPLIFT].mean())
+    mailed = int(chosen[UPLIFT].sum())
     if not mailed:
         raise DataError("the budget mails nobody", where="--budget", got=options.budget)
-    chosen[RANDOM] = np.full(many, mailed)
+    chosen[RANDOM] = np.full(many, mailed / many)
 
     def worth(weight: Doubles) -> Interval:
-        found: Estimate = mean_of(weight * gain / mailed, subject)
-        return found.interval
+        return mean_of(weight * gain * many / mailed, subject).interval
 
     pairs = ((UPLIFT, HAZARD), (UPLIFT, RANDOM), (HAZARD, RANDOM))
-    both = float((chosen[UPLIFT] * chosen[HAZARD]).sum() / chosen[UPLIFT].sum())
     return WinBack(
-        options, str(actions[arm + 1]), many, int(chosen[UPLIFT].sum()), both,
+        options, action, many, mailed, float(chosen[UPLIFT] @ chosen[HAZARD]) / mailed,
         {name: worth(weight) for name, weight in chosen.items()},
         {(one, other): worth(chosen[one] - chosen[other]) for one, other in pairs},
         fit.log.observational, checks, (*fit.log.notes, *fit.notes),
     )  # fmt: skip
+
+
+def _mail(fit: CrossFit, options: WinBackOptions) -> tuple[int, str]:
+    """Column of the mail among the effects, and its name: the one that was asked for, or is best for everybody."""
+    actions = fit.log.actions
+    if options.action is not None:
+        return actions.index(options.action) - 1, options.action
+    best = int(np.nanargmax(np.nanmean(fit.contrasts[fit.rows], axis=0)))
+    return best, str(actions[best + 1])
 
 
 def foremost(score: Doubles, fold: Codes, share: float, *, seed: int = 0) -> Mask:
