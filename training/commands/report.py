@@ -55,33 +55,18 @@ def money(
       kokyaku report money --month 2026-10 --shop mine --out reports/ --json money.json
     """
     from features.moments import DAY, parse_instant
-    from serving.config import ShopSettings, load_config
-    from serving.tombstones import erased_of
     from training.console import Bars
-    from training.experiments.ledger import ledger_of
-    from training.experiments.money import money_report
+    from training.experiments.money import report_on
     from training.experiments.money_page import html, json_rows, pdf
-    from training.experiments.months import month_of
 
     opened = open_shop(shop, root)
-    settings = load_config(opened.config).shop
-    asked = month_of(month, settings.time_zone)
     moment = None if as_of is None else parse_instant(as_of, where="--as-of")
     with Bars(console) as bars:
-        ledger = ledger_of(
-            _dataset(opened.dataset), asked, window=int(window * DAY), as_of=moment,
-            erased=erased_of(opened).subject, tell=bars.tell,
-        )  # fmt: skip
-        bars.tell("comparing", 0, 1)
-        report = money_report(
-            ledger, shop=shop, currency=settings.currency, zone=settings.time_zone,
-            holdout=settings.holdout or ShopSettings().holdout,
-        )  # fmt: skip
-        bars.tell("comparing", 1, 1)
+        report = report_on(opened, month, window=int(window * DAY), as_of=moment, tell=bars.tell)
     show_money(report)
-    page, paper = html(report), pdf(report)
-    name = f"money-{asked.name}"
-    written = _write(out or opened.reports, {f"{name}.html": page.encode(), f"{name}.pdf": paper})
+    name = f"money-{report.ledger.month.name}"
+    files = {f"{name}.html": html(report).encode(), f"{name}.pdf": pdf(report)}
+    written = _write(out or opened.reports, files)
     console.print(f"Written: {', '.join(map(str, written))}", highlight=False, markup=False, soft_wrap=True)
     rows = json_rows(report)
     if json:
@@ -91,10 +76,10 @@ def money(
     if track:
         from training.tracking import Tracking
 
-        with Tracking(opened).run(f"money {asked.name}", {"kokyaku.shop": shop}) as run:
+        with Tracking(opened).run(name.replace("-", " ", 1), {"kokyaku.shop": shop}) as run:
             run.log_metrics({f"{row.subject}/{row.metric}": row.value for row in rows})
-            run.log_text("report.html", page)
-            run.log_file("report.pdf", paper)
+            for file, content in files.items():
+                run.log_file(f"report{Path(file).suffix}", content)
 
 
 @app.command("win-back")

@@ -16,11 +16,18 @@ from typing import Final
 
 import numpy as np
 
-from training.experiments.ledger import LINES, MARGIN, NOTHING, REVENUE, Doubles, Ledger, Mask
+from features.dataset import Dataset
+from features.shop import Shop
+from serving.config import ShopSettings, load_config
+from serving.tombstones import erased_of
+from training.experiments.ledger import LINES, MARGIN, NOTHING, REVENUE, WINDOW, Doubles, Ledger, Mask, ledger_of
 from training.experiments.looks import Difference
+from training.experiments.months import month_of
 from training.experiments.power import Line, Stretch, line_of
 from training.experiments.redrawn import Redrawn
 from training.intervals import Interval
+from training.meter import Tell
+from training.session import silent
 
 LEAST: Final = 50
 """Subjects of a group, at least; with fewer nothing is told."""
@@ -109,6 +116,36 @@ class MoneyReport:
     def total(self) -> Interval:
         """The bottom line, whole shop."""
         return whole(self.difference)
+
+
+def report_on(
+    shop: Shop, month: str, *, window: int = WINDOW, as_of: int | None = None, tell: Tell = silent
+) -> MoneyReport:
+    """The account of a shop's month: read the books, compare, break down.
+
+    Args:
+        shop: whose; time zone, currency and holdout are those of its `shop.toml`.
+        month: e.g. `2026-10`.
+        window: microseconds that a decision may lie before a purchase that is put down to it.
+        as_of: microseconds; what was recorded later is not known. Default: the end of the data.
+        tell: hears the progress.
+
+    Raises:
+        ConfigError: no month, or a broken `shop.toml`.
+        DataError: no dataset, no decisions before the month ended, or the data end before it begins.
+    """
+    settings, dataset = load_config(shop.config).shop, Dataset(shop.dataset)
+    dataset.manifest()
+    asked = month_of(month, settings.time_zone)
+    erased = erased_of(shop).subject
+    ledger = ledger_of(dataset, asked, window=window, as_of=as_of, erased=erased, tell=tell)
+    tell("comparing", 0, 1)
+    report = money_report(
+        ledger, shop=shop.id, currency=settings.currency, zone=settings.time_zone,
+        holdout=settings.holdout or ShopSettings().holdout,
+    )  # fmt: skip
+    tell("comparing", 1, 1)
+    return report
 
 
 def whole(found: Difference) -> Interval:
