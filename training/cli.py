@@ -33,6 +33,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "batch": ("batch", "Recommend to many customers, into a file."),
     "value": ("value", "Say what each customer is expected to bring."),
     "power": ("power", "Say what an experiment can see, and what the holdout costs."),
+    "report": ("report", "Say what personalisation brought in a month, and whom a mail should go to."),
     "replay": ("replay", "Say what a policy would have been worth on the log."),
     "sync": ("sync", "Bring what the service received into the dataset."),
     "erase": ("erase", "Forget a customer."),

@@ -80,7 +80,7 @@ def outcomes_of(
             found[name] = _imported(duck, name, ended, window=window, now=now)
     rest = [name for name in wanted if name not in found]
     if rest:
-        _lines(duck, now, notes)
+        money_lines(duck, now, notes)
         for name in rest:
             found[name] = _counted(duck, name, ended, window)
     _note(found, notes)
@@ -135,8 +135,14 @@ def _imported(
     return np.where(known, found, np.nan)
 
 
-def _lines(duck: duckdb.DuckDBPyConnection, now: int, notes: list[str]) -> None:
-    """Make table `lines`: purchases and returns with their money, at the moment whose window they count for."""
+def money_lines(duck: duckdb.DuckDBPyConnection, now: int, notes: list[str]) -> None:
+    """Make table `lines`: purchases and returns with their money, at the moment whose window they count for.
+
+    Args:
+        duck: a connection that knows `known_events` and `items`.
+        now: the moment of reading, microseconds.
+        notes: what is not known is said here.
+    """
     signed = f"CASE WHEN e.{c.TYPE} = 'return' THEN -1 ELSE 1 END"
     duck.execute(f"""
         CREATE OR REPLACE TEMP TABLE lines AS
@@ -148,10 +154,11 @@ def _lines(duck: duckdb.DuckDBPyConnection, now: int, notes: list[str]) -> None:
         undone AS (SELECT subject, {c.ORDER_ID}, {c.ITEM_ID}, min({c.OCCURRED_AT}) AS bought_at FROM known_events
                    WHERE {c.TYPE} = 'purchase' AND {c.ORDER_ID} IS NOT NULL GROUP BY ALL),
         sold AS (SELECT subject, {c.TYPE}, {c.ITEM_ID}, {c.ORDER_ID}, {c.OCCURRED_AT},
-                        coalesce({c.QUANTITY}, 1) AS units,
+                        coalesce({c.QUANTITY}, 1) AS units, {c.UNIT_PRICE} * coalesce({c.QUANTITY}, 1) AS listed,
                         {c.UNIT_PRICE} * coalesce({c.QUANTITY}, 1) - coalesce({c.DISCOUNT}, 0) AS paid
                  FROM known_events WHERE {c.TYPE} IN ('purchase', 'return'))
         SELECT e.subject, e.{c.TYPE}, coalesce(u.bought_at, e.{c.OCCURRED_AT}) AS moment,
+               {signed} * e.listed / (1 + coalesce(t.tax_rate, 0)) AS listed,
                {signed} * e.paid / (1 + coalesce(t.tax_rate, 0)) AS revenue,
                {signed} * (e.paid / (1 + coalesce(t.tax_rate, 0)) - e.units * coalesce(k.unit_cost, o.unit_cost, 0))
                    AS margin,
