@@ -13,7 +13,7 @@ from features.errors import ConfigError, DataError
 from features.shop import Shop
 from tests.test_uplift.drawn import START, dataset
 from training.cli import main
-from training.commands.train_uplift import _amounts
+from training.commands.train_uplift import amounts
 from training.tracking import Tracking
 from training.uplift.study import StudyOptions
 from training.uplift.training import Wanted, train_uplift
@@ -123,7 +123,7 @@ def test_options_before_the_subcommand_are_refused(shop: Shop, capsys: pytest.Ca
 
 def test_amounts() -> None:
     """NAME=NUMBER; a name may hold an equals sign, twice is once too often."""
-    assert _amounts(["a=1", "b=c=-0.5"], "--worth") == {"a": 1.0, "b=c": -0.5}
+    assert amounts(["a=1", "b=c=-0.5"], "--worth") == {"a": 1.0, "b=c": -0.5}
     for wrong in (["a"], ["=1"], ["a=x"], ["a=inf"], ["a=1", "a=2"]):
         with pytest.raises(ConfigError, match="NAME=NUMBER"):
-            _amounts(wrong, "--worth")
+            amounts(wrong, "--worth")

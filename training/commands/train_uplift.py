@@ -66,8 +66,8 @@ def command(
     from training.uplift.training import Wanted, train_uplift
 
     options = StudyOptions(
-        worth={outcome: 1.0, **_amounts(worth, "--worth")}, costs=_amounts(cost, "--cost"), budget=budget,
-        guards=_amounts(guard, "--guard"), tier=tier, overridden=tuple(override or ()), floor=floor,
+        worth={outcome: 1.0, **amounts(worth, "--worth")}, costs=amounts(cost, "--cost"), budget=budget,
+        guards=amounts(guard, "--guard"), tier=tier, overridden=tuple(override or ()), floor=floor,
         cautious=cautious, folds=folds, seed=seed, permutations=permutations, threads=threads,
     )  # fmt: skip
     moment = None if as_of is None else parse_instant(as_of, where="--as-of")
@@ -77,7 +77,7 @@ def command(
     show(trained)
 
 
-def _amounts(given: Sequence[str] | None, where: str) -> dict[str, float]:
+def amounts(given: Sequence[str] | None, where: str) -> dict[str, float]:
     """NAME=NUMBER, each name once.
 
     Raises:

@@ -80,7 +80,7 @@ def outcomes_of(
             found[name] = _imported(duck, name, ended, window=window, now=now)
     rest = [name for name in wanted if name not in found]
     if rest:
-        _lines(duck, now, notes)
+        money_lines(duck, now, notes)
         for name in rest:
             found[name] = _counted(duck, name, ended, window)
     _note(found, notes)
@@ -135,8 +135,14 @@ def _imported(
     return np.where(known, found, np.nan)
 
 
-def _lines(duck: duckdb.DuckDBPyConnection, now: int, notes: list[str]) -> None:
-    """Make table `lines`: purchases and returns with their money, at the moment whose window they count for."""
+def money_lines(duck: duckdb.DuckDBPyConnection, now: int, notes: list[str]) -> None:
+    """Make table `lines`: purchases and returns with their money, at the moment whose window they count for.
+
+    Args:
+        duck: a connection that knows `known_events` and `items`.
+        now: the moment of reading, microseconds.
+        notes: what is not known is said here.
+    """
     signed = f"CASE WHEN e.{c.TYPE} = 'return' THEN -1 ELSE 1 END"
     duck.execute(f"""
         CREATE OR REPLACE TEMP TABLE lines AS
