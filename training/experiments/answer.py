@@ -101,11 +101,6 @@ def guard_sentence(guard: Guard) -> str:
     return f"Whether {guard.effect.arm} adds too much {what} cannot be told yet: {span}."
 
 
-def unit(outcome: str, currency: str) -> str:
-    """In what an outcome is counted."""
-    return currency if outcome in MONEY else outcome
-
-
 def facts(answer: Answer) -> list[str]:
     """Who was compared, over which time and how sure, as sentences."""
     entrants, findings = answer.entrants, answer.findings

@@ -18,6 +18,7 @@ from serving.config import load_config
 from serving.tombstones import erased_of
 from training import plots
 from training.experiments.answer import (
+    MONEY,
     Answer,
     effect_heads,
     effect_rows,
@@ -27,7 +28,6 @@ from training.experiments.answer import (
     slice_heads,
     slice_marks,
     slice_rows,
-    unit,
     verdicts,
 )
 from training.experiments.cohort import Asked, Entrants, enter, names, opened
@@ -130,7 +130,7 @@ def draw(findings: Findings, currency: str) -> dict[str, bytes]:
     first = findings.effects[0].outcome
     found = {"outcomes": plots.differences(marks(findings.effects), unit="change against the control, %")}
     if findings.slices:
-        label = f"difference in {first}, {unit(first, currency)} a subject"
+        label = f"difference in {first} a subject" + (f", {currency}" if first in MONEY else "")
         found["slices"] = plots.differences(slice_marks(findings.effects, findings.slices), unit=label)
     return found
 
