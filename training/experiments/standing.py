@@ -71,7 +71,7 @@ def report(shop: Shop, asked: Asked, tell: Tell = silent) -> tuple[Answer, str]:
         traits = traits_of(duck, entrants, {**_named(collected.before), **collected.placebos})
         tell("read", 3, 3)
     tracking = Tracking(shop)
-    with tracking.run(f"{REPORT} {asked.name}", _tags(shop, asked, now)) as run:
+    with tracking.run(f"{REPORT} {asked.name}", tags_of(shop, asked, now)) as run:
         look = look_of(tracking, asked, now)
         findings = judge(entrants, collected, traits, look, asked.guards)
         answer = answered(shop, asked, entrants, findings, config.shop.currency, collected.notes)
@@ -148,7 +148,8 @@ def _named(before: Mapping[str, Any]) -> dict[str, Any]:
     return {f"{name} before": values for name, values in before.items()}
 
 
-def _tags(shop: Shop, asked: Asked, now: int) -> dict[str, str]:
+def tags_of(shop: Shop, asked: Asked, now: int) -> dict[str, str]:
+    """By which a run is known as a look."""
     return {
         "kokyaku.shop": shop.id, "mlflow.source.name": "kokyaku experiment report", KIND: REPORT, ABOUT: asked.name,
         LOOKED: _looked(asked, now),
