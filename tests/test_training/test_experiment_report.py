@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +18,18 @@ from tests.test_uplift.drawn import START, dataset, features
 from training.cli import main
 from training.experiments.cohort import Asked
 from training.experiments.standing import look_of, looks, report, tags_of
-from training.simulation.run import simulate
 from training.tracking import Tracking
 
-PEOPLE = 400
+PEOPLE = 300
 
 
-def world(root: Path, *, lift: float = 0.0, seed: int = 0, held: float = 0.5, **more: Any) -> Shop:
+@pytest.fixture
+def shop(make_shop: Callable[[Path], Shop], tmp_path: Path) -> Shop:
+    """Empty."""
+    return make_shop(tmp_path / "shop")
+
+
+def world(shop: Shop, *, lift: float = 0.0, seed: int = 0, held: float = 0.5, **more: Any) -> Shop:
     """Customers who buy before and after their first page; the service adds `lift` to each purchase."""
     random = np.random.default_rng(seed)
     decisions, events = [], []
@@ -39,8 +46,7 @@ def world(root: Path, *, lift: float = 0.0, seed: int = 0, held: float = 0.5, **
                 "customer_id": who, "type": "purchase", "occurred_at": START + day * DAY + n * HOUR // 24,
                 "order_id": f"o{n}{day}", "item_id": "i", "unit_price": price,
             })  # fmt: skip
-    dataset(root / "dataset", decisions=decisions, events=events)
-    shop = Shop("mine", root)
+    dataset(shop.dataset, decisions=decisions, events=events)
     shop.config.write_text("[shop]\nholdout = 0.5\n")
     return shop
 
@@ -51,10 +57,10 @@ def ran(arguments: list[str]) -> int:
     return int(ended.value.code or 0)
 
 
-def test_the_permanent_holdout_from_log_to_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_permanent_holdout_from_log_to_page(shop: Shop, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The gain of 2 is found, the past narrows it, the page is self-contained and names nobody."""
-    shop = world(tmp_path / "mine", lift=2.0)
-    named = ["--shop", "mine", "--root", str(shop.root)]
+    world(shop, lift=2.0)
+    named = ["--shop", shop.id, "--root", str(shop.root)]
     assert (
         ran(
             [
@@ -92,9 +98,8 @@ def test_the_permanent_holdout_from_log_to_page(tmp_path: Path, capsys: pytest.C
     assert ["permanent", "holdout", "shop.toml", "1"] in listed
 
 
-def test_looks_are_counted_and_cannot_be_forgotten(tmp_path: Path) -> None:
+def test_looks_are_counted_and_cannot_be_forgotten(shop: Shop) -> None:
     """The same data and window are the same look; others are the next, also when runs failed or were deleted."""
-    shop = Shop("mine", tmp_path)
     tracking = Tracking(shop)
 
     def look(asked: Asked, now: int = START) -> int:
@@ -112,10 +117,10 @@ def test_looks_are_counted_and_cannot_be_forgotten(tmp_path: Path) -> None:
     assert {name: len(seen) for name, seen in looks(tracking).items()} == {"permanent holdout": 4, "hero": 3}
 
 
-def test_too_many_in_one_arm_stop_the_verdict(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_too_many_in_one_arm_stop_the_verdict(shop: Shop, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A third instead of half: the remedy is said, no effect is shown."""
-    shop = world(tmp_path / "mine", lift=2.0, held=0.3)
-    assert ran(["experiment", "report", "--shop", "mine", "--root", str(shop.root)]) == 0
+    world(shop, lift=2.0, held=0.3)
+    assert ran(["experiment", "report", "--shop", shop.id, "--root", str(shop.root)]) == 0
     out = " ".join(capsys.readouterr().out.split())
     assert "No verdict, since a check failed. sample-ratio" in out and "Find out who is missing" in out
     assert "raises" not in out and "Differences a subject" not in out
@@ -123,9 +128,9 @@ def test_too_many_in_one_arm_stop_the_verdict(tmp_path: Path, capsys: pytest.Cap
     assert "No verdict" in page.read_text() and "<img" not in page.read_text()
 
 
-def test_an_experiment_of_the_shops_file(tmp_path: Path) -> None:
+def test_an_experiment_of_the_shops_file(shop: Shop) -> None:
     """Arms as the log labels them, against the control and in the shares that shop.toml declares."""
-    shop = world(tmp_path / "mine", held=0.0, arm="hero/learned")
+    world(shop, held=0.0, arm="hero/learned")
     shop.config.write_text(
         "[experiments.hero.arms.control]\nshare = 0.5\n[experiments.hero.arms.learned]\nshare = 0.5\n"
         'slots.first = {policy = "hero-1"}\n'
@@ -135,7 +140,7 @@ def test_an_experiment_of_the_shops_file(tmp_path: Path) -> None:
     assert [check.name for check in answer.findings.failed] == ["sample-ratio"], "nobody stands in the control"
 
 
-def test_an_imported_experiment(tmp_path: Path) -> None:
+def test_an_imported_experiment(shop: Shop) -> None:
     """Two arms by a coin; names from data are escaped."""
     random = np.random.default_rng(0)
     sent = random.random(300) < 0.5
@@ -146,24 +151,26 @@ def test_an_imported_experiment(tmp_path: Path) -> None:
     ]  # fmt: skip
     bought = random.random(300) < np.where(sent, 0.6, 0.2)
     outcomes = [{"decision_id": f"d{n}", "reward": "bought"} for n in np.flatnonzero(bought)]
-    dataset(tmp_path / "dataset", decisions=decisions, outcomes=outcomes)
-    answer, run_id = report(Shop("mine", tmp_path), Asked("mail"))
+    dataset(shop.dataset, decisions=decisions, outcomes=outcomes)
+    answer, run_id = report(shop, Asked("mail"))
     assert answer.entrants.arms == ("none", "<b>mail</b>")
     assert answer.findings.effects[0].ruling == "raises"
-    page = (tmp_path / "mlartifacts" / run_id / "artifacts" / "report.html").read_text()
+    page = (shop.mlflow_artifacts / run_id / "artifacts" / "report.html").read_text()
     assert "<b>mail" not in page and "&lt;b&gt;mail" in page
 
 
-def test_a_simulated_shop_is_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_simulated_shop_is_read(
+    shop: Shop, tiny_dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """A handful of customers in its holdout: too little data is a sentence, not a failure."""
-    simulate(tmp_path / "toy" / "dataset", size="tiny", seed=1)
-    named = ["--shop", "toy", "--root", str(tmp_path / "toy")]
+    shutil.copytree(tiny_dataset, shop.dataset)
+    named = ["--shop", shop.id, "--root", str(shop.root)]
     assert ran(["experiment", "report", *named, "--outcome", "visits", "--json", str(tmp_path / "rows.json")]) == 0
     out = " ".join(capsys.readouterr().out.split())
     assert "Too little data to say what the service does to visits" in out
     rows = {(row["subject"], row["metric"]): row["value"] for row in json.loads((tmp_path / "rows.json").read_text())}
     assert rows["served", "visits"] is None and 0 < rows["holdout", "subjects"] < 30
-    with Dataset(tmp_path / "toy" / "dataset").connect() as duck:
+    with Dataset(shop.dataset).connect() as duck:
         held = duck.execute("SELECT count(DISTINCT customer_id) FROM decisions WHERE holdout").fetchall()[0][0]
     assert held > 0
 
