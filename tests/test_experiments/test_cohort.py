@@ -18,6 +18,7 @@ from serving.experiments import Arm, Experiment, SlotChange
 from tests.test_uplift.drawn import START, dataset, features
 from training.experiments.cohort import EARLY, LINKED, SEVERAL, Asked, Entrants, enter, names, opened
 from training.experiments.collected import Collected, collect
+from training.experiments.sound import sample_ratio
 from training.experiments.traits import Traits, traits_of
 
 HERO = {"hero": Experiment({"control": Arm(0.5), "learned": Arm(0.5, {"first": SlotChange("hero-1")})})}
@@ -96,20 +97,38 @@ def test_margin_where_costs_are_known(tmp_path: Path) -> None:
 
 
 def test_a_subject_has_one_arm_or_is_counted(tmp_path: Path) -> None:
-    """Linked visitors of two arms leave, and so do who changed arms; an erased one was never there."""
+    """A customer enters as one, whatever the visitor got; who changed arms leaves; an erased one was never there."""
     decisions = [
         shown("v:x", True), shown("ann", False, START + 2 * DAY), shown("bob"), shown("bob", True, START + DAY),
         shown("v:y"), shown("cat", at=START + 2 * DAY), shown("dan", True, START + 5 * DAY), shown("eve"),
-        shown("v:z", customer_id=None, visitor_id=None),
+        shown("v:z", customer_id=None, visitor_id=None), shown("v:f"), shown("v:g", True), shown("v:h"),
     ]  # fmt: skip
-    links = [{"visitor_id": v, "customer_id": who, "linked_at": START + DAY} for v, who in (("x", "ann"), ("y", "cat"))]
+    known = (("x", "ann"), ("y", "cat"), ("f", "fay"), ("g", "fay"))
+    links = [{"visitor_id": v, "customer_id": who, "linked_at": START + DAY} for v, who in known]
     made = dataset(tmp_path, decisions=decisions, identities=links)
     entrants, _, _, people = read(made, erased=lambda who: who == "c:eve")
-    assert people == ["c:cat", "c:dan"]
-    assert entrants.entered.tolist() == [START, START + 5 * DAY], "who came as a visitor entered as one"
-    assert entrants.left_out == {LINKED: 1, SEVERAL: 1}
+    assert people == ["c:ann", "c:cat", "c:dan", "v:h"]
+    assert entrants.arm.tolist() == [1, 1, 0, 1]
+    assert entrants.entered.tolist() == [START + 2 * DAY, START + 2 * DAY, START + 5 * DAY, START]
+    assert entrants.left_out == {LINKED: 1, SEVERAL: 1} and entrants.switched == 1
     entrants, _, _, people = read(made, Asked(days=4, as_of=START + 7 * DAY), erased=lambda who: who == "c:eve")
-    assert people == ["c:cat"] and entrants.left_out[EARLY] == 1
+    assert people == ["c:ann", "c:cat", "v:h"] and entrants.left_out[EARLY] == 1
+
+
+def test_a_small_holdout_of_people_who_sign_in_keeps_its_share(tmp_path: Path) -> None:
+    """Visitors and customers are drawn apart: half of the people sign in, and a tenth of them are held out as well."""
+    random = np.random.default_rng(0)
+    decisions, links = [], []
+    for n in range(600):
+        decisions.append(shown(f"v:x{n}", bool(random.random() < 0.1)))
+        if n % 2:
+            links.append({"visitor_id": f"x{n}", "customer_id": f"u{n}", "linked_at": START + DAY})
+            decisions.append(shown(f"u{n}", bool(random.random() < 0.1), START + 2 * DAY))
+    entrants, _, _, people = read(dataset(tmp_path, decisions=decisions, identities=links), holdout=0.1)
+    assert len(people) == 600
+    held = np.array([entrants.arm[place] == 0 for place, who in enumerate(people) if who.startswith("c:")])
+    assert 0.05 < held.mean() < 0.16, "to leave out who changed arms would leave .01"
+    assert sample_ratio(entrants, 1).verdict == "passed"
 
 
 def test_days_close_the_window(tmp_path: Path) -> None:

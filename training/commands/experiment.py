@@ -17,14 +17,13 @@ if TYPE_CHECKING:
     from training.experiments.answer import Answer
 
 _STYLES = {"passed": "green", "warned": "yellow", "failed": "red"}
-app = typer.Typer(help=__doc__, no_args_is_help=True, rich_markup_mode="rich", pretty_exceptions_enable=False)
+_ABOUT = "Say what the permanent holdout and other experiments show."
+app = typer.Typer(help=_ABOUT, no_args_is_help=True, rich_markup_mode="rich", pretty_exceptions_enable=False)
 
 
 @app.command("report")
 def report(
-    experiment: Annotated[
-        str | None, typer.Option(help="Its name.  [default: the permanent holdout]", show_default=False)
-    ] = None,
+    experiment: Annotated[str | None, typer.Option(help="Its name; without it, the permanent holdout.")] = None,
     outcome: Annotated[
         list[str] | None,
         typer.Option(

@@ -114,6 +114,11 @@ def facts(answer: Answer) -> list[str]:
         f"This is look {findings.look} at this experiment. Each interval is at {findings.confidence:.2%}, so that "
         "those of the first outcome hold for all arms and all looks together 95 times of 100.",
     ]
+    if entrants.switched:
+        told.append(
+            f"{entrants.switched:,} subjects stood in another arm as visitors before they signed in; they count from "
+            "their first decision as customers, in the arm that they got then."
+        )
     told += [f"{many:,} subjects {why}; they are left out." for why, many in entrants.left_out.items()]
     told += [
         f"{each.undefined:,} subjects have no known {each.outcome} and are left out of it."

@@ -49,7 +49,7 @@ def sample_ratio(entrants: Entrants, look: int) -> Check:
 
 
 def one_arm_each(entrants: Entrants) -> list[Check]:
-    """Whether subjects kept their arm: linked visitors may differ, one name must not."""
+    """Whether subjects kept their arm: visitors who turn out to be one person may differ, one name must not."""
     whole = len(entrants) + sum(entrants.left_out.get(why, 0) for why in (LINKED, SEVERAL))
     linked, several = (entrants.left_out.get(why, 0) / max(whole, 1) for why in (LINKED, SEVERAL))
     return [
@@ -58,8 +58,8 @@ def one_arm_each(entrants: Entrants) -> list[Check]:
             "Arms were drawn anew, or shares changed while it ran: give a changed experiment another name.",
         ),
         by_limit(
-            "links", linked, (0.05, 1.0), f"{linked:.2%} of the subjects {LINKED} and are left out.",
-            "The answer is about those who stayed one; ask visitors to sign in earlier, or assign by customer only.",
+            "links", linked, (0.05, 1.0), f"{linked:.2%} of the subjects {LINKED}; they are left out.",
+            "The answer is not about them; ask for decisions by customer as soon as one is known.",
         ),
     ]  # fmt: skip
 
