@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from training.experiments.cohort import LINKED, SEVERAL, Entrants
 from training.experiments.collected import Collected
 from training.experiments.effects import Level, compare, guarded, holm, judge, skewed
-from training.experiments.looks import adjusted, difference
+from training.experiments.looks import adjusted, difference, rates
 from training.experiments.sound import SMALL, alike, one_arm_each, sample_ratio
 from training.experiments.traits import Traits
 
@@ -126,6 +126,32 @@ def test_few_subjects_are_no_news() -> None:
     assert (few.found.high - few.found.low) / 2 > 1.5 * 3.89 * few.error
     missing = np.where(np.arange(len(arm)) < 5, np.nan, 1.0)
     assert compare(entrants(arm), traits(n=len(arm)), 1, "y", missing, ONCE).undefined == 5
+
+
+def test_nothing_of_a_few_is_not_nothing() -> None:
+    """0 of 59 beside 40 of 2,500: no alarm, since 1.6 % of 59 is one. Few buyers say nothing of money."""
+    arm = np.repeat([0, 1], (59, 2500))
+    rare = np.r_[np.zeros(59), np.ones(40), np.zeros(2460)]
+    found = compare(entrants(arm), traits(n=len(arm)), 1, "unsubscribe", rare, ONCE)
+    assert found.found.found.value == pytest.approx(0.016) and found.ruling == "open" and found.p > 0.05
+    many = np.r_[np.zeros(59), np.ones(700), np.zeros(1800)]
+    found = compare(entrants(arm), traits(n=len(arm)), 1, "unsubscribe", many, ONCE)
+    assert found.ruling == "raises" and found.p < 0.001
+    assert compare(entrants(arm), traits(n=len(arm)), 1, "margin", 30 * many, ONCE).ruling == "unknown"
+
+
+def test_intervals_of_rare_events_hold_and_agree_with_their_p() -> None:
+    """3,000 draws of rare events in a small and a large group; the p-value is below .05 where zero is outside."""
+    random = np.random.default_rng(12)
+    treated = np.repeat([False, True], (80, 1500))
+    for one, other in ((0.01, 0.01), (0.03, 0.01), (0.0, 0.02)):
+        hold = 0
+        for _ in range(1000):
+            y = (random.random(1580) < np.where(treated, one, other)).astype(float)
+            found = rates(y, treated)
+            hold += found.found.low <= one - other <= found.found.high
+            assert (found.p < 0.05) == (found.found.low > 0 or found.found.high < 0)
+        assert hold / 1000 >= 0.935
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 
 from training.experiments.cohort import HOLDOUT, SERVED, Entrants
-from training.experiments.effects import Effect, Findings, Guard, Slice
+from training.experiments.effects import FEW, Effect, Findings, Guard, Slice
 from training.experiments.sound import SMALL
 from training.intervals import Interval
 from training.pages import pictures_of, rendered
@@ -71,17 +71,16 @@ def verdicts(answer: Answer) -> list[str]:
     guards = [
         each for each in answer.findings.guards if each.state == "broken" or (each.state == "open" and each.asked)
     ]
-    return told + [guard_sentence(guard) for guard in guards]
+    return told + [guard_sentence(answer, guard) for guard in guards]
 
 
 def verdict(answer: Answer, effect: Effect) -> str:
     """What an arm does to an outcome, in one sentence."""
-    found, what = effect.found.found, effect.outcome
-    arm = "the service" if (effect.arm, answer.control) == (SERVED, HOLDOUT) else effect.arm
+    found, what, arm = effect.found.found, effect.outcome, spoken(answer, effect.arm)
     if effect.ruling == "unknown":
         return (
             f"Too little data to say what {arm} does to {what}: {effect.arm} has {effect.found.treated:,} subjects and "
-            f"{answer.control} {effect.found.held:,}; each needs {SMALL} at least."
+            f"{answer.control} {effect.found.held:,}; each needs {SMALL} at least, and {FEW} with any {what}."
         )
     currency = f" {answer.currency}" if what in MONEY else ""
     told = f"{found.value:+.4g}{currency} a subject, {span(found)}"
@@ -92,13 +91,19 @@ def verdict(answer: Answer, effect: Effect) -> str:
     return f"{arm[:1].upper() + arm[1:]} {effect.ruling} {what} against {answer.control}: {told}{grown}.{doubt}"
 
 
-def guard_sentence(guard: Guard) -> str:
+def guard_sentence(answer: Answer, guard: Guard) -> str:
     """What became of a guard, in one sentence."""
-    found, what = guard.effect.found.found, guard.effect.outcome
-    span = f"{found.value:+.4g} [{found.low:+.4g}, {found.high:+.4g}] a subject, at most {guard.limit:g}"
+    effect = guard.effect
+    found, what, arm = effect.found.found, effect.outcome, spoken(answer, effect.arm)
+    told = f"{number(found.value, '+')} a subject, {span(found)}, at most {guard.limit:g}"
     if guard.state == "broken":
-        return f"{guard.effect.arm} adds too much {what}: {span}."
-    return f"Whether {guard.effect.arm} adds too much {what} cannot be told yet: {span}."
+        return f"{arm[:1].upper() + arm[1:]} adds too much {what}: {told}."
+    return f"Whether {arm} adds too much {what} cannot be told yet: {told}."
+
+
+def spoken(answer: Answer, arm: str) -> str:
+    """An arm inside a sentence."""
+    return "the service" if (arm, answer.control) == (SERVED, HOLDOUT) else arm
 
 
 def facts(answer: Answer) -> list[str]:

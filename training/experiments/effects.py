@@ -12,7 +12,7 @@ from scipy import stats
 
 from training.experiments.cohort import Doubles, Entrants
 from training.experiments.collected import GUARDS, Collected
-from training.experiments.looks import Difference, confidence_at, difference
+from training.experiments.looks import Difference, confidence_at, difference, rates
 from training.experiments.sound import SMALL, checks_of
 from training.experiments.traits import Traits
 from training.intervals import Interval
@@ -21,6 +21,8 @@ from training.uplift.verdict import Check
 Mask = npt.NDArray[np.bool_]
 Ruling = Literal["raises", "lowers", "open", "unknown"]
 NAN: Final = float("nan")
+FEW: Final = 10
+"""Subjects of each group with any of an outcome, such as buyers, below which nothing is said of its mean."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,14 +181,27 @@ def compare(
     both &= np.ones(len(entrants), bool) if where is None else where
     rows = both & np.isfinite(values)
     y, treated = values[rows], entrants.arm[rows] == arm
-    found = difference(y, treated, traits.columns[rows] if traits.names else None, confidence=confidence)
-    if min(found.treated, found.held) < SMALL:
-        found = Difference(Interval(NAN, NAN, NAN, len(y), 0), found.treated, found.held, 0.0)
+    found = _difference(y, treated, traits.columns[rows] if traits.names else None, confidence)
     mean = float(y[~treated].mean()) if (~treated).any() else NAN
     return Effect(
         entrants.arms[arm], outcome, found, mean, relative(y, treated, found, confidence),
         float(np.minimum(found.p * level.times, 1.0)), int((both & ~rows).sum()), skewed(y),
     )  # fmt: skip
+
+
+def _difference(y: Doubles, treated: Mask, before: Doubles | None, confidence: float) -> Difference:
+    """The difference, by shares where events are rare; NaN with the counts where too little happened."""
+    counts = int(treated.sum()), int((~treated).sum())
+    if min(counts) < SMALL:
+        return Difference(Interval(NAN, NAN, NAN, len(y), 0), *counts, 0.0)
+    happened = [int(np.count_nonzero(y[side])) for side in (treated, ~treated)]
+    if np.isin(y, (0.0, 1.0)).all():
+        other = [count - each for count, each in zip(counts, happened, strict=True)]
+        if min(*happened, *other) < SMALL:
+            return rates(y, treated, confidence=confidence)
+    elif min(happened) < FEW:
+        return Difference(Interval(NAN, NAN, NAN, len(y), 0), *counts, 0.0)
+    return difference(y, treated, before, confidence=confidence)
 
 
 def relative(y: Doubles, treated: Mask, found: Difference, confidence: float) -> Interval:

@@ -102,6 +102,37 @@ def difference(
     return Difference(Interval(gap, gap - reach, gap + reach, len(values), 0), *counts, saved, error, freedom)
 
 
+def rates(outcome: Doubles, treated: Mask, *, confidence: float = 0.95) -> Difference:
+    """The difference of two shares that may be tiny or zero (Newcombe 1998, method 10: from Wilson's intervals).
+
+    A share of zero in a small group has no variance that could be seen, yet is far from known.
+
+    Args:
+        outcome: float64[n] of 0 and 1.
+        treated: bool[n]; both groups have subjects.
+        confidence: of the interval.
+
+    Returns:
+        `error` is that of the side towards zero, so that `p` and the interval say the same.
+    """
+    z = float(stats.norm.ppf((1 + confidence) / 2))
+    told = []
+    for group in (outcome[treated], outcome[~treated]):
+        n, share = len(group), float(group.mean())
+        middle = (share + z * z / (2 * n)) / (1 + z * z / n)
+        half = z / (1 + z * z / n) * float(np.sqrt(share * (1 - share) / n + z * z / (4 * n * n)))
+        told.append((share, middle - half, middle + half))
+    (one, one_low, one_high), (other, other_low, other_high) = told
+    gap = one - other
+    below, above = (
+        float(np.hypot(one - one_low, other_high - other)),
+        float(np.hypot(one_high - one, other - other_low)),
+    )
+    counts = int(treated.sum()), int((~treated).sum())
+    found = Interval(gap, gap - below, gap + above, len(outcome), 0)
+    return Difference(found, *counts, 0.0, (below if gap > 0 else above) / z)
+
+
 def adjusted(outcome: Doubles, treated: Mask, before: Doubles) -> tuple[Doubles, float]:
     """float64[n]: outcomes without what the pre-period foretold, and the share of the variance that this took away."""
     filled = _filled(before.reshape(len(outcome), -1).astype(np.float64))
