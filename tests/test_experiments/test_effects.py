@@ -238,6 +238,7 @@ def test_guards() -> None:
 def test_skewness_asks_for_many_subjects() -> None:
     """One buyer in a thousand: 355 x (999^.5)^2, nearly (Kohavi et al. 2014)."""
     rare = np.zeros(100_000)
-    rare[::1000] = 1
+    rare[::1000] = 2
     assert skewed(rare) == pytest.approx(355 * (1 - 2 * 0.001) ** 2 / (0.001 * 0.999), rel=1e-6)
+    assert skewed(rare / 2) == 0, "events have intervals of their own"
     assert skewed(np.ones(5)) == skewed(np.array([1.0])) == 0

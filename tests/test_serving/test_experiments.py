@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
+from features.dataset import Dataset
 from features.errors import ConfigError
 from features.history import History
 from features.moments import DAY
@@ -22,7 +23,9 @@ from serving.experiments import Arm, Experiment, SlotChange, arm_of, arranged
 from serving.frames import frames
 from serving.policy_files import open_policies, write_policy
 from serving.query import Query
+from serving.sync import sync
 from tests.test_serving.grown import policy
+from training.experiments.cohort import Asked, enter, opened
 
 TOML = """[shop]
 holdout = 0.2
@@ -170,3 +173,9 @@ def test_pages_follow_the_arm_and_log_it(toy_shop, toy_engine) -> None:
     assert decided["None"] == {"holdout", "first-fillable"}
     assert {row["policy"] for row in rows if row["holdout"]} == {"holdout"}
     assert any(row["arm"] is None and row["customer_id"] is None for row in rows)
+    sync(toy_shop, now=20_001 * DAY)
+    with opened(Dataset(toy_shop.dataset), None) as (duck, moment):
+        entrants = enter(duck, moment, Asked("hero"), config.experiments, config.shop.holdout)
+    logged = Counter(row["arm"] for row in rows if row["slot"] == "first")
+    found = Counter(f"hero/{entrants.arms[arm]}" for arm in entrants.arm.tolist())
+    assert found == {arm: many for arm, many in logged.items() if arm}, "each subject asked once"

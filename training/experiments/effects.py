@@ -222,8 +222,11 @@ def relative(y: Doubles, treated: Mask, found: Difference, confidence: float) ->
 
 
 def skewed(y: Doubles) -> float:
-    """Subjects a group needs for means as good as normal: 355 times the square of the skewness (Kohavi et al. 2014)."""
-    if len(y) < 3 or y.std() == 0:
+    """Subjects a group needs for means as good as normal: 355 times the square of the skewness (Kohavi et al. 2014).
+
+    0 for events that happen or not: where they are rare, their shares have intervals of their own.
+    """
+    if len(y) < 3 or y.std() == 0 or np.isin(y, (0.0, 1.0)).all():
         return 0.0
     return 355 * float(stats.skew(y)) ** 2
 
