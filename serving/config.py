@@ -1,15 +1,16 @@
 """`shop.toml`: the shop's own words, in one file that a marketer can read.
 
-`[model]` and `[gate]` belong to training and take effect with the next one. `[shop]`, `[selection]`, `[modules]` and
-`[pages]` are live: read at start, swapped when the file changes, and logged by hash with each decision.
+`[model]` and `[gate]` belong to training and take effect with the next one. `[shop]`, `[selection]`, `[modules]`,
+`[pages]` and `[experiments]` are live: read at start, swapped when the file changes, and logged by hash with each
+decision.
 """
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import re
 import tomllib
+from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Literal
@@ -19,10 +20,9 @@ import msgspec
 from features.confidence import EVENT_WEIGHTS, ConfidenceParams
 from features.errors import ConfigError
 from features.moments import zone
-
-
-class Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="kebab"):
-    """Base of the file's tables: keys are kebab-case and unknown ones are refused."""
+from serving.experiments import Arm, Experiment, SlotChange, changed, check_experiments
+from serving.strict import Strict
+from serving.strict import nearest as nearest
 
 
 class ShopSettings(Strict, frozen=True):
@@ -183,11 +183,26 @@ class ShopConfig(Strict, frozen=True):
     selection: SelectionSettings = SelectionSettings()
     modules: dict[str, Module] = msgspec.field(default_factory=lambda: dict(DEFAULT_MODULES))
     pages: dict[str, Page] = msgspec.field(default_factory=lambda: dict(DEFAULT_PAGES))
+    experiments: dict[str, Experiment] = msgspec.field(default_factory=dict)
 
     @property
     def hash(self) -> str:
         """Twelve hex digits that change with any setting; logged with each decision."""
-        return hashlib.sha256(msgspec.json.encode(self, order="deterministic")).hexdigest()[:12]
+        told = msgspec.to_builtins(self, order="deterministic")
+        if not self.experiments:
+            del told["experiments"]  # a file of before there were any keeps its hash
+        return hashlib.sha256(msgspec.json.encode(told)).hexdigest()[:12]
+
+    def decided(self) -> Iterator[tuple[str, Slot]]:
+        """Every slot, as its page has it and as arms of experiments have it, with where it is written."""
+        for name, page in self.pages.items():
+            yield from ((f"[pages.{name}] slot {slot.name}", slot) for slot in page.slots)
+        for name, experiment in self.experiments.items():
+            for arm, each in experiment.arms.items():
+                for slot in self.pages[experiment.page].slots:
+                    if slot.name in each.slots:
+                        where = f"[experiments.{name}.arms.{arm}] slot {slot.name}"
+                        yield where, changed(slot, each.slots[slot.name])
 
 
 def load_config(path: Path) -> ShopConfig:
@@ -227,6 +242,7 @@ def _check(config: ShopConfig, where: str) -> None:
                 if module not in config.modules:
                     hint = nearest(module, list(config.modules))
                     raise ConfigError("no such module", where=f"{where} [pages.{page_name}]", got=module, hint=hint)
+    check_experiments(config, where)
 
 
 def _check_boost(boost: Boost, where: str) -> None:
@@ -248,13 +264,9 @@ def explain(error: msgspec.ValidationError, *, where: str) -> ConfigError:
     return ConfigError(text, where=where, hint=hint)
 
 
-def nearest(name: str, valid: list[str]) -> str:
-    """`did you mean "x"?`, or the list when nothing is near."""
-    swapped = [known for known in valid if sorted(known) == sorted(name)]  # the commonest typo of all
-    close = swapped or difflib.get_close_matches(name, valid, n=1, cutoff=0.5)
-    return f'did you mean "{close[0]}"?' if close else f"valid names: {', '.join(valid)}"
-
-
 def _all_keys() -> list[str]:
-    structs = (ShopConfig, ShopSettings, ModelSettings, GateSettings, SelectionSettings, Boost, Module, Page, Slot)
+    structs = (
+        ShopConfig, ShopSettings, ModelSettings, GateSettings, SelectionSettings, Boost, Module, Page, Slot, Experiment,
+        Arm, SlotChange,
+    )  # fmt: skip
     return [field.encode_name for struct in structs for field in msgspec.structs.fields(struct)]

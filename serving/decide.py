@@ -48,6 +48,7 @@ class Decision(msgspec.Struct, frozen=True):
     drawn: bool = True
     reused_from: str | None = None
     arm: str | None = None
+    """`<experiment>/<arm>` where an experiment is about this slot and the subject stands in it."""
     fallback: str | None = None
     logged: bool = True
 
@@ -57,13 +58,19 @@ def new_id() -> str:
     return uuid.uuid4().hex
 
 
+def unit_of(query: Query) -> tuple[str, str] | None:
+    """The kind and id of who is assigned: the customer when known, else the visitor; None where nobody is named."""
+    if query.user_id:
+        return "customer", query.user_id
+    return ("visitor", query.visitor_id) if query.visitor_id else None
+
+
 def in_holdout(shop: Shop, query: Query, share: float) -> bool:
     """Whether the subject permanently gets what is the same for all; by hash of the customer when known."""
-    subject = query.user_id or query.visitor_id
-    if subject is None or share <= 0:
+    unit = unit_of(query)
+    if unit is None or share <= 0:
         return False
-    kind = "customer" if query.user_id else "visitor"
-    return unit_hash("holdout", shop.id, shop.secret.hex(), kind, subject) < share
+    return unit_hash("holdout", shop.id, shop.secret.hex(), *unit) < share
 
 
 def feature_rows(bundle: Bundle, query: Query, items: Rows) -> dict[str, Any]:

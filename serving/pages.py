@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 import msgspec
 import numpy as np
@@ -14,9 +15,10 @@ from features.personal import open_wishes
 from features.schemas import EventType
 from serving.candidates import Rows
 from serving.config import Module, Page, Slot, nearest
-from serving.decide import POLICY, Decision, feature_rows, new_id
+from serving.decide import POLICY, Decision, feature_rows, new_id, unit_of
 from serving.drawing import Choice, Draws
 from serving.engine import Engine, Live
+from serving.experiments import arranged
 from serving.pipeline import Answer, anchor_weights, cards, explain, hydrate, remember
 from serving.query import Filter, Query
 from serving.ranker import Slate, Voice
@@ -45,16 +47,18 @@ def page(engine: Engine, request: PageRequest, now: int) -> Answer:
     layout = layout_of(live, request.page)
     query, holdout = hydrate(engine, live, request, now)
     query = msgspec.structs.replace(query, surface=f"page.{request.page}")
+    unit = None if holdout else unit_of(query)
+    layout, arms = arranged(engine.shop, live.config.experiments, request.page, layout, unit)
     fillable = {name: build(live, query, module, len(layout.slots)) for name, module in live.config.modules.items()}
     draws = draws_of(engine, live, query, layout, holdout)
-    body, decisions = decide_and_fill(live, query, layout, fillable, holdout, draws)
+    body, decisions = decide_and_fill(live, query, layout, fillable, holdout, draws, arms)
     answer = {"page": request.page, "greeting": greeting(live, query), **body, "bundleId": live.bundle.id}
     if request.explain:
         answer["explain"] = {name: explain(live, filled.query, filled.slate) for name, filled in fillable.items()}
     answer = remember(engine, decisions, answer)
     if draws is not None and answer.get("logged") is False:
         # What is drawn and not remembered can never be learned from: then nothing is drawn.
-        answer |= decide_and_fill(live, query, layout, fillable, holdout, None)[0]
+        answer |= decide_and_fill(live, query, layout, fillable, holdout, None, arms)[0]
     return answer
 
 
@@ -85,14 +89,16 @@ def build(live: Live, query: Query, module: Module, slots: int) -> Filled:
 
 
 def decide_and_fill(
-    live: Live, query: Query, layout: Page, fillable: Mapping[str, Filled], holdout: bool, draws: Draws | None = None
-) -> tuple[Answer, list[Decision]]:
+    live: Live, query: Query, layout: Page, fillable: Mapping[str, Filled], holdout: bool, draws: Draws | None = None,
+    arms: Mapping[str, str] = MappingProxyType({}),
+) -> tuple[Answer, list[Decision]]:  # fmt: skip
     """Slot by slot: veto what cannot be filled, let the policy draw or take the first module, use its items up.
 
     Args:
         live, query, layout, holdout: of the request.
         fillable: each module with what it could show.
         draws: of the slots that have a policy; None: nothing is drawn.
+        arms: slot -> the subject's arm, for the slots that an experiment is about.
     """
     request_id = draws.request_id if draws else new_id()
     families: Counter[str] = Counter()
@@ -112,7 +118,8 @@ def decide_and_fill(
         chosen = choice.action
         filled = fillable[chosen] if chosen else None
         rows, sources = unused(filled, used) if filled else (np.empty(0, np.int32), ())
-        decision = _decision(live, query, request_id, slot, position, vetoed, choice, rows, holdout)
+        arm = arms.get(slot.name)
+        decision = _decision(live, query, request_id, slot, position, vetoed, choice, rows, holdout, arm)
         slots.append(_slot(live, filled, decision, rows, sources))
         decisions.append(decision)
         shown.append(rows)
@@ -185,7 +192,7 @@ def greeting(live: Live, query: Query) -> Answer:
 
 def _decision(
     live: Live, query: Query, request_id: str, slot: Slot, position: int,
-    vetoed: list[tuple[str, str]], choice: Choice, rows: Rows, holdout: bool,
+    vetoed: list[tuple[str, str]], choice: Choice, rows: Rows, holdout: bool, arm: str | None,
 ) -> Decision:  # fmt: skip
     return Decision(
         decision_id=new_id(), request_id=request_id, decided_at=query.now,
@@ -194,7 +201,7 @@ def _decision(
         items=[live.bundle.items[int(row)] for row in rows],
         policy=choice.policy, drawn=choice.drawn, features=choice.features,
         bundle_id=live.bundle.id, shop_hash=live.shop_hash, holdout=holdout,
-        customer_id=query.user_id, visitor_id=query.visitor_id,
+        customer_id=query.user_id, visitor_id=query.visitor_id, arm=arm,
         fallback=choice.fallback,
     )  # fmt: skip
 

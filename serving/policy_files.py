@@ -74,7 +74,7 @@ def policy_names(parent: Path) -> list[str]:
 
 
 def open_policies(parent: Path, config: ShopConfig) -> dict[str, SlotPolicy]:
-    """The policies that the slots of a shop name.
+    """The policies that the slots of a shop name, or arms of its experiments.
 
     Args:
         parent: the shop's `policies` folder.
@@ -85,17 +85,16 @@ def open_policies(parent: Path, config: ShopConfig) -> dict[str, SlotPolicy]:
             the slot's modules.
     """
     opened: dict[str, SlotPolicy] = {}
-    for page_name, page in config.pages.items():
-        for slot in page.slots:
-            if slot.policy is None:
-                continue
-            where = f"shop.toml [pages.{page_name}] slot {slot.name}"
-            if slot.policy not in opened:
-                opened[slot.policy] = _named(parent, slot.policy, where)
-            if not opened[slot.policy].places.keys() & set(slot.modules):
-                known = ", ".join(opened[slot.policy].places)
-                what = "the policy knows none of the slot's modules"
-                raise ConfigError(what, where=where, got=slot.policy, hint=f"it knows: {known}")
+    for place, slot in config.decided():
+        if slot.policy is None:
+            continue
+        where = f"shop.toml {place}"
+        if slot.policy not in opened:
+            opened[slot.policy] = _named(parent, slot.policy, where)
+        if not opened[slot.policy].places.keys() & set(slot.modules):
+            known = ", ".join(opened[slot.policy].places)
+            what = "the policy knows none of the slot's modules"
+            raise ConfigError(what, where=where, got=slot.policy, hint=f"it knows: {known}")
     return opened
 
 

@@ -32,6 +32,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "page": ("page", "Show one customer's page."),
     "batch": ("batch", "Recommend to many customers, into a file."),
     "value": ("value", "Say what each customer is expected to bring."),
+    "experiment": ("experiment", "Say what the permanent holdout and other experiments show."),
     "power": ("power", "Say what an experiment can see, and what the holdout costs."),
     "report": ("report", "Say what personalisation brought in a month, and whom a mail should go to."),
     "replay": ("replay", "Say what a policy would have been worth on the log."),

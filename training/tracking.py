@@ -88,6 +88,21 @@ class Tracking:
         """A top-level run, to be used as a context manager: it ends FINISHED, FAILED on an error, KILLED on Ctrl-C."""
         return Run(self, name, tags or {}, parent=None)
 
+    def tagged(self, key: str, value: str) -> list[dict[str, str]]:
+        """Tags of all runs that carry a tag, oldest first; also of runs that somebody deleted."""
+        from mlflow.entities import ViewType
+
+        found, token = [], None
+        while True:
+            page = self._client.search_runs(
+                [self._experiment], f"tags.`{key}` = '{value}'", run_view_type=ViewType.ALL, max_results=1000,
+                order_by=["attributes.start_time ASC"], page_token=token,
+            )  # fmt: skip
+            found += [dict(run.data.tags) for run in page]
+            token = page.token
+            if not token:
+                return found
+
     def register(
         self, run: Run, bundle_id: str, files: Mapping[str, bytes], tags: Mapping[str, str], about: str = ""
     ) -> int:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from statistics import NormalDist
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from features.errors import ConfigError
+from training.bench import peeking
 from training.experiments.looks import adjusted, confidence_at, difference
 
 
@@ -68,3 +71,37 @@ def test_a_group_of_one_says_nothing():
     found = difference(np.ones(5), np.array([True, True, True, True, False]))
     assert np.isnan(found.found.value)
     assert (found.treated, found.held) == (4, 1)
+
+
+def test_the_bench_of_peeking_in_small():
+    """Shared-out looks and the sequences hold in every world; plain intervals do not. Widths are worked out anew."""
+    rows = peeking.run(60, 200, seed=1)
+    held = {(row.task, row.subject): row.value for row in rows if row.metric == "coverage"}
+    assert len(held) == 16
+    for (world, method), share in held.items():
+        assert share < 0.93 if method == "plain" else share >= 0.88, (world, method)
+    width = {(row.subject, row.metric): row.value for row in rows if row.task == "width"}
+    assert width["plain", "look-26"] == 1
+    assert width["looks", "look-52"] == pytest.approx(-NormalDist().inv_cdf(0.05 / (52 * 53) / 2) / 1.959964, rel=1e-6)
+    sequences = {look: width["mixture-13", f"look-{look}"] for look in peeking.SHOWN}
+    assert min(sequences, key=sequences.__getitem__) == 13, "tightest where it is told to be"
+
+
+def test_a_boundary_crossed_by_a_random_walk_as_often_as_promised():
+    """The mixture's boundary for a Gaussian walk: Ville's inequality, an oracle that knows no experiment."""
+    random, bound = np.random.default_rng(8), peeking.limits()["mixture-4"]
+    walks = np.abs(random.normal(size=(20_000, peeking.LOOKS)).cumsum(axis=1)) / np.sqrt(np.arange(1, 53))
+    crossed = (walks > bound).any(axis=1).mean()
+    assert 0.01 < crossed <= 0.05
+
+
+def test_statistics_are_those_of_the_report():
+    """|difference| over its error at each look, as `difference` has them; people who did not enter are not there."""
+    random = np.random.default_rng(9)
+    values, treated = peeking.arrivals(random, 3000), random.random(3000) < 0.5
+    seen = peeking.statistics(values, treated)
+    for look in (3, 20, 52):
+        there = np.isfinite(values[:, look - 1])
+        found = difference(values[there, look - 1], treated[there])
+        assert seen[look - 1] == pytest.approx(abs(found.found.value) / found.error)
+    assert peeking.statistics(values[:40], treated[:40]).tolist() == [0.0] * 52

@@ -25,6 +25,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     "events": {"source": "test", "revision": 0, "withdrawn": False, "content_hash": 0},
     "outcomes": {"source": "test", "value": 1.0},
     "identities": {"source": "test"},
+    "customers": {"source": "test", "valid_from": 0},
     "items": {"source": "test", "valid_from": 0},
 }  # fmt: skip
 

@@ -3,6 +3,7 @@
 from training.plots.drawing import Mark
 from training.plots.draws import Gap, love, weights
 from training.plots.evidence import Spot, deciles, places, reliability, variety
+from training.plots.experiment import differences
 from training.plots.paper import sheet
 from training.plots.recipes import comparison, coverage, forest, learned, months, slices
 from training.plots.search import Point, history
@@ -17,6 +18,7 @@ __all__ = [
     "comparison",
     "coverage",
     "deciles",
+    "differences",
     "effect_tenths",
     "forest",
     "gains",
