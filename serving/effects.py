@@ -47,12 +47,20 @@ class Size(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         centre: mean of the uncalibrated effects.
         kept: the slope that is kept; 0 where nothing but the average is known, and then no trees are read.
         error: standard error of the average, which is the least that the effect is uncertain by; None: not known.
+        left: how far the effect on one subject is from this, beside the error of the average, as a standard deviation
+            (`training.uplift.unexplained`).
     """
 
     average: float | None = None
     centre: float = 0.0
     kept: float = 0.0
     error: float | None = None
+    left: float = 0.0
+
+    @property
+    def spread(self) -> float:
+        """How uncertain the effect on one subject is, as a standard deviation; NaN where not known."""
+        return float("nan") if self.error is None else float(np.hypot(self.error, self.left))
 
 
 class Blocked(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -186,9 +194,9 @@ class SlotPolicy:
 
     @cached_property
     def _spread(self) -> Doubles:
-        """float64[1, k]: errors of net values, as if those of rewards were independent; 0 for null."""
+        """float64[1, k]: spreads of net values, as if those of rewards were independent; 0 for null."""
         worth, sizes = self.sheet.spec.worth, self.sheet.sizes
-        errors = [[np.nan if size.error is None else worth[r] * size.error for size in sizes[r]] for r in self._rewards]
+        errors = [[worth[r] * size.spread for size in sizes[r]] for r in self._rewards]
         told = np.sqrt((np.array(errors).reshape(-1, len(self.places)) ** 2).sum(axis=0))
         return np.concatenate([[0.0], told])[None]
 
