@@ -46,11 +46,21 @@ class Unexplained:
         """As a standard deviation: the mean variance given that it is not negative; 0 where nothing is known."""
         if not np.isfinite(self.variance):
             return 0.0
-        if self.error <= 0:
-            return float(np.sqrt(max(self.variance, 0.0)))
-        away = self.variance / self.error
-        density = np.exp(-(away**2) / 2 - np.log(2 * np.pi) / 2 - log_ndtr(away))
-        return float(np.sqrt(max(self.variance + self.error * density, 0.0)))
+        return float(np.sqrt(not_negative(self.variance, self.error)))
+
+
+def not_negative(estimate: float, error: float) -> float:
+    """The mean of a normal distribution that is cut off at zero: of a variance that was estimated without bias.
+
+    Args:
+        estimate: unbiased, of any sign.
+        error: its standard error; at 0 the estimate is believed, and one below zero is zero.
+    """
+    if error <= 0:
+        return max(estimate, 0.0)
+    away = estimate / error
+    density = np.exp(-(away**2) / 2 - np.log(2 * np.pi) / 2 - log_ndtr(away))
+    return max(float(estimate + error * density), 0.0)
 
 
 def unexplained(left: Doubles, basis: Doubles, subject: Whole) -> Unexplained:
