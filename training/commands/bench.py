@@ -14,6 +14,7 @@ from training.bench import (
     oracle,
     policy,
     serve,
+    slots,
     uplift,
     visits,
 )
@@ -28,5 +29,6 @@ app.command("learning")(learning.command)
 app.command("oracle")(oracle.command)
 app.command("policy")(policy.command)
 app.command("serve")(serve.command)
+app.command("slots")(slots.command)
 app.command("uplift")(uplift.command)
 app.command("visits")(visits.command)

@@ -3,6 +3,10 @@
 Models see slot and position as columns, so what they say is of one place. Their sizes come from doubly robust scores:
 the average of an action in a place from its own decisions there, from other places by how much each is looked at
 (`places`), and from others of its kind (`kinds`); the slope from all places together; the spread from what is left.
+
+What a policy drew while it was sure of itself says little of the rest: there propensities are small and scores noisy.
+So days are weighed by how much their draws can say of an action, by propensities alone, which leaves means unbiased
+(Hadad, Hirshberg, Zhan, Wager & Athey 2021).
 """
 
 from __future__ import annotations
@@ -16,12 +20,15 @@ import numpy as np
 from serving.effects import Size
 from training.slots.kinds import shrunk_to_kinds
 from training.slots.places import Examination, Place, combined, elsewhere, examination
-from training.uplift.calibration import calibrated
+from training.uplift.calibration import shrunk
 from training.uplift.crossfit import CrossFit
-from training.uplift.estimate import mean_of
+from training.uplift.estimate import estimated
 from training.uplift.log import Codes, Doubles, Mask, Whole
 from training.uplift.nuisance import action_scores
 from training.uplift.unexplained import basis_of, unexplained
+
+SPANS = 20
+"""Stretches of time, of equally many decisions, that are weighed as wholes."""
 
 
 @dataclass(frozen=True)
@@ -102,6 +109,28 @@ class Evidence:
         """float64[n, k-1], out of fold and as learned."""
         return self.fit.effects[self.learner]
 
+    @cached_property
+    def weights(self) -> Doubles:
+        """float64[n, k-1]: how much a decision's stretch of time can say of each action in its place.
+
+        1 / mean over the stretch of (noise_a / e_a + noise_0 / e_0), the variance of scores there; e are propensities,
+        noise is the variance of the reward of all other actions, and of the one that all are held against.
+        """
+        log, chance = self.fit.log, self.fit.choice.chance
+        span = np.argsort(np.argsort(log.decided_at, kind="stable")) * SPANS // len(log)
+        cell = span * len(self.places) + self.place
+        value = log.reward(self.fit.reward)
+        noise = [float(np.nan_to_num(np.nanvar(value[who]))) for who in (log.action == 0, log.action != 0)]
+        found = np.ones(self.contrasts.shape)
+        for arm in range(found.shape[1]):
+            could = np.isfinite(self.contrasts[:, arm])
+            each = noise[1] / chance[could, arm + 1] + noise[0] / chance[could, 0]
+            total = np.bincount(cell[could], each, minlength=SPANS * len(self.places))
+            count = np.bincount(cell[could], minlength=len(total))
+            mean = np.where(total > 0, total, np.nan) / np.maximum(count, 1)
+            found[:, arm] = np.nan_to_num(1 / mean, nan=0.0)[cell]
+        return found
+
     def averages(self, rows: Mask) -> Averages:
         """What some of the decisions say."""
         shape = self.arms.able.shape
@@ -128,38 +157,49 @@ class Evidence:
 
         Few decisions can agree by accident; their own scatter then says too little.
         """
-        found = mean_of(self.contrasts[here, arm], self.fit.log.subject[here])
-        if found.n < 2:
+        could = here[np.isfinite(self.contrasts[here, arm]) & (self.weights[here, arm] > 0)]
+        if len(could) < 2:
             return np.nan, np.nan
-        could = here[np.isfinite(self.contrasts[here, arm])]
+        weight = self.weights[could, arm] / self.weights[could, arm].sum()
+        score = self.contrasts[could, arm]
+        value = float(weight @ score)
+        found = estimated(value, weight * (score - value), self.fit.log.subject[could])
         noise = float(np.var(self.fit.log.reward(self.fit.reward)[could]))
-        least = np.sqrt(noise * (1 / self.fit.choice.chance[could, arm + 1]).sum()) / len(could)
-        return found.value, float(max(found.error, least))
+        least = np.sqrt(noise * (weight**2 / self.fit.choice.chance[could, arm + 1]).sum())
+        return value, float(max(found.error, least))
 
     def slopes(self, rows: Mask) -> Doubles:
-        """float64[k-1]: how much of the learned differences is kept; all places together, each about its own mean."""
+        """float64[k-1]: how much of the learned differences is kept; all places together, each about its own mean.
+
+        A weighted regression of scores on effects, shrunk as `calibration.ArmCalibration.kept` is.
+        """
         kept = np.zeros(self.contrasts.shape[1])
         for arm in range(len(kept)):
-            effect, score = self.effects[:, arm], self.contrasts[:, arm]
+            effect, score, weight = self.effects[:, arm], self.contrasts[:, arm], self.weights[:, arm]
             known = rows & np.isfinite(effect) & np.isfinite(score)
-            if known.any():
-                x, y = (each[known] - self._means(each, known)[self.place[known]] for each in (effect, score))
-                kept[arm] = calibrated(x, y, self.fit.log.subject[known]).kept
+            x, y = (each[known] - self.means(each, known, weight)[self.place[known]] for each in (effect, score))
+            spread = float(weight[known] @ x**2)
+            if spread > 1e-18 * max(float(weight[known].sum()), 1.0):
+                slope = float((weight[known] * x) @ y) / spread
+                left = weight[known] * x * (y - slope * x) / spread
+                kept[arm] = shrunk(slope, estimated(slope, left, self.fit.log.subject[known]).error)
         return kept
 
     def centres(self, rows: Mask) -> Doubles:
         """float64[k-1, places]: means of the learned effects; NaN where there are none."""
         found = np.full((self.contrasts.shape[1], len(self.places)), np.nan)
         for arm in range(len(found)):
-            found[arm] = self._means(self.effects[:, arm], rows & np.isfinite(self.contrasts[:, arm]))
+            found[arm] = self.means(
+                self.effects[:, arm], rows & np.isfinite(self.contrasts[:, arm]), self.weights[:, arm]
+            )
         return found
 
-    def _means(self, values: Doubles, rows: Mask) -> Doubles:
-        """float64[places]: means by place; NaN where there is nothing."""
+    def means(self, values: Doubles, rows: Mask, weight: Doubles) -> Doubles:
+        """float64[places]: weighted means by place; NaN where there is nothing."""
         known = rows & np.isfinite(values)
-        count = np.bincount(self.place[known], minlength=len(self.places))
-        total = np.bincount(self.place[known], values[known], minlength=len(self.places))
-        return np.where(count > 0, total / np.maximum(count, 1), np.nan)
+        mass = np.bincount(self.place[known], weight[known], minlength=len(self.places))
+        total = np.bincount(self.place[known], (weight * values)[known], minlength=len(self.places))
+        return np.where(mass > 0, total / np.where(mass > 0, mass, 1.0), np.nan)
 
 
 @dataclass(frozen=True)
@@ -213,9 +253,9 @@ def _left(evidence: Evidence, out: Doubles, kept: Doubles) -> Doubles:
     modelled = np.isfinite(evidence.effects).any(axis=0)
     for arm in np.flatnonzero(modelled):
         over = evidence.contrasts[:, arm] - out[:, arm]
-        known = np.isfinite(over)
-        over = np.where(known, over - evidence._means(over, known)[evidence.place], np.nan)
-        found[arm] = unexplained(over, basis, log.subject).spread
+        weight = evidence.weights[:, arm]
+        over = over - evidence.means(over, np.isfinite(over), weight)[evidence.place]
+        found[arm] = unexplained(over, basis, log.subject, weight).spread
         whole.append(found[arm] ** 2 + kept[arm] ** 2 * float(np.nanvar(evidence.effects[:, arm])))
     unknown = np.append(~modelled, np.ones(out.shape[1] - arms, bool))
     found[unknown] = np.sqrt(np.mean(whole)) if whole else 0.0

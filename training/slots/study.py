@@ -227,16 +227,21 @@ def judged(
     # Where the one that all are held against was not possible nobody knows what it would have brought.
     rows = (one.place == at) & np.isfinite(net[:, NULL])
     spread = spread_of(found, options.study, arms)[rows]
-    spec = PolicySpec(
-        f"slot-{one.places[at].slot}", actions, dict(options.study.worth), dict(options.study.costs),
-        floor=options.study.floor, explore=options.explore, draws=options.draws, gap=gap_of(spread),
-        seed=options.study.seed, cautious=options.study.cautious, nothing=base is None,
-    )  # fmt: skip
+    spec = spec_of(f"slot-{one.places[at].slot}", actions, options, gap=gap_of(spread), nothing=base is None)
     values = net_values(spec, {reward: _columns(each.out, arms)[rows] for reward, each in found.items()})
     eligible = eligible_of(log, arms, base)[rows]
     chances = probabilities(spec, values, allowed(spec, eligible), spread)
     ruling = _ruled(log, options, found, arms, (rows, chances, net), actions)
     return SlotFound(one.places[at], spec, arms, rows, chances, net[rows], _worded(ruling, base))
+
+
+def spec_of(name: str, actions: tuple[str, ...], options: SlotOptions, *, gap: float, nothing: bool) -> PolicySpec:
+    """The policy of a slot."""
+    how = options.study
+    return PolicySpec(
+        name, actions, dict(how.worth), dict(how.costs), floor=how.floor, explore=options.explore, draws=options.draws,
+        gap=gap, seed=how.seed, cautious=how.cautious, nothing=nothing,
+    )  # fmt: skip
 
 
 def net_of(

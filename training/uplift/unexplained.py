@@ -63,13 +63,14 @@ def not_negative(estimate: float, error: float) -> float:
     return max(float(estimate + error * density), 0.0)
 
 
-def unexplained(left: Doubles, basis: Doubles, subject: Whole) -> Unexplained:
+def unexplained(left: Doubles, basis: Doubles, subject: Whole, weight: Doubles | None = None) -> Unexplained:
     """The variance of what is left.
 
     Args:
         left: float64[n], doubly robust scores less the effects that were predicted out of fold; NaN: not known.
         basis: float64[n, q], `basis_of` the features.
         subject: int64[n].
+        weight: float64[n], of decisions; must not depend on the features. Default: all weigh the same.
     """
     kept = np.isfinite(left)
     n = int(kept.sum())
@@ -81,7 +82,9 @@ def unexplained(left: Doubles, basis: Doubles, subject: Whole) -> Unexplained:
     # Ordered by subject, so that sums over subjects are sums over runs.
     order = np.argsort(subject[kept], kind="stable")
     _, first = np.unique(subject[kept][order], return_index=True)
-    parts = np.add.reduceat(white[order] * (left[kept] - left[kept].mean())[order, None], first, axis=0)
+    weighed = np.ones(n) if weight is None else weight[kept] / weight[kept].mean()
+    over = weighed * (left[kept] - np.average(left[kept], weights=weighed))
+    parts = np.add.reduceat(white[order] * over[order, None], first, axis=0)
     found = float((parts.sum(axis=0) ** 2).sum() - (parts**2).sum()) / n**2
     return Unexplained(found, float(np.sqrt(2 * ((parts.T @ parts) ** 2).sum())) / n**2)
 
