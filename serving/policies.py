@@ -103,7 +103,7 @@ def probabilities(spec: PolicySpec, values: Doubles, eligible: Mask, spread: Dou
     Args:
         spec: floor and way of exploring.
         values: float64[n, k], `net_values`.
-        eligible: bool[n, k], after eligibility, caps and blocks, as `allowed` leaves it; each row has an eligible action.
+        eligible: bool[n, k], after eligibility, caps, blocks and `allowed`; each row has an eligible action.
         spread: float64[n, k], standard error of each value: for Thompson sampling and for caution; NaN: not known.
 
     Returns:

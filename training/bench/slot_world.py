@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -88,7 +89,11 @@ class Pages:
         Args:
             click: float64[2, n, WIDTH], by which the pair is chosen.
         """
-        rows, top, found = np.arange(len(self.context)), np.full(len(self.context), -np.inf), np.zeros(len(self.context))
+        rows, top, found = (
+            np.arange(len(self.context)),
+            np.full(len(self.context), -np.inf),
+            np.zeros(len(self.context)),
+        )
         hero = could(self.hero)
         for taken in range(WIDTH):
             left = could(self.band & ~bit_of(np.full(len(self.band), taken)))
@@ -151,9 +156,14 @@ def joined(logs: list[DecisionLog]) -> DecisionLog:
     """Logs one after the other; their pages and subjects are different ones."""
     first, pages = logs[0], np.cumsum([0, *(int(log.request.max()) + 1 for log in logs[:-1])])
     number = np.concatenate([log.request + start for log, start in zip(logs, pages, strict=True)])
-    arrays = {
-        name: np.concatenate([getattr(log, name) for log in logs])
-        for name in ("slot", "position", "action", "propensity", "features", "usable", "holdout")
-    }
     reward = np.concatenate([log.rewards[CLICK] for log in logs])
-    return replace(first, subject=number, request=number, decided_at=number, rewards={CLICK: reward}, **arrays)
+
+    def end_to_end(name: str) -> Any:
+        return np.concatenate([getattr(log, name) for log in logs])
+
+    return replace(
+        first, subject=number, request=number, decided_at=number, rewards={CLICK: reward},
+        slot=end_to_end("slot"), position=end_to_end("position"), action=end_to_end("action"),
+        propensity=end_to_end("propensity"), features=end_to_end("features"), usable=end_to_end("usable"),
+        holdout=end_to_end("holdout"),
+    )  # fmt: skip

@@ -28,10 +28,11 @@ from training.intervals import mean_interval
 from training.meter import Tell
 from training.session import silent
 from training.simulation.effects import PAGE_ACTIONS
+from training.slots.judging import LEARNER, SlotOptions, gap_of, spec_of
 from training.slots.places import Place, places_of
 from training.slots.shipping import effects_in
 from training.slots.sizes import Evidence, Sized, sized
-from training.slots.study import LEARNER, SlotOptions, arms_of, gap_of, learned, placed, spec_of
+from training.slots.study import arms_of, learned, placed
 from training.uplift.log import DecisionLog, Doubles, Floats, Mask
 from training.uplift.study import StudyOptions
 
@@ -115,7 +116,10 @@ def run(
                     sizes = learn(joined(logs), learner)
                     tell("learning", done := done + 1, steps)
     known = (world.best(world.known) - start) / (best - start)
-    return [*_rows(f"simulated-{size}-0", found), Row("slots", f"simulated-{size}-0", "any", "features", "share", known)]
+    return [
+        *_rows(f"simulated-{size}-0", found),
+        Row("slots", f"simulated-{size}-0", "any", "features", "share", known),
+    ]
 
 
 def learn(log: DecisionLog, learner: str) -> Sized:

@@ -136,7 +136,7 @@ def _linked(known: Mask, held: int) -> tuple[Mask, Mask]:
     places[held] = True
     while True:
         actions: Mask = known[:, places].any(axis=1)
-        grown: Mask = places | known[actions].any(axis=0)
+        grown = np.asarray(places | known[actions].any(axis=0), np.bool_)
         if (grown == places).all():
             return places, actions
         places = grown

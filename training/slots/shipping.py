@@ -10,9 +10,10 @@ import numpy as np
 from serving.effects import Column, Size, SlotPolicy
 from serving.effects import PolicySheet as Sheet
 from serving.trees import Forest
+from training.slots.judging import SlotFound
 from training.slots.places import Place
 from training.slots.sizes import Sized
-from training.slots.study import POSITION, SLOT, SlotFound, SlotStudy
+from training.slots.study import POSITION, SLOT, SlotStudy
 from training.uplift.export import Given, specialised
 from training.uplift.log import DecisionLog, Doubles, Floats
 

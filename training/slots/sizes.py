@@ -121,8 +121,8 @@ class Evidence:
         cell = span * len(self.places) + self.place
         value = log.reward(self.fit.reward)
         noise = [float(np.nan_to_num(np.nanvar(value[who]))) for who in (log.action == 0, log.action != 0)]
-        found = np.ones(self.contrasts.shape)
-        for arm in range(found.shape[1]):
+        found: Doubles = np.ones(self.contrasts.shape)
+        for arm in range(self.contrasts.shape[1]):
             could = np.isfinite(self.contrasts[:, arm])
             each = noise[1] / chance[could, arm + 1] + noise[0] / chance[could, 0]
             total = np.bincount(cell[could], each, minlength=SPANS * len(self.places))
@@ -133,7 +133,7 @@ class Evidence:
 
     def averages(self, rows: Mask) -> Averages:
         """What some of the decisions say."""
-        shape = self.arms.able.shape
+        shape = (len(self.arms.actions), len(self.places))
         own, error = np.full(shape, np.nan), np.full(shape, np.nan)
         decisions = np.zeros(shape, np.int64)
         for at in range(len(self.places)):

@@ -114,7 +114,7 @@ def basis_of(block: Floats, categorical: Sequence[bool]) -> Doubles:
 
 def _whitened(basis: Doubles) -> Doubles:
     """float64[n, rank]: columns of mean 0, variance 1 and no correlation that span the basis."""
-    middle = basis - basis.mean(axis=0)
+    middle: Doubles = basis - basis.mean(axis=0)
     middle = middle[:, middle.std(axis=0) > 1e-9]
     if not middle.shape[1]:
         return middle
