@@ -136,13 +136,13 @@ def _actions(trained: SlotsTrained, slot: SlotFound, reward: str) -> Table:
 
     title = f"{slot.place.slot}, position {slot.place.position}: effect on {reward}, with standard errors"
     table = Table(title=title, title_justify="left", box=SIMPLE, pad_edge=False, padding=(0, 1, 0, 0))
-    for head in ("action", "shown", "own", "elsewhere", "used", "differs", "taken"):
+    for head in ("action", "shown", "own", "elsewhere", "used", "varies", "taken"):
         table.add_column(head, justify="left" if head == "action" else "right", no_wrap=True)
     for row in action_rows(trained.found, slot, reward):
         table.add_row(
             escape(row.action), f"{row.decisions:,}", _with_error(row.own, row.own_error),
             _with_error(row.other, row.other_error), _with_error(row.used, row.error), f"{row.differs:.3f}",
-            f"{row.taken:.1%}",
+            f"{row.taken:.0%}",
         )  # fmt: skip
     return table
 

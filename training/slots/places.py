@@ -135,7 +135,7 @@ def _linked(known: Mask, held: int) -> tuple[Mask, Mask]:
     places = np.zeros(known.shape[1], np.bool_)
     places[held] = True
     while True:
-        actions: Mask = known[:, places].any(axis=1)
+        actions = np.asarray(known[:, places].any(axis=1), np.bool_)
         grown = np.asarray(places | known[actions].any(axis=0), np.bool_)
         if (grown == places).all():
             return places, actions

@@ -56,9 +56,10 @@ def action_rows(found: SlotStudy, slot: SlotFound, reward: str) -> list[ActionRo
         size = of.sizes[at][arm]
         between = size.kept * float(np.nanstd(of.evidence.effects[:, arm])) if size.kept else 0.0
         rows.append(ActionRow(
-            action, found.arms.kinds[arm].removeprefix("="), int(told.decisions[arm, at]),
-            *(float(each[arm, at]) for each in (told.own, told.own_error, told.other, told.other_error)),
-            float(told.mean[arm, at]), float(told.error[arm, at]), float(np.hypot(between, size.left)), taken[place],
+            action=action, kind=found.arms.kinds[arm].removeprefix("="), decisions=int(told.decisions[arm, at]),
+            own=told.own[arm, at], own_error=told.own_error[arm, at], other=told.other[arm, at],
+            other_error=told.other_error[arm, at], used=told.mean[arm, at], error=told.error[arm, at],
+            differs=float(np.hypot(between, size.left)), taken=taken[place],
         ))  # fmt: skip
     return rows
 
