@@ -20,8 +20,8 @@ from training.uplift.log import DecisionLog, Doubles, Floats, Mask, Whole
 CLICK = "click"
 SLOTS = (HERO, BAND)
 WIDTH = 1 + len(PAGE_ACTIONS)
-Policy = Callable[[int, Floats, Mask], Doubles]
-"""float64[n, WIDTH] of a slot (0, 1), features and what is eligible."""
+Policy = Callable[[int, Mask], Doubles]
+"""float64[contexts, WIDTH] of a slot (0, 1), given bool[contexts, WIDTH], what is eligible."""
 
 
 @dataclass(frozen=True)
@@ -67,10 +67,9 @@ class Pages:
 
     def tables(self, policy: Policy) -> tuple[Doubles, Doubles]:
         """float64[contexts, WIDTH] of the hero, and float64[WIDTH, contexts, WIDTH] of the band after each hero."""
-        hero = policy(0, self.features, could(self.hero_mask))
+        hero = policy(0, could(self.hero_mask))
         after = [
-            policy(1, self.features, could(self.band_mask & ~bit_of(np.full(len(self.band_mask), taken))))
-            for taken in range(WIDTH)
+            policy(1, could(self.band_mask & ~bit_of(np.full(len(self.band_mask), taken)))) for taken in range(WIDTH)
         ]
         return hero, np.stack(after)
 

@@ -33,7 +33,7 @@ from training.slots.places import Place, places_of
 from training.slots.shipping import effects_in
 from training.slots.sizes import Evidence, Sized, sized
 from training.slots.study import arms_of, learned, placed
-from training.uplift.log import DecisionLog, Doubles, Floats, Mask
+from training.uplift.log import DecisionLog, Doubles, Mask
 from training.uplift.study import StudyOptions
 
 CONFIDENCE: Final = 0.90
@@ -104,16 +104,19 @@ def run(
         random = np.random.default_rng((_STREAM, pages, seed))
         first = world.draw(world.logging(), random, pages)
         begun = learn(first, learner)
+        covered_first = coverage(world, begun)
         tell("learning", done := done + 1, steps)
-        for way in WAYS:
-            logs, sizes = [first], begun
+        for way, (_, floor) in WAYS.items():
+            logs, sizes, covered = [first], begun, covered_first
             for number in range(1, rounds + 1):
-                tables = world.tables(policy_of(sizes, way))
+                if number == 1 or floor > 0:
+                    tables = world.tables(policy_of(world, sizes, way))
                 share = (world.value(tables) - start) / (best - start)
-                found.append(Told(way, number, share, coverage(world, sizes)))
-                if number < rounds and WAYS[way][1] > 0:
+                found.append(Told(way, number, share, covered))
+                if number < rounds and floor > 0:
                     logs.append(world.draw(tables, random, pages))
                     sizes = learn(joined(logs), learner)
+                    covered = coverage(world, sizes)
                     tell("learning", done := done + 1, steps)
     known = (world.best(world.known) - start) / (best - start)
     return [
@@ -131,17 +134,19 @@ def learn(log: DecisionLog, learner: str) -> Sized:
     return sized(Evidence(fits[CLICK], learner, places, place, arms_of(log, places, place, options)))
 
 
-def policy_of(sizes: Sized, way: str) -> Policy:
-    """What serving would draw with, for many pages at once."""
+def policy_of(world: Pages, sizes: Sized, way: str) -> Policy:
+    """What serving would draw with, in every context."""
     explore, floor = WAYS[way]
-    actions = sizes.evidence.arms.actions
+    options = SlotOptions(StudyOptions({CLICK: 1.0}, floor=floor), explore=explore)
+    parts = []
+    for at, name in enumerate(SLOTS):
+        spread = spread_in(sizes, Place(at, name), len(world.features))
+        spec = spec_of(name, sizes.evidence.arms.actions, options, gap=gap_of(spread[:1]), nothing=True)
+        values = net_values(spec, {CLICK: effects_in(sizes, Place(at, name), world.features)})
+        parts.append((spec, values, spread))
 
-    def policy(slot: int, block: Floats, eligible: Mask) -> Doubles:
-        place = Place(slot, SLOTS[slot])
-        spread = spread_in(sizes, place, len(block))
-        options = SlotOptions(StudyOptions({CLICK: 1.0}, floor=floor), explore=explore)
-        spec = spec_of(f"slot-{slot}", actions, options, gap=gap_of(spread[:1]), nothing=True)
-        values = net_values(spec, {CLICK: effects_in(sizes, place, block)})
+    def policy(slot: int, eligible: Mask) -> Doubles:
+        spec, values, spread = parts[slot]
         return probabilities(spec, values, eligible, spread)
 
     return policy

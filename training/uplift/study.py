@@ -312,16 +312,14 @@ def _proposal(
 
 
 def _spread(fits: Mapping[str, CrossFit], options: StudyOptions, learner: str, log: DecisionLog) -> Doubles | None:
-    """float64[n, k]: standard errors of the net values, from the calibration of each arm; None where nobody asks."""
+    """float64[n, k]: spreads of the net values, those that serving has; None where nobody asks."""
     if not options.cautious:
         return None
     square = np.zeros((len(log), len(log.actions) - 1))
     for reward, worth in options.worth.items():
         fit = fits[reward]
-        for arm, each in enumerate(fit.calibration(learner)):
-            away = np.nan_to_num(fit.effects[learner][:, arm] - each.centre)
-            slope = 0.0 if np.isnan(each.slope.error) else each.slope.error
-            square[:, arm] += worth**2 * (each.average.error**2 + (slope * away) ** 2)
+        for arm, (each, left) in enumerate(zip(fit.calibration(learner), fit.left(learner), strict=True)):
+            square[:, arm] += worth**2 * (each.average.error**2 + left**2)
     return np.concatenate([np.zeros((len(log), 1)), np.sqrt(square)], axis=1)
 
 
