@@ -23,7 +23,7 @@ from features.shop import Shop
 from features.text import unit_hash
 from serving.config import Slot
 from serving.effects import Scored, SlotPolicy
-from serving.policies import probabilities
+from serving.policies import allowed, probabilities
 from serving.query import Query
 
 log = logging.getLogger("kokyaku")
@@ -101,6 +101,7 @@ class Draws:
         if policy.sheet.blocks:
             vetoed += [(str(policy.ids[at]), BLOCKED) for at in np.flatnonzero(eligible & scored.blocked).tolist()]
             eligible &= ~scored.blocked
+        eligible = allowed(policy.sheet.spec, eligible[None])[0]
         chances = probabilities(policy.sheet.spec, scored.values, eligible[None], scored.spread)
         told: list[float] = chances[0].tolist()
         at = at_point(told, self._point(slot, place))

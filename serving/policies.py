@@ -42,6 +42,8 @@ class PolicySpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         gap: of `inverse-gap`: how sharply what is worse by one unit is avoided.
         seed: of the draws.
         cautious: act only where the lower bound of the net value is above 0.
+        nothing: whether the slot may be left empty where something can be shown; False for one that never was, of
+            which nobody knows what that would do.
     """
 
     name: str
@@ -55,6 +57,7 @@ class PolicySpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     gap: Annotated[float, Meta(gt=0)] = 100.0
     seed: int = 0
     cautious: bool = False
+    nothing: bool = True
 
 
 def net_values(spec: PolicySpec, effects: Mapping[str, Doubles]) -> Doubles:
@@ -85,26 +88,35 @@ def best_of(values: Doubles, eligible: Mask) -> Places:
     return np.asarray(np.where(usable, values, -np.inf).argmax(axis=1), np.intp)
 
 
+def allowed(spec: PolicySpec, eligible: Mask) -> Mask:
+    """bool[n, k]: what may be taken; null only where nothing else can be, if the slot is never left empty."""
+    if spec.nothing:
+        return eligible
+    left = eligible.copy()
+    left[:, NULL] &= ~eligible[:, 1:].any(axis=1)
+    return left
+
+
 def probabilities(spec: PolicySpec, values: Doubles, eligible: Mask, spread: Doubles | None = None) -> Doubles:
     """With which probability each action is taken.
 
     Args:
         spec: floor and way of exploring.
         values: float64[n, k], `net_values`.
-        eligible: bool[n, k], after eligibility, caps and blocks; each row has an eligible action.
+        eligible: bool[n, k], after eligibility, caps, blocks and `allowed`; each row has an eligible action.
         spread: float64[n, k], standard error of each value: for Thompson sampling and for caution; NaN: not known.
 
     Returns:
         float64[n, k]: sums to 1 over the eligible actions of a row, at least `floor` on each (or the equal share, where
         there are too many for that), 0 on the others.
     """
-    allowed = eligible
+    sought = eligible
     if spec.cautious and spread is not None:
         # What is not known to be worth it is not done: the null action, which costs nothing, is always known.
         sure = values - 1.96 * spread > 0
         sure[:, NULL] = True
-        allowed = np.where((eligible & sure).any(axis=1, keepdims=True), eligible & sure, eligible)
-    shares = _SHARES[spec.explore](spec, values, allowed, spread)
+        sought = np.where((eligible & sure).any(axis=1, keepdims=True), eligible & sure, eligible)
+    shares = _SHARES[spec.explore](spec, values, sought, spread)
     count = np.count_nonzero(eligible, axis=1, keepdims=True)
     floor = np.minimum(spec.floor, 1 / count)
     return np.asarray(np.where(eligible, (1 - floor * count) * shares + floor, 0.0))
@@ -142,7 +154,10 @@ def _noise(seed: int, draws: int, count: int) -> Doubles:
 
 
 def _inverse_gap(spec: PolicySpec, values: Doubles, allowed: Mask, spread: Doubles | None) -> Doubles:
-    """1 / (k + gap x (best - value)) for each but the best, which gets the rest (Foster & Rakhlin 2020)."""
+    """1 / (k + gap x (best - value)) for each but the best, which gets the rest (Foster & Rakhlin 2020, SquareCB).
+
+    k is the number of actions that may be taken. One of unknown value counts as not worth trying.
+    """
     best = best_of(values, allowed)
     top = np.take_along_axis(values, best[:, None], axis=1)
     count = allowed.sum(axis=1, keepdims=True)

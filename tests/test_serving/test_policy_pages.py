@@ -293,3 +293,30 @@ def test_the_draw_is_the_policys_own() -> None:
         chances /= chances.sum()
         for u in (0.0, rng.random(), float(np.cumsum(chances)[2]), np.nextafter(1, 0)):
             assert at_point(chances.tolist(), u) == drawn(chances[None], np.array([u]))[0]
+
+
+def test_a_slot_that_was_never_empty_stays_filled(bench_shop) -> None:
+    """`nothing = false`: null is drawn only where nothing else can be, whatever it seems to be worth."""
+    bad = dict.fromkeys(NAMES, -1.0)
+    slot = Slot("s", NAMES, policy="p")
+    for explore in ("greedy", "thompson", "inverse-gap"):
+        made = policy("p", bad, explore=explore, floor=0.1, nothing=False)
+        draws = Draws(bench_shop, {"p": made}, "UTC", asks(device="mobile"), "r")
+        choice = draws.choose(slot, 0, [])
+        assert None not in dict(choice.eligible)
+        assert sum(dict(choice.eligible).values()) == pytest.approx(1)
+        empty = draws.choose(slot, 0, [(name, "barred") for name in NAMES])
+        assert empty.eligible == [(None, 1.0)]
+
+
+def test_thompson_draws_with_the_whole_spread() -> None:
+    """What differences between people leave out widens the error of the average, as the sides of a right angle."""
+    narrow, wide = Size(0.1, error=0.03), Size(0.1, error=0.03, left=0.04)
+    assert narrow.spread == pytest.approx(0.03)
+    assert wide.spread == pytest.approx(0.05)
+    assert np.isnan(Size(0.1, left=0.04).spread)
+    made = policy("p", {"a": 0.1})
+    sheet = msgspec.structs.replace(made.sheet, sizes={"click": (wide,)})
+    assert SlotPolicy(sheet, {}).score(dict.fromkeys(("device", "hour", "orders_28d"))).spread[0] == pytest.approx(
+        [0, 0.05]
+    )

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from features.errors import ConfigError, DataError
+from features.moments import DAY
 from tests.test_uplift.drawn import START, randomised
 from training.uplift.balance import Balance, balance, love
 from training.uplift.checks import insist, refuse_unless, run_checks
@@ -284,3 +285,12 @@ def test_a_failed_check_stops_unless_named() -> None:
     refuse_unless(checks, ["b", "c"])
     with pytest.raises(ConfigError, match="no such check"):
         refuse_unless(checks, ["e"])
+
+
+def test_days_with_hardly_a_decision_are_not_tested() -> None:
+    """Two decisions a day: all actions of a day together are too few, and that is no failure."""
+    log = randomised(40)
+    log = changed(log, decided_at=np.repeat(np.arange(20), 2) * DAY)
+    found = {check.name: check for check in sample_ratio(log)}
+    assert found["sample-ratio-by-day"].verdict == "warned"
+    assert np.isnan(found["sample-ratio-by-day"].figure)

@@ -55,6 +55,25 @@ def test_what_is_better_is_never_taken_less(block, kind):
             assert chance[better] >= chance[worse] - 1e-12
 
 
+@given(blocks(), st.floats(0.01, 3), st.floats(1, 50))
+def test_inverse_gap_weighs_by_how_much_worse_an_action_is(block, worse, gap):
+    """The formula on each row, by hand; an action that gets worse is taken less, and so it is with a larger gap."""
+    values, eligible = block
+    policy = spec(values.shape[1], explore="inverse-gap", gap=gap)
+    chances = probabilities(policy, values, eligible)
+    for row, chance, may in zip(values, chances, eligible, strict=True):
+        best = max(np.flatnonzero(may), key=lambda at: (row[at], -at))
+        others = [at for at in np.flatnonzero(may) if at != best]
+        by_hand = {at: 1 / (may.sum() + gap * (row[best] - row[at])) for at in others}
+        np.testing.assert_allclose(chance[others], list(by_hand.values()))
+        assert chance[best] == pytest.approx(1 - sum(by_hand.values()))
+    best = best_of(values, eligible)
+    lower = np.where(np.arange(values.shape[1]) == best[:, None], values, values - worse)
+    rows = np.arange(len(best))
+    for other in (probabilities(policy, lower, eligible), probabilities(spec(values.shape[1], explore="inverse-gap", gap=2 * gap), values, eligible)):  # noqa: E501  # fmt: skip
+        assert (other[rows, best] >= chances[rows, best] - 1e-12).all()
+
+
 def test_a_thompson_policy_is_its_frequency_over_normal_draws():
     """Two actions: the frequency tends to the probability that a normal number exceeds zero."""
     values, spread = np.array([[0.0, 0.1]]), np.array([[0.0, 0.2]])

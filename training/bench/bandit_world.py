@@ -100,10 +100,10 @@ class BanditWorld:
     def _logged(self, random: np.random.Generator, at: Whole, subject: Whole) -> tuple[DecisionLog, Doubles]:
         rows, page = self.rows, ~self.rows.mail[at]
         pages, mails = at[page], at[~page]
-        hero_chance = _page_policy(HERO, rows.situation[pages], rows.hero[pages])
+        hero_chance = page_policy(HERO, rows.situation[pages], rows.hero[pages])
         hero = pick(random, hero_chance)
-        left = rows.band[pages] & ~_bit(hero)
-        band_chance = _page_policy(BAND, rows.situation[pages], left)
+        left = rows.band[pages] & ~bit_of(hero)
+        band_chance = page_policy(BAND, rows.situation[pages], left)
         band, arm = pick(random, band_chance), pick(random, mail_policy(len(mails)))
         where = np.concatenate([pages, pages, mails])
         slot = np.repeat(np.arange(3, dtype=np.int32), [len(pages), len(pages), len(mails)])
@@ -135,11 +135,11 @@ class BanditWorld:
         """The target policy's exact value, a decision, on the population; band slots follow the log's hero."""
         rows = self.rows
         pages, mails = np.flatnonzero(~rows.mail), np.flatnonzero(rows.mail)
-        chance = _page_policy(HERO, rows.situation[pages], rows.hero[pages])
+        chance = page_policy(HERO, rows.situation[pages], rows.hero[pages])
         total = self._expected(pages, 0, chance > 0).sum()
         for hero in range(_PAGE):
-            left = rows.band[pages] & ~_bit(np.full(len(pages), hero))
-            eligible = _page_policy(BAND, rows.situation[pages], left) > 0
+            left = rows.band[pages] & ~bit_of(np.full(len(pages), hero))
+            eligible = page_policy(BAND, rows.situation[pages], left) > 0
             total += chance[:, hero] @ self._expected(pages, 1, eligible)
         total += self._expected(mails, 2, mail_policy(len(mails)) > 0).sum()
         return float(total) / (2 * len(pages) + len(mails))
@@ -189,13 +189,13 @@ def _rows_of(world: World, block: Block) -> tuple[Array, ...]:
     )  # fmt: skip
 
 
-def _bit(action: Array) -> Array:
+def bit_of(action: Array) -> Array:
     """The bit of a column of a page policy; null has none."""
     bit: Array = np.where(action > 0, 1 << np.maximum(action - 1, 0), 0)
     return bit
 
 
-def _page_policy(slot: str, situation: Array, mask: Array) -> Doubles:
+def page_policy(slot: str, situation: Array, mask: Array) -> Doubles:
     """float64[n, k]: the shop's logging policy."""
     found = np.zeros((len(mask), _WIDTH))
     found[:, :_PAGE] = policy_table(slot)[cell_of(situation), mask]

@@ -15,6 +15,7 @@ from training.bench import (
     peeking,
     policy,
     serve,
+    slots,
     uplift,
     visits,
 )
@@ -30,5 +31,6 @@ app.command("oracle")(oracle.command)
 app.command("peeking")(peeking.command)
 app.command("policy")(policy.command)
 app.command("serve")(serve.command)
+app.command("slots")(slots.command)
 app.command("uplift")(uplift.command)
 app.command("visits")(visits.command)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from training.commands import train_uplift
+from training.commands import train_slots, train_uplift
 from training.commands.common import DEFAULT_SHOP, RootOption, ShopOption, console, open_shop
 
 if TYPE_CHECKING:
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(invoke_without_command=True, rich_markup_mode="rich")
 app.command("uplift", short_help="Learn whom actions move, and rule what may serve.")(train_uplift.command)
+app.command("slots", short_help="Learn what each slot of a page should show to whom.")(train_slots.command)
 
 
 @app.callback()
@@ -40,6 +41,8 @@ def command(
       kokyaku train --as-of 2017-12-01
 
       kokyaku train uplift --experiment hillstrom --outcome visit
+
+      kokyaku train slots --surface page.home --outcome click
     """
     if context.invoked_subcommand is not None:
         _refuse_options(context)

@@ -11,13 +11,14 @@ import numpy as np
 from features.errors import ConfigError, DataError
 from training.meter import Tell, counted
 from training.uplift.boosting import Boosters, Shape, constraints_of, in_threads
-from training.uplift.calibration import ArmCalibration, calibrations_of
+from training.uplift.calibration import ArmCalibration, calibrations_of, out_of_fold
 from training.uplift.challengers import CHALLENGERS
 from training.uplift.curves import Trial, trial_of
 from training.uplift.folds import folds_of
 from training.uplift.learners import LEARNERS, Effects, Fit, Sample
 from training.uplift.log import Codes, DecisionLog, Doubles, Mask, Whole
 from training.uplift.nuisance import Choice, Outcomes, action_scores, choice_of, fits, outcomes_of
+from training.uplift.unexplained import basis_of, unexplained
 
 ALL: Mapping[str, Fit] = {**LEARNERS, **CHALLENGERS}
 
@@ -60,6 +61,13 @@ class CrossFit:
     def calibration(self, learner: str) -> tuple[ArmCalibration, ...]:
         """How the effects of each action are brought to size: what serving applies to the refitted model."""
         return calibrations_of(self.effects[learner], self.contrasts, self.log.subject)
+
+    def left(self, learner: str) -> tuple[float, ...]:
+        """Of each action how far its calibrated effects are from people's, as `unexplained` says."""
+        scores, subject = self.contrasts, self.log.subject
+        over = scores - out_of_fold(self.effects[learner], scores, subject, self.fold)
+        basis = basis_of(self.log.features, self.log.categorical)
+        return tuple(unexplained(over[:, arm], basis, subject).spread for arm in range(over.shape[1]))
 
     def take(self, rows: Mask) -> CrossFit:
         """The same fits, judged on some of the decisions."""

@@ -97,12 +97,12 @@ def chi_square(rows: DecisionLog) -> tuple[float, float]:
 def _pools(expected: Doubles) -> Doubles:
     """float64[k, groups] of 0 and 1: each action by itself, those expected less than EXPECTED times together.
 
-    Where even together they are too few, the rarest of the others joins them.
+    Where even together they are too few, the rarest of the others joins them, until all are one.
     """
     order = np.argsort(expected, kind="stable")
     order = order[expected[order] > 0]
     rare = int(np.searchsorted(np.cumsum(expected[order]) >= EXPECTED, True)) + 1
-    rare = max(rare, int((expected[order] < EXPECTED).sum()))
+    rare = min(max(rare, int((expected[order] < EXPECTED).sum())), len(order))
     pools = np.zeros((len(expected), len(order) - rare + 1))
     pools[order[:rare], 0] = 1
     pools[order[rare:], np.arange(1, pools.shape[1])] = 1

@@ -89,7 +89,8 @@ def chances_on(block: Floats, eligible: Mask, proposal: Proposal, fits: Mapping[
     """
     values, log = values_on(block, proposal, fits), next(iter(fits.values())).log
     left = left_by(proposal.blocks, log, block, values, eligible)
-    return probabilities(proposal.spec, values, left, spread_on(block, proposal, fits))
+    spread = spread_on(proposal, fits)
+    return probabilities(proposal.spec, values, left, None if spread is None else np.broadcast_to(spread, values.shape))
 
 
 def values_on(block: Floats, proposal: Proposal, fits: Mapping[str, CrossFit]) -> Doubles:
@@ -107,12 +108,9 @@ def values_on(block: Floats, proposal: Proposal, fits: Mapping[str, CrossFit]) -
     return net_values(spec, effects)
 
 
-def spread_on(block: Floats, proposal: Proposal, fits: Mapping[str, CrossFit]) -> Doubles | None:
-    """float64[n, k]: standard errors of `values_on`; None where nobody asks."""
-    if not proposal.spec.cautious:
-        return None
-    raw = {reward: fits[reward].models[proposal.learner].predict(block) for reward in proposal.spec.worth}
-    return _spread(proposal.spec.worth, fits, proposal.learner, raw)
+def spread_on(proposal: Proposal, fits: Mapping[str, CrossFit]) -> Doubles | None:
+    """float64[1, k]: how uncertain `values_on` are; None where nobody asks."""
+    return _spread(proposal.spec.worth, fits, proposal.learner) if proposal.spec.cautious else None
 
 
 @dataclass(frozen=True)
@@ -165,8 +163,7 @@ def _proposal(world: _World, learner: str) -> Proposal:
         left_by(world.blocks(each, ~here, tiers), log, log.features, values, eligible)
         for each, here, tiers in zip(sized, world.folds, world.tiers, strict=False)
     ], world.folds)  # fmt: skip
-    raw = {reward: fits[reward].effects[learner] for reward in options.worth}
-    spread = _spread(options.worth, fits, learner, raw) if options.cautious else None
+    spread = np.broadcast_to(_spread(options.worth, fits, learner), values.shape) if options.cautious else None
     chances = probabilities(spec, values, left, spread)
     return Proposal(
         learner, spec, values, chances, metrics.mean_of(value_of(chances, world.net), log.subject),
@@ -183,23 +180,17 @@ def _own(of_folds: Sequence[Any], folds: Sequence[Mask]) -> Any:
     return own
 
 
-def _spread(
-    worth: Mapping[str, float], fits: Mapping[str, CrossFit], learner: str, raw: Mapping[str, Doubles]
-) -> Doubles:
-    """float64[n, k]: standard errors of the net values, from the calibration of each arm; as serving has them.
+def _spread(worth: Mapping[str, float], fits: Mapping[str, CrossFit], learner: str) -> Doubles:
+    """float64[1, k]: how uncertain net values are, as serving has it; rewards as if independent, 0 for null.
 
     Args:
         worth: of each reward.
         fits: of each.
         learner: whose effects.
-        raw: reward -> float64[n, k-1], its effects before calibration.
     """
-    square = np.zeros(next(iter(raw.values())).shape)
-    for reward, each in worth.items():
-        found = fits[reward].calibration(learner)
-        error = np.array([arm.average.error for arm in found])
-        # Where no slope is kept the effect is the average, and so is its error.
-        slope = np.array([arm.slope.error if arm.kept else 0.0 for arm in found])
-        away = np.nan_to_num(raw[reward] - [arm.centre for arm in found])
-        square = square + each**2 * (error**2 + (slope * away) ** 2)
-    return np.concatenate([np.zeros((len(square), 1)), np.sqrt(square)], axis=1)
+    square = sum(
+        each**2 * (np.array([arm.average.error for arm in fits[reward].calibration(learner)]) ** 2
+                   + np.array(fits[reward].left(learner)) ** 2)
+        for reward, each in worth.items()
+    )  # fmt: skip
+    return np.concatenate([[0.0], np.sqrt(np.asarray(square, np.float64))])[None]

@@ -100,7 +100,7 @@ def policy_of(
             what = "the policy's actions are not the log's, or its rewards are not of one log"
             raise ConfigError(what, got=spec.actions, hint=f"the log has: {fit.log.actions[1:]}")
         found = model.forests()
-        sizes[reward] = tuple(map(_size, fit.calibration(learner), found))
+        sizes[reward] = tuple(map(size_of, fit.calibration(learner), found, fit.left(learner)))
         forests |= {
             (reward, action): forest
             for action, forest, size in zip(spec.actions, found, sizes[reward], strict=True)
@@ -111,11 +111,11 @@ def policy_of(
     return SlotPolicy(Sheet(spec, columns, sizes, tuple(blocks), fallback, about), forests)
 
 
-def _size(found: ArmCalibration, forest: Forest | None) -> Size:
+def size_of(found: ArmCalibration, forest: Forest | None, left: float) -> Size:
     """The numbers that `ArmCalibration.apply` reads; the average alone where there are no trees."""
     average, error = found.average.value, found.average.error
     kept = found.kept if forest is not None else 0.0
     return Size(
         float(average) if np.isfinite(average) else None, float(found.centre) if kept else 0.0, float(kept),
-        float(error) if np.isfinite(error) else None, float(found.slope.error) if kept else 0.0,
+        float(error) if np.isfinite(error) else None, left,
     )  # fmt: skip
