@@ -138,7 +138,8 @@ async def _rankings(engine: Engine, body: bytes, now: int) -> tuple[int, Any]:
 
 
 async def _pages(engine: Engine, body: bytes, now: int) -> tuple[int, Any]:
-    return 200, _counted("/v1/pages", pages.page(engine, wire.decode(body, wire.PageRequest), now))
+    request = wire.decode(body, wire.PageRequest)
+    return 200, _counted("/v1/pages", await pages.page_soon(engine, request, now, engine.store.keep))
 
 
 async def _events(engine: Engine, body: bytes, now: int) -> tuple[int, Any]:

@@ -18,9 +18,9 @@ from features.moments import DAY, HOUR
 from features.shop import Shop
 from serving import pages, wire
 from serving.config import Slot, load_config
+from serving.decision_drain import drain
 from serving.drawing import BLOCKED, FAILED, UNKNOWN, Draws
 from serving.effects import NET_VALUE, Blocked, Size, SlotPolicy
-from serving.frames import frames
 from serving.policies import drawn, net_values
 from serving.policy_files import open_policies, open_policy, write_policy
 from serving.query import Context, Query
@@ -210,11 +210,9 @@ def test_a_slot_without_a_policy_leaves_the_shops_hash(toy_shop) -> None:
 
 
 def records(engine) -> list[dict]:
-    return [
-        orjson.loads(payload)
-        for path in engine.shop.decision_logs.iterdir()
-        for _, _, payload in frames(path.read_bytes())
-    ]
+    """All decisions: draws that hold are in the store at once, the others are in the log until it is drained."""
+    drain(engine.shop.decision_logs, engine.store)
+    return [orjson.loads(row[0]) for row in engine.store.database.query("SELECT payload FROM decisions")]
 
 
 @pytest.fixture
@@ -274,11 +272,16 @@ def test_the_holdout_is_never_drawn(with_policy, toy_shop) -> None:
 
 
 def test_what_cannot_be_logged_is_not_drawn(with_policy, monkeypatch) -> None:
+    """A known subject's draws are in the store by the transaction that keeps them; a stranger's have the log alone."""
     monkeypatch.setattr(with_policy.decisions, "append", lambda records: False)
     for n in range(20):
-        answer = pages.page(with_policy, wire.PageRequest(user_id=f"u{n}"), with_policy.clock.now())
-        assert answer["logged"] is False
-        assert answer["slots"][0]["actionId"] == "popular", "the first module that can be filled"
+        for user in (None, f"u{n}"):
+            answer = pages.page(with_policy, wire.PageRequest(user_id=user), with_policy.clock.now())
+            assert answer["logged"] is False
+            kept = {each["decision_id"]: each for each in records(with_policy)}
+            if user is None:
+                assert answer["slots"][0]["actionId"] == "popular", "the first module that can be filled"
+            assert [slot["decisionId"] in kept for slot in answer["slots"]] == [user is not None] * 2 + [False]
 
 
 def test_the_draw_is_the_policys_own() -> None:
