@@ -16,6 +16,7 @@ from functools import cached_property
 from itertools import accumulate, compress
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from features.covariates import PAST, VISIT, Value, past_values, visit_values
@@ -35,8 +36,7 @@ UNKNOWN = "unknown to the policy"
 BLOCKED = "known to do this group no good"
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
+class Choice(msgspec.Struct, frozen=True):
     """What takes a slot.
 
     Args:
@@ -60,12 +60,11 @@ class Choice:
     reused_from: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Fresh:
-    """A draw of this request: what for, when its epoch ends, and the decision whose place it takes, if any."""
+class Fresh(msgspec.Struct, frozen=True):
+    """A draw of this request: what for, how long its epoch is, and the decision whose place it takes, if any."""
 
     key: Key
-    ends_at: int
+    epoch_days: int
     instead_of: str | None
 
 
@@ -120,8 +119,7 @@ class Draws:
         except Exception:  # a page is worth more than its policy: the row says so and no estimate uses it
             log.exception("policy %s failed", slot.policy)
             return _instead(policy, slot, vetoed, FAILED)
-        ends_at = day_start(date.fromordinal((epoch + 1) * slot.epoch_days), self.time_zone)
-        self.fresh.append(Fresh(key, ends_at, None if held is None else held.decision_id))
+        self.fresh.append(Fresh(key, slot.epoch_days, None if held is None else held.decision_id))
         return choice
 
     def again(self, found: Mapping[Key, Held] | None = None, *, closed: bool = False) -> None:
@@ -173,6 +171,10 @@ class Draws:
         if query.user_id is not None:
             return "customer", query.user_id
         return ("request", self.request_id) if query.visitor_id is None else ("visitor", query.visitor_id)
+
+    def ends_at(self, fresh: Fresh) -> int:
+        """The instant at which the epoch of a draw ends, by the shop's calendar."""
+        return day_start(date.fromordinal((fresh.key[2] + 1) * fresh.epoch_days), self.time_zone)
 
     @property
     def nobody(self) -> bool:

@@ -80,7 +80,9 @@ def drawn(decisions: Sequence[Decision], draws: Draws) -> list[tuple[Decision, F
 def wishes_of(made: Sequence[tuple[Decision, Fresh]], draws: Draws) -> Wishes:
     """What shall hold from now on; what was drawn stands in the decision's own words."""
     query, first = draws.query, made[0][0]
-    each = tuple(Wish(fresh.key, fresh.ends_at, _held(one), encoded(one), fresh.instead_of) for one, fresh in made)
+    each = tuple(
+        Wish(fresh.key, draws.ends_at(fresh), _held(one), encoded(one), fresh.instead_of) for one, fresh in made
+    )
     return Wishes(query.user_id, query.visitor_id, first.request_id, first.decided_at, each)
 
 

@@ -68,8 +68,9 @@ def net_values(spec: PolicySpec, effects: Mapping[str, Doubles]) -> Doubles:
         float64[n, k]: sum over rewards of worth x effect, minus (1 + price) x cost; 0 for the null action.
     """
     gross = sum(worth * effects[reward] for reward, worth in spec.worth.items() if worth)
-    costs = np.array([spec.costs.get(action, 0.0) for action in spec.actions])
-    net = np.asarray(gross, np.float64) - (1 + spec.price) * costs
+    net = np.asarray(gross, np.float64)
+    if spec.costs:
+        net = net - (1 + spec.price) * np.array([spec.costs.get(action, 0.0) for action in spec.actions])
     return np.concatenate([np.zeros((len(net), 1)), net], axis=1)
 
 
@@ -105,7 +106,7 @@ def probabilities(spec: PolicySpec, values: Doubles, eligible: Mask, spread: Dou
         sure[:, NULL] = True
         allowed = np.where((eligible & sure).any(axis=1, keepdims=True), eligible & sure, eligible)
     shares = _SHARES[spec.explore](spec, values, allowed, spread)
-    count = np.count_nonzero(eligible, axis=1, keepdims=True)
+    count = eligible.sum(axis=1, keepdims=True)
     floor = np.minimum(spec.floor, 1 / count)
     return np.asarray(np.where(eligible, (1 - floor * count) * shares + floor, 0.0))
 
