@@ -61,10 +61,10 @@ class Choice(msgspec.Struct, frozen=True):
 
 
 class Fresh(msgspec.Struct, frozen=True):
-    """A draw of this request: what for, how long its epoch is, and the decision whose place it takes, if any."""
+    """A draw of this request: what for, in which slot, and the decision whose place it takes, if any."""
 
     key: Key
-    epoch_days: int
+    slot: Slot
     instead_of: str | None
 
 
@@ -119,7 +119,7 @@ class Draws:
         except Exception:  # a page is worth more than its policy: the row says so and no estimate uses it
             log.exception("policy %s failed", slot.policy)
             return _instead(policy, slot, vetoed, FAILED)
-        self.fresh.append(Fresh(key, slot.epoch_days, None if held is None else held.decision_id))
+        self.fresh.append(Fresh(key, slot, None if held is None else held.decision_id))
         return choice
 
     def again(self, found: Mapping[Key, Held] | None = None, *, closed: bool = False) -> None:
@@ -172,9 +172,10 @@ class Draws:
             return "customer", query.user_id
         return ("request", self.request_id) if query.visitor_id is None else ("visitor", query.visitor_id)
 
-    def ends_at(self, fresh: Fresh) -> int:
-        """The instant at which the epoch of a draw ends, by the shop's calendar."""
-        return day_start(date.fromordinal((fresh.key[2] + 1) * fresh.epoch_days), self.time_zone)
+    def epoch_end(self, slot: Slot) -> int:
+        """The instant at which what is drawn for a slot now ends, by the shop's calendar."""
+        following = self._day // slot.epoch_days + 1
+        return day_start(date.fromordinal(following * slot.epoch_days), self.time_zone)
 
     @property
     def nobody(self) -> bool:

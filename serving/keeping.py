@@ -81,7 +81,7 @@ def wishes_of(made: Sequence[tuple[Decision, Fresh]], draws: Draws) -> Wishes:
     """What shall hold from now on; what was drawn stands in the decision's own words."""
     query, first = draws.query, made[0][0]
     each = tuple(
-        Wish(fresh.key, draws.ends_at(fresh), _held(one), encoded(one), fresh.instead_of) for one, fresh in made
+        Wish(fresh.key, draws.epoch_end(fresh.slot), _held(one), encoded(one), fresh.instead_of) for one, fresh in made
     )
     return Wishes(query.user_id, query.visitor_id, first.request_id, first.decided_at, each)
 
