@@ -19,9 +19,9 @@ from features.shop import Shop
 from serving import pages, wire
 from serving.config import Slot, load_config
 from serving.decision_drain import drain
-from serving.drawing import BLOCKED, FAILED, UNKNOWN, Draws
-from serving.effects import NET_VALUE, Blocked, Size, SlotPolicy
-from serving.policies import drawn, net_values
+from serving.drawing import BLOCKED, FAILED, UNKNOWN, Draws, chances_among
+from serving.effects import NET_VALUE, Blocked, Scored, Size, SlotPolicy
+from serving.policies import PolicySpec, drawn, net_values, probabilities
 from serving.policy_files import open_policies, open_policy, write_policy
 from serving.query import Context, Query
 from serving.sync import sync
@@ -282,6 +282,26 @@ def test_what_cannot_be_logged_is_not_drawn(with_policy, monkeypatch) -> None:
             if user is None:
                 assert answer["slots"][0]["actionId"] == "popular", "the first module that can be filled"
             assert [slot["decisionId"] in kept for slot in answer["slots"]] == [user is not None] * 2 + [False]
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.lists(st.sampled_from([-1.0, -0.0, 0.5, 0.5, 2.0, float("nan")]), min_size=1, max_size=9), st.data(),
+    st.sampled_from([0.0, 0.01, 0.07, 0.4, 1.0]), st.sampled_from(["greedy", "thompson", "inverse-gap"]),
+    st.booleans(),
+)  # fmt: skip
+def test_chances_of_one_row_are_those_of_many(values, data, floor, explore, cautious) -> None:
+    """To the last bit, with ties, with what nothing is known of, and with floors that leave nothing to the best."""
+    spec = PolicySpec(
+        "p", NAMES, {"click": 1.0}, floor=floor, explore=explore, cautious=cautious, draws=20
+    )  # fmt: skip
+    row = np.array([[0.0, *values]])
+    spread = np.full(row.shape, 0.3)
+    places = [0, *sorted(data.draw(st.sets(st.integers(1, len(values)))))]
+    eligible = np.zeros(row.shape, bool)
+    eligible[0, places] = True
+    scored = Scored(row, spread, ~eligible[0], np.argsort(-row[0], kind="stable").tolist())
+    assert chances_among(spec, scored, places) == probabilities(spec, row, eligible, spread)[0, places].tolist()
 
 
 def test_the_draw_is_the_policys_own() -> None:
