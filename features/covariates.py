@@ -17,6 +17,7 @@ from features.schemas import EventType
 
 Value = str | float | bool | None
 Floats = npt.NDArray[np.float32]
+Instants = npt.NDArray[np.int64]
 VISIT = ("device", "traffic_source", "hour", "weekday", "month", "region", "known")
 """What a request tells: words as they came, local hour, weekday from Monday (0), month from 1, a customer or not."""
 SPANS = (28, 91, 364)
@@ -28,6 +29,8 @@ shop's currency, where the price is known; looks are views, searches, clicks and
 LOOKS = ("view", "search", "click", "cart")
 KNOWN = (*VISIT, *PAST)
 """All columns that serving can fill."""
+_PURCHASE = int(EventType.PURCHASE)
+_SINCE = np.array(SPANS) * DAY
 _LOOKS = np.isin(np.arange(128), [int(EventType[name.upper()]) for name in LOOKS])
 """bool[128]: whether an event of that code is a look."""
 
@@ -60,22 +63,26 @@ def past_values(history: History, now: int) -> dict[str, Value]:
     """
     since = np.maximum(history.time, history.recorded)
     known = since < now
-    bought = known & (history.type == EventType.PURCHASE)
-    ages = (now - since) / DAY
-    by_order = np.lexsort((history.recorded, history.time))
-    by_order = by_order[bought[by_order]]
-    ordered = np.zeros(len(history), bool)
-    ordered[by_order[np.unique(history.time[by_order], return_index=True)[1]]] = True
+    bought = known & (history.type == _PURCHASE)
+    placed = _orders(history.time[bought], since[bought])
     values: dict[str, Value] = {
-        "days_since_order": (now - int(history.time[bought].max())) / DAY if bought.any() else None,
+        "days_since_order": (now - int(history.time[bought].max())) / DAY if len(placed) else None,
         "days_known": (now - int(history.time[known].min())) / DAY if known.any() else None,
     }
-    sums = {
-        "orders": ordered, "lines": bought, "paid": np.where(bought, np.nan_to_num(history.value), 0),
-        "looks": known & _LOOKS[history.type],
-    }  # fmt: skip
-    table = np.array(list(sums.values()), np.float64) @ (ages[:, None] <= SPANS)
-    return values | dict(zip(PAST[2:], table.ravel().tolist(), strict=True))
+    priced = bought & ~np.isnan(history.value)
+    sums = bought, np.where(priced, history.value, 0), known & _LOOKS[history.type]
+    lines, paid, looks = (np.array(sums, np.float64) @ (since[:, None] >= now - _SINCE)).tolist()
+    orders = (placed[:, None] >= now - _SINCE).sum(axis=0, dtype=np.float64).tolist()
+    return values | dict(zip(PAST[2:], [*orders, *lines, *paid, *looks], strict=True))
+
+
+def _orders(time: Instants, since: Instants) -> Instants:
+    """int64[orders]: when each order was known first, from its lines; all lines of one instant are one order."""
+    if len(time) < 2 or (time[1:] > time[:-1]).all():
+        return since
+    order = np.argsort(time, kind="stable")
+    starts = np.flatnonzero(np.diff(time[order], prepend=time.min() - 1))
+    return np.asarray(np.minimum.reduceat(since[order], starts), np.int64)
 
 
 def numbers(values: Iterable[Value], words: Sequence[Mapping[str, int]]) -> Floats:

@@ -11,7 +11,12 @@ from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+import numpy as np
+import numpy.typing as npt
+
 from features.errors import ConfigError, DataError
+
+Instants = npt.NDArray[np.int64]
 
 MICROSECOND = 1
 SECOND = 1_000_000
@@ -101,8 +106,8 @@ class LocalTime:
 def local_time(instant: int, zone_name: str, *, southern: bool = False) -> LocalTime:
     """Hour, weekday, season and day boundaries of an instant in a zone.
 
-    This is the only function that turns instants into local time; quiet hours, contexts and day
-    boundaries all come through here, so that clock changes are right (or wrong) in one place.
+    The only function that turns instants into local time, with `local_columns` for many of them; quiet hours, contexts
+    and day boundaries all come through here, so that clock changes are right (or wrong) in one place.
     """
     tz = zone(zone_name)
     local = to_datetime(instant).astimezone(tz)
@@ -117,6 +122,35 @@ def local_time(instant: int, zone_name: str, *, southern: bool = False) -> Local
         day_end=to_instant(next_day),
         day=local.toordinal(),
     )
+
+
+def local_columns(instants: Instants, zone_name: str) -> tuple[Instants, Instants, Instants]:
+    """Hour, weekday and month of many instants in a zone, as `local_time` has them.
+
+    Args:
+        instants: int64[n], microseconds.
+        zone_name: IANA name.
+
+    Returns:
+        int64[n] each: hour from 0, weekday from Monday (0), month from 1.
+    """
+    quarter = 15 * MINUTE  # clocks change, and zones differ, by whole quarters of an hour
+    days, day = np.unique(instants // DAY, return_inverse=True)
+    begin, end = _offsets(days * DAY, zone_name), _offsets((days + 1) * DAY, zone_name)
+    offset = begin[day]
+    changing = np.flatnonzero((begin != end)[day])
+    starts, where = np.unique(instants[changing] // quarter * quarter, return_inverse=True)
+    offset[changing] = _offsets(starts, zone_name)[where]
+    local = instants + offset
+    month = local.astype("datetime64[us]").astype("datetime64[M]").astype(np.int64) % 12 + 1
+    return local // HOUR % 24, (local // DAY + 3) % 7, month
+
+
+def _offsets(instants: Instants, zone_name: str) -> Instants:
+    """int64[n]: what a zone's clock is ahead of UTC, microseconds."""
+    tz = zone(zone_name)
+    ahead = [to_datetime(each).astimezone(tz).utcoffset() for each in instants.tolist()]
+    return np.array([(each or timedelta()) // timedelta(microseconds=1) for each in ahead], np.int64)
 
 
 def day_start(day: date, zone_name: str) -> int:

@@ -1,8 +1,8 @@
 """`shop.toml`: the shop's own words, in one file that a marketer can read.
 
 `[model]` and `[gate]` belong to training and take effect with the next one. `[shop]`, `[selection]`, `[modules]`,
-`[pages]` and `[experiments]` are live: read at start, swapped when the file changes, and logged by hash with each
-decision.
+`[pages]`, `[channels]` and `[experiments]` are live: read at start, swapped when the file changes, and logged by hash
+with each decision.
 """
 
 from __future__ import annotations
@@ -154,6 +154,24 @@ class Page(Strict, frozen=True):
     slots: tuple[Slot, ...]
 
 
+class Channel(Strict, frozen=True):
+    """`[channels.<name>]`: a way on which one action at a time is sent or shown, such as e-mail.
+
+    Args:
+        actions: ids of what may be sent; nothing is always possible.
+        policy: name of the learned policy that decides.
+        family: slots and channels of one family give one answer; default: the channel's name.
+        epoch_days: local days after which a subject is decided anew.
+        purpose: what the subject must have agreed to.
+    """
+
+    actions: Annotated[tuple[str, ...], msgspec.Meta(min_length=1, max_length=49)]
+    policy: str
+    family: str | None = None
+    epoch_days: Annotated[int, msgspec.Meta(ge=1, le=366)] = 1
+    purpose: str = "marketing"
+
+
 DEFAULT_MODULES: dict[str, Module] = {
     "buy-again": Module("buy-again", {"en": "Buy again", "ja": "またお求めですか"}),
     "wishlist": Module("wishlist", {"en": "Because of your wishlist", "ja": "お気に入りから"}, minimum=1),
@@ -184,6 +202,13 @@ class ShopConfig(Strict, frozen=True):
     modules: dict[str, Module] = msgspec.field(default_factory=lambda: dict(DEFAULT_MODULES))
     pages: dict[str, Page] = msgspec.field(default_factory=lambda: dict(DEFAULT_PAGES))
     experiments: dict[str, Experiment] = msgspec.field(default_factory=dict)
+    channels: dict[str, Channel] | msgspec.UnsetType = msgspec.UNSET
+    """Not set rather than empty where there are none: a file without channels keeps the hash that it had."""
+
+    @property
+    def declared_channels(self) -> dict[str, Channel]:
+        """Channels by name."""
+        return {} if self.channels is msgspec.UNSET else self.channels
 
     @property
     def hash(self) -> str:
@@ -267,6 +292,6 @@ def explain(error: msgspec.ValidationError, *, where: str) -> ConfigError:
 def _all_keys() -> list[str]:
     structs = (
         ShopConfig, ShopSettings, ModelSettings, GateSettings, SelectionSettings, Boost, Module, Page, Slot, Experiment,
-        Arm, SlotChange,
+        Arm, SlotChange, Channel,
     )  # fmt: skip
     return [field.encode_name for struct in structs for field in msgspec.structs.fields(struct)]

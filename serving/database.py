@@ -34,16 +34,15 @@ class Database:
     """A SQLite database in WAL mode.
 
     Args:
-        path: the file; created with the schema when it is not there, readable by its owner only.
-        schema: statements that make version 1.
-        version: the schema version this program reads and writes.
+        path: the file; created with all tables when it is not there, readable by its owner only.
+        steps: statements that lead from each schema version to the next; version 0 is an empty file.
 
     Raises:
         DataError: not a database of ours, or of a newer program.
         Unavailable: the file cannot be opened or written.
     """
 
-    def __init__(self, path: Path, schema: Sequence[str], version: int) -> None:
+    def __init__(self, path: Path, steps: Sequence[Sequence[str]]) -> None:
         self.path = path
         self._write_lock = threading.Lock()
         self._writer: tuple[sqlite3.Connection, tuple[int, int]] | None = None
@@ -52,7 +51,7 @@ class Database:
         self._closed = False
         try:
             self._create_file()
-            self._create_schema(schema, version)
+            self._create_schema(steps)
         except sqlite3.DatabaseError as error:
             raise self._explained(error) from error
         except OSError as error:
@@ -134,20 +133,20 @@ class Database:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
 
-    def _create_schema(self, schema: Sequence[str], version: int) -> None:
+    def _create_schema(self, steps: Sequence[Sequence[str]]) -> None:
         connection = self._connect()
         try:
             self._switch_to_wal(connection)
             connection.execute("BEGIN IMMEDIATE")  # the second of two processes waits here and finds it done
             found = int(connection.execute("PRAGMA user_version").fetchone()[0])
-            if found == 0:
-                for statement in schema:
-                    connection.execute(statement)
-                connection.execute(f"PRAGMA user_version = {version}")
+            for statement in (each for step in steps[found:] for each in step):
+                connection.execute(statement)
+            if found < len(steps):
+                connection.execute(f"PRAGMA user_version = {len(steps)}")
             connection.execute("COMMIT")
         finally:
             connection.close()
-        if found > version:
+        if found > len(steps):
             raise DataError("the store is newer than this program", where=str(self.path), got=found, hint="update")
 
     def _switch_to_wal(self, connection: sqlite3.Connection) -> None:

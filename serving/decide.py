@@ -10,6 +10,7 @@ import uuid
 from typing import Any
 
 import msgspec
+import orjson
 
 from features.assemble import FINGERPRINT, assemble
 from features.shop import Shop
@@ -51,6 +52,11 @@ class Decision(msgspec.Struct, frozen=True):
     """`<experiment>/<arm>` where an experiment is about this slot and the subject stands in it."""
     fallback: str | None = None
     logged: bool = True
+
+
+def encoded(decision: Decision) -> bytes:
+    """A decision as the log and the store keep it."""
+    return orjson.dumps(msgspec.structs.asdict(decision), option=orjson.OPT_SERIALIZE_NUMPY)
 
 
 def new_id() -> str:

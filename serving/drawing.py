@@ -1,8 +1,8 @@
 """The draws of one page: a learned policy takes slots, one after the other, each module at most once.
 
-The point of a draw is a hash of shop, subject, slot family, place and epoch: within an epoch the same subject gets the
-same answer on every channel as long as what is known of him and what is eligible stay the same. The probabilities
-that are logged are those that the draw was made with, after eligibility, minima and blocks.
+The point of a draw is a hash of shop, subject, slot family, place and epoch. What was drawn first in an epoch holds on
+every channel until the epoch ends or it cannot be shown any more (`serving.held`); a reuse is no draw. The
+probabilities that are logged are those that the draw was made with, after eligibility, minima and blocks.
 """
 
 from __future__ import annotations
@@ -11,29 +11,32 @@ import logging
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import date
 from functools import cached_property
-from itertools import accumulate, compress
+from itertools import accumulate
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from features.covariates import PAST, VISIT, Value, past_values, visit_values
-from features.moments import local_time
+from features.moments import day_start, local_time
 from features.shop import Shop
 from features.text import unit_hash
 from serving.config import Slot
 from serving.effects import Scored, SlotPolicy
-from serving.policies import allowed, probabilities
+from serving.held import Held, Key
+from serving.policies import NULL, PolicySpec, probabilities
 from serving.query import Query
 
 log = logging.getLogger("kokyaku")
 FAILED = "the policy failed"
+UNKEPT = "a draw could not be kept"
 UNKNOWN = "unknown to the policy"
 BLOCKED = "known to do this group no good"
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
+class Choice(msgspec.Struct, frozen=True):
     """What takes a slot.
 
     Args:
@@ -44,6 +47,7 @@ class Choice:
         drawn: whether it was drawn at a hashed point.
         fallback: why the policy did not decide; such a row is not used for estimates.
         features: what the policy read, for the log; None where nothing was read.
+        reused_from: the decision whose draw holds; None: this is none of an earlier one.
     """
 
     action: str | None
@@ -53,6 +57,15 @@ class Choice:
     drawn: bool = True
     fallback: str | None = None
     features: dict[str, Any] | None = None
+    reused_from: str | None = None
+
+
+class Fresh(msgspec.Struct, frozen=True):
+    """A draw of this request: what for, in which slot, and the decision whose place it takes, if any."""
+
+    key: Key
+    slot: Slot
+    instead_of: str | None
 
 
 @dataclass
@@ -65,6 +78,9 @@ class Draws:
         time_zone: of the shop, for the visit's hour and for the day at which an epoch ends.
         query: who asks.
         request_id: stands for the subject where nobody is known.
+        held: what was drawn for the subject before.
+        closed: nothing is drawn any more, since it could not be remembered; what holds is shown.
+        fresh: what was drawn since `again`, in order.
     """
 
     shop: Shop
@@ -72,41 +88,60 @@ class Draws:
     time_zone: str
     query: Query
     request_id: str
+    held: dict[Key, Held] = field(default_factory=dict)
+    closed: bool = False
+    fresh: list[Fresh] = field(default_factory=list)
     _told: dict[str, Value] = field(default_factory=dict)
     _scored: dict[str, Scored] = field(default_factory=dict)
     _block: dict[str, Any] | None = None
 
     def choose(self, slot: Slot, place: int, vetoed: list[tuple[str, str]]) -> Choice:
-        """Draw a module, or nothing, for a slot that names a policy.
+        """The module, or nothing, that takes a slot with a policy: what holds, else what is drawn now.
 
         Args:
             slot: with its policy.
             place: how many slots of the same family stand above it.
             vetoed: what may not take the slot; what the policy rules out is added, with its reason.
         """
+        epoch = self._day // slot.epoch_days
+        key = (slot.family or slot.name, place, epoch)
+        held = self.held.get(key)
+        if held is not None and _can_be_shown(held, slot, vetoed):
+            return Choice(
+                held.action_id, held.eligible, held.action_propensity, held.policy, drawn=False,
+                features=held.features, reused_from=held.decision_id,
+            )  # fmt: skip
         policy = self.policies[str(slot.policy)]
+        if self.closed:
+            return _instead(policy, slot, vetoed, UNKEPT)
         try:
-            return self._drawn(policy, slot, place, vetoed)
+            choice = self._drawn(policy, slot, self._point(key), vetoed)
         except Exception:  # a page is worth more than its policy: the row says so and no estimate uses it
             log.exception("policy %s failed", slot.policy)
-            return _instead(policy, slot, vetoed)
+            return _instead(policy, slot, vetoed, FAILED)
+        self.fresh.append(Fresh(key, slot, None if held is None else held.decision_id))
+        return choice
 
-    def _drawn(self, policy: SlotPolicy, slot: Slot, place: int, vetoed: list[tuple[str, str]]) -> Choice:
+    def again(self, found: Mapping[Key, Held] | None = None, *, closed: bool = False) -> None:
+        """Forget what was drawn; the next choices know what was found to hold meanwhile."""
+        self.held |= found or {}
+        self.closed = closed
+        self.fresh.clear()
+
+    def _drawn(self, policy: SlotPolicy, slot: Slot, point: float, vetoed: list[tuple[str, str]]) -> Choice:
         scored = self._score(policy)
-        eligible = policy.able(slot.modules).copy()
-        eligible[[policy.places[name] for name, _ in vetoed if name in policy.places]] = False
-        if strange := policy.strange(slot.modules):
-            barred = {name for name, _ in vetoed}
-            vetoed += [(name, UNKNOWN) for name in strange if name not in barred]
+        barred = {name for name, _ in vetoed}
+        places = [at for at in policy.able(slot.modules) if policy.ids[at] not in barred]
+        vetoed += [(name, UNKNOWN) for name in policy.strange(slot.modules) if name not in barred]
         if policy.sheet.blocks:
-            vetoed += [(str(policy.ids[at]), BLOCKED) for at in np.flatnonzero(eligible & scored.blocked).tolist()]
-            eligible &= ~scored.blocked
-        eligible = allowed(policy.sheet.spec, eligible[None])[0]
-        chances = probabilities(policy.sheet.spec, scored.values, eligible[None], scored.spread)
-        told: list[float] = chances[0].tolist()
-        at = at_point(told, self._point(slot, place))
-        listed = list(compress(zip(policy.ids, told, strict=True), eligible.tolist()))
-        return Choice(policy.ids[at], listed, told[at], policy.sheet.spec.name, features=self._block)
+            vetoed += [(str(policy.ids[at]), BLOCKED) for at in places if scored.blocked[at]]
+            places = [at for at in places if not scored.blocked[at]]
+        if not policy.sheet.spec.nothing and len(places) > 1:
+            places.remove(NULL)  # as `serving.policies.allowed`
+        chances = chances_among(policy.sheet.spec, scored, places)
+        at = at_point(chances, point)
+        listed = [(policy.ids[place], chance) for place, chance in zip(places, chances, strict=True)]
+        return Choice(policy.ids[places[at]], listed, chances[at], policy.sheet.spec.name, features=self._block)
 
     def _score(self, policy: SlotPolicy) -> Scored:
         name = policy.sheet.spec.name
@@ -136,15 +171,43 @@ class Draws:
             return "customer", query.user_id
         return ("request", self.request_id) if query.visitor_id is None else ("visitor", query.visitor_id)
 
+    def epoch_end(self, slot: Slot) -> int:
+        """The instant at which what is drawn for a slot now ends, by the shop's calendar."""
+        following = self._day // slot.epoch_days + 1
+        return day_start(date.fromordinal(following * slot.epoch_days), self.time_zone)
+
+    @property
+    def nobody(self) -> bool:
+        """Whether neither a customer nor a visitor is known: then no later request can be the same subject's."""
+        return self._subject[0] == "request"
+
     @cached_property
     def _day(self) -> int:
         return local_time(self.query.now, self.time_zone).day
 
-    def _point(self, slot: Slot, place: int) -> float:
+    def _point(self, key: Key) -> float:
         """Where in [0, 1) the draw is made."""
-        salt, family = self.shop.secret.hex(), slot.family or slot.name
-        epoch = self._day // slot.epoch_days
+        family, place, epoch = key
+        salt = self.shop.secret.hex()
         return unit_hash("draw", self.shop.id, salt, *self._subject, family, str(place), str(epoch))
+
+
+def chances_among(spec: PolicySpec, scored: Scored, places: Sequence[int]) -> list[float]:
+    """The probability of each of some places, in order; null is among them.
+
+    They are those of `serving.policies.probabilities` to the last bit. For the commonest policy, greedy with a floor,
+    they come without arrays, which cost more than the sums for one row: a page draws slot by slot.
+    """
+    if spec.explore == "greedy" and not spec.cautious:
+        left = frozenset(places)
+        best = next(at for at in scored.ranking if at in left)
+        floor = min(spec.floor, 1 / len(places))
+        top = 1 - floor * len(places) + floor
+        return [top if at == best else floor for at in places]
+    eligible = np.zeros(scored.values.shape, bool)
+    eligible[0, places] = True
+    told: list[float] = probabilities(spec, scored.values, eligible, scored.spread)[0, places].tolist()
+    return told
 
 
 def at_point(chances: Sequence[float], u: float) -> int:
@@ -155,9 +218,14 @@ def at_point(chances: Sequence[float], u: float) -> int:
     return found
 
 
-def _instead(policy: SlotPolicy, slot: Slot, vetoed: Sequence[tuple[str, str]]) -> Choice:
+def _can_be_shown(held: Held, slot: Slot, vetoed: Sequence[tuple[str, str]]) -> bool:
+    action = held.action_id
+    return action is None or (action in slot.modules and all(action != name for name, _ in vetoed))
+
+
+def _instead(policy: SlotPolicy, slot: Slot, vetoed: Sequence[tuple[str, str]], why: str) -> Choice:
     barred = {name for name, _ in vetoed}
     left = [name for name in slot.modules if name not in barred]
     usual = policy.sheet.fallback
     action = usual if usual in left else next(iter(left), None)
-    return Choice(action, [(action, 1.0)], 1.0, policy.sheet.spec.name, drawn=False, fallback=FAILED)
+    return Choice(action, [(action, 1.0)], 1.0, policy.sheet.spec.name, drawn=False, fallback=why)

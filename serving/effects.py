@@ -106,11 +106,13 @@ class Scored:
         values: float64[1, k], net values; NaN where nothing is known of an action.
         spread: float64[1, k], their standard errors, NaN where not known.
         blocked: bool[k].
+        ranking: the places from the most to the least valuable; of equal ones the first comes first, NaN last.
     """
 
     values: Doubles
     spread: Doubles
     blocked: Mask
+    ranking: list[int]
 
 
 class SlotPolicy:
@@ -133,7 +135,7 @@ class SlotPolicy:
         self.places = {action: place for place, action in enumerate(spec.actions, start=1)}
         self.words = [{word: code for code, word in enumerate(column.words)} for column in sheet.columns]
         self.reads = frozenset(column.name for column in sheet.columns)
-        self._slots: dict[tuple[str, ...], tuple[Mask, list[str]]] = {}
+        self._slots: dict[tuple[str, ...], tuple[list[int], list[str]]] = {}
         self._rewards = tuple(reward for reward, worth in spec.worth.items() if worth)
         sizes = [size for reward in self._rewards for size in sheet.sizes[reward]]
         self._average = np.array([np.nan if size.average is None else size.average for size in sizes])
@@ -147,19 +149,18 @@ class SlotPolicy:
             got = f"{self._exits.width} columns, {len(sheet.columns)} are named"
             raise BundleError("the trees of a policy ask about more columns than it names", where=spec.name, got=got)
 
-    def able(self, modules: tuple[str, ...]) -> Mask:
-        """bool[k]: null, and those of some modules that the policy knows; not to be changed."""
+    def able(self, modules: tuple[str, ...]) -> list[int]:
+        """Places of null and of those of some modules that the policy knows, in order; not to be changed."""
         return self._looked_up(modules)[0]
 
     def strange(self, modules: tuple[str, ...]) -> list[str]:
         """Those of some modules that the policy does not know."""
         return self._looked_up(modules)[1]
 
-    def _looked_up(self, modules: tuple[str, ...]) -> tuple[Mask, list[str]]:
+    def _looked_up(self, modules: tuple[str, ...]) -> tuple[list[int], list[str]]:
         if modules not in self._slots:
-            able = np.zeros(len(self.ids), bool)
-            able[[NULL, *(self.places[name] for name in modules if name in self.places)]] = True
-            self._slots[modules] = able, [name for name in modules if name not in self.places]
+            known = {self.places[name] for name in modules if name in self.places}
+            self._slots[modules] = [NULL, *sorted(known)], [name for name in modules if name not in self.places]
         return self._slots[modules]
 
     @property
@@ -190,7 +191,8 @@ class SlotPolicy:
         """
         row = numbers((told[column.name] for column in self.sheet.columns), self.words)[0]
         values = net_values(self.sheet.spec, self.effects(row)) if self._rewards else np.zeros((1, len(self.ids)))
-        return Scored(values, self._spread, self._blocked(row, values[0]))
+        ranking: list[int] = np.argsort(-values[0], kind="stable").tolist()
+        return Scored(values, self._spread, self._blocked(row, values[0]), ranking)
 
     @cached_property
     def _spread(self) -> Doubles:

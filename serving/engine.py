@@ -89,6 +89,8 @@ class Engine:
         self.shop = shop
         self.store = Store.open(shop.store, shop.secret)
         self.clock = shop_clock(shop)
+        self.preview = worker is None
+        """Nobody sees the answers: nothing is kept of them."""
         self.decisions = Discard() if worker is None else DecisionLog(shop.decision_logs, worker)
         self.refusals: dict[str, str] = {}
         self._reloading = threading.Lock()

@@ -74,11 +74,11 @@ class Exits:
         if self.width > len(row):
             raise BundleError("the trees ask about more columns than there are", got=len(row))
         found = [each.find(float(row[each.column])) for each in self._columns]
-        left = np.bitwise_and.reduce(self._table.take([0, *(line for line, _, _ in found)], axis=0), axis=0)
-        for each, (_, some, edge) in zip(self._columns, found, strict=True):
-            if some is not None:
-                kept = np.where(each.rank[some] < edge, each.above[some], each.below[some])
-                np.bitwise_and.at(left, each.tree[some], kept)
+        left = np.bitwise_and.reduce(self._table.take([0, *(line for line, _ in found)], axis=0), axis=0)
+        if asked := [(each, some) for each, (_, some) in zip(self._columns, found, strict=True) if some is not None]:
+            trees = np.concatenate([each.tree[begin:end] for each, (begin, _, end) in asked])
+            kept = [part for each, (begin, at, end) in asked for part in (each.above[begin:at], each.below[at:end])]
+            np.bitwise_and.at(left, trees, np.concatenate(kept))
         leaf = np.log2(left).astype(np.intp) if self._byte is None else self._byte.take(left)
         sums: Doubles = np.add.reduceat(self._values.take(leaf + self._base), self._starts)
         return sums
@@ -105,7 +105,7 @@ class Exits:
             some, start = mine[order], len(lines) - len(runs) - 1
             begins = np.cumsum([0, *np.bincount(rank)]).tolist()
             kept = below[some].astype(word), above[some].astype(word)
-            self._columns.append(_Lines(column, edges.tolist(), start, runs, begins, rank[order], tree[some], *kept))
+            self._columns.append(_Lines(column, edges.tolist(), start, runs, begins, tree[some], *kept))
         return np.stack(lines)
 
 
@@ -176,7 +176,7 @@ class _Lines:
         start: its first line; after those of `runs` comes that of a missing value.
         runs: first and last interval of each line.
         begins: of each edge where its questions begin, and the end.
-        rank, tree, below, above: of each question in order of thresholds its edge, its tree and what it leaves.
+        tree, below, above: of each question in order of thresholds its tree and what it leaves.
     """
 
     column: int
@@ -184,20 +184,21 @@ class _Lines:
     start: int
     runs: list[tuple[int, int]]
     begins: list[int]
-    rank: Places
     tree: Places
     below: Bits
     above: Bits
 
-    def find(self, value: float) -> tuple[int, slice | None, int]:
-        """The line of a value, the questions that are left to ask, and the interval."""
+    def find(self, value: float) -> tuple[int, tuple[int, int, int] | None]:
+        """The line of a value, and the questions that are left to ask: the first, that from which on the value is at
+        most the threshold, and the end.
+        """
         if value != value:
-            return self.start + len(self.runs), None, 0
+            return self.start + len(self.runs), None
         interval = bisect_left(self.edges, value)
         run = bisect_right(self.runs, interval, key=itemgetter(0)) - 1
         first, last = self.runs[run]
-        some = slice(self.begins[first], self.begins[last]) if last > first else None
-        return self.start + run, some, interval
+        some = (self.begins[first], self.begins[interval], self.begins[last]) if last > first else None
+        return self.start + run, some
 
 
 def _runs(counts: Places) -> list[tuple[int, int]]:

@@ -15,7 +15,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from features.errors import KokyakuError, NotFoundError, RequestError
-from serving import erase, pages, pipeline, wire
+from serving import actions, erase, pages, pipeline, wire
 from serving.access import Access
 from serving.customers import read_customer
 from serving.decide import new_id
@@ -138,7 +138,13 @@ async def _rankings(engine: Engine, body: bytes, now: int) -> tuple[int, Any]:
 
 
 async def _pages(engine: Engine, body: bytes, now: int) -> tuple[int, Any]:
-    return 200, _counted("/v1/pages", pages.page(engine, wire.decode(body, wire.PageRequest), now))
+    request = wire.decode(body, wire.PageRequest)
+    return 200, _counted("/v1/pages", await pages.page_soon(engine, request, now, engine.store.keep))
+
+
+async def _actions(engine: Engine, body: bytes, now: int) -> tuple[int, Any]:
+    request = wire.decode(body, wire.ActionRequest)
+    return 200, _counted("/v1/actions", await actions.next_action(engine, request, now, engine.store.keep))
 
 
 async def _events(engine: Engine, body: bytes, now: int) -> tuple[int, Any]:
@@ -177,6 +183,7 @@ HANDLERS: dict[str, tuple[str, Handler]] = {
     "/v1/related-items": ("read", _related),
     "/v1/rankings": ("read", _rankings),
     "/v1/pages": ("read", _pages),
+    "/v1/actions": ("read", _actions),
     "/v1/events": ("events", _events),
     "/v1/items": ("admin", _items),
     "/v1/customers/read": ("admin", _read_customer),

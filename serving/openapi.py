@@ -22,6 +22,11 @@ EXAMPLES: Mapping[str, tuple[type[msgspec.Struct], str, Mapping[str, Any]]] = {
         {"userId": "1", "inputList": ["1082185", "995242"]},
     ),
     "/v1/pages": (wire.PageRequest, "A page with all its slots", {"page": "home", "userId": "1"}),
+    "/v1/actions": (
+        wire.ActionRequest,
+        "The next best action on a channel: now, wait (until) or never",
+        {"channel": "email", "userId": "1", "consent": True},
+    ),
     "/v1/events": (
         wire.EventsRequest,
         "Record what happened; acknowledged once durable",

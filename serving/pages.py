@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
@@ -19,6 +19,7 @@ from serving.decide import POLICY, Decision, feature_rows, new_id, unit_of
 from serving.drawing import Choice, Draws
 from serving.engine import Engine, Live
 from serving.experiments import arranged
+from serving.keeping import Keep, at_once, settled
 from serving.pipeline import Answer, anchor_weights, cards, explain, hydrate, remember
 from serving.query import Filter, Query
 from serving.ranker import Slate, Voice
@@ -42,7 +43,17 @@ class Filled:
 
 
 def page(engine: Engine, request: PageRequest, now: int) -> Answer:
-    """`POST /v1/pages`, from request to answer."""
+    """`page_soon` for callers without an event loop."""
+    return at_once(page_soon(engine, request, now, engine.store.keep_at_once))
+
+
+async def page_soon(engine: Engine, request: PageRequest, now: int, keep: Keep) -> Answer:
+    """`POST /v1/pages`, from request to answer.
+
+    Args:
+        engine, request, now: the request and its moment.
+        keep: how what was drawn is kept: `Store.keep`, in one flush with the events of this moment.
+    """
     live = engine.live
     layout = layout_of(live, request.page)
     query, holdout = hydrate(engine, live, request, now)
@@ -50,23 +61,29 @@ def page(engine: Engine, request: PageRequest, now: int) -> Answer:
     unit = None if holdout else unit_of(query)
     layout, arms = arranged(engine.shop, live.config.experiments, request.page, layout, unit)
     fillable = {name: build(live, query, module, len(layout.slots)) for name, module in live.config.modules.items()}
-    draws = draws_of(engine, live, query, layout, holdout)
-    body, decisions = decide_and_fill(live, query, layout, fillable, holdout, draws, arms)
+    draws = draws_of(engine, live, query, layout.slots, holdout)
+
+    def decide() -> tuple[Answer, list[Decision]]:
+        return decide_and_fill(live, query, layout, fillable, holdout, draws, arms)
+
+    body, decisions, unwritten = await settled(draws, decide, None if engine.preview else keep)
     answer = {"page": request.page, "greeting": greeting(live, query), **body, "bundleId": live.bundle.id}
     if request.explain:
         answer["explain"] = {name: explain(live, filled.query, filled.slate) for name, filled in fillable.items()}
-    answer = remember(engine, decisions, answer)
-    if draws is not None and answer.get("logged") is False:
+    answer = remember(engine, unwritten, answer)
+    if draws is not None and draws.fresh and unwritten is decisions and answer.get("logged") is False:
         # What is drawn and not remembered can never be learned from: then nothing is drawn.
-        answer |= decide_and_fill(live, query, layout, fillable, holdout, None, arms)[0]
+        draws.again(closed=True)
+        answer |= decide()[0]
     return answer
 
 
-def draws_of(engine: Engine, live: Live, query: Query, layout: Page, holdout: bool) -> Draws | None:
-    """The page's draws; None where no slot has a policy, and for the permanent holdout."""
-    if holdout or not any(slot.policy for slot in layout.slots):
+def draws_of(engine: Engine, live: Live, query: Query, slots: Sequence[Slot], holdout: bool) -> Draws | None:
+    """The draws of a page's slots; None where no slot has a policy, and for the permanent holdout."""
+    if holdout or not any(slot.policy for slot in slots):
         return None
-    return Draws(engine.shop, live.policies, live.config.shop.time_zone, query, new_id())
+    held = engine.store.held_of(query.user_id, query.visitor_id)
+    return Draws(engine.shop, live.policies, live.config.shop.time_zone, query, new_id(), held)
 
 
 def layout_of(live: Live, name: str) -> Page:
@@ -199,7 +216,7 @@ def _decision(
         surface=query.surface, slot=slot.name, position=position, draw_order=position,
         eligible=choice.eligible, vetoed=vetoed, action_id=choice.action, action_propensity=choice.propensity,
         items=[live.bundle.items[int(row)] for row in rows],
-        policy=choice.policy, drawn=choice.drawn, features=choice.features,
+        policy=choice.policy, drawn=choice.drawn, reused_from=choice.reused_from, features=choice.features,
         bundle_id=live.bundle.id, shop_hash=live.shop_hash, holdout=holdout,
         customer_id=query.user_id, visitor_id=query.visitor_id, arm=arm,
         fallback=choice.fallback,

@@ -1,6 +1,6 @@
 """The flow of a request: hydrate -> gather -> filter -> score -> decide -> fill -> log -> answer.
 
-`recommend` and `serving.pages.page` are the two places where it can be read from end to end.
+`recommend` and `serving.pages.page_soon` are the two places where it can be read from end to end.
 """
 
 from __future__ import annotations
@@ -8,12 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import msgspec
 import numpy as np
-import orjson
 
 from features.moments import MICROSECOND
-from serving.decide import Decision, feature_rows, in_holdout, new_id
+from serving.decide import Decision, encoded, feature_rows, in_holdout, new_id
 from serving.engine import Engine, Live, item_card
 from serving.filters import check_exclude
 from serving.query import Context, Filter, Query
@@ -220,8 +218,7 @@ def personal_data(query: Query) -> list[str]:
 
 def remember(engine: Engine, decisions: Sequence[Decision], answer: Answer) -> Answer:
     """Append the decisions before the answer leaves; if that fails, the answer says that it was not logged."""
-    records = [orjson.dumps(msgspec.structs.asdict(each), option=orjson.OPT_SERIALIZE_NUMPY) for each in decisions]
-    if not engine.decisions.append(records):
+    if decisions and not engine.decisions.append([encoded(each) for each in decisions]):
         answer["logged"] = False
     return answer
 

@@ -71,8 +71,9 @@ def net_values(spec: PolicySpec, effects: Mapping[str, Doubles]) -> Doubles:
         float64[n, k]: sum over rewards of worth x effect, minus (1 + price) x cost; 0 for the null action.
     """
     gross = sum(worth * effects[reward] for reward, worth in spec.worth.items() if worth)
-    costs = np.array([spec.costs.get(action, 0.0) for action in spec.actions])
-    net = np.asarray(gross, np.float64) - (1 + spec.price) * costs
+    net = np.asarray(gross, np.float64)
+    if spec.costs:
+        net = net - (1 + spec.price) * np.array([spec.costs.get(action, 0.0) for action in spec.actions])
     return np.concatenate([np.zeros((len(net), 1)), net], axis=1)
 
 

@@ -6,6 +6,7 @@ in a decision's row tells exactly what decided it.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -74,28 +75,34 @@ def policy_names(parent: Path) -> list[str]:
 
 
 def open_policies(parent: Path, config: ShopConfig) -> dict[str, SlotPolicy]:
-    """The policies that the slots of a shop name, or arms of its experiments.
+    """The policies that the slots and channels of a shop name, or arms of its experiments.
 
     Args:
         parent: the shop's `policies` folder.
         config: its `shop.toml`.
 
     Raises:
-        ConfigError: a slot names a policy that there is not (with the nearest), that is broken, or that knows none of
-            the slot's modules.
+        ConfigError: a slot or channel names a policy that there is not (with the nearest), that is broken, or that
+            knows none of its modules or actions.
     """
     opened: dict[str, SlotPolicy] = {}
-    for place, slot in config.decided():
-        if slot.policy is None:
-            continue
-        where = f"shop.toml {place}"
-        if slot.policy not in opened:
-            opened[slot.policy] = _named(parent, slot.policy, where)
-        if not opened[slot.policy].places.keys() & set(slot.modules):
-            known = ", ".join(opened[slot.policy].places)
+    for name, able, where in _wanted(config):
+        if name not in opened:
+            opened[name] = _named(parent, name, where)
+        if not opened[name].places.keys() & set(able):
+            known = ", ".join(opened[name].places)
             what = "the policy knows none of the slot's modules"
-            raise ConfigError(what, where=where, got=slot.policy, hint=f"it knows: {known}")
+            raise ConfigError(what, where=where, got=name, hint=f"it knows: {known}")
     return opened
+
+
+def _wanted(config: ShopConfig) -> Iterator[tuple[str, tuple[str, ...], str]]:
+    """Each policy that is named, what it decides among, and where it is named."""
+    for place, slot in config.decided():
+        if slot.policy is not None:
+            yield slot.policy, slot.modules, f"shop.toml {place}"
+    for name, channel in config.declared_channels.items():
+        yield channel.policy, channel.actions, f"shop.toml [channels.{name}]"
 
 
 def _named(parent: Path, name: str, where: str) -> SlotPolicy:

@@ -42,7 +42,7 @@ class EngineFront:
             page=page, user_id=user_id, visitor_id=visitor_id, session_id=session_id, context=where
         )
         engine = self._engine_of()
-        return cast("PageJson", pages.page(engine, request, engine.clock.now()))
+        return cast("PageJson", await pages.page_soon(engine, request, engine.clock.now(), engine.store.keep))
 
     async def send_events(self, events: list[Json]) -> Json:
         """Record events durably."""

@@ -1,8 +1,8 @@
 """The store: what the service must not forget between an answer and the next sync.
 
-Events, decisions, links, the shop's changes to items and customers, tombstones and receipts, in one SQLite file.
-An acknowledged write survives `kill -9` and power loss; it is seen by the next read of any process. What sync and
-erasure do with the store is in `serving.store_upkeep`; every statement is in `serving.store_sql`.
+Events, decisions, draws that hold, links, the shop's changes to items and customers, tombstones and receipts, in one
+SQLite file. An acknowledged write survives `kill -9` and power loss; it is seen by the next read of any process. What
+sync and erasure do with the store is in `serving.store_upkeep`; every statement is in `serving.store_sql`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import sqlite3
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import msgspec
 
@@ -21,12 +21,14 @@ from serving import store_sql as sql
 from serving.database import Database
 from serving.events import StoredEvent, decode, encode, same_content
 from serving.group_commit import GroupCommit
+from serving.held import Held, Kept, Key, Wishes, hand_over, held_in, hold, holder_of
 from serving.links import Claim, Timeline
 from serving.tombstones import Erased
 
 Outcome = Literal["accepted", "duplicate", "collision", "erased"]
 """`collision`: the id is taken by other content. `erased`: the event's subject asked to be forgotten."""
 
+_Row = tuple[StoredEvent, bytes] | Wishes
 _TRUST_SECONDS = 0.25
 _LINKS = {"sign_in", "sign_out"}
 _fields = msgspec.json.Decoder(dict[str, Any])
@@ -40,7 +42,7 @@ class Store:
 
     def __init__(self, database: Database, secret: bytes) -> None:
         self.database = database
-        self._appends: GroupCommit[tuple[StoredEvent, bytes], Outcome] = GroupCommit(self._commit)
+        self._writes: GroupCommit[_Row, Outcome | Kept] = GroupCommit(self._commit)
         self._secret = secret
         self._erased = (0, Erased(secret))
         self._erased_until = 0.0
@@ -57,12 +59,12 @@ class Store:
             DataError: the file is something else, or of a newer program.
             Unavailable: it cannot be opened.
         """
-        database = Database(path, sql.SCHEMA, sql.VERSION)
+        database = Database(path, sql.STEPS)
         return cls(database, Shop("shop", path.parent).secret if secret is None else secret)
 
     def close(self) -> None:
         """Write what waits and close; what was acknowledged stays."""
-        self._appends.close()
+        self._writes.close()
         self.database.close()
 
     # --- events ---------------------------------------------------------------------------------------------------
@@ -77,11 +79,11 @@ class Store:
             DataError: an event that cannot be written; none of the call's events was.
             Unavailable: none of them is durable; the same call can be made again.
         """
-        return await self._appends.submit([(event, encode(event)) for event in events])
+        return cast("list[Outcome]", await self._writes.submit([(event, encode(event)) for event in events]))
 
     def append_sync(self, events: Sequence[StoredEvent]) -> list[Outcome]:
         """`append` for callers without an event loop, each call its own flush."""
-        return self._commit([(event, encode(event)) for event in events])
+        return cast("list[Outcome]", self._commit([(event, encode(event)) for event in events]))
 
     def events_of(self, customer_id: str | None, visitor_id: str | None, after_seq: int = 0) -> list[StoredEvent]:
         """What a subject did, as far as it was stored after a sequence number, in the order of storing.
@@ -111,6 +113,25 @@ class Store:
     def last_seq(self) -> int:
         """The sequence number of the latest event ever stored; 0 before the first."""
         return int(self.database.query(sql.LAST_SEQ, ("events",))[0][0])
+
+    # --- draws that hold -------------------------------------------------------------------------------------------
+
+    def held_of(self, customer_id: str | None, visitor_id: str | None) -> dict[Key, Held]:
+        """What holds for a subject, of this epoch and of those that no sync has dropped yet."""
+        subject = holder_of(customer_id, visitor_id)
+        return {} if subject is None else held_in(self.database.query(sql.HELD_OF, (subject,)))
+
+    async def keep(self, wishes: Wishes) -> Kept:
+        """Keep the draws of one answer durably, all or none, in one flush with all other callers of this moment.
+
+        Raises:
+            Unavailable: nothing was kept.
+        """
+        return cast("Kept", (await self._writes.submit([wishes]))[0])
+
+    async def keep_at_once(self, wishes: Wishes) -> Kept:
+        """`keep` for callers without an event loop: it never suspends, and each call is its own flush."""
+        return cast("Kept", self._commit([wishes])[0])
 
     # --- items and customers ----------------------------------------------------------------------------------------
 
@@ -183,10 +204,13 @@ class Store:
 
     # --- inside -----------------------------------------------------------------------------------------------------
 
-    def _commit(self, rows: Sequence[tuple[StoredEvent, bytes]]) -> list[Outcome]:
+    def _commit(self, rows: Sequence[_Row]) -> list[Outcome | Kept]:
         with self.database.transaction() as connection:
             erased = self.erased_in(connection)
-            return [self._add(connection, event, payload, erased) for event, payload in rows]
+            return [
+                hold(connection, row, erased) if isinstance(row, Wishes) else self._add(connection, *row, erased)
+                for row in rows
+            ]
 
     def _add(self, connection: sqlite3.Connection, event: StoredEvent, payload: bytes, erased: Erased) -> Outcome:
         if erased and erased.row(event.customer_id, event.visitor_id):
@@ -203,6 +227,8 @@ class Store:
             customer = event.customer_id if event.type == "sign_in" else None
             if customer is not None or event.type == "sign_out":
                 connection.execute(sql.ADD_LINK, (added.lastrowid, event.visitor_id, customer, event.occurred_at))
+            if customer is not None:
+                hand_over(connection, event.visitor_id, customer)
         return "accepted"
 
     def _events_of_customer(self, customer_id: str, after_seq: int) -> list[StoredEvent]:

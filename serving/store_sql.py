@@ -8,9 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-VERSION: Final = 1
-
-SCHEMA: Final = (
+_TABLES: Final = (
     """CREATE TABLE events (
         seq INTEGER PRIMARY KEY AUTOINCREMENT, event_id TEXT NOT NULL UNIQUE,
         customer_id TEXT, visitor_id TEXT, occurred_at INTEGER NOT NULL, recorded_at INTEGER NOT NULL,
@@ -48,6 +46,16 @@ SCHEMA: Final = (
     "CREATE TABLE meta (name TEXT PRIMARY KEY, value NOT NULL)",
     "INSERT INTO meta (name, value) VALUES ('store_id', lower(hex(randomblob(8))))",
 )
+# Draws that hold until their epoch ends; subject is `c:` or `v:` and an id.
+_HELD: Final = (
+    """CREATE TABLE held (
+        subject TEXT NOT NULL, family TEXT NOT NULL, place INTEGER NOT NULL, epoch INTEGER NOT NULL,
+        decided_at INTEGER NOT NULL, ends_at INTEGER NOT NULL, payload BLOB NOT NULL,
+        PRIMARY KEY (subject, family, place, epoch)) WITHOUT ROWID""",
+    "CREATE INDEX held_by_end ON held (ends_at)",
+)
+STEPS: Final = (_TABLES, _HELD)
+"""Step n leads from version n to n + 1; a store of an older program takes those that it lacks."""
 
 # --- the live path -------------------------------------------------------------------------------------------------
 ADD_EVENT: Final = """
@@ -85,6 +93,20 @@ ADVANCE_META: Final = """
 DROP_META: Final = "DELETE FROM meta WHERE name = ?"
 META_LIKE: Final = "SELECT name FROM meta WHERE substr(name, 1, length(?1)) = ?1"
 
+HELD_OF: Final = "SELECT family, place, epoch, payload FROM held WHERE subject = ?"
+HELD_SINCE: Final = "SELECT family, place, epoch, decided_at FROM held WHERE subject = ?"
+HOLD: Final = """
+    INSERT INTO held (subject, family, place, epoch, decided_at, ends_at, payload) VALUES (?, ?, ?, ?, ?, ?, ?)
+    ON CONFLICT (subject, family, place, epoch) DO UPDATE
+    SET decided_at = excluded.decided_at, ends_at = excluded.ends_at, payload = excluded.payload"""
+HAND_OVER: Final = """
+    INSERT INTO held (subject, family, place, epoch, decided_at, ends_at, payload)
+    SELECT ?, family, place, epoch, decided_at, ends_at, payload FROM held
+    WHERE subject = ? AND family = ? AND place = ? AND epoch = ?
+    ON CONFLICT (subject, family, place, epoch) DO NOTHING"""
+LET_GO: Final = "DELETE FROM held WHERE subject = ? AND family = ? AND place = ? AND epoch = ?"
+DROP_ENDED: Final = "DELETE FROM held WHERE ends_at <= ?"
+
 # --- erasure -------------------------------------------------------------------------------------------------------
 ADD_TOMBSTONE: Final = "INSERT INTO tombstones (token, at) VALUES (?, ?) ON CONFLICT (token) DO NOTHING"
 REWARDING_EVENTS_OF_CUSTOMER: Final = "SELECT payload FROM events WHERE customer_id = ?"
@@ -95,16 +117,19 @@ ANONYMOUS_DECISIONS: Final = "SELECT seq, payload FROM decisions WHERE visitor_i
 SCRUB_DECISION: Final = "UPDATE decisions SET customer_id = ?, visitor_id = NULL, payload = ? WHERE seq = ?"
 DROP_EVENTS_OF_CUSTOMER: Final = "DELETE FROM events WHERE customer_id = ?"
 DROP_ANONYMOUS_EVENTS: Final = "DELETE FROM events WHERE visitor_id = ? AND customer_id IS NULL"
+DROP_HELD: Final = "DELETE FROM held WHERE subject = ?"
 DROP_CUSTOMER: Final = "DELETE FROM customers WHERE customer_id = ?"
 DROP_LINKS_OF_CUSTOMER: Final = "DELETE FROM links WHERE customer_id = ?"
 ALL_CUSTOMERS: Final = """
     SELECT customer_id FROM events WHERE customer_id IS NOT NULL
     UNION SELECT customer_id FROM decisions WHERE customer_id IS NOT NULL
     UNION SELECT customer_id FROM customers
-    UNION SELECT customer_id FROM links WHERE customer_id IS NOT NULL"""
+    UNION SELECT customer_id FROM links WHERE customer_id IS NOT NULL
+    UNION SELECT substr(subject, 3) FROM held WHERE subject >= 'c:' AND subject < 'c;'"""
 ALL_ANONYMOUS: Final = """
     SELECT visitor_id FROM events WHERE visitor_id IS NOT NULL AND customer_id IS NULL
-    UNION SELECT visitor_id FROM decisions WHERE visitor_id IS NOT NULL AND customer_id IS NULL"""
+    UNION SELECT visitor_id FROM decisions WHERE visitor_id IS NOT NULL AND customer_id IS NULL
+    UNION SELECT substr(subject, 3) FROM held WHERE subject >= 'v:' AND subject < 'v;'"""
 PUT_RECEIPT: Final = """
     INSERT INTO receipts (receipt_id, kind, token, state, payload, at) VALUES (?, ?, ?, ?, ?, ?)
     ON CONFLICT (receipt_id) DO UPDATE SET state = excluded.state, payload = excluded.payload"""

@@ -12,6 +12,7 @@ import orjson
 
 from serving import store_sql as sql
 from serving.events import StoredEvent, decode
+from serving.held import holder_of
 from serving.store import Store
 from serving.tombstones import Erased
 
@@ -116,6 +117,8 @@ def forget(store: Store, customer_id: str | None, visitors: Collection[str]) -> 
             connection.executemany(sql.ADD_REWARD, rewards_of(decode(payload) for (payload,) in events))
             counts["decisions"] += _scrub(connection, whose.decisions, who, token)
             counts["events"] += connection.execute(whose.drop, (who,)).rowcount
+        for subject in (holder_of(customer_id, None), *(holder_of(None, visitor) for visitor in visitors)):
+            connection.execute(sql.DROP_HELD, (subject,))
         if customer_id is not None:
             counts["customers"] = connection.execute(sql.DROP_CUSTOMER, (customer_id,)).rowcount
             connection.execute(sql.DROP_LINKS_OF_CUSTOMER, (customer_id,))
@@ -209,6 +212,12 @@ def drop_events(store: Store, up_to: int, before: int) -> int:
     """
     with store.database.transaction() as connection:
         return connection.execute(sql.DROP_OLD_EVENTS, (up_to, before)).rowcount
+
+
+def drop_ended(store: Store, now: int) -> None:
+    """Delete draws whose epoch is over."""
+    with store.database.transaction() as connection:
+        connection.execute(sql.DROP_ENDED, (now,))
 
 
 def drop_synced(store: Store, *, decisions: int, items: int, customers: int, rewards: int, before: int) -> None:

@@ -178,6 +178,7 @@ class _Sync:
     def _drop(self, progress: Progress) -> None:
         before = self.now - RETRY_SPAN
         self.report.events_dropped = upkeep.drop_events(self.store, self._reached_by_all(), before)
+        upkeep.drop_ended(self.store, self.now)
         upkeep.drop_synced(
             self.store, decisions=progress.decisions, items=progress.items, customers=progress.customers,
             rewards=progress.rewards, before=before,

@@ -67,6 +67,20 @@ class PageRequest(Body, frozen=True, kw_only=True):
     explain: bool = False
 
 
+class ActionRequest(Body, frozen=True, kw_only=True):
+    """`POST /v1/actions`: the next best action on a channel.
+
+    `consent` is what the shop knows of the subject's consent to the channel's purpose. Where it is not told, what the
+    service was told of the customer before counts; what nobody told is no.
+    """
+
+    channel: Id
+    user_id: Id | None = None
+    visitor_id: Id | None = None
+    consent: bool | None = None
+    context: Context = Context()
+
+
 class EventIn(Body, frozen=True, kw_only=True):
     """One event of `POST /v1/events`."""
 

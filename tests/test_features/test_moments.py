@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta, timezone
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,6 +16,7 @@ from features.moments import (
     MINUTE,
     SECOND,
     format_instant,
+    local_columns,
     local_time,
     parse_instant,
     season_of,
@@ -140,6 +142,19 @@ def test_every_instant_lies_in_its_local_day(instant: int, zone_name: str) -> No
     wall = to_datetime(instant).astimezone(zone(zone_name))
     assert local.day_start <= instant < local.day_end
     assert (local.hour, local.weekday, local.month) == (wall.hour, wall.weekday(), wall.month)
+
+
+ZONES = ("UTC", "America/New_York", "Asia/Tokyo", "Asia/Kathmandu", "Australia/Lord_Howe", "Pacific/Auckland")
+
+
+@given(st.lists(st.integers(5_000 * DAY, 22_000 * DAY), max_size=20), st.sampled_from(ZONES), st.integers(0, 365))
+def test_many_instants_at_once(instants: list[int], zone_name: str, day: int) -> None:
+    """As one by one; every half hour of some day is among them, so that each change of clocks comes to be looked at."""
+    whole = [*instants, *range((20_000 + day) * DAY, (20_001 + day) * DAY, HOUR // 2)]
+    found = local_columns(np.array(whole, np.int64), zone_name)
+    each = [local_time(instant, zone_name) for instant in whole]
+    expected = [[one.hour for one in each], [one.weekday for one in each], [one.month for one in each]]
+    assert [column.tolist() for column in found] == expected
 
 
 def test_seasons_north_and_south() -> None:

@@ -6,9 +6,14 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from features.moments import DAY, HOUR
+from serving.decide import new_id
 from serving.effects import Blocked, Column, PolicySheet, Size, SlotPolicy
+from serving.held import Held, Wish, Wishes
 from serving.policies import PolicySpec
 from serving.trees import Forest
+
+START = 20_000 * DAY + 12 * HOUR
 
 
 def forest(rng: np.random.Generator, *, trees: int, leaves: int, columns: int, values: int = 6) -> Forest:
@@ -58,3 +63,9 @@ def policy(
     made = PolicySpec(name, tuple(sorted(averages)), {"click": 1.0}, **spec)  # type: ignore[arg-type]
     sheet = PolicySheet(made, columns, {"click": sizes}, blocks, fallback)
     return SlotPolicy(sheet, {("click", action): each for action, each in trees.items()})
+
+
+def wishes(user: str, action: str, name: str = "") -> Wishes:
+    """One draw of a customer that shall hold for a day."""
+    held = Held(name or new_id(), action, [(action, 1.0)], 1.0, "p")
+    return Wishes(user, None, "r", START, (Wish(("f", 0, 1), START + DAY, held, b"{}"),))

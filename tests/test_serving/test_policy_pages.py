@@ -18,10 +18,10 @@ from features.moments import DAY, HOUR
 from features.shop import Shop
 from serving import pages, wire
 from serving.config import Slot, load_config
-from serving.drawing import BLOCKED, FAILED, UNKNOWN, Draws
-from serving.effects import NET_VALUE, Blocked, Size, SlotPolicy
-from serving.frames import frames
-from serving.policies import drawn, net_values
+from serving.decision_drain import drain
+from serving.drawing import BLOCKED, FAILED, UNKNOWN, Draws, chances_among
+from serving.effects import NET_VALUE, Blocked, Scored, Size, SlotPolicy
+from serving.policies import PolicySpec, drawn, net_values, probabilities
 from serving.policy_files import open_policies, open_policy, write_policy
 from serving.query import Context, Query
 from serving.sync import sync
@@ -210,11 +210,9 @@ def test_a_slot_without_a_policy_leaves_the_shops_hash(toy_shop) -> None:
 
 
 def records(engine) -> list[dict]:
-    return [
-        orjson.loads(payload)
-        for path in engine.shop.decision_logs.iterdir()
-        for _, _, payload in frames(path.read_bytes())
-    ]
+    """All decisions: draws that hold are in the store at once, the others are in the log until it is drained."""
+    drain(engine.shop.decision_logs, engine.store)
+    return [orjson.loads(row[0]) for row in engine.store.database.query("SELECT payload FROM decisions")]
 
 
 @pytest.fixture
@@ -274,11 +272,36 @@ def test_the_holdout_is_never_drawn(with_policy, toy_shop) -> None:
 
 
 def test_what_cannot_be_logged_is_not_drawn(with_policy, monkeypatch) -> None:
+    """A known subject's draws are in the store by the transaction that keeps them; a stranger's have the log alone."""
     monkeypatch.setattr(with_policy.decisions, "append", lambda records: False)
     for n in range(20):
-        answer = pages.page(with_policy, wire.PageRequest(user_id=f"u{n}"), with_policy.clock.now())
-        assert answer["logged"] is False
-        assert answer["slots"][0]["actionId"] == "popular", "the first module that can be filled"
+        for user in (None, f"u{n}"):
+            answer = pages.page(with_policy, wire.PageRequest(user_id=user), with_policy.clock.now())
+            assert answer["logged"] is False
+            kept = {each["decision_id"]: each for each in records(with_policy)}
+            if user is None:
+                assert answer["slots"][0]["actionId"] == "popular", "the first module that can be filled"
+            assert [slot["decisionId"] in kept for slot in answer["slots"]] == [user is not None] * 2 + [False]
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.lists(st.sampled_from([-1.0, -0.0, 0.5, 0.5, 2.0, float("nan")]), min_size=1, max_size=9), st.data(),
+    st.sampled_from([0.0, 0.01, 0.07, 0.4, 1.0]), st.sampled_from(["greedy", "thompson", "inverse-gap"]),
+    st.booleans(),
+)  # fmt: skip
+def test_chances_of_one_row_are_those_of_many(values, data, floor, explore, cautious) -> None:
+    """To the last bit, with ties, with what nothing is known of, and with floors that leave nothing to the best."""
+    spec = PolicySpec(
+        "p", NAMES, {"click": 1.0}, floor=floor, explore=explore, cautious=cautious, draws=20
+    )  # fmt: skip
+    row = np.array([[0.0, *values]])
+    spread = np.full(row.shape, 0.3)
+    places = [0, *sorted(data.draw(st.sets(st.integers(1, len(values)))))]
+    eligible = np.zeros(row.shape, bool)
+    eligible[0, places] = True
+    scored = Scored(row, spread, ~eligible[0], np.argsort(-row[0], kind="stable").tolist())
+    assert chances_among(spec, scored, places) == probabilities(spec, row, eligible, spread)[0, places].tolist()
 
 
 def test_the_draw_is_the_policys_own() -> None:

@@ -9,7 +9,7 @@ import orjson
 import pyarrow as pa
 
 from features.covariates import VISIT
-from features.moments import HOUR
+from features.moments import local_columns
 from features.schemas import DECISIONS
 from training.simulation import arrow
 from training.simulation.effects import ACTION_ROW, ACTIONS, CAMPAIGN, PAGE_ACTIONS, Segment
@@ -105,17 +105,20 @@ def _vetoes(slot: Array, mask: Array, hero: Array, off: Array) -> pa.Array:
 
 
 def _contexts(names: Names, visits: Any, unknown: Array) -> pa.Array:
-    """What the shop knew of the visit when it decided."""
+    """What the shop knew of the visit when it decided; hour, weekday and month are those of the subject's region."""
     world = names.world
     region = names.block.people.region[visits.person]
-    hour = ((visits.start / HOUR + world.offset_hours[region]) % 24).astype(np.int64)
-    day = world.calendar.day(visits.start)
+    hour, weekday, month = (np.zeros(len(region), np.int64) for _ in range(3))
+    zones = np.array([each.zone for each in world.locale.regions])[region]
+    for zone in np.unique(zones).tolist():
+        here = np.flatnonzero(zones == zone)
+        hour[here], weekday[here], month[here] = local_columns(visits.start[here], zone)
     pieces = [
         arrow.words(visits.device, [f'"{device}"' for device in DEVICES]),
         arrow.words(visits.source, [f'"{source}"' for source in SOURCES]),
         arrow.words(hour, [str(number) for number in range(24)]),
-        arrow.words(world.calendar.weekday[day], [str(number) for number in range(7)]),
-        arrow.words(world.calendar.month[day] + 1, [str(number) for number in range(13)]),
+        arrow.words(weekday, [str(number) for number in range(7)]),
+        arrow.words(month, [str(number) for number in range(13)]),
         arrow.words(region, [f'"{name.name}"' for name in world.locale.regions]),
         arrow.words(unknown.astype(np.int8), ["true", "false"]),
     ]

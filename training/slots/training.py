@@ -30,7 +30,7 @@ from training.uplift.log import DecisionLog
 from training.uplift.reading import WINDOW, read_log
 from training.uplift.record import log_wanted
 from training.uplift.study import check_options
-from training.uplift.training import _inputs
+from training.uplift.training import inputs_of
 
 PAGE = "page."
 """What surfaces of pages begin with; the rest is the page's name in `shop.toml`."""
@@ -92,7 +92,7 @@ def train_slots(shop: Shop, wanted: SlotsWanted, tell: Tell = silent) -> SlotsTr
         options = with_shop(Dataset(shop.dataset), load_config(shop.config), wanted)
     tags = {"kokyaku.shop": shop.id, "mlflow.source.name": "kokyaku train slots"}
     with Tracking(shop).run(f"slots {wanted.surface}", tags) as run:
-        log_wanted(run, options.study, _settings(wanted, options, log), _inputs(shop))
+        log_wanted(run, options.study, _settings(wanted, options, log), inputs_of(shop))
         with meter.step("study"):
             found = slot_study(log, options, tell)
         with meter.step("page"):

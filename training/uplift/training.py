@@ -87,7 +87,7 @@ def train_uplift(shop: Shop, wanted: Wanted, tell: Tell = silent, *, write: bool
     with meter.step("read"):
         log = readable(shop, wanted)
     with Tracking(shop).run(f"uplift {wanted.name}", _tags(shop)) as run:
-        log_wanted(run, wanted.options, _settings(wanted, log), _inputs(shop))
+        log_wanted(run, wanted.options, _settings(wanted, log), inputs_of(shop))
         with meter.step("study"):
             found = study(log, wanted.options, tell)
         made = written(shop, config, found, wanted.name, run.id) if write else NOT_WRITTEN
@@ -160,7 +160,7 @@ def _settings(wanted: Wanted, log: DecisionLog) -> dict[str, Value]:
     }  # fmt: skip
 
 
-def _inputs(shop: Shop) -> list[dict[str, Any]]:
+def inputs_of(shop: Shop) -> list[dict[str, Any]]:
     """The committed imports with the hashes of their files."""
     imports = msgspec.to_builtins(Dataset(shop.dataset).manifest())["imports"]
     return [{key: record[key] for key in ("id", "source", "at", "counts", "inputs")} for record in imports]

@@ -1,0 +1,94 @@
+"""From draws to draws that hold: one write beside the events of this moment, before the answer leaves.
+
+What holds is recalled with the request; then `settled` decides, keeps what was drawn, all or none, and decides again
+where somebody else was first.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import Any, TypeVar
+
+from features.errors import Unavailable
+from serving.decide import Decision, encoded
+from serving.drawing import Draws, Fresh
+from serving.held import Held, Kept, Wish, Wishes
+
+Result = TypeVar("Result")
+Keep = Callable[[Wishes], Awaitable[Kept]]
+Decided = tuple[Result, list[Decision]]
+log = logging.getLogger("kokyaku")
+ROUNDS = 5
+"""How often an answer is decided again because another process was first; each time it knows more of what holds."""
+
+
+async def settled(
+    draws: Draws | None, decide: Callable[[], Decided[Result]], keep: Keep | None
+) -> tuple[Result, list[Decision], list[Decision]]:
+    """Decide until what was drawn holds.
+
+    Where the store refuses, nothing is drawn, since nobody else could know of it: the decision's row says so.
+
+    Args:
+        draws: of the request; None: nothing is drawn.
+        decide: makes an answer from `draws`, with its decisions in order.
+        keep: `Store.keep` or `Store.keep_at_once`; None: a preview, of which nothing is kept.
+
+    Returns:
+        The answer, its decisions, and those of them that are still to be logged.
+    """
+    for _ in range(ROUNDS):
+        answer, decisions = decide()
+        if keep is None or draws is None or not draws.fresh or draws.nobody:
+            return answer, decisions, decisions
+        made = drawn(decisions, draws)
+        try:
+            kept = await keep(wishes_of(made, draws))
+        except Unavailable as error:
+            log.warning("%s", error.line())
+            break
+        if kept.stored:
+            stored = {one.decision_id for one, _ in made}
+            return answer, decisions, [each for each in decisions if each.decision_id not in stored]
+        if not kept.found:
+            return answer, decisions, decisions  # asked to be forgotten: logged without a name
+        draws.again(kept.found)
+    if draws is not None:
+        draws.again(closed=True)
+    answer, decisions = decide()
+    return answer, decisions, decisions
+
+
+def at_once(flow: Coroutine[Any, Any, Result]) -> Result:
+    """What a flow returns that never suspends (it keeps by `Store.keep_at_once`), for callers without a loop."""
+    try:
+        flow.send(None)
+    except StopIteration as done:
+        result: Result = done.value
+        return result
+    flow.close()
+    raise RuntimeError("a flow that waits needs an event loop")
+
+
+def drawn(decisions: Sequence[Decision], draws: Draws) -> list[tuple[Decision, Fresh]]:
+    """The decisions that were drawn now, beside their draws: both are in the order of the slots."""
+    by_policy = [each for each in decisions if each.drawn and each.policy in draws.policies]
+    return list(zip(by_policy, draws.fresh, strict=True))
+
+
+def wishes_of(made: Sequence[tuple[Decision, Fresh]], draws: Draws) -> Wishes:
+    """What shall hold from now on; what was drawn stands in the decision's own words."""
+    query, first = draws.query, made[0][0]
+    each = tuple(
+        Wish(fresh.key, draws.epoch_end(fresh.slot), _held(one), encoded(one), fresh.instead_of) for one, fresh in made
+    )
+    return Wishes(query.user_id, query.visitor_id, first.request_id, first.decided_at, each)
+
+
+def _held(decision: Decision) -> Held:
+    told = decision.features
+    block = None if told is None else {name: value for name, value in told.items() if name != "items"}
+    return Held(
+        decision.decision_id, decision.action_id, decision.eligible, decision.action_propensity, decision.policy, block
+    )
