@@ -18,6 +18,7 @@ from features.errors import DataError, NotFoundError, RequestError
 from features.history import FIELDS
 from features.moments import HOUR, MINUTE
 from features.shop import Shop
+from features.text import event_key
 from serving.bundle import write_bundle
 from serving.config import ShopConfig, load_config
 from serving.effects import Blocked, SlotPolicy
@@ -29,9 +30,13 @@ from serving.sync import sync
 from tests.test_offpolicy.walking import LATER, PEOPLE, ROUNDS, START, TOML, walked
 from tests.test_serving.conftest import ITEMS, build_toy_bundle
 from tests.test_serving.grown import policy
+from tests.test_uplift.drawn import dataset
 from training.cli import main
+from training.offpolicy.agreement import checked
+from training.offpolicy.pages import read_requests
 from training.offpolicy.pasts import Pasts, read_pasts
-from training.offpolicy.pipeline import Other, Target, pipeline_target
+from training.offpolicy.pipeline import Other, Target, by_decision, pipeline_target
+from training.offpolicy.rebuilding import Answer
 from training.offpolicy.refusal import Refusal
 from training.offpolicy.replay import Settings, replay
 from training.offpolicy.targets import policy_of
@@ -182,6 +187,44 @@ def by_hand_blocked(shop: Shop, row: dict, name: str) -> dict[str | None, float]
     return by_hand(shop, {**row, "eligible": json.dumps(left)}, name)
 
 
+def test_of_many_pages_some_are_drawn(shop, log, other) -> None:
+    """Whole pages, the same ones each time, and a sentence."""
+    found = target_of(shop, log, other(('"hero"', '"bold"')), pages=40)
+    again = target_of(shop, log, pages=40)
+    assert (len(found.log), len(np.unique(found.log.request))) == (120, 40)
+    assert found.log.keys.tolist() == again.log.keys.tolist()
+    assert found.notes[0] == f"40 of {log.usable.sum() // 3} pages, drawn at random."
+
+
+def test_a_repeat_is_decided_as_what_it_repeats(tmp_path) -> None:
+    """Both pages are read; the repeat has the first one's probabilities and its own items, and is not checked."""
+    usual = {"surface": "page.home", "slot": "hero", "policy": "p", "bundle_id": "b", "shop_hash": "s"}
+    repeat = {"decided_at": START + HOUR, "drawn": False}
+    lines = [
+        {"decision_id": "one", "request_id": "r1", "customer_id": "ann", "items": ["x"], "decided_at": START},
+        {
+            "decision_id": "two",
+            "request_id": "r2",
+            "customer_id": "ann",
+            "items": ["y"],
+            "reused_from": "one",
+            **repeat,
+        },
+        {"decision_id": "three", "request_id": "r3", "customer_id": "bob", "decided_at": START},
+        {"decision_id": "four", "request_id": "r4", "customer_id": "bob", "reused_from": "gone", **repeat},
+    ]
+    keys = np.array([event_key("two"), event_key("four")], np.uint64)
+    rows = [{**line, **usual, "action_id": "a"} for line in lines]
+    requests = sorted(read_requests(dataset(tmp_path, decisions=rows), keys), key=lambda each: each.slots[0].key)
+    slots = {each.slots[0].key: (each.slots[0].items, each.slots[0].drawn) for each in requests}
+    one, two, four = map(event_key, ("one", "two", "four"))
+    assert slots == {one: (("x",), True), two: (("y",), False), four: ((), False)}
+    answers = [(Answer(((None, 0.1 * place), ("a", 1 - 0.1 * place)), (f"i{place}",)),) for place in range(3)]
+    own = {each.slots[0].key: answer[0] for each, answer in zip(requests, answers, strict=True)}
+    assert by_decision(requests, answers) == {one: own[one], two: Answer(own[one].chances, own[two].items)}
+    assert checked(requests, answers).checked == 1
+
+
 def test_the_pipeline_and_its_policy_agree(shop, log, other) -> None:
     """Where only the policy changes, the rebuilt pipeline and the policy on recorded features are one."""
     found = target_of(shop, log, other(('"hero"', '"bold"')))
@@ -320,8 +363,8 @@ def test_the_command_values_pipelines_and_policies(shop, log, printed, tmp_path)
     """One table each, the check among the notes, slots and days among the weights; the rows hold the same."""
     bold, file = tmp_path / "bold.toml", tmp_path / "rows.json"
     bold.write_text(TOML.replace('"hero"', '"bold"'))
-    code = run("--shop", "walk", "--root", shop.root, "--surface", "page.home", "--reward", "click", "--with-config", bold,
-               "--policy", "bold", "--model", "none", "--days", "--json", file)  # fmt: skip
+    code = run("--shop", "walk", "--root", shop.root, "--surface", "page.home", "--reward", "click", "--days",
+               "--with-config", bold, "--policy", "bold", "--model", "none", "--json", file)  # fmt: skip
     text = printed.getvalue()
     assert code == 0, text
     assert "pipeline(bold.toml)" in text

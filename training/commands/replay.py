@@ -38,6 +38,7 @@ def command(
     logged_config: Annotated[
         list[Path] | None, typer.Option(help="An earlier shop.toml, which decided some of the pages; repeatable.")
     ] = None,
+    pages: Annotated[int, typer.Option(min=1, help="Pages that are rebuilt at most, drawn at random.")] = 5000,
     against: Annotated[str, typer.Option(help="The policy that the others are compared with.")] = "logging",
     experiment: Annotated[str | None, typer.Option(help="Only decisions of this experiment.")] = None,
     surface: Annotated[str | None, typer.Option(help="Only decisions on this surface, such as email.")] = None,
@@ -78,7 +79,7 @@ def command(
     from training.uplift.reading import read_log
 
     opened, names = open_shop(shop, root), policy or []
-    pipeline = _pipeline(with_config, with_bundle, logged_config or [], surface, alone=not names)
+    pipeline = _pipeline(with_config, with_bundle, logged_config or [], surface, pages, alone=not names)
     targets = [(each, policy_of(each, opened.policies)) for each in names]
     base, settings = policy_of(against, opened.policies), Settings(model=_model(model))
     log = read_log(
@@ -110,7 +111,7 @@ def command(
 
 
 def _pipeline(
-    config: Path | None, bundle: str | None, known: Sequence[Path], surface: str | None, *, alone: bool
+    config: Path | None, bundle: str | None, known: Sequence[Path], surface: str | None, pages: int, *, alone: bool
 ) -> Other | None:
     """What the options say of another pipeline; None where they say nothing.
 
@@ -130,7 +131,7 @@ def _pipeline(
         raise ConfigError("the pipeline decides pages", where="--surface", got=surface, hint=hint)
     return Other(
         None if config is None else _config(config, "--with-config"), bundle,
-        [_config(each, "--logged-config") for each in known],
+        [_config(each, "--logged-config") for each in known], pages,
     )  # fmt: skip
 
 

@@ -29,6 +29,9 @@ from training.offpolicy.refusal import Limits, Reason
 from training.offpolicy.targets import Policy, logging
 from training.uplift.log import DecisionLog, Doubles, Mask
 
+PAGES = 5_000
+"""Pages that are rebuilt at most where nobody says otherwise: each takes about as long as serving it did."""
+
 
 @dataclass(frozen=True, slots=True)
 class Other:
@@ -38,11 +41,15 @@ class Other:
         config: another `shop.toml`; None: the one that decided.
         bundle: id of another bundle; None: the one that decided.
         known: earlier `shop.toml`s, for pages that the shop's own did not decide.
+        pages: how many are rebuilt at most; of more some are drawn at random.
+        seed: of that draw.
     """
 
     config: ShopConfig | None = None
     bundle: str | None = None
     known: Sequence[ShopConfig] = ()
+    pages: int = PAGES
+    seed: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +91,7 @@ def pipeline_target(
         RequestError: the other configuration has no such page.
         DataError: no page can be rebuilt, or a policy failed.
     """
+    log, drawn = _some_pages(log, other)
     requests = [each for each in read_requests(Dataset(shop.dataset), _keys(log)[log.usable]) if each.page is not None]
     lives, gone = _lives(shop, requests, [config, *other.known], other)
     asked = [each for each in requests if _as_it_was(each) in lives and _instead(each, other) in lives]
@@ -102,7 +110,17 @@ def pipeline_target(
         shop, read_pasts(Dataset(shop.dataset)), asked, lives,
         lambda each: list(dict.fromkeys((_as_it_was(each), _instead(each, other)))), progress,
     )  # fmt: skip
-    return _target(log, asked, found, other, limits or Limits(), gone)
+    target = _target(log, asked, found, other, limits or Limits(), gone)
+    return replace(target, notes=(*drawn, *target.notes))
+
+
+def _some_pages(log: DecisionLog, other: Other) -> tuple[DecisionLog, Sequence[str]]:
+    """The decisions of at most so many pages, and a sentence where that is not all."""
+    pages = np.unique(log.request[log.usable])
+    if len(pages) <= other.pages:
+        return log, ()
+    some = np.random.default_rng(other.seed).choice(pages, other.pages, replace=False)
+    return log.take(np.isin(log.request, some)), (f"{other.pages:,} of {len(pages):,} pages, drawn at random.",)
 
 
 def _target(
@@ -112,7 +130,7 @@ def _target(
     was = [answers[_as_it_was(each)] for each, answers in zip(asked, found, strict=True)]
     now = [answers[_instead(each, other)] for each, answers in zip(asked, found, strict=True)]
     check = checked(asked, was)
-    told = _by_key(asked, now)
+    told = by_decision(asked, now)
     shown = {slot.key: slot for each in asked for slot in each.slots}
     torn = log.request[log.usable & ~_among(log, told)]
     whole = log.take(~log.usable | ~np.isin(log.request, torn))
@@ -178,8 +196,11 @@ def _bundle_if_there(shop: Shop, name: str) -> Bundle | None:
         return None
 
 
-def _by_key(asked: Sequence[Request], answers: Iterable[Answers]) -> dict[int, Answer]:
-    """The answer of each decision; one that repeats another decision has that one's."""
+def by_decision(asked: Iterable[Request], answers: Iterable[Answers]) -> dict[int, Answer]:
+    """The answer of each decision, by key; one that repeats another has its probabilities, but its own items.
+
+    What repeats a decision that was not asked about has no answer.
+    """
     slots = [
         (slot, answer)
         for request, each in zip(asked, answers, strict=True)
