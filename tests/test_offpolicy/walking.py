@@ -44,8 +44,8 @@ slots = [
 ]
 """
 START = AS_OF + 9 * HOUR
-PEOPLE = 36
-ROUNDS = 12
+PEOPLE = 30
+ROUNDS = 10
 LATER = AS_OF + 60 * DAY
 """When all windows have ended."""
 
