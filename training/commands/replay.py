@@ -20,9 +20,12 @@ if TYPE_CHECKING:
     from training.offpolicy.inference import Estimate
     from training.offpolicy.models import RewardModel
     from training.offpolicy.pipeline import Other, Target
-    from training.offpolicy.refusal import Refusal
+    from training.offpolicy.refusal import Reason, Refusal
     from training.offpolicy.replay import Replay, Settings, Valued
+    from training.offpolicy.targets import Policy
     from training.uplift.log import DecisionLog
+
+    Asked = tuple[str, DecisionLog, Policy, Sequence[Reason], Sequence[str]]
 
 
 def command(
@@ -80,7 +83,7 @@ def command(
 
     opened, names = open_shop(shop, root), policy or []
     pipeline = _pipeline(with_config, with_bundle, logged_config or [], surface, pages, alone=not names)
-    targets = [(each, policy_of(each, opened.policies)) for each in names]
+    targets = {each: policy_of(each, opened.policies) for each in names}
     base, settings = policy_of(against, opened.policies), Settings(model=_model(model))
     log = read_log(
         Dataset(opened.dataset), experiment=experiment, surface=surface, slot=slot, rewards=(reward,),
@@ -89,25 +92,20 @@ def command(
     )  # fmt: skip
     answers = []
     with Bars(console) as bars:
-        rebuilt = pipeline and _rebuilt(log, opened, pipeline, settings, bars)
-        total = len(targets) + bool(rebuilt)
-        if pipeline and rebuilt:
-            answers.append(
-                replay(
-                    rebuilt.log, rebuilt.policy, reward, name=_called(pipeline, with_config), against=base,
-                    against_name=against, settings=settings, reasons=rebuilt.reasons,
-                )
-            )  # fmt: skip
-            bars.tell("policies", 1, total)
-        for done, (name, target) in enumerate(targets, 1 + total - len(targets)):
-            answers.append(
-                replay(log, target, reward, name=name, against=base, against_name=against, settings=settings)
+        asked: list[Asked] = [(name, log, target, (), ()) for name, target in targets.items()]
+        if pipeline:
+            made = _rebuilt(log, opened, pipeline, settings, bars)
+            asked.insert(0, (_called(pipeline, with_config), made.log, made.policy, made.reasons, made.notes))
+        for done, (name, rows, target, reasons, notes) in enumerate(asked, 1):
+            found = replay(
+                rows, target, reward, name=name, against=base, against_name=against, settings=settings, reasons=reasons
             )
-            bars.tell("policies", done, total)
-    for found in answers:
-        show(found, days=days, notes=rebuilt.notes if rebuilt and found is answers[0] else ())
+            answers.append((found, notes))
+            bars.tell("policies", done, len(asked))
+    for found, notes in answers:
+        show(found, days=days, notes=notes)
     if json:
-        write_rows(json, [row for found in answers for row in rows_of(found, experiment or surface or shop)])
+        write_rows(json, [row for found, _ in answers for row in rows_of(found, experiment or surface or shop)])
 
 
 def _pipeline(
