@@ -15,6 +15,10 @@ from features.schemas import EventType
 
 EVERYTHING = 2**62
 """An instant after all events: `histories_as_of(dataset, EVERYTHING)` reads the whole dataset."""
+_AS_SENT = f"""
+SELECT CASE WHEN {c.CUSTOMER_ID} IS NULL THEN 'v:' || {c.VISITOR_ID} ELSE 'c:' || {c.CUSTOMER_ID} END AS subject,
+       * EXCLUDE ({c.CUSTOMER_ID})
+FROM source_events WHERE coalesce({c.CUSTOMER_ID}, {c.VISITOR_ID}) IS NOT NULL"""
 LAST_INSTANT = 253_402_300_799_000_000  # 9999-12-31T23:59:59Z, the last that DuckDB and Python both print
 
 
@@ -49,17 +53,18 @@ SELECT CASE WHEN linked_customer IS NOT NULL AND (out_at IS NULL OR {c.LINKED_AT
 """
 
 
-def histories_as_of(dataset: Dataset, now: int = EVERYTHING, *, memory: str = "4GB") -> Histories:
+def histories_as_of(dataset: Dataset, now: int = EVERYTHING, *, memory: str = "4GB", linked: bool = True) -> Histories:
     """All subjects' histories as known at an instant.
 
     Args:
         dataset: committed tables.
         now: microseconds; events at or after it, or recorded after it, are not there.
         memory: DuckDB's limit; beyond it sorts spill to disk.
+        linked: whether what a visitor did counts for the customer whom he signed in as; else it stays the visitor's.
     """
     now = min(now, LAST_INSTANT)
     with dataset.connect(memory=memory) as connection:
-        _collect(connection, events_as_of(now, amended=dataset.manifest().amended), now)
+        _collect(connection, events_as_of(now, amended=dataset.manifest().amended), now, linked=linked)
         subjects = _vocabulary(connection, "SELECT DISTINCT subject AS id FROM known")
         items = _vocabulary(
             connection,
@@ -71,13 +76,13 @@ def histories_as_of(dataset: Dataset, now: int = EVERYTHING, *, memory: str = "4
     return Histories(subjects, items, offsets, History(**columns))
 
 
-def _collect(connection: duckdb.DuckDBPyConnection, known: str, now: int) -> None:
+def _collect(connection: duckdb.DuckDBPyConnection, known: str, now: int, *, linked: bool) -> None:
     needed = (
         c.EVENT_ID, c.OCCURRED_AT, c.RECORDED_AT, c.CUSTOMER_ID, c.VISITOR_ID,
         c.TYPE, c.ITEM_ID, c.QUANTITY, c.UNIT_PRICE, c.DISCOUNT,
     )  # fmt: skip
     connection.execute(f"CREATE TEMP VIEW source_events AS SELECT {', '.join(needed)} FROM ({known})")
-    resolved = resolved_sql("source_events", c.OCCURRED_AT, now)
+    resolved = resolved_sql("source_events", c.OCCURRED_AT, now) if linked else _AS_SENT
     connection.execute(f"CREATE TEMP TABLE known AS {resolved}")
 
 

@@ -46,19 +46,21 @@ def subject_history(
         past = histories.of(customer_subject(customer_id))
         if any(event.type == "sign_in" for event in newer):
             for claim in store.claims_of(customer_id, after_seq):
-                past = past.joined(_within(histories.of(visitor_subject(claim.visitor_id)), [claim]))
+                past = past.joined(within(histories.of(visitor_subject(claim.visitor_id)), [claim]))
     elif histories is not None and visitor_id is not None:
         own = histories.of(visitor_subject(visitor_id))
-        past = _outside(own, store.claims_on(visitor_id, after_seq)) if len(own) else own
+        past = outside(own, store.claims_on(visitor_id, after_seq)) if len(own) else own
     past = past.with_items(translation)
     return past.joined(to_history(newer, items)) if newer else past
 
 
-def _within(history: History, claims: Iterable[Claim]) -> History:
+def within(history: History, claims: Iterable[Claim]) -> History:
+    """The events that some claims take."""
     return history.take(_claimed(history, claims))
 
 
-def _outside(history: History, claims: Iterable[Claim]) -> History:
+def outside(history: History, claims: Iterable[Claim]) -> History:
+    """The events that no claim takes."""
     return history.take(~_claimed(history, claims))
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -12,16 +13,35 @@ from training.commands.common import DEFAULT_SHOP, JsonOption, RootOption, ShopO
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from features.shop import Shop
+    from serving.config import ShopConfig
     from training.bench.rows import Row
+    from training.console import Bars
     from training.offpolicy.inference import Estimate
     from training.offpolicy.models import RewardModel
-    from training.offpolicy.refusal import Refusal
-    from training.offpolicy.replay import Replay, Valued
+    from training.offpolicy.pipeline import Other, Target
+    from training.offpolicy.refusal import Reason, Refusal
+    from training.offpolicy.replay import Replay, Settings, Valued
+    from training.offpolicy.targets import Policy
+    from training.uplift.log import DecisionLog
+
+    Asked = tuple[str, DecisionLog, Policy, Sequence[Reason], Sequence[str]]
 
 
 def command(
-    policy: Annotated[list[str], typer.Option(help="logging, uniform, null, always:ACTION, SHARES.json; repeatable.")],
     reward: Annotated[str, typer.Option(help="Which reward is counted.")],
+    policy: Annotated[
+        list[str] | None,
+        typer.Option(help="logging, uniform, null, always:ACTION, SHARES.json, a learned policy; repeatable."),
+    ] = None,
+    with_config: Annotated[
+        Path | None, typer.Option(help="Value the serving pipeline under this shop.toml; needs --surface page.NAME.")
+    ] = None,
+    with_bundle: Annotated[str | None, typer.Option(help="... and with this bundle of the shop.", metavar="ID")] = None,
+    logged_config: Annotated[
+        list[Path] | None, typer.Option(help="An earlier shop.toml, which decided some of the pages; repeatable.")
+    ] = None,
+    pages: Annotated[int, typer.Option(min=1, help="Pages that are rebuilt at most, drawn at random.")] = 5000,
     against: Annotated[str, typer.Option(help="The policy that the others are compared with.")] = "logging",
     experiment: Annotated[str | None, typer.Option(help="Only decisions of this experiment.")] = None,
     surface: Annotated[str | None, typer.Option(help="Only decisions on this surface, such as email.")] = None,
@@ -38,9 +58,17 @@ def command(
     Where the log cannot know (too little of it agrees with the policy, or it never tried what the policy does) the
     answer is the reason. Rewards are a decision; where pages have several slots also a page.
 
+    With --with-config or --with-bundle the serving pipeline itself is valued: each logged page is rebuilt as of its
+    moment and asked for the probabilities of its slots. It is refused where the rebuilt pipeline does not give the
+    log again, and where what it would show inside a module was never shown: the order of items is not drawn.
+
     Examples:
 
       kokyaku replay --shop mine --surface page.home --reward click --policy uniform --policy null
+
+      kokyaku replay --shop mine --surface page.home --reward click --slot hero --policy hero-2
+
+      kokyaku replay --shop mine --surface page.home --reward click --with-config shop-bolder.toml
 
       kokyaku replay --shop mine --experiment hillstrom --reward visit --policy always:mens --against null
     """
@@ -50,26 +78,80 @@ def command(
     from training.bench.rows import write_rows
     from training.console import Bars
     from training.offpolicy.replay import Settings, replay
-    from training.offpolicy.targets import policy_of
+    from training.offpolicy.targets import policy_of, reads_history
     from training.uplift.reading import read_log
 
-    targets, base, settings = [policy_of(each) for each in policy], policy_of(against), Settings(model=_model(model))
-    opened = open_shop(shop, root)
+    opened, names = open_shop(shop, root), policy or []
+    pipeline = _pipeline(with_config, with_bundle, logged_config or [], surface, pages, alone=not names)
+    targets = {each: policy_of(each, opened.policies) for each in names}
+    base, settings = policy_of(against, opened.policies), Settings(model=_model(model))
     log = read_log(
         Dataset(opened.dataset), experiment=experiment, surface=surface, slot=slot, rewards=(reward,),
         window=int(window * DAY), erased=erased_of(opened).subject,
+        history=True if any(reads_history(each, opened.policies) for each in (*names, against)) else None,
     )  # fmt: skip
     answers = []
     with Bars(console) as bars:
-        for done, (name, target) in enumerate(zip(policy, targets, strict=True), 1):
-            answers.append(
-                replay(log, target, reward, name=name, against=base, against_name=against, settings=settings)
+        asked: list[Asked] = [(name, log, target, (), ()) for name, target in targets.items()]
+        if pipeline:
+            made = _rebuilt(log, opened, pipeline, settings, bars)
+            asked.insert(0, (_called(pipeline, with_config), made.log, made.policy, made.reasons, made.notes))
+        for done, (name, rows, target, reasons, notes) in enumerate(asked, 1):
+            found = replay(
+                rows, target, reward, name=name, against=base, against_name=against, settings=settings, reasons=reasons
             )
-            bars.tell("policies", done, len(targets))
-    for found in answers:
-        show(found, days=days)
+            answers.append((found, notes))
+            bars.tell("policies", done, len(asked))
+    for found, notes in answers:
+        show(found, days=days, notes=notes)
     if json:
-        write_rows(json, [row for found in answers for row in rows_of(found, experiment or surface or shop)])
+        write_rows(json, [row for found, _ in answers for row in rows_of(found, experiment or surface or shop)])
+
+
+def _pipeline(
+    config: Path | None, bundle: str | None, known: Sequence[Path], surface: str | None, pages: int, *, alone: bool
+) -> Other | None:
+    """What the options say of another pipeline; None where they say nothing.
+
+    Raises:
+        ConfigError: nothing at all is to be valued, or it is no page.
+        NotFoundError: no such file.
+    """
+    from features.errors import ConfigError
+    from training.offpolicy.pipeline import Other
+
+    if config is None and bundle is None:
+        if alone:
+            raise ConfigError("nothing to value", where="replay", hint="give --policy, --with-config or --with-bundle")
+        return None
+    if surface is None or not surface.startswith("page."):
+        hint = "--surface page.home; plain lists of items are not drawn, so no log says what others are worth"
+        raise ConfigError("the pipeline decides pages", where="--surface", got=surface, hint=hint)
+    return Other(
+        None if config is None else _config(config, "--with-config"), bundle,
+        [_config(each, "--logged-config") for each in known], pages,
+    )  # fmt: skip
+
+
+def _config(file: Path, where: str) -> ShopConfig:
+    from features.errors import NotFoundError
+    from serving.config import load_config
+
+    if not file.is_file():
+        raise NotFoundError("there is no such file", where=where, got=str(file))
+    return load_config(file)
+
+
+def _rebuilt(log: DecisionLog, shop: Shop, other: Other, settings: Settings, bars: Bars) -> Target:
+    from serving.config import load_config
+    from training.offpolicy.pipeline import pipeline_target
+
+    return pipeline_target(log, shop, load_config(shop.config), other, limits=settings.limits, tell=bars.tell)
+
+
+def _called(other: Other, config: Path | None) -> str:
+    parts = [*([config.name] if config else []), *([f"bundle {other.bundle}"] if other.bundle else [])]
+    return f"pipeline({', '.join(parts)})"
 
 
 def _model(name: str) -> RewardModel | None:
@@ -81,8 +163,8 @@ def _model(name: str) -> RewardModel | None:
     return None if name == "none" else Trees() if name == "trees" else Linear()
 
 
-def show(found: Replay, *, days: bool = False) -> None:
-    """Print a policy's tables: estimates, or the refusal once; diagnostics, by day if wanted; cautions."""
+def show(found: Replay, *, days: bool = False, notes: Sequence[str] = ()) -> None:
+    """Print a policy's tables: estimates, or the refusal once; diagnostics, by day if wanted; cautions and notes."""
     whole = found.diagnosis.whole
     console.print(f"\n[bold]{_escaped(found.policy)}[/bold]: {found.reward}", highlight=False)
     for title, answers in (("a decision", found.estimates), ("a page", found.pages)):
@@ -93,7 +175,7 @@ def show(found: Replay, *, days: bool = False) -> None:
         f"{whole.n:,} decisions of {whole.clusters:,} subjects count; {found.unusable:,} more are not usable, and of"
         f" {found.unknown:,} the reward or the probability is not known.", highlight=False, soft_wrap=True,
     )  # fmt: skip
-    for caution in found.cautions:
+    for caution in (*notes, *found.cautions):
         console.print(f"  - {_escaped(caution)}", highlight=False, soft_wrap=True)
 
 

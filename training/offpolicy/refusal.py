@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,7 +32,8 @@ class Reason:
     """Why nothing is said.
 
     Attributes:
-        code: `no-decisions`, `one-subject`, `nothing-randomised`, `effective-sample-size`, `support`, `mean-weight`.
+        code: `no-decisions`, `one-subject`, `nothing-randomised`, `effective-sample-size`, `support`, `mean-weight`,
+            `slot-not-randomised`; of pipelines `not-reproduced`, `other-slots`, `items-not-randomised`.
         figure, limit: what was found, and what would have been needed.
         text: both as a sentence.
     """
@@ -73,6 +75,31 @@ def refuse(found: Diagnostics, limits: Limits) -> Refusal | None:
         return Refusal((Reason("one-subject", found.clusters, 2, text),))
     reasons = [*_randomised(found), *_effective(found, limits), *_support(found, limits), *_mean_weight(found, limits)]
     return Refusal(tuple(reasons)) if reasons else None
+
+
+def also(refusal: Refusal | None, reasons: Sequence[Reason]) -> Refusal | None:
+    """A refusal with further reasons first; None without any."""
+    told = (*reasons, *(refusal.reasons if refusal else ()))
+    return Refusal(told) if told else None
+
+
+def settled(diagnosis: Diagnosis, limits: Limits) -> list[Reason]:
+    """Slots in which the log could never have done anything else, and the policy would, beyond what may be.
+
+    Support says that something was never possible; this says where, and what can be done.
+    """
+    if not diagnosis.whole.unsupported > limits.unsupported:
+        return []
+    return [
+        Reason(
+            "slot-not-randomised", each.departs, 0.0,
+            f"Slot {each.of} was never randomised: in all {each.n:,} decisions one action had the probability 1, and"
+            f" the policy would do something else in {each.departs:.1%} of them. Let a policy with a floor draw it, or"
+            " leave it out (--slot names one of the others).",
+        )
+        for each in diagnosis.slots
+        if len(diagnosis.slots) > 1 and each.randomised == 0 and each.departs > 0
+    ]  # fmt: skip
 
 
 def _randomised(found: Diagnostics) -> list[Reason]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,7 +12,7 @@ from training.offpolicy.diagnostics import Diagnosis, Diagnostics, diagnose, wei
 from training.offpolicy.estimators import ESTIMATORS, NEEDS_MODEL, Estimator, Sample, Score, counted, sample_of
 from training.offpolicy.inference import Estimate, difference, estimate, relative
 from training.offpolicy.models import RewardModel, Trees, cross_fitted
-from training.offpolicy.refusal import Limits, Refusal, cautions, refuse
+from training.offpolicy.refusal import Limits, Reason, Refusal, also, cautions, refuse, settled
 from training.offpolicy.slots import PAGE_ESTIMATORS, Pages, pages_of, to_go
 from training.offpolicy.targets import Policy, logging
 from training.uplift.log import DecisionLog, Doubles
@@ -83,7 +83,7 @@ class Settings:
 
 def replay(
     log: DecisionLog, policy: Policy, reward: str, *, name: str = "policy", against: Policy = logging,
-    against_name: str = "logging", settings: Settings | None = None,
+    against_name: str = "logging", settings: Settings | None = None, reasons: Sequence[Reason] = (),
 ) -> Replay:  # fmt: skip
     """Value a policy on a log.
 
@@ -94,6 +94,7 @@ def replay(
         name: of the policy.
         against, against_name: the policy that it is compared with.
         settings: how.
+        reasons: why nothing may be said of the policy, beyond what its weights tell.
 
     Raises:
         DataError: the log has no such reward or action, or a policy is none.
@@ -101,7 +102,7 @@ def replay(
     how = settings or Settings()
     target, base = policy(log), against(log)
     diagnosis = diagnose(log, sample_of(log, target, reward))
-    refused = refuse(diagnosis.whole, how.limits)
+    refused = also(refuse(diagnosis.whole, how.limits), [*reasons, *settled(diagnosis, how.limits)])
     unlike = refuse(diagnose(log, sample_of(log, base, reward)).whole, how.limits)
     predictions = None
     if not refused and how.model is not None:
@@ -109,7 +110,7 @@ def replay(
     mine, other = sample_of(log, target, reward, predictions), sample_of(log, base, reward, predictions)
     ways = {name: way for name, way in how.estimators.items() if how.model is not None or name not in NEEDS_MODEL}
     answers = {name: _valued(way, mine, other, refused, unlike, how.confidence) for name, way in ways.items()}
-    pages, page_weights = _pages(log, (target, base), reward, how)
+    pages, page_weights = _pages(log, (target, base), reward, how, reasons)
     return Replay(
         policy=name, against=against_name, reward=reward, estimates=answers, pages=pages, diagnosis=diagnosis,
         page_weights=page_weights, unusable=int((~log.usable).sum()),
@@ -136,13 +137,13 @@ def _valued(
 
 
 def _pages(
-    log: DecisionLog, policies: tuple[Doubles, Doubles], reward: str, how: Settings
+    log: DecisionLog, policies: tuple[Doubles, Doubles], reward: str, how: Settings, reasons: Sequence[Reason]
 ) -> tuple[dict[str, Valued], Diagnostics | None]:
     """Answers for whole pages, and the diagnostics of their weights, where some have two slots or more."""
     if len(np.unique(log.request)) == len(log):
         return {}, None
     found = [_page_weights(log, policy, reward) for policy in policies]
-    refused, unlike = (refuse(each, how.limits) for each in found)
+    refused, unlike = also(refuse(found[0], how.limits), reasons), refuse(found[1], how.limits)
     mine, other = (_fitted_pages(log, policy, reward, how, refused) for policy in policies)
     ways = {name: way for name, way in PAGE_ESTIMATORS.items() if how.model is not None or name != "cascade-dr"}
     return {name: _valued(way, mine, other, refused, unlike, how.confidence) for name, way in ways.items()}, found[0]

@@ -1,4 +1,4 @@
-"""Policies that can be valued on any log: one action always, the log's own, uniform, fixed shares, or a function.
+"""Policies that can be valued on any log: one action always, the log's own, uniform, fixed shares, learned ones.
 
 A policy is a function of a log's features, slots and eligible actions: it gives float64[n, k], and rows sum to 1. What
 it must not read is what was drawn and what came of it.
@@ -15,11 +15,14 @@ import numpy as np
 from msgspec import Meta
 
 from features.errors import ConfigError, DataError, NotFoundError
+from serving.artifact import MANIFEST
+from serving.policy_files import open_policy
 from training.offpolicy.estimators import filled
+from training.offpolicy.learned import learned, reads_past
 from training.uplift.log import NULL, DecisionLog, Doubles
 
 Policy = Callable[[DecisionLog], Doubles]
-WORDS = ("logging", "uniform", "always:ACTION", "null", "SHARES.json")
+WORDS = ("logging", "uniform", "always:ACTION", "null", "SHARES.json", "a learned policy")
 Share = Annotated[float, Meta(ge=0, le=1)]
 _ROUNDING = 1e-6
 
@@ -78,11 +81,16 @@ def shares(of: Mapping[str, Mapping[str | None, float]]) -> Policy:
     return policy
 
 
-def policy_of(text: str) -> Policy:
-    """A policy by its name on the command line, or from a file of shares.
+def policy_of(text: str, policies: Path | None = None) -> Policy:
+    """A policy by its name on the command line, from a file of shares, or a learned one.
+
+    Args:
+        text: one of WORDS; a learned policy by its name or its folder.
+        policies: the shop's folder of learned policies.
 
     Raises:
         ConfigError: there is none of that name, or the file is no `{slot: {action: share}}`.
+        BundleError: the learned policy is damaged.
         NotFoundError: there is no such file.
     """
     if text == "null":
@@ -93,7 +101,29 @@ def policy_of(text: str) -> Policy:
         return logging if text == "logging" else uniform
     if text.endswith(".json"):
         return shares(_read_shares(Path(text)))
-    raise ConfigError("no such policy", where="--policy", got=text, hint=f"one of {', '.join(WORDS)}")
+    return learned(open_policy(learned_folder(text, policies)))
+
+
+def reads_history(text: str, policies: Path | None = None) -> bool:
+    """Whether a policy that `policy_of` accepts is a learned one that reads what the subject had done before."""
+    if text in ("null", "logging", "uniform") or text.startswith("always:") or text.endswith(".json"):
+        return False
+    return reads_past(open_policy(learned_folder(text, policies)))
+
+
+def learned_folder(text: str, policies: Path | None = None) -> Path:
+    """The folder of a learned policy.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    folders = [Path(text), *([policies / text] if policies else [])]
+    found = next((folder for folder in folders if (folder / MANIFEST).is_file()), None)
+    if found is None:
+        there = sorted(path.parent.name for path in policies.glob(f"*/{MANIFEST}")) if policies else []
+        hint = f"one of {', '.join(WORDS)}" + (f"; learned: {', '.join(there)}" if there else "")
+        raise ConfigError("no such policy", where="--policy", got=text, hint=hint)
+    return found.absolute()
 
 
 def _read_shares(file: Path) -> dict[str, dict[str | None, float]]:

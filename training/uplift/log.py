@@ -16,13 +16,14 @@ import numpy.typing as npt
 from features.errors import DataError
 from features.importing.experiment_mapping import BEFORE
 
-__all__ = ["BEFORE", "NULL", "Codes", "DecisionLog", "Doubles", "Floats", "Mask", "Whole"]
+__all__ = ["BEFORE", "NULL", "Codes", "DecisionLog", "Doubles", "Floats", "Keys", "Mask", "Whole"]
 
 Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
 Codes = npt.NDArray[np.int32]
 Whole = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
+Keys = npt.NDArray[np.uint64]
 NULL = 0
 """Place of the null action among `actions`: nothing is shown or sent."""
 
@@ -56,6 +57,7 @@ class DecisionLog:
         words: of each column of `features` its values by code where it is categorical, else nothing.
         left_out: why -> how many decisions are not in the log, or are in it and not usable.
         notes: what to know of how rewards and features were made, as sentences.
+        keys: uint64[n], hash of the id of each decision (`features.text.event_key`), to find it in the dataset again.
     """
 
     subject: Whole
@@ -79,6 +81,7 @@ class DecisionLog:
     words: tuple[tuple[str, ...], ...] = ()
     left_out: Mapping[str, int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    keys: Keys | None = None
 
     def __len__(self) -> int:
         return len(self.action)

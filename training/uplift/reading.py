@@ -20,6 +20,7 @@ from features.build import resolved_sql
 from features.dataset import Dataset, events_as_of
 from features.errors import DataError
 from features.moments import DAY, format_instant
+from serving.decide import POLICY
 from training.uplift.chances import Chances, chances_of
 from training.uplift.covariates import Covariates, covariates_of
 from training.uplift.log import DecisionLog, Mask, Whole
@@ -81,7 +82,8 @@ def read_log(
         raise DataError("an empty attribution window", where="window", got=window, hint="give a length above 0")
     with opened(dataset, as_of) as (duck, now):
         left_out = _choose(duck, now, experiment, surface, slot, erased)
-        rows = duck.sql("SELECT * FROM chosen ORDER BY place").to_arrow_table()
+        keyed = f"SELECT *, md5_number_lower({c.DECISION_ID}) AS key FROM chosen ORDER BY place"
+        rows = duck.sql(keyed).to_arrow_table()
         chances = chances_of(duck, rows)
         covariates = covariates_of(duck, rows, history=history)
         outcomes = outcomes_of(duck, rows, rewards, window=window, now=now, from_events=from_events)
@@ -190,6 +192,7 @@ def _log(
         slots=tuple(slots), actions=chances.actions, names=covariates.names, categorical=covariates.categorical,
         observational=observational, covariates_as_of=covariates.as_of, drawn=_flags(rows, "drawn"),
         words=covariates.words, left_out=left_out, notes=(*covariates.notes, *outcomes.notes),
+        keys=rows["key"].to_numpy(),
     )  # fmt: skip
 
 
@@ -213,8 +216,10 @@ def _usable(rows: pa.Table, chances: Chances, left_out: dict[str, int], *, obser
     drawn = _flags(rows, "drawn") | _flags(rows, "root_drawn")
     if observational:
         drawn |= pa.compute.starts_with(rows["policy"], "observational:").to_numpy()
+    # A slot without a policy says there why its first module was not taken; its propensity is 1 all the same.
+    failed = rows["fallback"].is_valid().to_numpy() & (rows["policy"].to_numpy() != POLICY)
     reasons = {
-        HOLDOUT: _flags(rows, "holdout"), FALLBACK: rows["fallback"].is_valid().to_numpy(),
+        HOLDOUT: _flags(rows, "holdout"), FALLBACK: failed,
         UNLOGGED: ~_flags(rows, "logged"), NOT_DRAWN: ~drawn, OFF_LIST: chances.lost,
     }  # fmt: skip
     usable = np.ones(len(rows), bool)

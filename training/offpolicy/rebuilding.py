@@ -1,0 +1,240 @@
+"""The serving pipeline as of a past moment, asked for the probabilities of a page instead of a draw.
+
+Slot by slot, in the logged order, with what was logged in the slots above: so the probabilities are conditional, like
+the log's (`training.offpolicy.slots`). Everything that decides is serving's own code: history under its rule, vetoes,
+the modules' items, the policy's probabilities.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, cast
+
+import msgspec
+import numpy as np
+
+from features.errors import DataError, NotFoundError
+from features.history import History
+from features.shop import Shop
+from serving.artifact import MANIFEST
+from serving.bundle import Bundle, open_bundle
+from serving.business import Business
+from serving.config import Page, ShopConfig, Slot, nearest
+from serving.drawing import Choice, Draws
+from serving.engine import Live
+from serving.pages import Filled, build, first_fillable, layout_of, unused, vetoes
+from serving.pipeline import hydrate
+from serving.policy_files import open_policies
+from serving.query import Query
+from serving.ranker import Ranker
+from serving.shelf import Shelf
+from serving.wire import PageRequest
+from training.contest import remembering
+from training.offpolicy.pages import Request, Shown
+from training.offpolicy.pasts import Pasts
+from training.parallel import in_parts
+
+if TYPE_CHECKING:
+    from serving.engine import Engine
+
+Which = tuple[str, str]
+"""Bundle id and hash of the configuration: a pipeline."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a pipeline says of a slot.
+
+    Args:
+        chances: each eligible action with its probability; they sum to 1.
+        items: ids that it would show in the action that was logged.
+        holdout: whether the subject gets the page that is the same for all.
+    """
+
+    chances: tuple[tuple[str | None, float], ...]
+    items: tuple[str, ...]
+    holdout: bool = False
+
+
+Answers = tuple[Answer, ...] | None
+"""One a slot of a page; None where the page has other slots than those that were logged."""
+
+
+@dataclass(frozen=True, slots=True)
+class Then:
+    """What the pipeline reads of an engine, at one past moment."""
+
+    shop: Shop
+    history: History
+
+    def history_of(self, live: Live, user_id: str | None, visitor_id: str | None) -> History:
+        """The subject's history; whose it is was settled before."""
+        return self.history
+
+
+class Chances(Draws):
+    """Draws of which only the probabilities are read; a policy that fails is an error, not a fallback."""
+
+    def choose(self, slot: Slot, place: int, vetoed: list[tuple[str, str]]) -> Choice:
+        """As `Draws.choose`."""
+        return self._drawn(self.policies[str(slot.policy)], slot, place, vetoed)
+
+
+class Filling(dict[str, Filled]):
+    """Modules with what they could show, ranked when they are first asked for."""
+
+    def __init__(self, live: Live, query: Query, slots: int) -> None:
+        super().__init__()
+        self._live, self._query, self._slots = live, query, slots
+
+    def __missing__(self, name: str) -> Filled:
+        self[name] = build(self._live, self._query, self._live.config.modules[name], self._slots)
+        return self[name]
+
+
+def open_live(shop: Shop, bundle: Bundle, config: ShopConfig) -> Live:
+    """A bundle under a configuration, ready to answer; there is no store and no history in it.
+
+    Raises:
+        ConfigError: the configuration does not fit the bundle, or names a policy that cannot be used.
+    """
+    ranker = Ranker(bundle, Shelf(bundle), Business.of(bundle, config))
+    nothing = np.empty(0, np.int32)
+    return Live(config, config.hash, ranker, None, nothing, 0, None, (0, 0), open_policies(shop.policies, config))
+
+
+def bundle_of(shop: Shop, name: str) -> Bundle:
+    """One of the shop's bundles.
+
+    Raises:
+        NotFoundError: there is none of that name (with the nearest).
+        BundleError: it is damaged.
+    """
+    if not (shop.bundles / name / MANIFEST).is_file():
+        valid = sorted(path.parent.name for path in shop.bundles.glob(f"*/{MANIFEST}"))
+        hint = nearest(name, valid) if valid else "the shop has no bundles"
+        raise NotFoundError("no such bundle", where=str(shop.bundles), got=name, hint=hint)
+    return open_bundle(shop.bundles / name)
+
+
+def rebuild(
+    shop: Shop, pasts: Pasts, requests: Sequence[Request], lives: Mapping[Which, Live],
+    wanted: Callable[[Request], Sequence[Which]], progress: Callable[[int], None] = lambda done: None,
+) -> list[dict[Which, Answers]]:  # fmt: skip
+    """Ask pipelines about pages.
+
+    Args:
+        shop: whose.
+        pasts: what was known when.
+        requests: in order of time.
+        lives: the pipelines.
+        wanted: which of them are asked about a request.
+        progress: told how many requests were done since the last call.
+
+    Returns:
+        For each request the answers of those that were asked.
+
+    Raises:
+        DataError: a policy failed.
+        RequestError: a pipeline has no page of that name.
+    """
+    translations = {which[0]: pasts.histories.items.translate_to(live.bundle.items) for which, live in lives.items()}
+
+    def asked(places: range) -> list[dict[Which, Answers]]:
+        shelves = _Shelves(pasts, lives)
+        found = []
+        for place in places:
+            request = requests[place]
+            history = pasts.of(request.customer, request.visitor, request.at)
+            shelves.move_to(request.at)
+            rows = {bundle: history.with_items(each) for bundle, each in translations.items()}
+            fillings: dict[object, Filling] = {}
+            found.append({
+                which: _answers(Then(shop, rows[which[0]]), shelves.lives[which], request, fillings)
+                for which in wanted(request)
+            })  # fmt: skip
+        return found
+
+    return [each for part in in_parts(asked, len(requests), progress) for each in part]
+
+
+class _Shelves:
+    """Pipelines of one's own, whose shelves go on with time: a bundle has one ranker, whatever the configuration."""
+
+    def __init__(self, pasts: Pasts, lives: Mapping[Which, Live]) -> None:
+        self._changes, self._done = pasts.changes, 0
+        rankers: dict[str, Ranker] = {}
+        self.lives: dict[Which, Live] = {}
+        for which, live in lives.items():
+            if which[0] not in rankers:
+                rankers[which[0]] = remembering(Ranker(live.bundle, Shelf(live.bundle)))
+            self.lives[which] = replace(live, ranker=rankers[which[0]].with_business(live.ranker.business))
+        self._shelves = [ranker.shelf for ranker in rankers.values()]
+
+    def move_to(self, now: int) -> None:
+        start = self._done
+        while self._done < len(self._changes) and self._changes[self._done][0] < now:
+            self._done += 1
+        for shelf in self._shelves if self._done > start else ():
+            shelf.apply((item, fields) for _, item, fields in self._changes[start : self._done])
+
+
+def _answers(then: Then, live: Live, request: Request, fillings: dict[object, Filling]) -> Answers:
+    """A pipeline's answer; modules are ranked once for all that rank them alike."""
+    layout = layout_of(live, str(request.page))
+    if [slot.name for slot in layout.slots] != [slot.slot for slot in request.slots]:
+        return None
+    body = PageRequest(
+        page=str(request.page), user_id=request.customer, visitor_id=request.visitor, context=request.context
+    )
+    # `hydrate` reads nothing of an engine but these two.
+    query, holdout = hydrate(cast("Engine", then), live, body, request.at - 1)
+    config, slots = live.config, len(layout.slots)
+    alike = msgspec.json.encode((live.bundle.id, config.modules, config.selection, config.shop.time_zone, slots))
+    if alike not in fillings:
+        query = msgspec.structs.replace(query, surface=f"page.{request.page}")
+        fillings[alike] = Filling(live, query, slots)
+    return ask(then.shop, live, query, layout, fillings[alike], request.slots, holdout=holdout)
+
+
+def ask(
+    shop: Shop, live: Live, query: Query, layout: Page, fillable: Mapping[str, Filled], logged: Sequence[Shown], *,
+    holdout: bool,
+) -> tuple[Answer, ...]:  # fmt: skip
+    """Slot by slot, what `serving.pages.decide_and_fill` would draw from, had the slots above been filled as logged.
+
+    Args:
+        shop, live, query, layout, fillable, holdout: as there.
+        logged: what took the slots.
+
+    Raises:
+        DataError: a policy failed.
+    """
+    draws = Chances(shop, live.policies, live.config.shop.time_zone, query, "")
+    families: Counter[str] = Counter()
+    used: set[int] = set()
+    taken: set[str] = set()
+    answers = []
+    for slot, was in zip(layout.slots, logged, strict=True):
+        vetoed = list(vetoes(slot, fillable, live, used, taken, holdout))
+        family = slot.family or slot.name
+        choice = _choice(draws, slot, families[family], vetoed, holdout=holdout)
+        families[family] += 1
+        known = was.action is not None and was.action in live.config.modules
+        rows = unused(fillable[str(was.action)], used)[0].tolist() if known else []
+        answers.append(Answer(tuple(choice.eligible), tuple(live.bundle.items[row] for row in rows), holdout))
+        used.update(rows)
+        taken.add(was.action or "")
+    return tuple(answers)
+
+
+def _choice(draws: Chances, slot: Slot, place: int, vetoed: list[tuple[str, str]], *, holdout: bool) -> Choice:
+    if holdout or slot.policy is None:
+        return first_fillable(slot, vetoed, holdout)
+    try:
+        return draws.choose(slot, place, vetoed)
+    except Exception as error:
+        what = f"the policy failed: {type(error).__name__}: {error}"
+        raise DataError(what, where=f"policy {slot.policy}, slot {slot.name}") from error
