@@ -70,7 +70,7 @@ def channel_of(live: Live, name: str) -> Channel:
     Raises:
         RequestError: the shop has no such channel.
     """
-    found = live.config.declared_channels
+    found = live.config.channels
     if name not in found:
         hint = nearest(name, list(found)) if found else "declare it in shop.toml: [channels.<name>]"
         raise RequestError("the shop has no such channel", where="channel", got=name, hint=hint)

@@ -202,20 +202,15 @@ class ShopConfig(Strict, frozen=True):
     modules: dict[str, Module] = msgspec.field(default_factory=lambda: dict(DEFAULT_MODULES))
     pages: dict[str, Page] = msgspec.field(default_factory=lambda: dict(DEFAULT_PAGES))
     experiments: dict[str, Experiment] = msgspec.field(default_factory=dict)
-    channels: dict[str, Channel] | msgspec.UnsetType = msgspec.UNSET
-    """Not set rather than empty where there are none: a file without channels keeps the hash that it had."""
-
-    @property
-    def declared_channels(self) -> dict[str, Channel]:
-        """Channels by name."""
-        return {} if self.channels is msgspec.UNSET else self.channels
+    channels: dict[str, Channel] = msgspec.field(default_factory=dict)
 
     @property
     def hash(self) -> str:
         """Twelve hex digits that change with any setting; logged with each decision."""
         told = msgspec.to_builtins(self, order="deterministic")
-        if not self.experiments:
-            del told["experiments"]  # a file of before there were any keeps its hash
+        for late in ("experiments", "channels"):
+            if not told[late]:
+                del told[late]  # a file of before there were any keeps its hash
         return hashlib.sha256(msgspec.json.encode(told)).hexdigest()[:12]
 
     def decided(self) -> Iterator[tuple[str, Slot]]:

@@ -101,7 +101,7 @@ def _wanted(config: ShopConfig) -> Iterator[tuple[str, tuple[str, ...], str]]:
     for place, slot in config.decided():
         if slot.policy is not None:
             yield slot.policy, slot.modules, f"shop.toml {place}"
-    for name, channel in config.declared_channels.items():
+    for name, channel in config.channels.items():
         yield channel.policy, channel.actions, f"shop.toml [channels.{name}]"
 
 
