@@ -35,8 +35,9 @@ def command(shop: ShopOption = DEFAULT_SHOP, root: RootOption = None) -> None:
     if not names:
         console.print(f"No policies yet. Learn one: kokyaku train uplift --shop {opened.id}")
         return
-    table = Table("policy", "decides", "chooses from", "how", "made of", box=SIMPLE,
-                  title=f"Policies of {opened.id}", title_justify="left")  # fmt: skip
+    table = Table(box=SIMPLE, title=f"Policies of {opened.id}", title_justify="left")
+    for heading in ("policy", "decides", "chooses from", "how", "made of"):
+        table.add_column(heading, no_wrap=heading == "policy", overflow="fold")  # names are copied into shop.toml
     for name in names:
         cells = line_of(opened.policies / name, config)
         table.add_row(*map(escape, cells), style="bold" if cells[1] else "dim")
