@@ -222,7 +222,7 @@ def sentences(found: WinBack) -> list[str]:
     """What stands behind it, as sentences."""
     gap, outcome = found.gaps[UPLIFT, HAZARD], found.options.outcome
     told = [
-        f"{found.mailed:,} of {found.customers:,} customers get {found.action}; {found.shared:.0%} of these are chosen "
+        f"{found.mailed:,} of {found.customers:,} decisions are {found.action}; {found.shared:.0%} of these are chosen "
         "by both.",
         f"A thousand mails by uplift bring {thousand(gap)} {outcome} beside a thousand by hazard.",
     ]
