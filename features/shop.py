@@ -62,6 +62,11 @@ class Shop:
         return self.root / "policies"
 
     @property
+    def reports(self) -> Path:
+        """Pages that were asked for, such as a month's account."""
+        return self.root / "reports"
+
+    @property
     def histories(self) -> Path:
         """Mapped per-customer histories and the pointer to the live one."""
         return self.root / "histories"

@@ -47,12 +47,14 @@ class Size(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         centre: mean of the uncalibrated effects.
         kept: the slope that is kept; 0 where nothing but the average is known, and then no trees are read.
         error: standard error of the average, which is the least that the effect is uncertain by; None: not known.
+        slope_error: standard error of the slope: the effect is the more uncertain the farther it is from the average.
     """
 
     average: float | None = None
     centre: float = 0.0
     kept: float = 0.0
     error: float | None = None
+    slope_error: float = 0.0
 
 
 class Blocked(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -132,7 +134,11 @@ class SlotPolicy:
         kept = [place for place, size in enumerate(sizes) if size.kept]
         self._kept = np.array(kept, np.intp)
         self._slope = np.array([sizes[place].kept for place in kept])
-        self._base = self._average[kept] - self._slope * [sizes[place].centre for place in kept]
+        self._centre = np.array([sizes[place].centre for place in kept])
+        self._base = self._average[kept] - self._slope * self._centre
+        # Only who explores by draws or is cautious asks how far the slope may be off.
+        asks = spec.cautious or spec.explore == "thompson"
+        self._off = np.array([sizes[place].slope_error for place in kept]) if asks else np.zeros(len(kept))
         names = [(reward, action) for reward in self._rewards for action in spec.actions]
         self._exits = Exits([forests[names[place]] for place in kept]) if kept else None
         if self._exits is not None and self._exits.width > len(sheet.columns):
@@ -168,11 +174,7 @@ class SlotPolicy:
         Returns:
             reward -> float64[1, k - 1]; NaN where nothing is known.
         """
-        found = self._average.copy()
-        if self._exits is not None:
-            found[self._kept] = self._base + self._slope * self._exits.predict(row)
-        table = found.reshape(len(self._rewards), 1, len(self.places))
-        return dict(zip(self._rewards, table, strict=True))
+        return self._effects(self._said(row))
 
     def score(self, told: Mapping[str, Value]) -> Scored:
         """What each action is worth to the shop for one subject.
@@ -181,15 +183,36 @@ class SlotPolicy:
             told: what is known of the subject, by name (`features.covariates`); more than the policy reads is fine.
         """
         row = numbers((told[column.name] for column in self.sheet.columns), self.words)[0]
-        values = net_values(self.sheet.spec, self.effects(row)) if self._rewards else np.zeros((1, len(self.ids)))
-        return Scored(values, self._spread, self._blocked(row, values[0]))
+        said = self._said(row)
+        values = net_values(self.sheet.spec, self._effects(said)) if self._rewards else np.zeros((1, len(self.ids)))
+        spread = self._spread
+        if self._off.any():
+            away = np.zeros(len(self._average))
+            away[self._kept] = self._off * (said - self._centre)
+            spread = np.sqrt(spread**2 + self._squared(away))
+        return Scored(values, spread, self._blocked(row, values[0]))
+
+    def _said(self, row: Floats) -> Doubles:
+        """What the trees say, before it is brought to size."""
+        return np.zeros(0) if self._exits is None else np.asarray(self._exits.predict(row), np.float64)
+
+    def _effects(self, said: Doubles) -> dict[str, Doubles]:
+        found = self._average.copy()
+        if self._exits is not None:
+            found[self._kept] = self._base + self._slope * said
+        table = found.reshape(len(self._rewards), 1, len(self.places))
+        return dict(zip(self._rewards, table, strict=True))
 
     @cached_property
     def _spread(self) -> Doubles:
-        """float64[1, k]: errors of net values, as if those of rewards were independent; 0 for null."""
-        worth, sizes = self.sheet.spec.worth, self.sheet.sizes
-        errors = [[np.nan if size.error is None else worth[r] * size.error for size in sizes[r]] for r in self._rewards]
-        told = np.sqrt((np.array(errors).reshape(-1, len(self.places)) ** 2).sum(axis=0))
+        """float64[1, k]: errors of net values at the average, as if those of rewards were independent; 0 for null."""
+        sizes = [size for reward in self._rewards for size in self.sheet.sizes[reward]]
+        return np.sqrt(self._squared(np.array([np.nan if size.error is None else size.error for size in sizes])))
+
+    def _squared(self, errors: Doubles) -> Doubles:
+        """float64[1, k]: squares of errors (one a reward and action), times worth, summed over rewards; 0 for null."""
+        worth = np.array([self.sheet.spec.worth[reward] for reward in self._rewards])
+        told = ((worth[:, None] * errors.reshape(-1, len(self.places))) ** 2).sum(axis=0)
         return np.concatenate([[0.0], told])[None]
 
     @cached_property

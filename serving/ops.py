@@ -21,9 +21,11 @@ from serving.artifact import live_name, read_manifest
 from serving.bundle import open_bundle
 from serving.business import Business
 from serving.clock import shop_clock
-from serving.config import load_config
+from serving.config import Slot, load_config
+from serving.effects import SlotPolicy
 from serving.frames import SUFFIX
 from serving.histories import verify_history
+from serving.policy_files import open_policies
 from serving.store import Store
 
 if TYPE_CHECKING:
@@ -85,7 +87,8 @@ def sync_shop(shop: Shop, after_step: Callable[[str], None] = lambda step: None)
 def doctor(shop: Shop) -> list[Check]:
     """Look at everything that a service needs, and write one harmless row to see whether the store takes it."""
     checks = (
-        _folder, _secret, _settings, _clock, _disk, _store, _erasures, _bundle, _selection, _history, _decision_logs
+        _folder, _secret, _settings, _clock, _disk, _store, _erasures, _bundle, _selection, _policies, _history,
+        _decision_logs,
     )  # fmt: skip
     return [result for check in checks for result in _guarded(check, shop)]
 
@@ -204,6 +207,33 @@ def _selection(shop: Shop) -> Iterator[Check]:
         yield Check("selection", "warn", f"{detail}; no item is of {', '.join(idle)}", remedy)
     else:
         yield Check("selection", "ok", detail)
+
+
+def _policies(shop: Shop) -> Iterator[Check]:
+    """Are the policies that slots name there and whole, and do slots and policies know each other's modules?"""
+    try:
+        config = load_config(shop.config)
+    except KokyakuError:  # another check says what is wrong with it
+        yield Check("policies", "warn", "not looked at: it needs valid settings", "mend the settings first")
+        return
+    slots = [(page, slot) for page, each in config.pages.items() for slot in each.slots if slot.policy is not None]
+    if not slots:
+        yield Check("policies", "ok", "no slot names one")
+        return
+    opened = open_policies(shop.policies, config)
+    detail = f"{len(opened)} decide {len(slots)} slots, checksums match"
+    odd = [text for page, slot in slots for text in _unlike(page, slot, opened[str(slot.policy)])]
+    remedy = "train again with them, or take them out of the slot" if odd else ""
+    yield Check("policies", "warn" if odd else "ok", "; ".join([detail, *odd]), remedy)
+
+
+def _unlike(page: str, slot: Slot, policy: SlotPolicy) -> Iterator[str]:
+    """Modules of a slot that its policy never draws, and actions of a policy that the slot cannot show."""
+    where = f"slot {slot.name} of {page}"
+    if strange := policy.strange(slot.modules):
+        yield f"{where}: {', '.join(strange)} are never drawn, as {slot.policy} does not know them"
+    if absent := [action for action in policy.places if action not in slot.modules]:
+        yield f"{where}: {', '.join(absent)} of {slot.policy} are none of its modules"
 
 
 def _history(shop: Shop) -> Iterator[Check]:

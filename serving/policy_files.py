@@ -68,6 +68,11 @@ def open_policy(folder: Path) -> SlotPolicy:
     return SlotPolicy(sheet, forests)
 
 
+def policy_names(parent: Path) -> list[str]:
+    """The policies of a shop, sorted; drafts of interrupted writes are none."""
+    return sorted(path.parent.name for path in parent.glob(f"*/{MANIFEST}") if not path.parent.name.startswith("."))
+
+
 def open_policies(parent: Path, config: ShopConfig) -> dict[str, SlotPolicy]:
     """The policies that the slots of a shop name, or arms of its experiments.
 
@@ -94,7 +99,7 @@ def open_policies(parent: Path, config: ShopConfig) -> dict[str, SlotPolicy]:
 
 
 def _named(parent: Path, name: str, where: str) -> SlotPolicy:
-    valid = sorted(path.parent.name for path in parent.glob(f"*/{MANIFEST}"))
+    valid = policy_names(parent)
     if name not in valid:
         hint = nearest(name, valid) if valid else "the shop has no policies yet"
         raise ConfigError("no such policy", where=where, got=name, hint=hint)

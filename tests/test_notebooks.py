@@ -110,3 +110,18 @@ def test_02_recommendations_on_the_simulated_shop(monkeypatch: pytest.MonkeyPatc
     told = " ".join(output["data"].get("text/markdown", "") for output in outputs if "data" in output)
     assert "Chosen on the thirty days before" in told
     assert any("popularity" in output["data"].get("text/html", "") for output in outputs if "data" in output)
+
+
+@needs_jupyter
+def test_03_uplift_on_the_simulated_shop(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Five pictures, every check with its verdict, the ruling and the card in two languages."""
+    for name in ("KOKYAKU_SHOP_ROOT", "KOKYAKU_EXPERIMENT", "KOKYAKU_OUTCOME"):
+        monkeypatch.delenv(name, raising=False)
+    outputs = executed(FOLDER / "03_uplift.ipynb")
+    assert [output for output in outputs if output["output_type"] in ("error", "stream")] == []
+    assert pictures(outputs) == 5
+    told = " ".join(output["data"].get("text/markdown", "") for output in outputs if "data" in output)
+    assert "permanent holdout" in told
+    assert "**The answer:**" in told
+    assert "顧客ごとに" in told
+    assert any("sample-ratio" in output["data"].get("text/html", "") for output in outputs if "data" in output)

@@ -13,8 +13,9 @@ from serving.bundle import Bundle
 from serving.recipe import RankerSpec, Recipe, SourceSpec
 from training.contest import Arena, Voices
 from training.evaluate import TASKS, Task
-from training.fitting import METHODS, Cut
+from training.fitting import Cut
 from training.material import Material
+from training.methods import METHODS
 from training.params import Named, overlaid
 from training.rankers import OBJECTIVES, Rankers, ranked
 from training.ranking import RankerParams

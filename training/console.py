@@ -15,7 +15,7 @@ from training.gate import Verdict
 from training.report import headline, table_rows
 
 if TYPE_CHECKING:
-    from training.train import Outcome
+    from training.conclusion import Outcome
 
 _STYLES = {"champion": "yellow", "challenger": "green", "baseline": "dim"}
 

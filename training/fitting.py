@@ -9,9 +9,8 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -27,67 +26,15 @@ from features.ids import Array
 from features.moments import to_datetime
 from serving.bundle import Bundle, text_arrays
 from serving.recipe import Recipe, SourceSpec, as_json
-from training.basket import CoPurchaseParams, fit_co_purchase
 from training.catalogue import item_arrays, item_texts
-from training.collaborative import (
-    BprParams,
-    IalsParams,
-    ItemItemParams,
-    fit_bm25,
-    fit_bpr,
-    fit_cosine,
-    fit_ials,
-)
-from training.content import ContentParams, ItemTexts, fit_content
-from training.context import ContextPopularityParams, fit_context_popularity
-from training.graph import GraphFilterParams, fit_graph_filter
+from training.content import ItemTexts
 from training.interactions import Fitted, Progress, preference_matrix, silent, trainable
 from training.known import Dimension, Prices, contexts_of, prices_of
-from training.linear import EaseParams, fit_ease
-from training.popularity import FrequencyParams, PopularityParams, fit_frequency, fit_popularity
-from training.replenishment import ReplenishmentParams, fit_replenishment
-from training.sequence import SequenceParams, SessionParams, fit_sequence, fit_session
+from training.methods import Method, parsed, resolved_recipe
+from training.popularity import PopularityParams, fit_frequency, fit_popularity
 from training.split import MIN_CUSTOMERS, buyers
-from training.wishes import WishlistParams, fit_wishlist
 
 Mask = npt.NDArray[np.bool_]
-
-
-@dataclass(frozen=True, slots=True)
-class Method:
-    """How a kind of source is fitted.
-
-    Args:
-        kind: of the source in a bundle.
-        params: the struct of its parameters.
-        learn: fits it on what it reads; None where it needs neither.
-        reads: the matrix of confidence over the catalogue; or all histories, texts or the whole cut, over all items.
-    """
-
-    kind: str
-    params: type[Any]
-    learn: Callable[..., Fitted] | None = None
-    reads: Literal["matrix", "histories", "texts", "cut"] = "matrix"
-
-
-METHODS: Mapping[str, Method] = {
-    "popularity": Method("popularity", PopularityParams),
-    "personal-frequency": Method("personal-frequency", FrequencyParams),
-    "ials": Method("factors", IalsParams, fit_ials),
-    "bpr": Method("factors", BprParams, fit_bpr),
-    "cosine": Method("neighbours", ItemItemParams, fit_cosine),
-    "bm25": Method("neighbours", ItemItemParams, fit_bm25),
-    "ease": Method("neighbours", EaseParams, fit_ease),
-    "graph-filter": Method("neighbours", GraphFilterParams, fit_graph_filter),
-    "content": Method("neighbours", ContentParams, fit_content, "texts"),
-    "co-purchase": Method("neighbours", CoPurchaseParams, fit_co_purchase, "histories"),
-    "context-popularity": Method("context-popularity", ContextPopularityParams, fit_context_popularity, "cut"),
-    "wishlist": Method("wishlist", WishlistParams, fit_wishlist, "cut"),
-    "replenishment": Method("replenishment", ReplenishmentParams, fit_replenishment, "cut"),
-    "sequence": Method("sequence", SequenceParams, fit_sequence, "cut"),
-    "session": Method("session", SessionParams, fit_session, "cut"),
-}
-"""By `SourceSpec.method`; where that is empty the kind is the method."""
 
 
 class Cut:
@@ -161,7 +108,7 @@ class Cut:
             ConfigError: an unknown method, or parameters that it does not have.
             DataError: there is too little or too much to learn from, or the fit diverged.
         """
-        method, params = _parsed(spec)
+        method, params = parsed(spec)
         key = msgspec.json.encode((spec.method or spec.kind, params), order="sorted")
         if key not in self._fitted:
             start = time.perf_counter()
@@ -171,7 +118,7 @@ class Cut:
 
     def forget(self, spec: SourceSpec) -> None:
         """Drop what was fitted for a source, and the matrix that it read: a search over parameters fits hundreds."""
-        _, params = _parsed(spec)
+        _, params = parsed(spec)
         self._fitted.pop(msgspec.json.encode((spec.method or spec.kind, params), order="sorted"), None)
         if (confidence := getattr(params, "confidence", None)) is not None:
             self._matrices.pop(msgspec.json.encode(confidence, order="sorted"), None)
@@ -270,22 +217,6 @@ def fit_bundle(
     return Bundle(manifest, arrays)
 
 
-def resolved(spec: SourceSpec) -> SourceSpec:
-    """The source with its method named and every parameter written out; what is resolved stays as it is.
-
-    A request reads parameters of the fit (regularization, alpha, confidence), so none may be left to a default that
-    another version might change.
-    """
-    _, params = _parsed(spec)
-    plain: dict[str, Any] = msgspec.to_builtins(params)
-    return msgspec.structs.replace(spec, method=spec.method or spec.kind, params=plain)
-
-
-def resolved_recipe(recipe: Recipe) -> Recipe:
-    """The recipe with all its sources resolved."""
-    return msgspec.structs.replace(recipe, sources=tuple(resolved(spec) for spec in recipe.sources))
-
-
 def bare_items(cut: Cut) -> dict[str, Array]:
     """Arrays of items without a catalogue: ids and numbers of buyers, everything else unknown."""
     n = len(cut.known.items)
@@ -301,19 +232,6 @@ def bare_items(cut: Cut) -> dict[str, Array]:
         "item.price": np.full(n, np.nan, np.float32),
         "item.in_stock": np.ones(n, bool),
     }
-
-
-def _parsed(spec: SourceSpec) -> tuple[Method, Any]:
-    name = spec.method or spec.kind
-    method = METHODS.get(name)
-    if method is None or method.kind != spec.kind:
-        hint = f"methods: {', '.join(f'{key} ({each.kind})' for key, each in METHODS.items())}"
-        raise ConfigError("no such method for this kind of source", where=spec.name, got=(spec.kind, name), hint=hint)
-    try:
-        return method, msgspec.convert(spec.params, method.params)
-    except msgspec.ValidationError as error:
-        valid = ", ".join(field.name for field in msgspec.structs.fields(method.params))
-        raise ConfigError(str(error), where=f"parameters of {spec.name}", hint=f"valid: {valid}") from None
 
 
 def _over_all_items(arrays: Mapping[str, Array], places: npt.NDArray[np.intp], n: int) -> dict[str, Array]:

@@ -13,7 +13,7 @@ import msgspec
 
 from serving.config import ModelSettings
 from serving.recipe import RankerSpec, Recipe, SourceSpec
-from training.fitting import resolved
+from training.methods import resolved
 from training.params import Named, overlaid
 
 Preset = Literal["quick", "full"]

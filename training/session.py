@@ -16,10 +16,11 @@ from features.shop import Shop
 from serving.bundle import Bundle
 from serving.config import ShopConfig, load_config
 from serving.recipe import Recipe, SourceSpec
-from training.fitting import Cut, fit_bundle, resolved_recipe
+from training.fitting import Cut, fit_bundle
 from training.gate import TASK_NAMES
 from training.material import Material
 from training.meter import Meter, Tell, counted
+from training.methods import resolved_recipe
 from training.publish import recipe_of
 from training.rankers import EFFORT, OBJECTIVES, Rankers
 from training.recipes import BASELINES, POPULARITY, Preset, is_same, renamed_apart, source_names

@@ -1,6 +1,6 @@
 """The training run: from a shop's dataset to a registered, judged and (where it may) promoted bundle.
 
-`train` is the whole flow; its steps are the functions below it, in their order.
+`train` is the whole flow; its steps are the functions below it, in their order (the last is in `training.conclusion`).
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from features.shop import Shop
 from serving.bundle import Bundle
 from serving.ranker import Ranker
 from serving.recipe import Recipe, as_json
-from training import evidence, journal, sanity
+from training import journal, sanity
+from training.conclusion import Outcome, conclude
 from training.contest import Arena, contest, sampled, voices_of
 from training.fitting import fit_bundle
-from training.gate import TASKS, Entrant, Verdict, beside_baselines, decide, refreshed
+from training.gate import TASKS, Entrant, Verdict, decide, refreshed
 from training.intent import weighed_in
 from training.journal import Judged
 from training.material import Material, load_material
 from training.meter import Tell
 from training.publish import manifest_of, promote, publish, register_refused
 from training.recipes import BASELINES, SESSION, complete, menu, plain_only
-from training.report import Report, describe, findings
 from training.selection import Choice, choose, unchosen, with_rankers, with_variety
 from training.session import (
     Champion,
@@ -38,7 +38,6 @@ from training.session import (
     cut_at,
     fit_each,
     fit_rankers,
-    learned_by,
     open_session,
     rankers_of,
     serving_now,
@@ -46,7 +45,7 @@ from training.session import (
 )
 from training.split import truth_of
 from training.tracking import Value, Version
-from training.variety import only_more_varied, told
+from training.variety import only_more_varied
 
 TUNED_CUSTOMERS = {"quick": 600, "full": 4000}
 """Customers of the earlier window that weights are chosen on, at most."""
@@ -61,25 +60,6 @@ class Candidate:
     bundle: Bundle
     judged: Recipe
     verdict: Verdict
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a run ended with.
-
-    Args:
-        verdict: the gate's on the challenger.
-        version: the registered version; None when nothing new was published.
-        promoted: whether it serves now.
-        report: all that the report shows.
-        run_id: of the MLflow run.
-    """
-
-    verdict: Verdict
-    version: Version | None
-    promoted: bool
-    report: Report
-    run_id: str
 
 
 def train(shop: Shop, options: TrainOptions | None = None, tell: Tell = silent) -> Outcome:
@@ -280,50 +260,3 @@ def serve(session: Session, material: Material, champion: Champion | None, versi
         return False
     promote(session.shop, version.number, session.tracking)
     return True
-
-
-def conclude(
-    session: Session, material: Material, judged: Judged, choice: Choice, verdict: Verdict,
-    version: Version | None, promoted: bool,
-) -> Outcome:  # fmt: skip
-    """Log all figures, tables, plots and the report."""
-    settings = session.config.gate
-    session.tell("plots and report", 0, 1)
-    with session.meter.step("plots and report"):
-        journal.log_models(session.run, judged, verdict, settings)
-        learned = learned_by(session, material, judged.recipes[verdict.winner])
-        journal.log_learned(session.run, learned)
-        drawn = journal.draw(judged, verdict, material, settings, learned, choice.variety)
-        proof = evidence.of_winner(session, material, judged, verdict.winner)
-    windows = {"Tuned on": material.tuned, "Judged on": material.judged}
-    report = Report(
-        shop=session.config.shop.name, verdict=verdict, outcome=outcome_of(version, promoted), as_of=material.as_of,
-        windows={name: (window.start, window.end) for name, window in windows.items() if window},
-        counts=material.counts(), recipes={name: describe(recipe) for name, recipe in judged.recipes.items()},
-        findings=[
-            *tuned_in(session, choice), *findings(beside_baselines(judged.entrants, settings)), *told(choice.variety),
-            *proof.sentences,
-        ],
-        notes=session.notes, steps=session.meter.steps, plots={**drawn, **proof.plots},
-    )  # fmt: skip
-    journal.log_tables(session.run, verdict, choice, session.meter)
-    journal.log_report(session.run, report)
-    session.run.log_metrics({f"winner/{task}": value for task, value in verdict.figures(verdict.winner).items()})
-    session.tell("plots and report", 1, 1)
-    return Outcome(verdict, version, promoted, report, session.run.id)
-
-
-def tuned_in(session: Session, choice: Choice) -> list[str]:
-    """Which sources and rankers had tuned parameters instead of their defaults, as a sentence."""
-    there = {*(spec.name for spec in choice.sources), *(recipe.name for recipe in choice.recipes)}
-    names = [name for name in session.tuned if name in there]
-    return [f"Tuned parameters are used of {', '.join(names)} ({session.shop.tuned.name})."] if names else []
-
-
-def outcome_of(version: Version | None, promoted: bool) -> str:
-    """What became of it, as a sentence."""
-    if version is None:
-        return "Nothing new was published: what serves was made by the same recipe from the same data."
-    if promoted:
-        return f"Version {version.number} serves now."
-    return f"Version {version.number} is registered and does not serve; kokyaku promote {version.number} lets it serve."

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from features.moments import DAY, parse_instant
@@ -14,10 +15,13 @@ from features.shop import Shop
 from serving import ops
 from serving.__main__ import main
 from serving.clock import set_clock
+from serving.effects import SlotPolicy
 from serving.erase import erase
 from serving.events import StoredEvent
+from serving.policy_files import write_policy
 from serving.store import Store
 from serving.sync import sync
+from tests.test_serving.grown import policy, stump
 
 NOON = parse_instant("2024-11-22T12:00Z")
 
@@ -47,8 +51,8 @@ def test_a_healthy_shop_has_nothing_to_mend(healthy):
     assert {check.verdict for check in checks} == {"ok"}, checks
     assert not any(check.remedy for check in checks)
     assert [check.name for check in checks] == [
-        "folder", "secret", "settings", "clock", "disk", "store", "erasures", "bundle", "selection", "history",
-        "decision logs",
+        "folder", "secret", "settings", "clock", "disk", "store", "erasures", "bundle", "selection", "policies",
+        "history", "decision logs",
     ]  # fmt: skip
 
 
@@ -115,7 +119,7 @@ def test_each_fault_is_found_by_its_check_with_a_remedy(healthy, spoil, check, v
     found = {each.name: each for each in ops.doctor(healthy)}
     assert found[check].verdict == verdict
     assert found[check].remedy
-    assert len(found) == 11
+    assert len(found) == 12
 
 
 def test_a_full_log_folder_a_full_disk_and_a_stale_history_are_warned_of(healthy, monkeypatch):
@@ -125,6 +129,41 @@ def test_a_full_log_folder_a_full_disk_and_a_stale_history_are_warned_of(healthy
     monkeypatch.setattr(ops, "_BACKLOG_BYTES", -1)
     found = verdicts(healthy)
     assert (found["disk"], found["history"], found["decision logs"]) == ("warn", "warn", "warn")
+
+
+PAGE = '[pages.home]\nslots = [{name = "first", modules = ["for-you", "popular"], policy = "hero"}]\n'
+
+
+def test_policies_that_slots_name_are_opened_and_held_against_the_slots(healthy):
+    """Not there, whole, of other modules than the slot's, damaged, of columns that serving does not know."""
+
+    def found():
+        return next(check for check in ops.doctor(healthy) if check.name == "policies")
+
+    assert (found().verdict, found().detail) == ("ok", "no slot names one")
+    healthy.config.write_text(PAGE)
+    assert (found().verdict, found().detail) == ("fail", "no such policy")
+    assert "no policies yet" in found().remedy
+    folder = write_policy(healthy.policies, policy(trees={"popular": stump(1, 8.0, 0.0, 1.0)}))
+    assert (found().verdict, found().detail) == ("ok", "1 decide 1 slots, checksums match")
+    healthy.config.write_text(PAGE.replace('"for-you"', '"buy-again"'))
+    assert found().verdict == "warn"
+    assert "buy-again are never drawn" in found().detail
+    assert "for-you of hero are none of its modules" in found().detail
+    healthy.config.write_text(PAGE.replace('"for-you", "popular"', '"buy-again"'))
+    assert (found().verdict, found().detail) == ("fail", "the policy knows none of the slot's modules")
+    healthy.config.write_text(PAGE)
+    (folder / "forest.0.value.npy").write_bytes(b"")
+    assert found().verdict == "fail"
+    assert "checksum" in found().detail
+    made = policy("odd")
+    columns = (msgspec.structs.replace(made.sheet.columns[0], name="recency"),)
+    write_policy(healthy.policies, SlotPolicy(msgspec.structs.replace(made.sheet, columns=columns), {}))
+    healthy.config.write_text(PAGE.replace("hero", "odd"))
+    assert found().verdict == "fail"
+    assert "recency" in found().detail
+    healthy.config.write_text(PAGE.replace("policy", "polizy"))
+    assert found().verdict == "warn"
 
 
 def test_erasures_that_wait_too_long_are_a_failure(healthy):

@@ -14,7 +14,8 @@ from serving.recipe import Recipe, SourceSpec
 from serving.sources import Neighbours
 from tests.test_training.test_fitting import NOW, histories_of
 from training.basket import CoPurchaseParams, basket_matrix, conditional_bound, fit_co_purchase, lift_bound, llr
-from training.fitting import Cut, fit_bundle, resolved
+from training.fitting import Cut, fit_bundle
+from training.methods import resolved
 
 
 def shop(baskets: list[tuple[int, ...]], items: int = 6):

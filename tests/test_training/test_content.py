@@ -11,7 +11,8 @@ from serving.recipe import Recipe, SourceSpec
 from serving.sources import Neighbours
 from tests.test_training.test_fitting import NOW, histories_of
 from training.content import ContentParams, ItemTexts, fit_content
-from training.fitting import Cut, fit_bundle, resolved
+from training.fitting import Cut, fit_bundle
+from training.methods import resolved
 
 SPEC = SourceSpec("content", "neighbours", "content", {"neighbours": 3})
 TITLES = ("ソファー", "ｿﾌｧｰ", "ソファ", "白木の机", "白木の椅子", "")

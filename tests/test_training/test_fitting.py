@@ -19,7 +19,8 @@ from serving.query import Context, Query
 from serving.ranker import Ranker
 from serving.recipe import Recipe, SourceSpec
 from serving.sources import contract
-from training.fitting import METHODS, Cut, bare_items, fit_bundle, fit_sources, resolved, resolved_recipe
+from training.fitting import Cut, bare_items, fit_bundle, fit_sources
+from training.methods import METHODS, resolved, resolved_recipe
 from training.popularity import FrequencyParams, PopularityParams
 
 NOW = 100 * DAY

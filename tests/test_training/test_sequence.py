@@ -15,7 +15,8 @@ from serving.query import Query
 from serving.recipe import Recipe, SourceSpec
 from serving.sources import build_sources
 from tests.test_training.test_fitting import NOW, histories_of
-from training.fitting import Cut, fit_bundle, resolved
+from training.fitting import Cut, fit_bundle
+from training.methods import resolved
 from training.sequence import SequenceParams, SessionParams, fit_session, sequences_of, transition_matrix
 
 VIEW, CART, PURCHASE = EventType.VIEW, EventType.CART, EventType.PURCHASE

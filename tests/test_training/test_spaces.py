@@ -9,7 +9,7 @@ import pytest
 
 from features.errors import ConfigError
 from serving.config import ModelSettings
-from training.fitting import METHODS
+from training.methods import METHODS
 from training.params import named
 from training.ranking import RankerParams
 from training.recipes import SESSION, Menu, menu

@@ -18,12 +18,13 @@ from serving.artifact import live_name
 from serving.bundle import open_live_bundle
 from serving.query import Query
 from serving.ranker import Ranker
-from training import fitting, sanity
+from training import methods, sanity
 from training.batch import open_answerer
+from training.conclusion import Outcome
 from training.publish import manifest_of, models, rollback, verdict_of
 from training.session import TrainOptions
 from training.tracking import CHAMPION, Tracking
-from training.train import Outcome, train
+from training.train import train
 
 MakeShop = Callable[[Path], Shop]
 Heard = list[tuple[str, int, int]]
@@ -206,9 +207,9 @@ def test_a_source_that_cannot_be_fitted_is_left_out_and_named(shop: Shop, monkey
     def broken(*_: object, **__: object) -> None:
         raise DataError("the matrix cannot be inverted", where="ease")
 
-    method = fitting.METHODS["ease"]
-    broken_method = fitting.Method(method.kind, method.params, broken)
-    monkeypatch.setattr(fitting, "METHODS", {**fitting.METHODS, "ease": broken_method})
+    method = methods.METHODS["ease"]
+    broken_method = methods.Method(method.kind, method.params, broken)
+    monkeypatch.setattr(methods, "METHODS", {**methods.METHODS, "ease": broken_method})
     outcome = train(shop)
     assert not any("ease" in row.recipe for row in outcome.verdict.table if row.role == "candidate")
     assert any(

@@ -43,8 +43,10 @@ def test_mails_of_the_simulated_shop(shop: Shop, capsys: pytest.CaptureFixture[s
     overrides = [word for name in CHECKS for word in ("--override", name)]
     options = ["--surface", "email", "--outcome", "click", "--guard", "unsubscribe=0.01", "--window", "3"]
     quick = ["--folds", "3", "--permutations", "20", "--threads", "1", "--as-of", "2030-01-01"]
-    assert run(shop, *options, *quick, *overrides) == 0
+    assert run(shop, *options, *quick, *overrides, "--no-write") == 0
     said = capsys.readouterr().out
+    assert "No policy was asked for." in said
+    assert not shop.policies.exists()
     assert "Checks before any fit" in said
     assert "What had to hold" in said
     tracking = Tracking(shop)

@@ -21,6 +21,7 @@ from features.shop import Shop
 from serving.recipe import Recipe, SourceSpec
 from training import tuning
 from training.cli import main
+from training.conclusion import tuned_in
 from training.course import Course, TuneOptions
 from training.evaluate import evaluate
 from training.fitting import Cut, fit_bundle
@@ -32,7 +33,6 @@ from training.split import truth_of
 from training.tracking import Tracking
 from training.train import read as read_material
 from training.train import tune as choose_as_training_does
-from training.train import tuned_in
 from training.tuned import read_tuned, write_tuned
 from training.tuning import Found, by_customer, objective, tune
 

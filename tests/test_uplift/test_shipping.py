@@ -2,23 +2,35 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
 from features.errors import ConfigError
+from serving.effects import NET_VALUE
+from serving.effects import Blocked as Rule
 from serving.policies import PolicySpec
 from serving.policy_files import open_policy, write_policy
 from tests.test_uplift.drawn import randomised
 from training.bench.policy import Load, measure
+from training.intervals import Interval
+from training.uplift.blocks import Blocked
 from training.uplift.boosting import Shape
 from training.uplift.calibration import applied
 from training.uplift.crossfit import cross_fit
+from training.uplift.estimate import unknown
+from training.uplift.gate import Ruling
 from training.uplift.learners import LEARNERS
-from training.uplift.shipping import policy_of
+from training.uplift.proposals import Proposal, spread_on, values_on
+from training.uplift.shipping import policy_of, ships, withheld
+from training.uplift.study import Study, StudyOptions
+from training.uplift.written import named
 
+NONE = np.zeros((0, 2))
 SPEC = PolicySpec("learned", ("a",), {"visit": 2.0}, costs={"a": 0.3})
 
 
@@ -42,6 +54,81 @@ def test_serving_scores_what_was_learned(fits, learner: str, tmp_path: Path) -> 
     for row, effect in zip(rows, expected, strict=True):
         told = dict(zip(fit.log.names, row.tolist(), strict=True))
         assert policy.score(told).values[0] == pytest.approx([0.0, 2 * effect - 0.3], abs=1e-9)
+
+
+@pytest.mark.parametrize("learner", ["T", "DR"])
+def test_a_cautious_policy_serves_as_it_was_judged(fits, learner: str) -> None:
+    """The error of an effect is that of the average and, away from it, that of the slope: the same in both places."""
+    fit = fits["visit"]
+    assert fit.calibration(learner)[0].kept > 0
+    spec = msgspec.structs.replace(SPEC, cautious=True)
+    proposal = Proposal(learner, spec, NONE, NONE, unknown(fit.log.subject), NONE)
+    rows = fit.log.features[:60]
+    spread, values = spread_on(rows, proposal, fits), values_on(rows, proposal, fits)
+    assert np.ptp(spread[:, 1]) > 0.001, "it differs"
+    served = policy_of(spec, fits, learner)
+    for at, row in enumerate(rows):
+        scored = served.score(dict(zip(fit.log.names, row.tolist(), strict=True)))
+        assert scored.spread[0] == pytest.approx(spread[at], abs=1e-9)
+        assert scored.values[0] == pytest.approx(values[at], abs=1e-9)
+    bold = policy_of(SPEC, fits, learner).score(dict(zip(fit.log.names, rows[0].tolist(), strict=True)))
+    assert bold.spread[0, 1] == pytest.approx(2 * fit.calibration(learner)[0].average.error)
+
+
+def found_of(fits, ships: str, *, learner: str = "T", **changes: object) -> Study:
+    """A study that came to a ruling."""
+    fit = fits["visit"]
+    log = replace(fit.log, **changes)
+    nothing = Interval(0.0, 0.0, 0.0, 9, 0)
+    harm = Blocked(Rule("a", NET_VALUE, None, 0.1), "1", False, nothing, 9)
+    proposal = Proposal(learner, SPEC, NONE, NONE, unknown(log.subject), NONE, (harm,), learner != "linear-T")
+    ruling = Ruling(ships, int(ships == "action"), (), {})
+    options = StudyOptions({"visit": 2.0}, costs={"a": 0.3}, floor=0.1)
+    return Study(log, options, [], {"visit": replace(fit, log=log)}, [], NONE, [proposal], NONE, ruling, [])
+
+
+def test_what_the_gate_lets_through_is_what_ships(fits) -> None:
+    """The challenger under its new name with its blocks; one action by its average; nothing."""
+    policy = ships(found_of(fits, "policy"), "spring-1", "a study")
+    assert (policy.sheet.spec.name, policy.sheet.about, len(policy.forests)) == ("spring-1", "a study", 1)
+    assert policy.sheet.blocks == (Rule("a", NET_VALUE, None, 0.1),)
+    one = ships(found_of(fits, "action"), "spring-2")
+    gained = 2 * np.nanmean(fits["visit"].contrasts[:, 0]) - 0.3
+    assert (one.forests, one.sheet.columns, one.sheet.fallback, one.sheet.spec.floor) == ({}, (), "a", 0.1)
+    assert one.score({}).values[0] == pytest.approx([0.0, gained])
+    assert gained > 0
+    assert ships(found_of(fits, "nothing"), "spring-3") is None
+
+
+@pytest.mark.parametrize(
+    ("ruling", "changes", "words"),
+    [
+        ("nothing", {}, "Nothing is let through"),
+        ("policy", {"observational": True}, "Nobody drew these actions"),
+        ("action", {"observational": True}, "Nobody drew these actions"),
+        ("policy", {"learner": "linear-T"}, "linear-T is no sum of trees"),
+        ("policy", {"names": ("hour", "recency", "history")}, "does not know of a customer (recency, history)"),
+    ],
+)
+def test_why_nothing_is_written(fits, ruling: str, changes: dict, words: str) -> None:
+    found = found_of(fits, ruling, **changes)
+    assert words in withheld(found)
+    assert ships(found, "x") is None
+
+
+def test_one_action_needs_no_column(fits) -> None:
+    """What serving does not know of a customer does not matter where nothing is read."""
+    found = found_of(fits, "action", names=("hour", "recency", "history"))
+    assert withheld(found) == ""
+    assert ships(found, "x").sheet.columns == ()
+
+
+def test_names_are_folders() -> None:
+    """Whatever the experiment is called; two runs of a day differ."""
+    for source in ("../../etc", "春のメール", "A" * 99, " / "):
+        name = named(source, 0, "0123456789")
+        assert re.fullmatch(r"[a-z0-9][a-z0-9-]*-19700101-01234567", name)
+        assert len(name) < 63
 
 
 def test_what_cannot_be_shipped_is_said(fits) -> None:

@@ -214,6 +214,10 @@ def test_an_observational_log_is_a_hint_in_both_languages(pays: Study) -> None:
     assert "as a hint for the next experiment" in html(told(found))
     assert "a hint and no proof" in card(told(found))
     assert "手がかり" in card(told(found), "ja").splitlines()[2]
+    for text in (html(told(found)), card(told(found))):
+        assert "arm-1 on visit" in text and "would explain it away" in text
+    assert "見かけだけかもしれません" in card(told(found), "ja")
+    assert "explain it away" not in html(told(pays)) + card(told(pays))
 
 
 def test_every_check_has_a_japanese_name(pays: Study) -> None:

@@ -40,6 +40,8 @@ CHECKED = ("womens-none", "visit")
 """Where the defaults are tried beside ours."""
 BEST = "linear-T"
 """The challenger that all are compared with."""
+PLAIN = "T"
+"""The learner that other packages have as well, and are compared with."""
 BUDGET = 0.3
 
 
@@ -117,18 +119,17 @@ def study(
 
 
 def judged(found: CrossFit, comparison: str, effort: Effort) -> list[Row]:
-    """Rows of one cross-fit: each learner's figures, and its Qini minus that of the linear T-learner."""
+    """Rows of one cross-fit: each learner's figures, and its Qini minus those of the linear and of our T-learner."""
     trial = found.trial(found.log.actions[1])
     task = f"{comparison} {found.reward}"
     ranks = {name: metrics.ranks_in_folds(each[:, 0], found.fold) for name, each in found.effects.items()}
     work = [partial(_figures, found, name, ranks[name], trial, effort) for name in ranks]
     figures = {name: each for name, (each, _) in zip(ranks, in_threads(work, threads=effort.threads), strict=True)}
-    if BEST in ranks:
-        base = metrics.qini(ranks[BEST][trial.places], trial)
-        for name in ranks:
-            if name != BEST:
-                mine = metrics.qini(ranks[name][trial.places], trial)
-                figures[name][f"qini-difference:{BEST}"] = metrics.difference(mine, base, trial.subject)
+    for other in [each for each in (BEST, PLAIN) if each in ranks]:
+        base = metrics.qini(ranks[other][trial.places], trial)
+        for name in [each for each in ranks if each != other]:
+            mine = metrics.qini(ranks[name][trial.places], trial)
+            figures[name][f"qini-difference:{other}"] = metrics.difference(mine, base, trial.subject)
     rows = []
     for name, each in figures.items():
         rows += [_row(task, name, metric, value) for metric, value in each.items()]

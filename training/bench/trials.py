@@ -25,8 +25,8 @@ from training.bench.places import Place, course_of
 from training.candidates import SourceCandidate
 from training.course import WEIGHTS, Course
 from training.evaluate import Task
-from training.fitting import METHODS
 from training.meter import Tell, package_versions
+from training.methods import METHODS
 from training.params import Named, named, overlaid
 from training.recipes import MIN_CUSTOMERS, MIN_ITEMS, POPULARITY, Preset, menu, source_names
 from training.spaces import Space, checked, read_space

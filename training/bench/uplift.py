@@ -18,9 +18,12 @@ from features.errors import ConfigError
 from training.bench import open_bandit
 from training.bench.accuracy import bars
 from training.bench.hillstrom import BEST, COMPARISONS, FILE, OUTCOMES, Effort, load, study
+from training.bench.peers import peers
 from training.bench.rows import Row, print_rows, write_rows
 from training.commands.common import JsonOption, console
 from training.meter import Meter
+from training.uplift.crossfit import ALL
+from training.uplift.learners import Fit
 
 _SHOWN = {
     "qini": "qini-per-treated", "- linear-T": f"qini-difference:{BEST}", "autoc": "autoc",
@@ -44,6 +47,9 @@ def command(
     permutations: Annotated[int, typer.Option(min=20, max=10_000, help="Of the placebo.")] = 200,
     seed: Annotated[int, typer.Option(help="Of folds and permutations.")] = 0,
     threads: Annotated[int, typer.Option(min=0, help="Fits at a time; 0 is all processors.")] = 0,
+    beside: Annotated[
+        bool, typer.Option("--peers/--no-peers", help="Whether T-learners of other packages stand beside ours.")
+    ] = True,
     json: JsonOption = None,
 ) -> None:
     """Learn whom an e-mail moves, five ways, and measure it beside a linear model, a response model and no model.
@@ -54,18 +60,26 @@ def command(
     mailing as many at random; placebo is the percentile of the Qini among those of treatments that were dealt out
     again. The row lightgbm-defaults-T is a T-learner with LightGBM's default parameters.
 
+    The T-learners of scikit-uplift and causalml stand beside ours on the same folds where these packages are installed
+    (pip install 'kokyaku[peers]'): as they are used, with LightGBM's defaults, and with the parameters of our trees.
+    kokyaku:T is our T by itself. s is processor time of all its fits and predictions, one thread each, for everybody;
+    in a study T itself costs next to nothing, because its models are needed anyway.
+
     Examples:
 
       kokyaku bench uplift --path data/
 
       kokyaku bench uplift --path data/ --comparison womens-none --outcome visit --json uplift.json
+
+      kokyaku bench uplift --path data/ --no-peers
     """
     comparisons, outcomes = _checked(comparison, COMPARISONS, "--comparison"), _checked(outcome, OUTCOMES, "--outcome")
     log, meter = load(path / FILE), Meter()
+    others = _others() if beside else {}
     with bars() as tell, meter.step("study"):
         rows = study(
             log, comparisons=comparisons, outcomes=outcomes, effort=Effort(folds, permutations, seed, threads),
-            tell=tell,
+            learners={**ALL, **others}, tell=tell,
         )  # fmt: skip
     took = Row("uplift", "hillstrom", "all", "run", "seconds", round(meter.seconds, 1), unit="s")
     rows += [took, Row("uplift", "hillstrom", "all", "run", "peak-memory", round(meter.peak_mb, 1), unit="MiB")]
@@ -75,6 +89,14 @@ def command(
     rows += logged_policies(path)
     if json:
         write_rows(json, rows)
+
+
+def _others() -> dict[str, Fit]:
+    """What other packages have; those that cannot be imported are named."""
+    fits, missing = peers()
+    for sentence in missing:
+        console.print(sentence, highlight=False, markup=False)
+    return fits
 
 
 def logged_policies(path: Path) -> list[Row]:

@@ -8,7 +8,7 @@ from training.commands.common import DEFAULT_SHOP, RootOption, ShopOption, conso
 
 
 def command(shop: ShopOption = DEFAULT_SHOP, root: RootOption = None) -> None:
-    """Check settings, secret, clock, disk, store, erasures, bundle, history and logs; each with its remedy.
+    """Check settings, secret, clock, disk, store, erasures, bundle, policies, history and logs; each with its remedy.
 
     Exit code 1 when something is broken.
 

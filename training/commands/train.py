@@ -11,7 +11,7 @@ from training.commands.common import DEFAULT_SHOP, RootOption, ShopOption, conso
 
 if TYPE_CHECKING:
     from features.shop import Shop
-    from training.train import Outcome
+    from training.conclusion import Outcome
 
 
 app = typer.Typer(invoke_without_command=True, rich_markup_mode="rich")

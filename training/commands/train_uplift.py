@@ -44,13 +44,15 @@ def command(
     seed: Annotated[int, typer.Option(help="Of folds and permutations.")] = 0,
     threads: Annotated[int, typer.Option(min=0, help="Fits at a time; 0 is all processors.")] = 0,
     as_of: Annotated[str | None, typer.Option("--as-of", help="On what was known then, e.g. 2017-12-01.")] = None,
+    write: Annotated[bool, typer.Option("--write/--no-write", help="Write what is let through as a policy.")] = True,
     shop: ShopOption = DEFAULT_SHOP,
     root: RootOption = None,
 ) -> None:
     """Check a log of decisions, learn whom its actions move, and rule what may serve: a policy, one action, or nothing.
 
     Everything goes to the shop's MLflow store (kokyaku ui): report.html, and a card in English and Japanese. A failed
-    check ends it unless it is overridden by name. Whatever the ruling, nothing is put into service.
+    check ends it unless it is overridden by name. What is let through is written as a policy under a name of its own;
+    it serves when a slot of shop.toml names it, and not before.
 
     Examples:
 
@@ -73,7 +75,7 @@ def command(
     moment = None if as_of is None else parse_instant(as_of, where="--as-of")
     wanted = Wanted(options, experiment, surface, slot, int(window * DAY), moment)
     with Bars(console) as bars:
-        trained = train_uplift(open_shop(shop, root), wanted, bars.tell)
+        trained = train_uplift(open_shop(shop, root), wanted, bars.tell, write=write)
     show(trained)
 
 
@@ -104,21 +106,22 @@ def show(trained: Trained) -> None:
     """Print the checks, the learners, what had to hold, the values and the verdict."""
     from rich.markup import escape
 
-    from training.uplift.report import blocked_sentence, cautions, facts, headline
+    from training.uplift.report import blocked_sentence, by_blocks, cautions, facts, headline
 
     report, found = trained.report, trained.found
     for sentence in facts(report):
         console.print(escape(sentence), highlight=False, soft_wrap=True)
     for table in (_checks(found), _learners(found), _values(found), _claims(found)):
         console.print(table)
-    for title, sentences in (
-        ("Better left alone", [blocked_sentence(each) for each in report.blocked]), ("To know", found.notes),
-    ):  # fmt: skip
+    alone = [*map(blocked_sentence, report.blocked), by_blocks(found)] if report.blocked else []
+    for title, sentences in (("Better left alone", alone), ("To know", found.notes)):
         if sentences:
             console.print(f"{title}:")
         for sentence in sentences:
             console.print(f"  - {escape(sentence)}", highlight=False, soft_wrap=True)
-    console.print(f"[bold]{escape(headline(found))}[/bold] {report.outcome}", highlight=False, soft_wrap=True)
+    console.print(f"[bold]{escape(headline(found))}[/bold]", highlight=False, soft_wrap=True)
+    for sentence in ("Nothing was put into service by this run.", *report.policy.sentences):
+        console.print(escape(sentence), highlight=False, soft_wrap=True)
     for sentence in cautions(found):
         console.print(f"[yellow]{escape(sentence)}[/yellow]", highlight=False, soft_wrap=True)
     console.print(f"report.html, card.md and card.ja.md are in run {trained.run_id} (kokyaku ui).", highlight=False,

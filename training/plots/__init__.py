@@ -1,9 +1,10 @@
-"""Plots: the one package that speaks matplotlib. Each function gives the bytes of a PNG."""
+"""Plots: the one package that speaks matplotlib. Each function gives the bytes of a PNG; `sheet` those of a PDF."""
 
 from training.plots.drawing import Mark
 from training.plots.draws import Gap, love, weights
 from training.plots.evidence import Spot, deciles, places, reliability, variety
 from training.plots.experiment import differences
+from training.plots.paper import sheet
 from training.plots.recipes import comparison, coverage, forest, learned, months, slices
 from training.plots.search import Point, history
 from training.plots.uplift import Line, effect_tenths, gains, qini_curves, values
@@ -28,6 +29,7 @@ __all__ = [
     "places",
     "qini_curves",
     "reliability",
+    "sheet",
     "slices",
     "values",
     "variety",

@@ -7,11 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
-
-mpl.use("Agg")
+from matplotlib.lines import Line2D
 
 INK, GRID, PAPER = "#22303c", "#dfe4e8", "#ffffff"
 COLOURS: Mapping[str, str] = {
@@ -68,10 +66,7 @@ def legend(figure: Figure, marks: Sequence[Mark]) -> None:
     present = [role for role in COLOURS if any(mark.role == role for mark in marks)]
     if not present:
         return
-    handles = [
-        mpl.lines.Line2D([], [], linestyle="", marker=MARKERS[role], color=COLOURS[role], label=role)
-        for role in present
-    ]
+    handles = [Line2D([], [], linestyle="", marker=MARKERS[role], color=COLOURS[role], label=role) for role in present]
     figure.legend(handles=handles, loc="outside upper left", ncols=len(present), frameon=False)
 
 

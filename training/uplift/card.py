@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from training.pages import rendered
-from training.uplift.gate import Claim
-from training.uplift.report import UpliftReport, check_rows, overridden, shipped
+from training.uplift.gate import PICKED, Claim
+from training.uplift.report import UpliftReport, by_blocks, check_rows, overridden, shipped
+from training.uplift.sensitivity import sensitivities, unseen
 from training.uplift.shown import counts, interval_text, shown_learner, unit
 from training.uplift.study import Study
 
@@ -54,7 +55,8 @@ def card(report: UpliftReport, language: Language = "en") -> str:
         verdicts=VERDICTS_JA, overridden=overridden(found), counts=counts(found.log), told=interval_text,
         unit=unit(found), cell=cell, learner=shown_learner(found),
         mine=[each for each in found.measured if each.learner == shown_learner(found)],
-        values=_values(found, language),
+        values=_values(found, language), by_blocks=by_blocks(found),
+        unseen=[unseen(each, language) for each in sensitivities(found)],
     )  # fmt: skip
 
 
@@ -119,6 +121,7 @@ def _side(name: str) -> str:
         "the policy": "顧客ごとの選択",
         "the best single action": "全員に同じ最良の施策",
         "nothing": "何もしないこと",
+        PICKED: "ほかの組で最良だったモデルの方策",
     }
     return known.get(name, f"全員への{name.removesuffix(' for everybody')}")
 

@@ -18,12 +18,14 @@ order, so the order of a file decides nothing. Before the first cut that has bot
 The same predictions get other figures elsewhere. With q our Qini per treated, n = rows, n_t = treated rows, constant
 probabilities:
 
-- area of counts against counts, `auqc` of older scikit-uplift: n n_t (q + Q(1) / 2)
-- area of counts against shares, less the line to its end: n_t q
+- scikit-uplift, area under `qini_curve`: n n_t (q + Q(1) / 2); under `uplift_curve`: n^2 AUUC
 - scikit-uplift `qini_auc_score`: n n_t q / (the same area for the best order that knows outcomes)
-- causalml `qini_score`: n_t q; with `normalize=True` q / |Q(1)|; `auuc_score(normalize=False)`: n AUUC
-- EconML `qini_curve`: on doubly robust scores, x (mean of the top x - mean of all) over shares from 5 % to 95 %, an
-  estimate of integral G(x) dx - G(1) / 2; its TOC coefficient is our AUTOC over the same shares
+- causalml `qini_score(normalize=False)`: n_t q n / (n + 1), by default also / (n_t |Q(1)|)
+- causalml `auuc_score(normalize=False)`: n AUUC but for terms of one row, by default also / (n |G(1)|)
+- EconML `DRTester`, "qini": on doubly robust scores, x (mean of the top x - mean of all) over shares from 5 % to 95 %,
+  an estimate of integral G(x) dx - G(1) / 2; its "toc" is that over x, whose mean over all shares is our AUTOC
+
+`tests/test_uplift/test_peers.py` holds the exact formulas against what these packages answered.
 """
 
 from __future__ import annotations

@@ -154,10 +154,11 @@ def money_lines(duck: duckdb.DuckDBPyConnection, now: int, notes: list[str]) -> 
         undone AS (SELECT subject, {c.ORDER_ID}, {c.ITEM_ID}, min({c.OCCURRED_AT}) AS bought_at FROM known_events
                    WHERE {c.TYPE} = 'purchase' AND {c.ORDER_ID} IS NOT NULL GROUP BY ALL),
         sold AS (SELECT subject, {c.TYPE}, {c.ITEM_ID}, {c.ORDER_ID}, {c.OCCURRED_AT},
-                        coalesce({c.QUANTITY}, 1) AS units,
+                        coalesce({c.QUANTITY}, 1) AS units, {c.UNIT_PRICE} * coalesce({c.QUANTITY}, 1) AS listed,
                         {c.UNIT_PRICE} * coalesce({c.QUANTITY}, 1) - coalesce({c.DISCOUNT}, 0) AS paid
                  FROM known_events WHERE {c.TYPE} IN ('purchase', 'return'))
         SELECT e.subject, e.{c.TYPE}, coalesce(u.bought_at, e.{c.OCCURRED_AT}) AS moment,
+               {signed} * e.listed / (1 + coalesce(t.tax_rate, 0)) AS listed,
                {signed} * e.paid / (1 + coalesce(t.tax_rate, 0)) AS revenue,
                {signed} * (e.paid / (1 + coalesce(t.tax_rate, 0)) - e.units * coalesce(k.unit_cost, o.unit_cost, 0))
                    AS margin,

@@ -5,7 +5,6 @@ What comes out is a `PolicySpec` that serving applies online, one subject at a t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -106,11 +105,3 @@ def sleeping_dogs(
         if effect.high < 0:
             found.append(Block(action, number, effect))
     return found
-
-
-def without_blocks(eligible: Mask, group: Whole, blocks: Sequence[Block]) -> Mask:
-    """bool[n, k]: what is left where the blocked actions are taken out; null is never blocked."""
-    left = eligible.copy()
-    for block in blocks:
-        left[group == block.group, block.action] = False
-    return left

@@ -79,7 +79,7 @@ def read_log(
     """
     if window <= 0:
         raise DataError("an empty attribution window", where="window", got=window, hint="give a length above 0")
-    with _opened(dataset, as_of) as (duck, now):
+    with opened(dataset, as_of) as (duck, now):
         left_out = _choose(duck, now, experiment, surface, slot, erased)
         rows = duck.sql("SELECT * FROM chosen ORDER BY place").to_arrow_table()
         chances = chances_of(duck, rows)
@@ -89,8 +89,13 @@ def read_log(
 
 
 @contextmanager
-def _opened(dataset: Dataset, as_of: int | None) -> Iterator[tuple[duckdb.DuckDBPyConnection, int]]:
-    """A connection that knows `known_events` (those known at the moment, with subjects), and the moment."""
+def opened(dataset: Dataset, as_of: int | None) -> Iterator[tuple[duckdb.DuckDBPyConnection, int]]:
+    """A connection that knows `source_events` (those known at the moment), and the moment.
+
+    Args:
+        dataset: with events or decisions.
+        as_of: microseconds; None: just after the last that is in the data.
+    """
     amended = dataset.manifest().amended
     with dataset.connect() as duck:
         latest = duck.execute(f"""

@@ -18,6 +18,7 @@ from training.uplift import shown
 from training.uplift.balance import DIFFERENT
 from training.uplift.card import FILES, card
 from training.uplift.report import UpliftReport, check_rows, headline, html, markdown
+from training.uplift.sensitivity import sensitivities
 from training.uplift.study import Study, StudyOptions
 
 NO_OVERRIDE = "none"
@@ -46,6 +47,7 @@ def log_study(run: Run, found: Study, meter: Meter) -> None:
     """The ruling as tags and JSON, every figure with the ends of its interval, and the tables behind the page."""
     ruling = found.ruling
     run.tag("kokyaku.ships", ruling.ships)
+    run.tag("kokyaku.learner", found.challenger.learner)
     run.tag("kokyaku.action", str(found.log.actions[ruling.action] or "nothing"))
     run.tag("outcome", headline(found))
     run.log_metrics(figures_of(found))
@@ -85,6 +87,7 @@ def figures_of(found: Study) -> dict[str, float]:
         key = f"{each.reward}/{each.action}/{each.learner}"
         whole |= {f"{key}/{part}": getattr(each, part).interval for part in ("qini", "autoc", "gain", "slope")}
     figures = {f"check/{check.name}": check.figure for check in found.checks}
+    whole["policy/by-blocks"] = found.by_blocks.interval
     figures |= {f"{each.reward}/{each.action}/{each.learner}/placebo": each.placebo for each in found.measured}
     figures |= {"data/decisions": float(len(found.log)), "data/subjects": float(len(np.unique(found.log.subject)))}
     for name, interval in whole.items():
@@ -132,6 +135,18 @@ def log_report(run: Run, report: UpliftReport) -> None:
         run.log_table("tables/blocked.csv", ("action", "group", "is a tier", "decisions", *_ENDS), [
             [each.action, each.who, each.tier, each.decisions, *_cells(each.effect)] for each in report.blocked
         ])  # fmt: skip
+    if unseen := sensitivities(report.found):
+        run.log_table(
+            "tables/sensitivity.csv",
+            ("action", "reward", *_ENDS, *(f"risk ratio {end}" for end in _ENDS), "e-value", "e-value of the end",
+             "robustness", "robustness of the end"),
+            [[each.action, each.reward, *_cells(each.effect), *_cells(each.ratio), *each.e_value, *each.robustness]
+             for each in unseen],
+        )  # fmt: skip
+    if (folder := report.policy.folder) is not None:
+        run.tag("kokyaku.policy", report.policy.name)
+        for part in sorted(folder.iterdir()):
+            run.log_file(f"policy/{report.policy.name}/{part.name}", part.read_bytes())
     run.describe(markdown(report))
 
 

@@ -10,10 +10,13 @@ import numpy as np
 from training.intervals import Interval
 from training.meter import Step
 from training.pages import pictures_of, rendered
+from training.uplift.blocks import Blocked
 from training.uplift.checks import Check
-from training.uplift.groups import Blocked, TierEffect
+from training.uplift.groups import TierEffect
+from training.uplift.sensitivity import sensitivities, unseen
 from training.uplift.shown import counts, interval_text, shown_learner, unit
 from training.uplift.study import Measured, Study
+from training.uplift.written import NOT_WRITTEN, Written
 
 PLOT_TITLES: Mapping[str, str] = {
     "values": "What each way of deciding is worth",
@@ -51,7 +54,7 @@ class UpliftReport:
         blocked: who must be left alone.
         steps: time and memory.
         plots: name -> PNG.
-        published: whether the run put anything into service.
+        policy: what became of the ruling on disk.
     """
 
     shop: str
@@ -65,12 +68,12 @@ class UpliftReport:
     blocked: Sequence[Blocked] = ()
     steps: Sequence[Step] = ()
     plots: Mapping[str, bytes] = field(default_factory=dict)
-    published: bool = False
+    policy: Written = NOT_WRITTEN
 
     @property
     def outcome(self) -> str:
         """What became of the verdict."""
-        return "It was put into service." if self.published else "Nothing was put into service by this run."
+        return f"Nothing was put into service by this run. {' '.join(self.policy.sentences)}"
 
 
 def headline(found: Study) -> str:
@@ -170,7 +173,8 @@ def html(report: UpliftReport) -> str:
         headline=headline(found), cautions=cautions(found), facts=facts(report),
         pictures=pictures_of(report.plots, PLOT_TITLES), reading=reading, checks=check_rows(found),
         heads=learner_heads(), learners=learner_rows(found.measured), told=interval_text, unit=unit(found),
-        blocked=[blocked_sentence(each) for each in report.blocked], learner=shown_learner(found),
+        unseen=[unseen(each) for each in sensitivities(found)],
+        blocked=[*map(blocked_sentence, report.blocked)], by_blocks=by_blocks(found), learner=shown_learner(found),
         seconds=sum(step.seconds for step in report.steps),
     )  # fmt: skip
 
@@ -186,11 +190,19 @@ def markdown(report: UpliftReport) -> str:
     return "\n".join(lines) + "\n"
 
 
+def by_blocks(found: Study) -> str:
+    """What the blocks do to the policy that was judged, as a sentence."""
+    changed = interval_text(found.by_blocks.interval, "{:+.4g}")
+    return (
+        f"They are left alone in the policy that was judged, by blocks decided on other customers; that changes its "
+        f"value by {changed} a decision. The chance that anything harmless is among them is 5 % at most."
+    )
+
+
 def blocked_sentence(each: Blocked) -> str:
     """Who must be left alone, as a sentence."""
-    group = (
-        f"the tier {each.who}" if each.tier else f"the tenth number {each.who} by the foretold effect (1 is the lowest)"
-    )
+    tenth = f"the tenth number {each.who} by the foretold net value (1 is the lowest)"
+    group = f"the tier {each.who}" if each.tier else tenth
     return (
         f"{each.action} for {group}: {interval_text(each.effect, '{:+.4g}')} a decision, {each.decisions:,} decisions."
     )

@@ -19,6 +19,7 @@ from training.uplift.contrasts import contrasts_of
 from training.uplift.draws import effective_size
 from training.uplift.gate import always, value_of
 from training.uplift.log import DecisionLog, Doubles, Mask
+from training.uplift.options import costs_in, eligible_in
 from training.uplift.study import Proposal, Study
 
 PANELS = 6
@@ -99,7 +100,7 @@ def gain_lines(found: Study) -> list[Line]:
     best = int(np.argmax(means))
     if best != NULL:
         name = f"{found.log.actions[best]}, handed out at random"
-        full = float(np.where(eligible_of(found.log)[:, best], spent[best], 0.0).mean())
+        full = float(np.where(eligible_in(found.log)[:, best], spent[best], 0.0).mean())
         lines.append(Line(name, "random", np.array([0.0, full]), np.array([0.0, float(means[best])])))
     return lines
 
@@ -113,7 +114,7 @@ def gain_points(found: Study) -> list[tuple[str, float, float]]:
 
 def _gain_line(found: Study, proposal: Proposal, spent: Doubles, *, banded: bool) -> Line:
     """Each price of a unit spent gives a policy: the higher the price, the fewer are worth it."""
-    costs, eligible = costs_of(found), eligible_of(found.log)
+    costs, eligible = costs_of(found), eligible_in(found.log)
     values = proposal.values + proposal.spec.price * costs
     nothing, rows = always(found.net)[:, NULL], np.arange(len(found.log))
     xs, estimates = [0.0], [None]
@@ -192,14 +193,7 @@ def weights(found: Study) -> tuple[dict[str, Doubles], float]:
 
 def costs_of(found: Study) -> Doubles:
     """float64[k]: the cost of each action; null costs nothing."""
-    return np.array([found.options.costs.get(str(action), 0.0) if action else 0.0 for action in found.log.actions])
-
-
-def eligible_of(log: DecisionLog) -> Mask:
-    """bool[n, k]: what may be done; nothing, where nothing may."""
-    eligible = log.eligible.copy()
-    eligible[:, NULL] |= ~eligible.any(axis=1)
-    return np.asarray(eligible, np.bool_)
+    return costs_in(found.log, found.options)
 
 
 def unit(found: Study) -> str:

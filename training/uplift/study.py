@@ -6,99 +6,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 
-import msgspec
 import numpy as np
 
-from features.errors import ConfigError, DataError
-from serving.policies import NULL, PolicySpec, net_values, probabilities
+from features.errors import DataError
 from training.meter import Tell
 from training.session import silent
-from training.uplift import metrics
-from training.uplift.calibration import applied, out_of_fold
 from training.uplift.checks import Check, refuse_unless, run_checks
 from training.uplift.crossfit import ALL, CrossFit, cross_fit
-from training.uplift.estimate import Estimate
+from training.uplift.estimate import Estimate, mean_of
 from training.uplift.gate import Guard, Ruling, rule, value_of
-from training.uplift.log import DecisionLog, Doubles, Floats, Mask
-from training.uplift.policies import budget_price
+from training.uplift.log import DecisionLog, Doubles
+from training.uplift.measured import Measured, measure
+from training.uplift.options import StudyOptions, affordable, check_options, tiers_of
+from training.uplift.proposals import Proposal, chances_on, net_scores, pool_of, proposed, values_on
+from training.uplift.rare import Logged
 
-TREATED_SHARE = 0.3
-"""Share of heads at which a gain beyond random is told."""
-
-
-@dataclass(frozen=True)
-class StudyOptions:
-    """What is wanted of the actions.
-
-    Args:
-        worth: reward -> what one unit of it is worth; at least one.
-        costs: action -> what taking it once costs.
-        budget: mean cost a decision that may be spent; None: no limit.
-        guards: reward -> what the policy may add to it a decision, at most.
-        tier: name of a categorical column of loyalty tiers; empty: none.
-        overridden: names of failed checks that are accepted; they stand in the report.
-        floor: exploration that the shipped policy keeps.
-        cautious: act only where the lower bound of the net value is above 0.
-        learners: names of those to try (`training.uplift.crossfit.ALL`); empty: all.
-        folds, seed, permutations, threads: of the estimates.
-    """
-
-    worth: Mapping[str, float]
-    costs: Mapping[str, float] = field(default_factory=dict)
-    budget: float | None = None
-    guards: Mapping[str, float] = field(default_factory=dict)
-    tier: str = ""
-    overridden: Sequence[str] = ()
-    floor: float = 0.0
-    cautious: bool = False
-    learners: Sequence[str] = ()
-    folds: int = 5
-    seed: int = 0
-    permutations: int = 200
-    threads: int = 0
-
-
-@dataclass(frozen=True)
-class Measured:
-    """What a learner's effects of one action on one reward are worth.
-
-    Args:
-        learner, action, reward: of what.
-        qini, autoc, gain: per treated, on doubly robust scores, of the best `TREATED_SHARE` beyond random.
-        slope: of calibration.
-        placebo: percentile of the Qini among permuted treatments; NaN where it was not asked for.
-    """
-
-    learner: str
-    action: str
-    reward: str
-    qini: Estimate
-    autoc: Estimate
-    gain: Estimate
-    slope: Estimate
-    placebo: float
-
-
-@dataclass(frozen=True)
-class Proposal:
-    """A learner's effects made a policy.
-
-    Args:
-        learner: whose effects.
-        spec: the policy, with the price of its budget.
-        values: float64[n, k], net value of every action, out of fold.
-        chances: float64[n, k], what it would have done, each fold by what was learned on the others.
-        value: of doing so, a decision, by doubly robust scores.
-    """
-
-    learner: str
-    spec: PolicySpec
-    values: Doubles
-    chances: Doubles
-    value: Estimate
+__all__ = [
+    "Measured", "Proposal", "Study", "StudyOptions", "chances_on", "check_options", "decided", "study", "tiers_of",
+    "values_on",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -113,8 +42,8 @@ class Study:
         measured: of every learner, action and reward.
         net: float64[n, k], doubly robust scores of the net value.
         proposals: a policy of every learner, best first.
-        chances: float64[n, k], of the challenger: for each fold the policy that was best on the others.
-        ruling: the gate's.
+        chances: float64[n, k], of the challenger, its blocks in it.
+        ruling: the gate's, on the challenger.
         notes: what a person should know, as sentences.
     """
 
@@ -131,8 +60,14 @@ class Study:
 
     @property
     def challenger(self) -> Proposal:
-        """The proposal that is best on everything: what is refitted where the gate lets it."""
-        return self.proposals[0]
+        """The best proposal that can serve: what the gate judged, and what is refitted where the gate lets it."""
+        return pool_of(self.proposals)[0]
+
+    @property
+    def by_blocks(self) -> Estimate:
+        """What blocks change in the challenger's value a decision, on the same decisions."""
+        gained = value_of(self.chances, self.net) - value_of(self.challenger.unblocked, self.net)
+        return mean_of(gained, self.log.subject)
 
 
 def study(log: DecisionLog, options: StudyOptions, tell: Tell = silent) -> Study:
@@ -153,39 +88,28 @@ def study(log: DecisionLog, options: StudyOptions, tell: Tell = silent) -> Study
     log, fits = shared_rows(log, fits)
     measured = [each for reward in options.worth for each in measure(fits[reward], options)]
     net, proposals, chances, ruling = decided(log, fits, options)
-    notes = list(dict.fromkeys(note for fit in fits.values() for note in fit.notes))
-    return Study(log, options, checks, fits, measured, net, proposals, chances, ruling, [*log.notes, *notes])
+    notes = [*log.notes, *(note for fit in fits.values() for note in fit.notes), *unserved(proposals)]
+    return Study(
+        log, options, checks, fits, measured, net, proposals, chances, ruling, list(dict.fromkeys(notes))
+    )  # fmt: skip
 
 
 def decided(
     log: DecisionLog, fits: Mapping[str, CrossFit], options: StudyOptions
 ) -> tuple[Doubles, list[Proposal], Doubles, Ruling]:
-    """Net scores, a policy of every learner, the challenger and the gate's ruling, from fits on the same decisions."""
+    """Net scores, a policy of every learner, the challenger's chances and the gate's ruling on it.
+
+    The challenger is the best proposal that can serve. The gate judges it as itself, and whether picking it holds.
+
+    Args:
+        log: decisions.
+        fits: of every reward that is worth something or guarded, on these decisions.
+        options: what is wanted.
+    """
     net = net_scores(fits, options, log)
     proposals = proposed(fits, options, log, net)
-    chances = challenger(proposals, net, next(iter(fits.values())).fold)
-    return net, proposals, chances, ruled(fits, options, log, net, chances)
-
-
-def check_options(log: DecisionLog, options: StudyOptions) -> None:
-    """Names that the log does not have.
-
-    Raises:
-        ConfigError, DataError: with what there is.
-    """
-    if not any(options.worth.values()):
-        raise ConfigError("nothing is worth anything", where="worth", hint="name a reward and what one unit is worth")
-    for reward in (*options.worth, *options.guards):
-        log.reward(reward)
-    known = [action for action in log.actions if action is not None]
-    for action in options.costs:
-        if action not in known:
-            raise ConfigError("no such action", where="costs", got=action, hint=f"the log has: {', '.join(known)}")
-    for name in options.learners:
-        if name not in ALL:
-            raise ConfigError("no such learner", where="learners", got=name, hint=f"there are: {', '.join(ALL)}")
-    if options.tier and options.tier not in log.names:
-        raise ConfigError("no such column", where="tier", got=options.tier, hint=f"it has: {', '.join(log.names)}")
+    pool = [each.chances for each in pool_of(proposals)]
+    return net, proposals, pool[0], ruled(fits, options, log, net, pool)
 
 
 def checked(log: DecisionLog, options: StudyOptions, tell: Tell) -> list[Check]:
@@ -219,127 +143,28 @@ def shared_rows(log: DecisionLog, fits: Mapping[str, CrossFit]) -> tuple[Decisio
     return log.take(rows), {name: fit.take(rows) for name, fit in fits.items()}
 
 
-def measure(fit: CrossFit, options: StudyOptions) -> list[Measured]:
-    """What each learner's effects of each action are worth, before anything is done with them."""
-    found = []
-    for arm, action in enumerate(fit.log.actions[1:]):
-        trial = fit.trial(action)
-        effect = fit.contrasts[:, arm]
-        for learner, effects in fit.effects.items():
-            # Models of different folds have different averages: rows are ranked within their fold.
-            score = metrics.ranks_in_folds(effects[:, arm], fit.fold)
-            here = score[trial.places]
-            dealt = metrics.placebo(here, trial, permutations=options.permutations, seed=options.seed)
-            slope = fit.calibration(learner)[arm].slope
-            found.append(Measured(
-                learner, str(action), fit.reward, metrics.qini(here, trial),
-                metrics.autoc(score, effect, fit.log.subject),
-                metrics.gain_at(score, effect, fit.log.subject, TREATED_SHARE, over_random=True), slope,
-                dealt.percentile,
-            ))  # fmt: skip
-    return found
-
-
-def net_scores(fits: Mapping[str, CrossFit], options: StudyOptions, log: DecisionLog) -> Doubles:
-    """float64[n, k]: doubly robust scores of what each action brings, after its cost; NaN where not eligible."""
-    gross = sum(worth * fits[reward].scores for reward, worth in options.worth.items())
-    return np.asarray(gross - _costs(log, options), np.float64)
-
-
-def proposed(
-    fits: Mapping[str, CrossFit], options: StudyOptions, log: DecisionLog, net: Doubles
-) -> list[Proposal]:  # fmt: skip
-    """A policy of every learner that could be fitted on all rewards, best first."""
-    first = next(iter(fits.values()))
-    names = [name for name in first.effects if all(name in fits[reward].effects for reward in options.worth)]
-    made = [_proposal(name, fits, options, log, net) for name in names]
-    return sorted(made, key=lambda each: -each.value.value)
-
-
-def challenger(proposals: Sequence[Proposal], net: Doubles, fold: np.typing.NDArray[np.integer]) -> Doubles:
-    """float64[n, k]: in each fold what the policy does that was best on the others."""
-    values = np.column_stack([value_of(each.chances, net) for each in proposals])
-    chances = np.empty_like(proposals[0].chances)
-    for number in np.unique(fold):
-        here = fold == number
-        chances[here] = proposals[int(np.argmax(values[~here].mean(axis=0)))].chances[here]
-    return chances
-
-
 def ruled(
-    fits: Mapping[str, CrossFit], options: StudyOptions, log: DecisionLog, net: Doubles, chances: Doubles
+    fits: Mapping[str, CrossFit], options: StudyOptions, log: DecisionLog, net: Doubles, pool: Sequence[Doubles]
 ) -> Ruling:
-    """The gate, with guards and tiers."""
+    """The gate on the first of a pool of policies, with guards, tiers and what the budget allows."""
     guards = [Guard(reward, fits[reward].scores, limit) for reward, limit in options.guards.items()]
-    fold = next(iter(fits.values())).fold.astype(np.int64)
-    return rule(chances, net, fold, log.subject, log.actions, guards=guards, tiers=tiers_of(log, options.tier))
-
-
-def tiers_of(log: DecisionLog, column: str) -> dict[str, Mask]:
-    """Tier -> bool[n]; none where no column is named."""
-    if not column:
-        return {}
-    at = log.names.index(column)
-    values = log.features[:, at]
-    words = log.words[at] if log.words else ()
-    return {
-        words[int(value)] if int(value) < len(words) else f"{value:g}": values == value
-        for value in np.unique(values[np.isfinite(values)])
-    }
-
-
-def _proposal(
-    learner: str, fits: Mapping[str, CrossFit], options: StudyOptions, log: DecisionLog, net: Doubles
-) -> Proposal:
-    """The learner's effects, calibrated on other folds, as a policy that keeps the budget."""
-    effects = {
-        reward: out_of_fold(fits[reward].effects[learner], fits[reward].contrasts, log.subject, fits[reward].fold)
-        for reward in options.worth
-    }
-    spec = PolicySpec(
-        f"uplift-{learner}", tuple(map(str, log.actions[1:])), options.worth, options.costs, floor=options.floor,
-        cautious=options.cautious,
+    first = next(iter(fits.values()))
+    return rule(
+        pool[0], net, first.fold.astype(np.int64), log.subject, log.actions, guards=guards,
+        tiers=tiers_of(log, options.tier), pool=pool, share=affordable(log, options),
+        logged=Logged(log.action, first.choice.chance, log.rewards, options.worth),
     )  # fmt: skip
-    eligible = log.eligible.copy()
-    eligible[:, NULL] |= ~eligible.any(axis=1)
-    if options.budget is not None:
-        gross = net_values(spec, effects) + _costs(log, options)
-        price = budget_price(np.nan_to_num(gross, nan=-np.inf), _costs(log, options), eligible, options.budget)
-        spec = msgspec.structs.replace(spec, price=price)
-    values = net_values(spec, effects)
-    chances = probabilities(spec, values, eligible, _spread(fits, options, learner, log))
-    return Proposal(learner, spec, values, chances, metrics.mean_of(value_of(chances, net), log.subject))
 
 
-def _spread(fits: Mapping[str, CrossFit], options: StudyOptions, learner: str, log: DecisionLog) -> Doubles | None:
-    """float64[n, k]: standard errors of the net values, from the calibration of each arm; None where nobody asks."""
-    if not options.cautious:
-        return None
-    square = np.zeros((len(log), len(log.actions) - 1))
-    for reward, worth in options.worth.items():
-        fit = fits[reward]
-        for arm, each in enumerate(fit.calibration(learner)):
-            away = np.nan_to_num(fit.effects[learner][:, arm] - each.centre)
-            slope = 0.0 if np.isnan(each.slope.error) else each.slope.error
-            square[:, arm] += worth**2 * (each.average.error**2 + (slope * away) ** 2)
-    return np.concatenate([np.zeros((len(log), 1)), np.sqrt(square)], axis=1)
-
-
-def _costs(log: DecisionLog, options: StudyOptions) -> Doubles:
-    """float64[k]: the cost of each action; null costs nothing."""
-    return np.array([0.0 if action is None else options.costs.get(action, 0.0) for action in log.actions])
-
-
-def values_on(block: Floats, proposal: Proposal, fits: Mapping[str, CrossFit]) -> Doubles:
-    """float64[n, k]: net values by the models refitted on everything, calibrated as serving does.
-
-    Args:
-        block: float32[n, p], the columns of the log.
-        proposal: whose.
-        fits: of all its rewards.
-    """
-    spec, effects = proposal.spec, {}
-    for reward in spec.worth:
-        raw = fits[reward].models[proposal.learner].predict(block)
-        effects[reward] = applied(fits[reward].calibration(proposal.learner), raw)
-    return net_values(spec, effects)
+def unserved(proposals: Sequence[Proposal]) -> list[str]:
+    """Said where a learner that cannot serve made the best policy."""
+    named = [each for each in proposals if each.learner != "constant"]  # its policy is one action for everybody
+    best, challenger = (named or proposals)[0], pool_of(proposals)[0]
+    if not challenger.servable:
+        return [f"{best.learner} is no sum of trees and cannot serve; no learner was tried that can."]
+    if best is challenger or best.value.value <= challenger.value.value:
+        return []
+    return [
+        f"{best.learner}'s policy is worth most ({best.value.value:.4g} a decision) and cannot serve, as it is no sum "
+        f"of trees; the best that can, {challenger.learner}'s ({challenger.value.value:.4g}), was judged in its place."
+    ]

@@ -18,12 +18,13 @@ from training.meter import Meter, Tell
 from training.session import silent
 from training.tracking import Tracking, Value
 from training.uplift.checks import insist
-from training.uplift.groups import blocked, by_tier
+from training.uplift.groups import by_tier
 from training.uplift.log import DecisionLog
 from training.uplift.reading import WINDOW, read_log
 from training.uplift.record import draw, log_report, log_study, log_wanted
 from training.uplift.report import UpliftReport
 from training.uplift.study import Study, StudyOptions, check_options, study
+from training.uplift.written import NOT_WRITTEN, Written, written
 
 MOST_TIERS = 20
 """A column with more values than this tells people apart, not tiers."""
@@ -66,28 +67,32 @@ class Trained:
         return self.report.found
 
 
-def train_uplift(shop: Shop, wanted: Wanted, tell: Tell = silent) -> Trained:
-    """Read the log, study it, and put everything into the shop's MLflow store, whatever the verdict.
+def train_uplift(shop: Shop, wanted: Wanted, tell: Tell = silent, *, write: bool = True) -> Trained:
+    """Read the log, study it, write what the gate lets through, and put everything into the shop's MLflow store.
+
+    Nothing is put into service: a policy is written under a name of its own, and a slot of `shop.toml` has to name it.
 
     Args:
         shop: whose.
         wanted: which decisions, and what is wanted.
         tell: hears the progress of each step.
+        write: whether a policy is written.
 
     Raises:
         DataError: no such decisions or rewards, nothing to compare, or a failed check that is not overridden. Only the
             last leaves a run behind, marked as failed and with the reason.
         ConfigError: options that name what is not there.
     """
-    currency, meter = load_config(shop.config).shop.currency, Meter()
+    config, meter = load_config(shop.config), Meter()
     with meter.step("read"):
         log = readable(shop, wanted)
     with Tracking(shop).run(f"uplift {wanted.name}", _tags(shop)) as run:
         log_wanted(run, wanted.options, _settings(wanted, log), _inputs(shop))
         with meter.step("study"):
             found = study(log, wanted.options, tell)
+        made = written(shop, config, found, wanted.name, run.id) if write else NOT_WRITTEN
         with meter.step("report"):
-            report = reported(shop, wanted, found, currency, meter, tell)
+            report = reported(shop, wanted, found, config.shop.currency, meter, tell, made)
         log_study(run, found, meter)
         log_report(run, report)
     return Trained(report, run.id)
@@ -124,15 +129,18 @@ def _insist_on_tiers(log: DecisionLog, column: str) -> None:
         raise ConfigError("too many values for tiers", where=f"tier {column}", got=many, hint=hint)
 
 
-def reported(shop: Shop, wanted: Wanted, found: Study, currency: str, meter: Meter, tell: Tell) -> UpliftReport:
-    """The study with its pictures, tiers and blocks."""
+def reported(
+    shop: Shop, wanted: Wanted, found: Study, currency: str, meter: Meter, tell: Tell, policy: Written = NOT_WRITTEN
+) -> UpliftReport:
+    """The study with its pictures, tiers, blocks and what was written."""
     tell("report", 0, 1)
     tiers, small = by_tier(found)
     days = found.log.decided_at
     made = UpliftReport(
         shop=shop.id, name=wanted.name, found=found, window_days=wanted.window / DAY,
         dates=(_day(int(days.min())), _day(int(days.max()))), currency=currency, tiers=tiers, small_tiers=small,
-        blocked=blocked(found), steps=meter.steps, plots=draw(found),
+        blocked=found.challenger.blocks, steps=meter.steps, plots=draw(found),
+        policy=policy,
     )  # fmt: skip
     tell("report", 1, 1)
     return made
