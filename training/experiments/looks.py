@@ -147,7 +147,7 @@ def adjusted(outcome: Doubles, treated: Mask, before: Doubles) -> tuple[Doubles,
     x, kept = x[:, varies] / scale[varies], filled[:, varies]
     theta = np.linalg.lstsq(x, y, rcond=1e-9)[0] / scale[varies]
     foretold = x @ (theta * scale[varies])
-    return outcome - (kept - kept.mean(axis=0)) @ theta, float(foretold @ foretold) / whole
+    return outcome - (kept - kept.mean(axis=0)) @ theta, min(1.0, float(foretold @ foretold) / whole)
 
 
 def _filled(before: Doubles) -> Doubles:
