@@ -285,3 +285,16 @@ def test_work_in_threads_comes_back_in_order():
     assert sum(told) == 5
     with pytest.raises(ZeroDivisionError):
         in_threads([lambda: 1 // 0])
+
+
+def test_where_nobody_recorded_probabilities_they_are_estimated():
+    """NaN is no certainty: a log that nobody drew is learned from; a row with one possible action is not."""
+    log, _ = three_arms(900, observational=True)
+    chance = np.full(log.propensity.shape, np.nan)
+    chance[:9] = [np.nan, 0.0, 0.0]
+    action = log.action.copy()
+    action[:9] = 0
+    unknown = replace(log, propensity=chance, action=action)
+    found = cross_fit(unknown, "visit", learners={"T": LEARNERS["T"]}, folds=3, shape=Shape(trees=20), threads=1)
+    assert not found.rows[:9].any() and found.rows[9:].all()
+    assert np.isfinite(found.contrasts[9:]).all() and found.choice.estimated

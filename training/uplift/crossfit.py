@@ -109,7 +109,8 @@ def cross_fit(
     shape = shape or Shape()
     constraints_of({**shape.outcome_monotone, **shape.effect_monotone}, log.names)
     value = log.reward(reward)
-    rows = log.usable & np.isfinite(value) & (log.propensity.max(axis=1) < 1)
+    certain = (log.propensity >= 1).any(axis=1) | (log.eligible.sum(axis=1) < 2)  # NaN where nobody drew is neither
+    rows = log.usable & np.isfinite(value) & ~certain
     if not rows.any():
         hint = "usable decisions of known reward in which at least two actions were possible"
         raise DataError("the log has no decision to learn effects from", where=reward, got=len(log), hint=hint)
