@@ -224,6 +224,14 @@ class ShopConfig(Strict, frozen=True):
                         where = f"[experiments.{name}.arms.{arm}] slot {slot.name}"
                         yield where, changed(slot, each.slots[slot.name])
 
+    def learned(self) -> Iterator[tuple[str, str, tuple[str, ...]]]:
+        """Every learned policy that is named: where, its name, and the modules or actions that it decides among."""
+        for place, slot in self.decided():
+            if slot.policy is not None:
+                yield place, slot.policy, slot.modules
+        for name, channel in self.channels.items():
+            yield f"[channels.{name}]", channel.policy, channel.actions
+
 
 def load_config(path: Path) -> ShopConfig:
     """Read `shop.toml`; a missing file is a shop with all defaults.

@@ -21,7 +21,7 @@ from serving.artifact import live_name, read_manifest
 from serving.bundle import open_bundle
 from serving.business import Business
 from serving.clock import shop_clock
-from serving.config import Slot, load_config
+from serving.config import load_config
 from serving.effects import SlotPolicy
 from serving.frames import SUFFIX
 from serving.histories import verify_history
@@ -216,24 +216,23 @@ def _policies(shop: Shop) -> Iterator[Check]:
     except KokyakuError:  # another check says what is wrong with it
         yield Check("policies", "warn", "not looked at: it needs valid settings", "mend the settings first")
         return
-    slots = [(page, slot) for page, each in config.pages.items() for slot in each.slots if slot.policy is not None]
-    if not slots:
-        yield Check("policies", "ok", "no slot names one")
+    named = list(config.learned())
+    if not named:
+        yield Check("policies", "ok", "no slot or channel names one")
         return
     opened = open_policies(shop.policies, config)
-    detail = f"{len(opened)} decide {len(slots)} slots, checksums match"
-    odd = [text for page, slot in slots for text in _unlike(page, slot, opened[str(slot.policy)])]
+    detail = f"{len(opened)} decide in {len(named)} place{'s' if len(named) > 1 else ''}, checksums match"
+    odd = [text for place, name, able in named for text in _unlike(place, name, able, opened[name])]
     remedy = "train again with them, or take them out of the slot" if odd else ""
     yield Check("policies", "warn" if odd else "ok", "; ".join([detail, *odd]), remedy)
 
 
-def _unlike(page: str, slot: Slot, policy: SlotPolicy) -> Iterator[str]:
-    """Modules of a slot that its policy never draws, and actions of a policy that the slot cannot show."""
-    where = f"slot {slot.name} of {page}"
-    if strange := policy.strange(slot.modules):
-        yield f"{where}: {', '.join(strange)} are never drawn, as {slot.policy} does not know them"
-    if absent := [action for action in policy.places if action not in slot.modules]:
-        yield f"{where}: {', '.join(absent)} of {slot.policy} are none of its modules"
+def _unlike(place: str, name: str, able: tuple[str, ...], policy: SlotPolicy) -> Iterator[str]:
+    """What a place could show and its policy never draws, and actions of a policy that the place cannot show."""
+    if strange := policy.strange(able):
+        yield f"{place}: {', '.join(strange)} are never drawn, as {name} does not know them"
+    if absent := [action for action in policy.places if action not in able]:
+        yield f"{place}: {', '.join(absent)} of {name} are not among what it can show"
 
 
 def _history(shop: Shop) -> Iterator[Check]:

@@ -6,7 +6,6 @@ in a decision's row tells exactly what decided it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -86,7 +85,8 @@ def open_policies(parent: Path, config: ShopConfig) -> dict[str, SlotPolicy]:
             knows none of its modules or actions.
     """
     opened: dict[str, SlotPolicy] = {}
-    for name, able, where in _wanted(config):
+    for place, name, able in config.learned():
+        where = f"shop.toml {place}"
         if name not in opened:
             opened[name] = _named(parent, name, where)
         if not opened[name].places.keys() & set(able):
@@ -94,15 +94,6 @@ def open_policies(parent: Path, config: ShopConfig) -> dict[str, SlotPolicy]:
             what = "the policy knows none of the slot's modules"
             raise ConfigError(what, where=where, got=name, hint=f"it knows: {known}")
     return opened
-
-
-def _wanted(config: ShopConfig) -> Iterator[tuple[str, tuple[str, ...], str]]:
-    """Each policy that is named, what it decides among, and where it is named."""
-    for place, slot in config.decided():
-        if slot.policy is not None:
-            yield slot.policy, slot.modules, f"shop.toml {place}"
-    for name, channel in config.channels.items():
-        yield channel.policy, channel.actions, f"shop.toml [channels.{name}]"
 
 
 def _named(parent: Path, name: str, where: str) -> SlotPolicy:

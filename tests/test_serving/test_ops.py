@@ -140,16 +140,16 @@ def test_policies_that_slots_name_are_opened_and_held_against_the_slots(healthy)
     def found():
         return next(check for check in ops.doctor(healthy) if check.name == "policies")
 
-    assert (found().verdict, found().detail) == ("ok", "no slot names one")
+    assert (found().verdict, found().detail) == ("ok", "no slot or channel names one")
     healthy.config.write_text(PAGE)
     assert (found().verdict, found().detail) == ("fail", "no such policy")
     assert "no policies yet" in found().remedy
     folder = write_policy(healthy.policies, policy(trees={"popular": stump(1, 8.0, 0.0, 1.0)}))
-    assert (found().verdict, found().detail) == ("ok", "1 decide 1 slots, checksums match")
+    assert (found().verdict, found().detail) == ("ok", "1 decide in 1 place, checksums match")
     healthy.config.write_text(PAGE.replace('"for-you"', '"buy-again"'))
     assert found().verdict == "warn"
     assert "buy-again are never drawn" in found().detail
-    assert "for-you of hero are none of its modules" in found().detail
+    assert "for-you of hero are not among what it can show" in found().detail
     healthy.config.write_text(PAGE.replace('"for-you", "popular"', '"buy-again"'))
     assert (found().verdict, found().detail) == ("fail", "the policy knows none of the slot's modules")
     healthy.config.write_text(PAGE)

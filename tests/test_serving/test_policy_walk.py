@@ -104,7 +104,7 @@ def test_a_policy_is_learned_written_named_and_draws(toy_shop, toy_engine, clien
     assert name.startswith("first-20241004-") and made.run_id.startswith(name.rsplit("-", 1)[1])
     assert made.report.policy.folder == toy_shop.policies / name
     assert f'policy = "{name}"' in made.report.outcome
-    assert "first of [pages.home]" in made.report.outcome, "its default slot knows popular"
+    assert "[pages.home] slot first" in made.report.outcome, "its default slot knows popular"
     run = Tracking(toy_shop)._client.get_run(made.run_id)
     assert (run.data.tags["kokyaku.policy"], run.data.tags["kokyaku.learner"]) == (name, "DR")
     kept = toy_shop.mlflow_artifacts / made.run_id / "artifacts" / "policy" / name

@@ -54,8 +54,7 @@ def line_of(folder: Path, config: ShopConfig) -> tuple[str, ...]:
     from features.errors import BundleError
     from serving.policy_files import open_policy
 
-    every = [(page, slot) for page, each in config.pages.items() for slot in each.slots]
-    slots = [f"{page}/{slot.name}" for page, slot in every if slot.policy == folder.name]
+    slots = [place for place, name, _ in config.learned() if name == folder.name]
     try:
         sheet = (policy := open_policy(folder)).sheet
     except BundleError as error:

@@ -70,12 +70,7 @@ def named(source: str, now: int, run_id: str) -> str:
 
 def _slots(config: ShopConfig, actions: tuple[str, ...]) -> str:
     """Which slots could use a policy of some actions."""
-    fitting = [
-        f"{slot.name} of [pages.{page_name}]"
-        for page_name, page in config.pages.items()
-        for slot in page.slots
-        if set(slot.modules) & set(actions)
-    ]
+    fitting = list(dict.fromkeys(place for place, slot in config.decided() if set(slot.modules) & set(actions)))
     if fitting:
         return f"Slots that have its actions among their modules: {', '.join(fitting)}."
     return f"No slot has its actions among its modules yet: {', '.join(actions)}."
