@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
+import orjson
 
 from features.moments import DAY, HOUR
 from serving.decide import new_id
+from serving.decision_drain import drain
 from serving.effects import Blocked, Column, PolicySheet, Size, SlotPolicy
 from serving.held import Held, Wish, Wishes
 from serving.policies import PolicySpec
@@ -69,3 +71,9 @@ def wishes(user: str, action: str, name: str = "") -> Wishes:
     """One draw of a customer that shall hold for a day."""
     held = Held(name or new_id(), action, [(action, 1.0)], 1.0, "p")
     return Wishes(user, None, "r", START, (Wish(("f", 0, 1), START + DAY, held, b"{}"),))
+
+
+def records(engine) -> list[dict]:
+    """All decisions: draws that hold are in the store at once, the others are in the log until it is drained."""
+    drain(engine.shop.decision_logs, engine.store)
+    return [orjson.loads(row[0]) for row in engine.store.database.query("SELECT payload FROM decisions")]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 
 import numpy as np
-import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -20,11 +19,10 @@ from serving import pages, wire
 from serving.config import DEFAULT_PAGES, load_config
 from serving.decide import in_holdout, unit_of
 from serving.experiments import Arm, Experiment, SlotChange, arm_of, arranged
-from serving.frames import frames
 from serving.policy_files import open_policies, write_policy
 from serving.query import Query
 from serving.sync import sync
-from tests.test_serving.grown import policy
+from tests.test_serving.grown import policy, records
 from training.experiments.cohort import Asked, enter, opened
 
 TOML = """[shop]
@@ -157,8 +155,7 @@ def test_pages_follow_the_arm_and_log_it(toy_shop, toy_engine) -> None:
     for n in range(60):
         pages.page(toy_engine, wire.PageRequest(user_id=f"u{n}"), 20_000 * DAY)
     pages.page(toy_engine, wire.PageRequest(), 20_000 * DAY)
-    paths = toy_shop.decision_logs.iterdir()
-    rows = [orjson.loads(payload) for path in paths for _, _, payload in frames(path.read_bytes())]
+    rows = records(toy_engine)
     decided: dict[str, set[str]] = {}
     for row in rows:
         query = Query(0, History.empty(), user_id=row["customer_id"])

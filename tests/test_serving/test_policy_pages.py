@@ -18,14 +18,13 @@ from features.moments import DAY, HOUR
 from features.shop import Shop
 from serving import pages, wire
 from serving.config import Slot, load_config
-from serving.decision_drain import drain
 from serving.drawing import BLOCKED, FAILED, UNKNOWN, Draws, chances_among
 from serving.effects import NET_VALUE, Blocked, Scored, Size, SlotPolicy
 from serving.policies import PolicySpec, drawn, net_values, probabilities
 from serving.policy_files import open_policies, open_policy, write_policy
 from serving.query import Context, Query
 from serving.sync import sync
-from tests.test_serving.grown import forest, policy, stump
+from tests.test_serving.grown import forest, policy, records, stump
 from training.uplift.reading import read_log
 
 NAMES = ("a", "b", "c", "d")
@@ -207,12 +206,6 @@ def test_a_slot_without_a_policy_leaves_the_shops_hash(toy_shop) -> None:
     slot = Slot("first", ("popular",))
     assert json.loads(msgspec.json.encode(slot)) == {"name": "first", "modules": ["popular"]}
     assert load_config(toy_shop.root / "none.toml").hash == "5a58251bb9fa"
-
-
-def records(engine) -> list[dict]:
-    """All decisions: draws that hold are in the store at once, the others are in the log until it is drained."""
-    drain(engine.shop.decision_logs, engine.store)
-    return [orjson.loads(row[0]) for row in engine.store.database.query("SELECT payload FROM decisions")]
 
 
 @pytest.fixture

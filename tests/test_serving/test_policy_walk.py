@@ -11,9 +11,9 @@ import pytest
 
 from features.moments import DAY
 from features.shop import Shop
-from serving.frames import frames
 from serving.policy_files import open_policy
 from tests.test_serving.conftest import AS_OF
+from tests.test_serving.grown import records
 from tests.test_uplift.drawn import dataset, features
 from training.tracking import Tracking
 from training.uplift.study import StudyOptions, chances_on
@@ -80,11 +80,6 @@ def trained(shop: Shop) -> Trained:
     return train_uplift(shop, Wanted(OPTIONS, slot="first", as_of=AS_OF))
 
 
-def drawn_rows(engine) -> list[dict]:
-    logs = engine.shop.decision_logs.iterdir()
-    return [orjson.loads(payload) for path in logs for _, _, payload in frames(path.read_bytes())]
-
-
 def asked(engine, client, name: str) -> list[dict]:
     """Rows of 30 pages, drawn by a policy that `shop.toml` names now, phones first and desks next."""
     engine.shop.config.write_text(TOML.format(name))
@@ -92,7 +87,7 @@ def asked(engine, client, name: str) -> list[dict]:
     for at in range(30):
         body = {"userId": f"u{at}", "page": "home", "context": {"device": ("mobile", "desktop")[at % 2]}}
         assert client.post("/v1/pages", content=orjson.dumps(body)).status_code == 200
-    return drawn_rows(engine)
+    return records(engine)
 
 
 def test_a_policy_is_learned_written_named_and_draws(toy_shop, toy_engine, client) -> None:

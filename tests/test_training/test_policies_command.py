@@ -33,7 +33,7 @@ def test_policies_are_listed(tmp_path: Path, capsys: pytest.CaptureFixture[str],
     (damaged / "forest.0.left.npy").unlink()
     (shop.policies / ".draft").mkdir()
     lines = {line.split()[0]: line for line in said(shop, capsys) if line.strip()}
-    assert "home/first" in lines["hero"] and "effects by 1 forests" in lines["hero"]
+    assert "[pages.home] slot first" in lines["hero"] and "effects by 1 forests" in lines["hero"]
     assert "averages, the same for everybody" in lines["plain"] and "home/first" not in lines["plain"]
     assert "cannot be used: a file is missing" in lines["torn"]
     assert ".draft" not in lines
