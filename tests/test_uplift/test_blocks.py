@@ -79,6 +79,22 @@ def test_harmless_actions_are_seldom_blocked() -> None:
     assert wrong <= 15
 
 
+def test_what_is_harmed_by_all_actions_together_is_left_alone_but_for_what_helps() -> None:
+    """Each of three actions costs .14 with an error of .05: unsure alone, sure together. The fourth surely helps."""
+    random = np.random.default_rng(1)
+    n, gold = 1600, np.arange(1600) % 2 == 1
+    effect = np.array([0.0, -0.14, -0.14, -0.14, 0.12])
+    noise = random.normal(size=(n, 5)) * np.array([0.0, 1, 1, 1, 0.3]) * np.sqrt(2)
+    noise -= np.where(gold[:, None], noise[gold].mean(axis=0), noise[~gold].mean(axis=0))
+    scores = np.where(gold[:, None], effect, 0.0) + noise
+    log = log_of(np.zeros(n), np.full((n, 5), 0.2), gold[:, None].astype(float), 0.0)
+    found = blocks_by_tier(log, "x0", scores, np.ones(n, bool))
+    assert {(each.action, each.who) for each in found} == {(f"arm-{k}", "1") for k in (1, 2, 3)}
+    assert all(each.together and each.effect.high < 0 for each in found)
+    alone = blocks_by_tier(log, "x0", scores * [1, 1, 0, 0, 0], np.ones(n, bool))
+    assert not alone
+
+
 def test_a_tenth_that_is_harmed_is_found_by_its_value() -> None:
     """Those of the second tenth lose 1; it is blocked by bounds that hold nobody else. Others are not asked."""
     random = np.random.default_rng(0)

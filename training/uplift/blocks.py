@@ -2,9 +2,10 @@
 
 Groups are those that serving can tell online: a loyalty tier, by its column, and a tenth of the net value that a policy
 foretells for an action. A group is blocked where the upper bound of the action's effect on it, by doubly robust scores
-before costs, is below zero. The error of 5 % is shared out: evenly among the family of all tiers and one family an
-action of its tenths, and in each family among its pairs (Bonferroni), one-sided; so the chance of blocking anything
-that does no harm is at most 5 % a set of blocks.
+before costs, is below zero. Small tiers may be surely harmed by the actions together and by none surely alone: then the
+tier is left alone altogether, but for actions that surely help it. The error of 5 % is shared out: evenly among the
+family of all tiers and one family an action of its tenths, and in each family among its pairs (Bonferroni), one-sided;
+so the chance of blocking anything that does no harm, alone or on average, is at most 5 % a set of blocks.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from serving.policies import NULL
 from training.intervals import Interval
 from training.uplift.log import DecisionLog, Doubles, Floats, Mask, Whole
 from training.uplift.options import tier_values
-from training.uplift.policies import sleeping_dogs
+from training.uplift.policies import Block, sleeping_dogs
 
 ERROR = 0.05
 """Chance that a set of blocks holds one that does no harm, at most."""
@@ -36,6 +37,7 @@ class Blocked:
         tier: whether it is a tier.
         effect: of the action on what is wanted, before costs.
         decisions: of the group.
+        together: whether the effect is the mean of all actions', because none is known of this one alone.
     """
 
     rule: Rule
@@ -43,6 +45,7 @@ class Blocked:
     tier: bool
     effect: Interval
     decisions: int
+    together: bool = False
 
     @property
     def action(self) -> str:
@@ -67,12 +70,37 @@ def blocks_by_tier(log: DecisionLog, column: str, scores: Doubles, rows: Mask) -
     for number, value in enumerate(tiers.values()):
         group[rows & (log.features[:, at] == value)] = number
     names, found = list(tiers), []
-    for block in sleeping_dogs(scores, group, log.subject, confidence=1 - _share(log, column)):
+    for block, together in _harmed(scores, group, log.subject, confidence=1 - _share(log, column)):
         name, many = names[block.group], int((group == block.group).sum())
         above = float(np.nextafter(np.float32(tiers[name]), np.float32(np.inf)))
         rule = Rule(str(log.actions[block.action]), column, tiers[name], above)
-        found.append(Blocked(rule, name, True, block.effect, many))
+        found.append(Blocked(rule, name, True, block.effect, many, together))
     return found
+
+
+def _harmed(scores: Doubles, group: Whole, subject: Whole, *, confidence: float) -> list[tuple[Block, bool]]:
+    """Actions that harm a group, and whether only all together are known to: then those that surely help it are none.
+
+    Args:
+        scores, group, subject, confidence: as for `sleeping_dogs`.
+    """
+    several = scores.shape[1] > 2
+    mean = scores[:, 1:].mean(axis=1, keepdims=True)
+    asked = np.concatenate([scores, mean], axis=1) if several else scores
+    found = sleeping_dogs(asked, group, subject, confidence=confidence)
+    alone = [(block, False) for block in found if block.action < scores.shape[1]]
+    known = {(block.action, block.group) for block, _ in alone}
+    for all_of in (block for block in found if block.action == scores.shape[1]):
+        rows = group == all_of.group
+        helped = {
+            block.action for block in sleeping_dogs(-scores[rows], group[rows], subject[rows], confidence=confidence)
+        }
+        alone += [
+            (Block(action, all_of.group, all_of.effect), True)
+            for action in range(1, scores.shape[1])
+            if action not in helped and (action, all_of.group) not in known
+        ]
+    return alone
 
 
 def blocks_by_value(log: DecisionLog, column: str, values: Doubles, scores: Doubles, rows: Mask) -> list[Blocked]:

@@ -203,9 +203,9 @@ def blocked_sentence(each: Blocked) -> str:
     """Who must be left alone, as a sentence."""
     tenth = f"the tenth number {each.who} by the foretold net value (1 is the lowest)"
     group = f"the tier {each.who}" if each.tier else tenth
-    return (
-        f"{each.action} for {group}: {interval_text(each.effect, '{:+.4g}')} a decision, {each.decisions:,} decisions."
-    )
+    by = " by all actions together" if each.together else ""
+    told = interval_text(each.effect, "{:+.4g}")
+    return f"{each.action} for {group}: {told} a decision{by}, {each.decisions:,} decisions."
 
 
 def _upper(text: str) -> str:
