@@ -101,7 +101,8 @@ class Beside:
         largest, scale = float(said.max()), float(own.max())
         if largest <= 0:
             return own, leading
-        more = np.float32(self._weight * (scale if scale > 0 else 1.0) / largest) * said
+        # Divided first: a weight over the smallest of numbers has no place in single precision.
+        more = np.float32(self._weight * (scale if scale > 0 else 1.0)) * (said / np.float32(largest))
         return own + more, np.where(more > own, column, leading)
 
 
