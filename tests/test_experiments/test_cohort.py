@@ -16,10 +16,11 @@ from features.errors import ConfigError, DataError, NotFoundError
 from features.moments import DAY, HOUR, MINUTE
 from serving.experiments import Arm, Experiment, SlotChange
 from tests.test_uplift.drawn import START, dataset, features
-from training.experiments.cohort import EARLY, LINKED, SEVERAL, Asked, Entrants, enter, names, opened
+from training.experiments.cohort import EARLY, LINKED, SEVERAL, TRAITED, Asked, Entrants, enter, names
 from training.experiments.collected import Collected, collect
 from training.experiments.sound import sample_ratio
 from training.experiments.traits import Traits, traits_of
+from training.uplift.reading import opened
 
 HERO = {"hero": Experiment({"control": Arm(0.5), "learned": Arm(0.5, {"first": SlotChange("hero-1")})})}
 
@@ -42,7 +43,7 @@ def read(
 ) -> tuple[Entrants, Collected, Traits, list[str]]:  # fmt: skip
     """All that is read of an experiment, and the subjects in order."""
     asked = asked or Asked()
-    with opened(made, asked.as_of) as (duck, now):
+    with opened(made, asked.as_of, TRAITED) as (duck, now):
         entrants = enter(duck, now, asked, declared or {}, holdout, erased)
         collected = collect(duck, entrants, asked.outcomes, tuple(asked.guards), asked.before)
         traits = traits_of(duck, entrants, collected.before)
@@ -156,7 +157,7 @@ def test_live_experiments_are_read_by_their_label(tmp_path: Path) -> None:
     assert entrants.shares is not None and entrants.shares.tolist() == pytest.approx([0.25, 0.75])
     entrants, _, _, _ = read(made, Asked(shares={"holdout": 0.1}))
     assert entrants.shares is not None and entrants.shares.tolist() == pytest.approx([0.1, 0.9])
-    with opened(made, None) as (duck, _):
+    with opened(made, None, TRAITED) as (duck, _):
         assert names(duck) == [("hero", False), ("hero-2", False)]
     for asked, error, words in (
         (Asked("heros"), NotFoundError, 'did you mean "hero"'), (Asked("hero-2"), ConfigError, "compare with"),

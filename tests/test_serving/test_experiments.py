@@ -23,7 +23,8 @@ from serving.policy_files import open_policies, write_policy
 from serving.query import Query
 from serving.sync import sync
 from tests.test_serving.grown import policy, records
-from training.experiments.cohort import Asked, enter, opened
+from training.experiments.cohort import TRAITED, Asked, enter
+from training.uplift.reading import opened
 
 TOML = """[shop]
 holdout = 0.2
@@ -171,7 +172,7 @@ def test_pages_follow_the_arm_and_log_it(toy_shop, toy_engine) -> None:
     assert {row["policy"] for row in rows if row["holdout"]} == {"holdout"}
     assert any(row["arm"] is None and row["customer_id"] is None for row in rows)
     sync(toy_shop, now=20_001 * DAY)
-    with opened(Dataset(toy_shop.dataset), None) as (duck, moment):
+    with opened(Dataset(toy_shop.dataset), None, TRAITED) as (duck, moment):
         entrants = enter(duck, moment, Asked("hero"), config.experiments, config.shop.holdout)
     logged = Counter(row["arm"] for row in rows if row["slot"] == "first")
     found = Counter(f"hero/{entrants.arms[arm]}" for arm in entrants.arm.tolist())

@@ -11,8 +11,7 @@ all of the others, and those who sign in buy more.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import duckdb
@@ -21,11 +20,11 @@ import numpy.typing as npt
 
 from features import columns as c
 from features.build import resolved_sql
-from features.dataset import Dataset, events_as_of
 from features.errors import ConfigError, DataError, NotFoundError
 from features.moments import DAY
 from serving.experiments import Experiment
 from serving.strict import nearest
+from training.uplift.reading import NEEDED
 
 Doubles = npt.NDArray[np.float64]
 Codes = npt.NDArray[np.int32]
@@ -35,10 +34,8 @@ HOLDOUT, SERVED = "holdout", "served"
 LINKED = "were several visitors in different arms, and had no decision as a customer"
 SEVERAL = "stood in several arms under one name"
 EARLY = "not followed for so many days yet"
-_NEEDED = (
-    c.EVENT_ID, c.OCCURRED_AT, c.RECORDED_AT, c.CUSTOMER_ID, c.VISITOR_ID, c.SESSION_ID, c.TYPE, c.ITEM_ID, c.QUANTITY,
-    c.UNIT_PRICE, c.DISCOUNT, c.ORDER_ID, c.DECISION_ID, c.DEVICE, c.REGION, c.SOURCE,
-)  # fmt: skip
+TRAITED = (*NEEDED, c.SESSION_ID, c.DEVICE, c.REGION)
+"""Columns of events that outcomes and traits are made of."""
 _IMPORTED = "starts_with(policy, 'experiment:')"
 _OBSERVED = "starts_with(policy, 'observational:')"
 
@@ -99,21 +96,6 @@ class Entrants:
 
     def __len__(self) -> int:
         return len(self.arm)
-
-
-@contextmanager
-def opened(dataset: Dataset, as_of: int | None) -> Iterator[tuple[duckdb.DuckDBPyConnection, int]]:
-    """A connection that knows `source_events` as known at the moment, and the moment: default, the end of the data."""
-    amended = dataset.manifest().amended
-    with dataset.connect() as duck:
-        latest = duck.execute(f"""
-            SELECT max(m) FROM (SELECT epoch_us(max({c.OCCURRED_AT})) AS m FROM events
-                                UNION ALL SELECT epoch_us(max({c.DECIDED_AT})) FROM decisions
-                                UNION ALL SELECT epoch_us(max("at")) FROM outcomes)""").fetchall()[0][0]
-        now = as_of if as_of is not None else (latest or 0) + 1
-        known = events_as_of(now, amended=amended)
-        duck.execute(f"CREATE TEMP VIEW source_events AS SELECT {', '.join(_NEEDED)} FROM ({known})")
-        yield duck, now
 
 
 def enter(

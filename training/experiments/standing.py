@@ -30,13 +30,14 @@ from training.experiments.answer import (
     slice_rows,
     verdicts,
 )
-from training.experiments.cohort import Asked, Entrants, enter, names, opened
+from training.experiments.cohort import TRAITED, Asked, Entrants, enter, names
 from training.experiments.collected import collect
 from training.experiments.effects import Findings, judge
 from training.experiments.traits import traits_of
 from training.meter import Tell, package_versions
 from training.session import silent
 from training.tracking import Run, Tracking
+from training.uplift.reading import opened
 
 REPORT = "experiment report"
 KIND, ABOUT, LOOKED = "kokyaku.kind", "kokyaku.experiment", "kokyaku.looked"
@@ -61,7 +62,7 @@ def report(shop: Shop, asked: Asked, tell: Tell = silent) -> tuple[Answer, str]:
     """
     _check(asked)
     config, erased = load_config(shop.config), erased_of(shop)
-    with opened(Dataset(shop.dataset), asked.as_of) as (duck, now):
+    with opened(Dataset(shop.dataset), asked.as_of, TRAITED) as (duck, now):
         tell("read", 0, 3)
         known = erased.subject if erased else None
         entrants = enter(duck, now, asked, config.experiments, config.shop.holdout, known)
@@ -82,7 +83,7 @@ def report(shop: Shop, asked: Asked, tell: Tell = silent) -> tuple[Answer, str]:
 def listed(shop: Shop) -> list[tuple[str, str, int]]:
     """Experiments of a shop: name, where it comes from, and looks so far; the permanent holdout first."""
     declared = load_config(shop.config).experiments
-    with opened(Dataset(shop.dataset), None) as (duck, _):
+    with opened(Dataset(shop.dataset), None, TRAITED) as (duck, _):
         found = dict(names(duck))
     kinds = {Asked().name: "shop.toml", **dict.fromkeys(declared, "shop.toml")}
     kinds |= {name: "imported" if imported else "the log" for name, imported in found.items() if name not in kinds}

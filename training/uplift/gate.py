@@ -221,7 +221,7 @@ class _Means:
 def _told(found: Interval) -> str:
     if not found.n:
         return "there is nobody to judge it on"
-    return f"{found.value:+.5g} [{found.low:+.5g}, {found.high:+.5g}] a decision, {found.n:,} subjects"
+    return f"{found.value:+.5g} [{found.low:+.5g}, {found.high:+.5g}] a decision, {found.n:,} decisions"
 
 
 def _upper(text: str) -> str:

@@ -91,12 +91,15 @@ def read_log(
 
 
 @contextmanager
-def opened(dataset: Dataset, as_of: int | None) -> Iterator[tuple[duckdb.DuckDBPyConnection, int]]:
+def opened(
+    dataset: Dataset, as_of: int | None, needed: Sequence[str] = NEEDED
+) -> Iterator[tuple[duckdb.DuckDBPyConnection, int]]:
     """A connection that knows `source_events` (those known at the moment), and the moment.
 
     Args:
         dataset: with events or decisions.
         as_of: microseconds; None: just after the last that is in the data.
+        needed: columns of the events.
     """
     amended = dataset.manifest().amended
     with dataset.connect() as duck:
@@ -106,7 +109,7 @@ def opened(dataset: Dataset, as_of: int | None) -> Iterator[tuple[duckdb.DuckDBP
                                 UNION ALL SELECT epoch_us(max("at")) FROM outcomes)""").fetchall()[0][0]
         now = as_of if as_of is not None else (latest or 0) + 1
         known = events_as_of(now, amended=amended)
-        duck.execute(f"CREATE TEMP VIEW source_events AS SELECT {', '.join(NEEDED)} FROM ({known})")
+        duck.execute(f"CREATE TEMP VIEW source_events AS SELECT {', '.join(needed)} FROM ({known})")
         yield duck, now
 
 
