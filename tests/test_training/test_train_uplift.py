@@ -80,6 +80,8 @@ def test_mails_of_the_simulated_shop(shop: Shop, capsys: pytest.CaptureFixture[s
         (["--surface", "email", "--outcome", "click", "--tier", "days_known"], "too many values for tiers"),
         (["--surface", "email", "--outcome", "click", "--worth", "click"], "not NAME=NUMBER"),
         (["--surface", "email", "--outcome", "click", "--as-of", "someday"], "someday"),
+        (["--surface", "email", "--outcome", "click", "--monotone", "days_known=2"], "neither 1 nor -1"),
+        (["--surface", "email", "--outcome", "click", "--effect-monotone", "rank=1"], "names no column"),
     ],
 )
 def test_bad_input_is_one_line_and_leaves_no_run(

@@ -47,6 +47,16 @@ def test_people_who_need_different_actions_get_them():
     assert measured["constant", "arm-1"].autoc.value == pytest.approx(0, abs=1e-12)
 
 
+def test_a_declared_direction_holds_for_the_effects_that_serve():
+    """The second action does more for the second kind; declared never to rise with it, its effects do not."""
+    log = world([[0.2, 0.0], [0.2, 0.4]])
+    found = study(log, options(effect_monotone={"x0": -1}))
+    first, second = found.fits["visit"].models["DR"].predict(np.array([[0, 0], [1, 0]], np.float32))[:, 1]
+    assert second <= first
+    free = study(log, options()).fits["visit"].models["DR"].predict(np.array([[0, 0], [1, 0]], np.float32))[:, 1]
+    assert free[1] > free[0] + 0.2
+
+
 def test_one_action_for_all_ships_alone_and_only_while_it_is_worth_its_cost():
     """The same log, once for nothing and once at a cost above the gain."""
     log = world([[0.3, 0.1], [0.3, 0.1]])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -33,6 +33,12 @@ def command(
     tier: Annotated[str, typer.Option(help="Column of loyalty tiers; a policy that harms one is refused.")] = "",
     override: Annotated[
         list[str] | None, typer.Option(help="Name of a failed check to accept; it stands in the run; repeatable.")
+    ] = None,
+    monotone: Annotated[
+        list[str] | None, typer.Option(help="COLUMN=1: outcomes never fall with it, -1: never rise; repeatable.")
+    ] = None,
+    effect_monotone: Annotated[
+        list[str] | None, typer.Option(help="The same for effects (of X, DR and R); repeatable.")
     ] = None,
     window: Annotated[float, typer.Option(min=0, help="Days after a decision in which outcomes count.")] = 14,
     cautious: Annotated[
@@ -71,6 +77,8 @@ def command(
         worth={outcome: 1.0, **amounts(worth, "--worth")}, costs=amounts(cost, "--cost"), budget=budget,
         guards=amounts(guard, "--guard"), tier=tier, overridden=tuple(override or ()), floor=floor,
         cautious=cautious, folds=folds, seed=seed, permutations=permutations, threads=threads,
+        outcome_monotone=_directions(monotone, "--monotone"),
+        effect_monotone=_directions(effect_monotone, "--effect-monotone"),
     )  # fmt: skip
     moment = None if as_of is None else parse_instant(as_of, where="--as-of")
     wanted = Wanted(options, experiment, surface, slot, int(window * DAY), moment)
@@ -99,6 +107,24 @@ def amounts(given: Sequence[str] | None, where: str) -> dict[str, float]:
         if not sign or not name or not isfinite(amount) or name in found:
             raise ConfigError("not NAME=NUMBER, each name once", where=where, got=text, hint=f"e.g. {where} visit=1")
         found[name] = amount
+    return found
+
+
+def _directions(given: Sequence[str] | None, where: str) -> dict[str, Literal[-1, 1]]:
+    """COLUMN=1 or COLUMN=-1.
+
+    Raises:
+        ConfigError: as `amounts`, or another number.
+    """
+    from features.errors import ConfigError
+
+    found: dict[str, Literal[-1, 1]] = {}
+    for name, amount in amounts(given, where).items():
+        if amount not in (-1, 1):
+            raise ConfigError(
+                "neither 1 nor -1", where=f"{where} {name}", got=amount, hint="1: never falls; -1: never rises"
+            )
+        found[name] = 1 if amount > 0 else -1
     return found
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 
 from features.errors import ConfigError
 from serving.policies import NULL
+from training.uplift.boosting import constraints_of
 from training.uplift.crossfit import ALL
 from training.uplift.log import DecisionLog, Doubles, Mask
 
@@ -27,6 +29,8 @@ class StudyOptions:
         floor: exploration that the shipped policy keeps.
         cautious: act only where the lower bound of the net value is above 0.
         learners: names of those to try (`training.uplift.crossfit.ALL`); empty: all.
+        outcome_monotone, effect_monotone: column -> 1 where outcomes (effects) must not fall with it, -1 where they
+            must not rise (`training.uplift.boosting.Shape`).
         folds, seed, permutations, threads: of the estimates.
     """
 
@@ -39,6 +43,8 @@ class StudyOptions:
     floor: float = 0.0
     cautious: bool = False
     learners: Sequence[str] = ()
+    outcome_monotone: Mapping[str, Literal[-1, 1]] = field(default_factory=dict)
+    effect_monotone: Mapping[str, Literal[-1, 1]] = field(default_factory=dict)
     folds: int = 5
     seed: int = 0
     permutations: int = 200
@@ -62,6 +68,7 @@ def check_options(log: DecisionLog, options: StudyOptions) -> None:
     for name in options.learners:
         if name not in ALL:
             raise ConfigError("no such learner", where="learners", got=name, hint=f"there are: {', '.join(ALL)}")
+    constraints_of({**options.outcome_monotone, **options.effect_monotone}, log.names)
     if options.tier and options.tier not in log.names:
         raise ConfigError("no such column", where="tier", got=options.tier, hint=f"it has: {', '.join(log.names)}")
 

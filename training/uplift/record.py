@@ -32,6 +32,8 @@ def log_wanted(run: Run, options: StudyOptions, settings: Mapping[str, Value], i
         **{f"worth.{reward}": each for reward, each in options.worth.items()},
         **{f"cost.{action}": each for action, each in options.costs.items()},
         **{f"guard.{reward}": each for reward, each in options.guards.items()},
+        **{f"monotone.{column}": each for column, each in options.outcome_monotone.items()},
+        **{f"effect-monotone.{column}": each for column, each in options.effect_monotone.items()},
         **{
             name: getattr(options, name)
             for name in ("budget", "tier", "floor", "cautious", "folds", "seed", "permutations")

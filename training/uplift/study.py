@@ -14,6 +14,7 @@ import numpy as np
 from features.errors import DataError
 from training.meter import Tell
 from training.session import silent
+from training.uplift.boosting import Shape
 from training.uplift.checks import Check, refuse_unless, run_checks
 from training.uplift.crossfit import ALL, CrossFit, cross_fit
 from training.uplift.estimate import Estimate, mean_of
@@ -125,9 +126,11 @@ def learned(log: DecisionLog, options: StudyOptions, tell: Tell) -> dict[str, Cr
     """Cross-fitted effects on every reward that is worth something or guarded."""
     rewards = dict.fromkeys((*options.worth, *options.guards))
     chosen = {name: fit for name, fit in ALL.items() if not options.learners or name in options.learners}
+    shape = Shape(outcome_monotone=options.outcome_monotone, effect_monotone=options.effect_monotone)
     fit = partial(
-        cross_fit, log, learners=chosen, folds=options.folds, seed=options.seed, threads=options.threads, tell=tell
-    )
+        cross_fit, log, learners=chosen, folds=options.folds, seed=options.seed, shape=shape, threads=options.threads,
+        tell=tell,
+    )  # fmt: skip
     return {reward: fit(reward) for reward in rewards}
 
 
