@@ -195,4 +195,7 @@ def _strokes(figure: Figure, lines: Sequence[Line]) -> None:
 def _told(mark: Mark) -> str:
     if not np.isfinite(mark.value):
         return "nobody to judge it on"
-    return f"{mark.value:.4g} [{mark.low:.4g}, {mark.high:.4g}]" if np.isfinite(mark.low) else f"{mark.value:.4g}"
+    low, value, high = (
+        f"{each:,.0f}" if abs(each) >= 1000 else f"{each:.4g}" for each in (mark.low, mark.value, mark.high)
+    )
+    return f"{value} [{low}, {high}]" if np.isfinite(mark.low) else value
