@@ -95,6 +95,11 @@ def test_the_holdout_is_never_asked(engine, client, toy_shop) -> None:
     assert 8 < len(held) < 32 and all(each["reasons"] == ["holdout"] for each in held)
     rows = {each["decision_id"]: each for each in records(engine)}
     assert all(rows[each["decisionId"]]["holdout"] for each in held)
+    for n, before in enumerate(answers):
+        refused = ask(client, userId=f"u{n}", consent=False)
+        row = next(each for each in records(engine) if each["decision_id"] == refused["decisionId"])
+        assert refused["reasons"] == ["no consent to marketing"]
+        assert row["holdout"] == (before in held), "who stands in the holdout does so without consent too"
 
 
 def test_what_fails_sends_nothing(engine, client, monkeypatch) -> None:
