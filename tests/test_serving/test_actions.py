@@ -135,3 +135,11 @@ def test_a_channels_policy_must_be_there(toy_shop) -> None:
     write_policy(toy_shop.policies, policy("mails", {"kids": 0.0}))
     with pytest.raises(ConfigError, match="it knows: kids"):
         open_policies(toy_shop.policies, load_config(toy_shop.config))
+
+
+def test_a_policy_that_is_never_silent_is_none_for_a_channel(toy_shop) -> None:
+    """On a channel nothing is always possible; a policy of a slot that is never empty would always send."""
+    toy_shop.config.write_text(TOML)
+    write_policy(toy_shop.policies, policy("mails", {"mens": -1.0, "womens": -1.0}, nothing=False))
+    with pytest.raises(ConfigError, match=r"channels\.(app|email).*never"):
+        open_policies(toy_shop.policies, load_config(toy_shop.config))
