@@ -42,7 +42,7 @@ class Choice(msgspec.Struct, frozen=True):
 
     Args:
         action: a module, or None for nothing.
-        eligible: (action, probability), null first, then in sorted order; sums to 1.
+        eligible: (action, probability), null first where it may be taken, then in sorted order; sums to 1.
         propensity: the probability of `action` among them.
         policy: what decided, for the log.
         drawn: whether it was drawn at a hashed point.
@@ -198,7 +198,7 @@ class Draws:
 
 
 def chances_among(spec: PolicySpec, scored: Scored, places: Sequence[int]) -> list[float]:
-    """The probability of each of some places, in order; null is among them.
+    """The probability of each of some places, in order; null is among them unless something must be shown.
 
     They are those of `serving.policies.probabilities` to the last bit. For the commonest policy, greedy with a floor,
     they come without arrays, which cost more than the sums for one row: a page draws slot by slot.
