@@ -13,7 +13,7 @@ from features.errors import RequestError
 from features.history import History
 from features.moments import format_instant
 from serving.config import Channel, Slot, nearest
-from serving.decide import Decision, new_id
+from serving.decide import Decision, in_holdout, new_id
 from serving.drawing import Choice, Draws
 from serving.engine import Engine, Live
 from serving.keeping import Keep, settled
@@ -46,12 +46,12 @@ async def next_action(engine: Engine, request: ActionRequest, now: int, keep: Ke
     slot = Slot(request.channel, channel.actions, channel.policy, channel.family, channel.epoch_days)
     if not consents(engine, request, channel):
         query, why = _stranger(request, now), f"no consent to {channel.purpose}"
-        return _never(engine, live, query, slot, why)
+        return _never(engine, live, query, slot, why, in_holdout(engine.shop, query, live.config.shop.holdout))
     query, holdout = hydrate(engine, live, request, now)
     query = msgspec.structs.replace(query, surface=request.channel)
     draws = draws_of(engine, live, query, (slot,), holdout)
     if draws is None:
-        return _never(engine, live, query, slot, HOLDOUT)
+        return _never(engine, live, query, slot, HOLDOUT, holdout)
 
     def decide() -> tuple[Answer, list[Decision]]:
         return _decided(live, query, slot, draws)
@@ -106,23 +106,23 @@ def _decided(live: Live, query: Query, slot: Slot, draws: Draws) -> tuple[Answer
     return body, [decision]
 
 
-def _never(engine: Engine, live: Live, query: Query, slot: Slot, why: str) -> Answer:
+def _never(engine: Engine, live: Live, query: Query, slot: Slot, why: str, holdout: bool) -> Answer:
     vetoed = [(action, why) for action in slot.modules]
-    policy = HOLDOUT if why == HOLDOUT else str(slot.policy)
-    choice = Choice(None, [(None, 1.0)], 1.0, policy, drawn=False)
-    decision = _decision(live, query, slot, choice, vetoed, new_id())
+    choice = Choice(None, [(None, 1.0)], 1.0, HOLDOUT if holdout else str(slot.policy), drawn=False)
+    decision = _decision(live, query, slot, choice, vetoed, new_id(), holdout=holdout)
     return remember(engine, [decision], _answer(live, decision, "never", None, [why]))
 
 
 def _decision(
-    live: Live, query: Query, slot: Slot, choice: Choice, vetoed: list[tuple[str, str]], request_id: str
-) -> Decision:
+    live: Live, query: Query, slot: Slot, choice: Choice, vetoed: list[tuple[str, str]], request_id: str, *,
+    holdout: bool = False,
+) -> Decision:  # fmt: skip
     return Decision(
         decision_id=new_id(), request_id=request_id, decided_at=query.now,
         surface=query.surface, slot=slot.name, position=0, draw_order=0,
         eligible=choice.eligible, vetoed=vetoed, action_id=choice.action, action_propensity=choice.propensity, items=[],
         policy=choice.policy, drawn=choice.drawn, reused_from=choice.reused_from, features=choice.features,
-        bundle_id=live.bundle.id, shop_hash=live.shop_hash, holdout=choice.policy == HOLDOUT,
+        bundle_id=live.bundle.id, shop_hash=live.shop_hash, holdout=holdout,
         customer_id=query.user_id, visitor_id=query.visitor_id, fallback=choice.fallback,
     )  # fmt: skip
 

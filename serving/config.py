@@ -142,7 +142,7 @@ class Slot(Strict, frozen=True, omit_defaults=True):
     """
 
     name: str
-    modules: tuple[str, ...]
+    modules: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
     policy: str | None = None
     family: str | None = None
     epoch_days: Annotated[int, msgspec.Meta(ge=1, le=366)] = 1

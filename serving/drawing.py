@@ -1,8 +1,9 @@
 """The draws of one page: a learned policy takes slots, one after the other, each module at most once.
 
 The point of a draw is a hash of shop, subject, slot family, place and epoch. What was drawn first in an epoch holds on
-every channel until the epoch ends or it cannot be shown any more (`serving.held`); a reuse is no draw. The
-probabilities that are logged are those that the draw was made with, after eligibility, minima and blocks.
+every channel until the epoch ends or it cannot be shown any more (`serving.held`); a reuse is no draw. What takes its
+place then is drawn at a point of its own. The probabilities that are logged are those that the draw was made with,
+after eligibility, minima and blocks.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ class Choice(msgspec.Struct, frozen=True):
 
     Args:
         action: a module, or None for nothing.
-        eligible: (action, probability), null first, then in sorted order; sums to 1.
+        eligible: (action, probability), null first where it may be taken, then in sorted order; sums to 1.
         propensity: the probability of `action` among them.
         policy: what decided, for the log.
         drawn: whether it was drawn at a hashed point.
@@ -105,21 +106,20 @@ class Draws:
         """
         epoch = self._day // slot.epoch_days
         key = (slot.family or slot.name, place, epoch)
-        held = self.held.get(key)
-        if held is not None and _can_be_shown(held, slot, vetoed):
-            return Choice(
-                held.action_id, held.eligible, held.action_propensity, held.policy, drawn=False,
-                features=held.features, reused_from=held.decision_id,
-            )  # fmt: skip
-        policy = self.policies[str(slot.policy)]
+        held, policy = self.held.get(key), self.policies[str(slot.policy)]
+        if held is not None and _can_be_shown(held, slot, vetoed, policy):
+            return _reuse(held)
         if self.closed:
             return _instead(policy, slot, vetoed, UNKEPT)
+        instead_of = None if held is None else held.decision_id
         try:
-            choice = self._drawn(policy, slot, self._point(key), vetoed)
+            choice = self._drawn(policy, slot, self._point(key, instead_of), vetoed)
         except Exception:  # a page is worth more than its policy: the row says so and no estimate uses it
             log.exception("policy %s failed", slot.policy)
             return _instead(policy, slot, vetoed, FAILED)
-        self.fresh.append(Fresh(key, slot, None if held is None else held.decision_id))
+        if held is not None and held.action_id is None and choice.action is None:
+            return _reuse(held)  # what could take the place of nothing is blocked
+        self.fresh.append(Fresh(key, slot, instead_of))
         return choice
 
     def again(self, found: Mapping[Key, Held] | None = None, *, closed: bool = False) -> None:
@@ -185,15 +185,20 @@ class Draws:
     def _day(self) -> int:
         return local_time(self.query.now, self.time_zone).day
 
-    def _point(self, key: Key) -> float:
-        """Where in [0, 1) the draw is made."""
+    def _point(self, key: Key, instead_of: str | None) -> float:
+        """Where in [0, 1) the draw is made.
+
+        That another draw cannot be shown any more says where its point was: at the same one, the probabilities of what
+        takes its place would be others than those that are logged.
+        """
         family, place, epoch = key
         salt = self.shop.secret.hex()
-        return unit_hash("draw", self.shop.id, salt, *self._subject, family, str(place), str(epoch))
+        again = () if instead_of is None else (instead_of,)
+        return unit_hash("draw", self.shop.id, salt, *self._subject, family, str(place), str(epoch), *again)
 
 
 def chances_among(spec: PolicySpec, scored: Scored, places: Sequence[int]) -> list[float]:
-    """The probability of each of some places, in order; null is among them.
+    """The probability of each of some places, in order; null is among them unless something must be shown.
 
     They are those of `serving.policies.probabilities` to the last bit. For the commonest policy, greedy with a floor,
     they come without arrays, which cost more than the sums for one row: a page draws slot by slot.
@@ -218,9 +223,18 @@ def at_point(chances: Sequence[float], u: float) -> int:
     return found
 
 
-def _can_be_shown(held: Held, slot: Slot, vetoed: Sequence[tuple[str, str]]) -> bool:
-    action = held.action_id
-    return action is None or (action in slot.modules and all(action != name for name, _ in vetoed))
+def _can_be_shown(held: Held, slot: Slot, vetoed: Sequence[tuple[str, str]], policy: SlotPolicy) -> bool:
+    action, barred = held.action_id, {name for name, _ in vetoed}
+    if action is None:  # a slot that is never empty shows nothing only while it has nothing to show
+        return policy.sheet.spec.nothing or all(policy.ids[at] in barred for at in policy.able(slot.modules)[1:])
+    return action in slot.modules and action not in barred
+
+
+def _reuse(held: Held) -> Choice:
+    return Choice(
+        held.action_id, held.eligible, held.action_propensity, held.policy, drawn=False,
+        features=held.features, reused_from=held.decision_id,
+    )  # fmt: skip
 
 
 def _instead(policy: SlotPolicy, slot: Slot, vetoed: Sequence[tuple[str, str]], why: str) -> Choice:

@@ -47,7 +47,7 @@ class SlotChange(Strict, frozen=True):
     """
 
     policy: str | None = None
-    modules: tuple[str, ...] | None = None
+    modules: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)] | None = None
 
 
 class Arm(Strict, frozen=True):

@@ -81,12 +81,13 @@ def best_of(values: Doubles, eligible: Mask) -> Places:
     """intp[n]: the eligible action of highest value; of equal ones the first, so null before what is no better.
 
     Args:
-        values: float64[n, k], NaN counts as worse than anything.
+        values: float64[n, k], NaN counts as worse than anything; where all eligible ones are, the first of them counts.
         eligible: bool[n, k]; each row has an eligible action.
     """
     # NaN is not at least minus infinity.
     usable = eligible & (values >= -np.inf)
-    return np.asarray(np.where(usable, values, -np.inf).argmax(axis=1), np.intp)
+    best = np.where(usable, values, -np.inf).argmax(axis=1)
+    return np.asarray(np.where(usable.any(axis=1), best, eligible.argmax(axis=1)), np.intp)
 
 
 def allowed(spec: PolicySpec, eligible: Mask) -> Mask:
@@ -141,6 +142,7 @@ def _thompson(spec: PolicySpec, values: Doubles, allowed: Mask, spread: Doubles 
         lines = values[some, None] + wide[some, None] * noise
         usable = allowed[some, None] & ~np.isnan(lines)
         best = np.argmax(np.where(usable, lines, -np.inf), axis=2)
+        best = np.where(usable.any(axis=2), best, allowed[some].argmax(axis=1)[:, None])  # as `best_of`
         shares[some] = (best[:, :, None] == np.arange(values.shape[1])).mean(axis=1)
     return shares
 

@@ -82,7 +82,7 @@ def open_policies(parent: Path, config: ShopConfig) -> dict[str, SlotPolicy]:
 
     Raises:
         ConfigError: a slot or channel names a policy that there is not (with the nearest), that is broken, or that
-            knows none of its modules or actions.
+            knows none of its modules or actions; or a channel names one that always sends.
     """
     opened: dict[str, SlotPolicy] = {}
     for place, name, able in config.learned():
@@ -93,6 +93,10 @@ def open_policies(parent: Path, config: ShopConfig) -> dict[str, SlotPolicy]:
             known = ", ".join(opened[name].places)
             what = "the policy knows none of the slot's modules"
             raise ConfigError(what, where=where, got=name, hint=f"it knows: {known}")
+    for channel, each in config.channels.items():
+        if not opened[each.policy].sheet.spec.nothing:
+            what, hint = "a policy that never takes nothing", "it is one of a slot that is never left empty"
+            raise ConfigError(what, where=f"shop.toml [channels.{channel}]", got=each.policy, hint=hint)
     return opened
 
 

@@ -95,6 +95,11 @@ def test_the_holdout_is_never_asked(engine, client, toy_shop) -> None:
     assert 8 < len(held) < 32 and all(each["reasons"] == ["holdout"] for each in held)
     rows = {each["decision_id"]: each for each in records(engine)}
     assert all(rows[each["decisionId"]]["holdout"] for each in held)
+    for n, before in enumerate(answers):
+        refused = ask(client, userId=f"u{n}", consent=False)
+        row = next(each for each in records(engine) if each["decision_id"] == refused["decisionId"])
+        assert refused["reasons"] == ["no consent to marketing"]
+        assert row["holdout"] == (before in held), "who stands in the holdout does so without consent too"
 
 
 def test_what_fails_sends_nothing(engine, client, monkeypatch) -> None:
@@ -129,4 +134,12 @@ def test_a_channels_policy_must_be_there(toy_shop) -> None:
         open_policies(toy_shop.policies, load_config(toy_shop.config))
     write_policy(toy_shop.policies, policy("mails", {"kids": 0.0}))
     with pytest.raises(ConfigError, match="it knows: kids"):
+        open_policies(toy_shop.policies, load_config(toy_shop.config))
+
+
+def test_a_policy_that_is_never_silent_is_none_for_a_channel(toy_shop) -> None:
+    """On a channel nothing is always possible; a policy of a slot that is never empty would always send."""
+    toy_shop.config.write_text(TOML)
+    write_policy(toy_shop.policies, policy("mails", {"mens": -1.0, "womens": -1.0}, nothing=False))
+    with pytest.raises(ConfigError, match=r"channels\.(app|email).*never"):
         open_policies(toy_shop.policies, load_config(toy_shop.config))

@@ -126,6 +126,8 @@ def test_a_page_as_an_arm_has_it(salted) -> None:
         ("as-it-is]\nshare = 0.5", 'as-it-is]\nshare = 0.5\nslots.last = {policy = "hero"}', "no control"),
         ("[experiments.tail.arms.as-it-is]\nshare = 0.5\n", "", "two arms or more"),
         ('slots.last = {modules = ["for-you"]}', "slots.last = {}", "nothing changes"),
+        ('{modules = ["for-you"]}', "{modules = []}", "length >= 1"),
+        ('modules = ["popular"]},', "modules = []},", "length >= 1"),
         ("slots.last", "slots.first", "belongs to experiment hero"),
         ("experiments.tail", 'experiments."a/b"', "not a name"),
     ],

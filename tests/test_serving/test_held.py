@@ -29,9 +29,10 @@ from serving.config import Slot
 from serving.database import Database
 from serving.decide import Decision, new_id
 from serving.drawing import UNKEPT, Choice, Draws
+from serving.effects import SlotPolicy
 from serving.erase import erase, sweep
 from serving.events import StoredEvent
-from serving.held import Kept, Wishes
+from serving.held import Held, Kept, Wishes
 from serving.keeping import at_once, settled
 from serving.policy_files import write_policy
 from serving.query import Query
@@ -48,10 +49,25 @@ MAIL = Slot("mail", ("b", "c"), policy="p", family="f")
 POLICY = policy("p", {"a": 0.0, "b": 0.0, "c": 0.0}, floor=0.25)
 
 
-def ask(store: Store, shop: Shop, slot: Slot, who: dict[str, str], now: int, barred: list[str]) -> Decision:
+@pytest.fixture
+def bench_shop(tmp_path) -> Shop:
+    (tmp_path / "secret.key").write_bytes(SECRET)
+    return Shop("held", tmp_path)
+
+
+@pytest.fixture
+def store(bench_shop):
+    opened = Store.open(bench_shop.store, SECRET)
+    yield opened
+    opened.close()
+
+
+def ask(
+    store: Store, shop: Shop, slot: Slot, who: dict[str, str], now: int, barred: list[str], made: SlotPolicy = POLICY
+) -> Decision:
     """One slot decided on some channel, as a page decides it."""
     query = Query(now, History.empty(), **who)
-    draws = Draws(shop, {"p": POLICY}, "UTC", query, "r", store.held_of(query.user_id, query.visitor_id))
+    draws = Draws(shop, {"p": made}, "UTC", query, "r", store.held_of(query.user_id, query.visitor_id))
 
     def decide() -> tuple[None, list[Decision]]:
         choice = draws.choose(slot, 0, [(name, "barred") for name in barred])
@@ -344,3 +360,35 @@ def test_a_preview_keeps_nothing(engine) -> None:
     pages.page(preview, wire.PageRequest(user_id="ann"), engine.clock.now())
     preview.close()
     assert not engine.store.held_of("ann", None) and not records(engine)
+
+
+def test_nothing_holds_only_where_the_slot_may_be_empty(store, bench_shop) -> None:
+    """Null was drawn since nothing could be shown; once something can, a slot that is never empty shows it."""
+    never = policy("p", {"a": 0.0, "b": 0.0}, floor=0.25, nothing=False)
+    may = policy("p", {"a": 0.0, "b": 0.0}, floor=0.25)
+    for made, user in ((never, "ann"), (may, "bob")):
+        bare = ask(store, bench_shop, PAGE, {"user_id": user}, START, ["a", "b"], made)
+        assert (bare.action_id, bare.drawn, bare.eligible) == (None, True, [(None, 1.0)])
+        again = ask(store, bench_shop, PAGE, {"user_id": user}, START, ["a", "b"], made)
+        assert again.reused_from == bare.decision_id
+        later = ask(store, bench_shop, PAGE, {"user_id": user}, START + HOUR, ["a"], made)
+        if made is never:
+            assert (later.action_id, later.drawn, later.eligible) == ("b", True, [("b", 1.0)])
+        else:
+            assert later.reused_from == bare.decision_id
+
+
+def test_what_takes_the_place_of_a_draw_has_the_probability_that_is_logged(bench_shop) -> None:
+    """Whose draw cannot be shown any more was known by the first point; the second says nothing of it."""
+    made = policy("p", {"a": 0.0, "b": 0.1}, floor=0.3)
+    found = []
+    for n in range(2000):
+        draws = Draws(bench_shop, {"p": made}, "UTC", Query(START, History.empty(), user_id=f"u{n}"), "r")
+        first = draws.choose(PAGE, 0, [])
+        if first.action == "a":
+            held = Held(f"d{n}", "a", first.eligible, first.propensity, "p")
+            draws.again({draws.fresh[0].key: held})
+            found.append(draws.choose(PAGE, 0, [("a", "barred")]))
+    assert len(found) > 500 and all(each.drawn and each.reused_from is None for each in found)
+    assert {tuple(each.eligible) for each in found} == {((None, 0.3), ("b", 0.7))}
+    assert np.mean([each.action is None for each in found]) == pytest.approx(0.3, abs=0.05)

@@ -336,3 +336,22 @@ def test_thompson_draws_with_the_whole_spread() -> None:
     assert SlotPolicy(sheet, {}).score(dict.fromkeys(("device", "hour", "orders_28d"))).spread[0] == pytest.approx(
         [0, 0.05]
     )
+
+
+@pytest.mark.parametrize("explore", ["greedy", "thompson", "inverse-gap"])
+@pytest.mark.parametrize("cautious", [False, True])
+def test_where_nothing_is_known_of_what_can_be_shown_something_is_shown(bench_shop, explore, cautious) -> None:
+    """A slot that is never empty, and two modules without an estimate: the first gets what no floor takes."""
+    made = policy(
+        "p", {"a": 0.5, "b": None, "c": None}, explore=explore, cautious=cautious, floor=0.1, nothing=False, draws=20
+    )
+    found = [
+        Draws(bench_shop, {"p": made}, "UTC", asks(f"u{n}"), "r").choose(
+            Slot("s", ("a", "b", "c"), policy="p"), 0, [("a", "barred")]
+        )
+        for n in range(60)
+    ]
+    assert all(dict(each.eligible) == pytest.approx({"b": 0.9, "c": 0.1}) for each in found)
+    assert all(each.drawn and each.propensity == dict(each.eligible)[each.action] for each in found)
+    values, eligible = np.array([[0.0, np.nan, np.nan]]), np.array([[False, True, True]])
+    assert probabilities(made.sheet.spec, values, eligible, np.zeros((1, 3)))[0] == pytest.approx([0, 0.9, 0.1])
