@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from features.moments import MICROSECOND
@@ -217,10 +218,19 @@ def personal_data(query: Query) -> list[str]:
 
 
 def remember(engine: Engine, decisions: Sequence[Decision], answer: Answer) -> Answer:
-    """Append the decisions before the answer leaves; if that fails, the answer says that it was not logged."""
-    if decisions and not engine.decisions.append([encoded(each) for each in decisions]):
+    """Append the decisions before the answer leaves; if that fails, the answer says that it was not logged.
+
+    Who asked to be forgotten is written without a name: the log is not read again before the next sync.
+    """
+    if decisions and not engine.decisions.append([encoded(_nameless(engine, each)) for each in decisions]):
         answer["logged"] = False
     return answer
+
+
+def _nameless(engine: Engine, decision: Decision) -> Decision:
+    if not engine.store.is_erased(decision.customer_id, decision.visitor_id):
+        return decision
+    return msgspec.structs.replace(decision, customer_id=None, visitor_id=None)
 
 
 def cards(live: Live, query: Query, rows: Any, sources: Sequence[str], wished: Any) -> list[Answer]:

@@ -185,6 +185,17 @@ def test_large_bodies_and_unknown_paths(client):
     assert client.post("/v1/nothing", content=b"{}").json()["error"]["code"] == "not_found"
 
 
+def test_the_log_never_names_who_was_erased(client, toy_engine):
+    """Whoever was forgotten may still ask; what is answered is written without a name."""
+    post(client, "/v1/customers/erase", {"userId": "ann"})
+    for path, body in (("/v1/recommendations", {}), ("/v1/pages", {"page": "home"})):
+        for user in ("ann", "bob"):
+            assert post(client, path, {"userId": user, **body}).status_code == 200
+    written = b"".join(path.read_bytes() for path in toy_engine.shop.decision_logs.iterdir())
+    assert b'"bob"' in written
+    assert b'"ann"' not in written
+
+
 def test_erased_customers_are_gone_at_once(client):
     """After the receipt neither an answer nor the profile knows the customer, and new events are refused."""
     post(client, "/v1/events", {"events": [event()]})
