@@ -85,6 +85,27 @@ def test_outcomes_count_from_entering_net_of_returns(tmp_path: Path) -> None:
     assert any("revenue" in note and "0.0%" in note for note in collected.notes)
 
 
+def test_a_margin_that_was_imported_is_no_revenue(tmp_path: Path) -> None:
+    """Also where nothing is known of costs; a guard of margin that cannot be told is refused, not forgotten."""
+    decisions = [
+        shown("ann", policy="experiment:mail", arm="a", decision_id="one", action_id="a"),
+        shown("bob", policy="experiment:mail", arm="b", decision_id="two"),
+    ]
+    outcomes = [{"decision_id": "one", "reward": "margin", "value": 7.0}]
+    made = dataset(tmp_path, decisions=decisions, outcomes=outcomes)
+    _, collected, _, _ = read(made, Asked("mail"))
+    assert {name: values.tolist() for name, values in collected.outcomes.items()} == {"margin": [7, 0]}
+    with pytest.raises(DataError, match="guard of margin"):
+        read(dataset(tmp_path / "live", decisions=[shown("ann"), shown("bob", True)]), Asked(guards={"margin": 1.0}))
+
+
+def test_the_holdout_has_one_control(tmp_path: Path) -> None:
+    made = dataset(tmp_path, decisions=[shown("ann"), shown("bob", True)])
+    assert read(made, Asked(control="holdout"))[0].arms == ("holdout", "served")
+    with pytest.raises(ConfigError, match="--control"):
+        read(made, Asked(control="servd"))
+
+
 def test_margin_where_costs_are_known(tmp_path: Path) -> None:
     """The one line in fifty without a cost earns as much of its price as the others."""
     items = [{"item_id": "tea", "unit_cost": 4.0}, {"item_id": "cup"}]

@@ -17,7 +17,7 @@ import duckdb
 import numpy as np
 
 from features import columns as c
-from features.errors import NotFoundError
+from features.errors import DataError, NotFoundError
 from features.moments import DAY
 from serving.strict import nearest
 from training.experiments.cohort import Doubles, Entrants
@@ -65,6 +65,7 @@ def collect(
 
     Raises:
         NotFoundError: an outcome that neither events nor the import give (with the nearest).
+        DataError: a guard of margin where the costs are not known.
     """
     imported = _imported_names(duck)
     notes: list[str] = []
@@ -76,7 +77,10 @@ def collect(
     happened = [name for name in GUARDS if events and name not in wanted and _any(duck, name)]
     names = list(dict.fromkeys([*(wanted or usual), *guards, *happened]))
     _insist(names, imported)
-    if unit == "revenue" and "margin" in names:
+    if unit == "revenue" and "margin" in names and "margin" not in imported:
+        if "margin" in guards:
+            hint = "guard revenue, or bring the costs of goods into the dataset"
+            raise DataError("too few costs are known for a guard of margin", where="--guard", got="margin", hint=hint)
         names = list(dict.fromkeys("revenue" if name == "margin" else name for name in names))
     foretelling = [*FORETELLING, *(["margin"] if unit == "margin" else [])] if events else []
     return Collected(
