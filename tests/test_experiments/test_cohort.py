@@ -52,7 +52,7 @@ def read(
 
 
 def test_outcomes_count_from_entering_net_of_returns(tmp_path: Path) -> None:
-    """An order that was sent back whole is none; what undoes an older order is of the time before."""
+    """An order that was sent back whole is none; what undoes an older order is no outcome, and no past either."""
     line = {"unit_price": 10.0, "item_id": "tea"}
     events = [
         did("ann", "purchase", START - 5 * DAY, order_id="old", **line),
@@ -62,6 +62,8 @@ def test_outcomes_count_from_entering_net_of_returns(tmp_path: Path) -> None:
         did("ann", "purchase", START + 2 * DAY, order_id="p", **line),
         did("ann", "return", START + 9 * DAY, order_id="p", **line),
         did("ann", "return", START + 9 * DAY, order_id="old", **line),
+        did("ann", "purchase", START - 4 * DAY, order_id="undone", **line),
+        did("ann", "return", START - 3 * DAY, order_id="undone", **line),
         did("ann", "purchase", START + 3 * DAY, **line),
         did("bob", "view", START + HOUR, session_id="s"),
         did("bob", "view", START + 3 * HOUR, session_id="s"),
@@ -80,9 +82,32 @@ def test_outcomes_count_from_entering_net_of_returns(tmp_path: Path) -> None:
     found = {name: values.tolist() for name, values in collected.outcomes.items()}
     assert found == {"revenue": [20, 0, 0], "orders": [2, 0, 0], "visits": [3, 3, 0], "unsubscribe": [0, 1, 0]}
     assert {name: values.tolist() for name, values in collected.before.items()} == {
-        "visits": [1, 0, 0], "orders": [0, 0, 0], "revenue": [0, 0, 0],
-    }, "the old order was sent back"  # fmt: skip
+        "visits": [2, 0, 0],
+        "orders": [1, 0, 0],
+        "revenue": [10, 0, 0],
+    }, "what is sent back after entering may be what an arm did, so it takes nothing from what was known before"
     assert any("revenue" in note and "0.0%" in note for note in collected.notes)
+
+
+def test_a_margin_that_was_imported_is_no_revenue(tmp_path: Path) -> None:
+    """Also where nothing is known of costs; a guard of margin that cannot be told is refused, not forgotten."""
+    decisions = [
+        shown("ann", policy="experiment:mail", arm="a", decision_id="one", action_id="a"),
+        shown("bob", policy="experiment:mail", arm="b", decision_id="two"),
+    ]
+    outcomes = [{"decision_id": "one", "reward": "margin", "value": 7.0}]
+    made = dataset(tmp_path, decisions=decisions, outcomes=outcomes)
+    _, collected, _, _ = read(made, Asked("mail"))
+    assert {name: values.tolist() for name, values in collected.outcomes.items()} == {"margin": [7, 0]}
+    with pytest.raises(DataError, match="guard of margin"):
+        read(dataset(tmp_path / "live", decisions=[shown("ann"), shown("bob", True)]), Asked(guards={"margin": 1.0}))
+
+
+def test_the_holdout_has_one_control(tmp_path: Path) -> None:
+    made = dataset(tmp_path, decisions=[shown("ann"), shown("bob", True)])
+    assert read(made, Asked(control="holdout"))[0].arms == ("holdout", "served")
+    with pytest.raises(ConfigError, match="--control"):
+        read(made, Asked(control="servd"))
 
 
 def test_margin_where_costs_are_known(tmp_path: Path) -> None:

@@ -105,3 +105,25 @@ def test_statistics_are_those_of_the_report():
         found = difference(values[there, look - 1], treated[there])
         assert seen[look - 1] == pytest.approx(abs(found.found.value) / found.error)
     assert peeking.statistics(values[:40], treated[:40]).tolist() == [0.0] * 52
+
+
+@pytest.mark.parametrize(("treated", "held", "columns"), [(30, 30, 40), (60, 30, 9), (500, 30, 40)])
+def test_columns_that_foretell_nothing_make_no_interval_too_narrow(treated, held, columns):
+    """With a column for every two subjects a fit takes most of the noise; intervals still miss 5 times of 100."""
+    random, runs = np.random.default_rng(6), 300
+    group = np.repeat([True, False], (treated, held))
+    missed = 0
+    for _ in range(runs):
+        found = difference(random.normal(size=len(group)), group, random.normal(size=(len(group), columns))).found
+        missed += not found.low <= 0 <= found.high
+    assert missed <= 26, "15 in the mean; more than 26 has probability .003"
+
+
+def test_the_first_columns_are_used_and_those_that_tell_nothing_are_none():
+    random = np.random.default_rng(7)
+    group = np.repeat([True, False], 50)
+    told = random.normal(size=(100, 10))
+    y = told[:, 0] + random.normal(size=100)
+    blank = np.column_stack([np.full(100, 2.0), np.full(100, np.nan), told, random.normal(size=(100, 30))])
+    assert difference(y, group, blank).found == difference(y, group, told).found
+    assert difference(y[:8], group[:8] & (np.arange(8) < 4), told[:8]).saved == 0

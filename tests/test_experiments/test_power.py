@@ -77,6 +77,9 @@ def test_so_many_customers_detect_just_the_asked_effect():
 def test_shares_that_are_none_are_refused():
     with pytest.raises(ConfigError, match="--holdout"):
         line_of(Stretch(1, 10, 1.0, 1.0, 0.0), holdout=0.0, effect=0.1)
+    for effect in (0.0, float("nan"), float("inf")):
+        with pytest.raises(ConfigError, match="--effect"):
+            line_of(Stretch(1, 10, 1.0, 1.0, 0.0), holdout=0.1, effect=effect)
 
 
 def test_the_shortest_that_is_enough():

@@ -26,6 +26,22 @@ from training.offpolicy.targets import always, logging, policy_of, shares, unifo
 LINEAR = Settings(model=Linear())
 
 
+@pytest.mark.parametrize(
+    "verb",
+    [
+        "replay --surface page.home --reward click --policy null", "train uplift --surface email --outcome click",
+        "train slots --surface page.home --outcome click", "report money --month 2024-03",
+        "report win-back --surface email --outcome click",
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("days", ["inf", "1e300", "-1", "nan"])
+def test_a_window_that_is_none_is_a_sentence(verb, days, capsys) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main([*verb.split(), "--window", days])
+    assert ended.value.code == 2
+    assert "--window" in capsys.readouterr().err
+
+
 def test_the_logging_policy_against_itself(random_log):
     """Its value is the mean reward, the gain exactly 0 and the ratio exactly 1, by all estimators alike."""
     log = random_log(n=900)

@@ -163,6 +163,23 @@ def test_one_place_needs_no_column() -> None:
     assert placed(page_log(TASTES, EVEN, pages=50)).names == ("hour", "page.slot", "page.position")
 
 
+@pytest.mark.parametrize("empty", [0.2, 0.0])
+def test_a_guard_is_not_kept_because_nothing_happened_yet(empty) -> None:
+    """Nobody of 1,000 left, yet one in two hundred may: exact bounds are beyond .001, with or without empty slots."""
+    chance = [[empty, (1 - empty) / 2, (1 - empty) / 2]]
+    log = page_log([[[0, 0.4, 0.1], [0, 0.1, 0.4]]], chance, pages=1_000)
+    log = replace(log, rewards={**log.rewards, "left": np.zeros(len(log))})
+    strict, loose = (
+        slot_study(log, options(study=replace(QUICK, guards={"left": limit}))).slots[0].ruling
+        for limit in (0.001, 0.05)
+    )
+    claims = [each for each in strict.claims if each.what == "extra left"]
+    assert len(claims) == 2, "of the policy, and of one action for everybody"
+    assert all(not each.passed and each.found.high > 3.7 / 1_000 for each in claims)
+    assert all(each.passed for each in loose.claims if each.what == "extra left")
+    assert loose.ships == "policy" and strict.ships == "nothing"
+
+
 def test_what_cannot_be_learned_is_refused() -> None:
     log = page_log(TASTES, EVEN, pages=400)
     with pytest.raises(ConfigError, match="trees can be served; got 'linear'"):

@@ -85,6 +85,15 @@ def given_fit(log, chance, outcome) -> CrossFit:
     )  # fmt: skip
 
 
+def test_an_outcome_that_never_happened():
+    """No division by nothing: it cannot be said what would explain it away."""
+    n = 200
+    action, chance = np.arange(n) % 2, np.full((n, 2), 0.5)
+    log = log_of(action, chance, np.zeros((n, 1)), np.zeros(n), observational=True)
+    found = sensitivity(given_fit(log, chance, np.zeros((n, 2))), 1)
+    assert np.isnan(found.robustness).all() and "cannot be said" in unseen(found)
+
+
 @pytest.mark.parametrize("seed", SEEDS)
 def test_against_econml(seed):
     """Its effect and residuals are ours; its second moment of a is 2 (ours) - mean a^2, the same in expectation."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from training.uplift.winback import (
     RANDOM,
     UPLIFT,
     WinBackOptions,
+    _mail,
     foremost,
     headline,
     judged,
@@ -164,3 +166,15 @@ def test_what_nobody_drew_is_a_hint():
 
 def test_a_figure_that_is_not_there_is_not_zero():
     assert thousand(Interval(float("nan"), float("nan"), float("nan"), 0, 3)) == "not defined"
+
+
+def test_a_mail_that_nobody_got_is_not_the_best():
+    """Its effect is not known: no warning, no crash; where none is known that is a sentence."""
+    gains = np.array([[np.nan, -1.0], [np.nan, -2.0]])
+    fit = SimpleNamespace(
+        log=SimpleNamespace(actions=(None, "new", "old")), rows=np.ones(2, bool), contrasts=gains
+    )  # fmt: skip
+    assert _mail(fit, WinBackOptions("visit")) == (1, "old")
+    fit.contrasts = np.full((2, 2), np.nan)
+    with pytest.raises(DataError, match="no mail has an effect"):
+        _mail(fit, WinBackOptions("visit"))

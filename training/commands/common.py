@@ -18,6 +18,8 @@ RootOption = Annotated[
 JsonOption = Annotated[Path | None, typer.Option("--json", help="Write the rows to this file as JSON.")]
 
 DEFAULT_SHOP = "demo"
+LONGEST = 36_500
+"""Days of a window, at most: moments stay within what can be reckoned with."""
 
 console = Console()
 errors = Console(stderr=True)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from training.commands.common import DEFAULT_SHOP, JsonOption, RootOption, ShopOption, console, open_shop
+from training.commands.common import DEFAULT_SHOP, LONGEST, JsonOption, RootOption, ShopOption, console, open_shop
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -46,7 +46,9 @@ def command(
     experiment: Annotated[str | None, typer.Option(help="Only decisions of this experiment.")] = None,
     surface: Annotated[str | None, typer.Option(help="Only decisions on this surface, such as email.")] = None,
     slot: Annotated[str | None, typer.Option(help="Only decisions of this slot.")] = None,
-    window: Annotated[float, typer.Option(min=0, help="Days after a decision in which rewards count.")] = 14,
+    window: Annotated[
+        float, typer.Option(min=0, max=LONGEST, help="Days after a decision in which rewards count.")
+    ] = 14,
     model: Annotated[str, typer.Option(help="Of the reward: trees, linear or none.")] = "trees",
     days: Annotated[bool, typer.Option("--days", help="Print the weights of each day too.")] = False,
     shop: ShopOption = DEFAULT_SHOP,

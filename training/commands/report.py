@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from training.commands.common import DEFAULT_SHOP, JsonOption, RootOption, ShopOption, console, open_shop
+from training.commands.common import DEFAULT_SHOP, LONGEST, JsonOption, RootOption, ShopOption, console, open_shop
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,7 +32,9 @@ app = typer.Typer(
 @app.command("money")
 def money(
     month: Annotated[str, typer.Option(help="The month where the shop is, e.g. 2026-10.")],
-    window: Annotated[float, typer.Option(min=0, help="Days that a decision may lie before a purchase.")] = 7,
+    window: Annotated[
+        float, typer.Option(min=0, max=LONGEST, help="Days that a decision may lie before a purchase.")
+    ] = 7,
     as_of: Annotated[str | None, typer.Option("--as-of", help="From what was known then, e.g. 2026-11-05.")] = None,
     out: Annotated[
         Path | None, typer.Option("--out", help="Folder of the page and the PDF.  [default: the shop's reports]")
@@ -95,7 +97,7 @@ def win_back(
     ] = None,
     learner: Annotated[str, typer.Option(help="Of the uplift.")] = "DR",
     override: Annotated[list[str] | None, typer.Option(help="Name of a failed check to accept; repeatable.")] = None,
-    window: Annotated[float, typer.Option(min=0, help="Days after a mail in which outcomes count.")] = 14,
+    window: Annotated[float, typer.Option(min=0, max=LONGEST, help="Days after a mail in which outcomes count.")] = 14,
     folds: Annotated[int, typer.Option(min=3, max=20, help="Of cross-fitting.")] = 5,
     seed: Annotated[int, typer.Option(help="Of the folds.")] = 0,
     threads: Annotated[int, typer.Option(min=0, help="Fits at a time; 0 is all processors.")] = 0,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from training.commands.common import DEFAULT_SHOP, RootOption, ShopOption, console, open_shop
+from training.commands.common import DEFAULT_SHOP, LONGEST, RootOption, ShopOption, console, open_shop
 from training.commands.train_uplift import amounts
 
 if TYPE_CHECKING:
@@ -35,7 +35,9 @@ def command(
     override: Annotated[
         list[str] | None, typer.Option(help="Name of a failed check to accept; it stands in the run; repeatable.")
     ] = None,
-    window: Annotated[float, typer.Option(min=0, help="Days after a decision in which outcomes count.")] = 14,
+    window: Annotated[
+        float, typer.Option(min=0, max=LONGEST, help="Days after a decision in which outcomes count.")
+    ] = 14,
     folds: Annotated[int, typer.Option(min=3, max=20, help="Of cross-fitting.")] = 5,
     seed: Annotated[int, typer.Option(help="Of folds and draws.")] = 0,
     threads: Annotated[int, typer.Option(min=0, help="Fits at a time; 0 is all processors.")] = 0,

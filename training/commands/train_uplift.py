@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from training.commands.common import DEFAULT_SHOP, RootOption, ShopOption, console, open_shop
+from training.commands.common import DEFAULT_SHOP, LONGEST, RootOption, ShopOption, console, open_shop
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,7 +40,9 @@ def command(
     effect_monotone: Annotated[
         list[str] | None, typer.Option(help="The same for effects (of X, DR and R); repeatable.")
     ] = None,
-    window: Annotated[float, typer.Option(min=0, help="Days after a decision in which outcomes count.")] = 14,
+    window: Annotated[
+        float, typer.Option(min=0, max=LONGEST, help="Days after a decision in which outcomes count.")
+    ] = 14,
     cautious: Annotated[
         bool, typer.Option("--cautious", help="Act only where the lower bound of the value is above 0.")
     ] = False,

@@ -228,6 +228,9 @@ def _arms(
 ) -> tuple[str, ...]:
     """All arms, the control first: what was asked for, else what is declared, else the arm that did nothing."""
     if asked.experiment is None:
+        if asked.control not in (None, HOLDOUT):
+            what = "the permanent holdout is what the service is compared with"
+            raise ConfigError(what, where="--control", got=asked.control, hint="leave it out")
         return HOLDOUT, SERVED
     seen = [arm for (arm,) in duck.execute("SELECT DISTINCT arm FROM owned ORDER BY arm").fetchall()]
     known = declared.get(asked.experiment) if not imported else None

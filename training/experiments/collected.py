@@ -17,7 +17,7 @@ import duckdb
 import numpy as np
 
 from features import columns as c
-from features.errors import NotFoundError
+from features.errors import DataError, NotFoundError
 from features.moments import DAY
 from serving.strict import nearest
 from training.experiments.cohort import Doubles, Entrants
@@ -65,6 +65,7 @@ def collect(
 
     Raises:
         NotFoundError: an outcome that neither events nor the import give (with the nearest).
+        DataError: a guard of margin where the costs are not known.
     """
     imported = _imported_names(duck)
     notes: list[str] = []
@@ -76,7 +77,10 @@ def collect(
     happened = [name for name in GUARDS if events and name not in wanted and _any(duck, name)]
     names = list(dict.fromkeys([*(wanted or usual), *guards, *happened]))
     _insist(names, imported)
-    if unit == "revenue" and "margin" in names:
+    if unit == "revenue" and "margin" in names and "margin" not in imported:
+        if "margin" in guards:
+            hint = "guard revenue, or bring the costs of goods into the dataset"
+            raise DataError("too few costs are known for a guard of margin", where="--guard", got="margin", hint=hint)
         names = list(dict.fromkeys("revenue" if name == "margin" else name for name in names))
     foretelling = [*FORETELLING, *(["margin"] if unit == "margin" else [])] if events else []
     return Collected(
@@ -105,18 +109,20 @@ def _insist(names: Sequence[str], imported: Sequence[str]) -> None:
 
 
 def _prepare(duck: duckdb.DuckDBPyConnection, now: int, notes: list[str]) -> None:
-    """Make tables `lines`, `kept_orders` and `visits`."""
+    """Make tables `lines`, `kept_orders`, `kept_before` (as it was at entering) and `visits`."""
     money_lines(duck, now, notes)
     kinds = ", ".join(f"'{kind}'" for kind in VISITS)
     bought = f"{c.TYPE} = 'purchase'"
-    duck.execute(f"""
-        CREATE OR REPLACE TEMP TABLE kept_orders AS
-        SELECT subject, min({c.OCCURRED_AT}) FILTER ({bought}) AS moment FROM known_events
-        WHERE {c.TYPE} IN ('purchase', 'return') AND {c.ORDER_ID} IS NOT NULL GROUP BY subject, {c.ORDER_ID}
-        HAVING count(*) FILTER ({bought}) > 0
-               AND sum(CASE WHEN {bought} THEN 1 ELSE -1 END * coalesce({c.QUANTITY}, 1)) > 0
-        UNION ALL
-        SELECT DISTINCT subject, {c.OCCURRED_AT} FROM known_events WHERE {bought} AND {c.ORDER_ID} IS NULL""")
+    earlier = f"(SELECT e.* FROM known_events e JOIN entrants d USING (subject) WHERE e.{c.OCCURRED_AT} < d.entered)"
+    for table, events in {"kept_orders": "known_events", "kept_before": earlier}.items():
+        duck.execute(f"""
+            CREATE OR REPLACE TEMP TABLE {table} AS
+            SELECT subject, min({c.OCCURRED_AT}) FILTER ({bought}) AS moment FROM {events}
+            WHERE {c.TYPE} IN ('purchase', 'return') AND {c.ORDER_ID} IS NOT NULL GROUP BY subject, {c.ORDER_ID}
+            HAVING count(*) FILTER ({bought}) > 0
+                   AND sum(CASE WHEN {bought} THEN 1 ELSE -1 END * coalesce({c.QUANTITY}, 1)) > 0
+            UNION ALL
+            SELECT DISTINCT subject, {c.OCCURRED_AT} FROM {events} WHERE {bought} AND {c.ORDER_ID} IS NULL""")
     duck.execute(f"""
         CREATE OR REPLACE TEMP TABLE visits AS
         SELECT subject, min({c.OCCURRED_AT}) AS moment FROM known_events
@@ -164,6 +170,8 @@ def _counted(duck: duckdb.DuckDBPyConnection, entrants: Entrants, name: str, bef
     inside = f"e.{moment} >= d.entered AND e.{moment} < d.until"
     if before is not None:
         inside = f"e.{moment} < d.entered AND e.{moment} >= d.entered - to_microseconds({int(before * DAY)})"
+        inside += " AND e.happened < d.entered" if table == "lines" else ""  # later returns are no past
+        table = "kept_before" if table == "kept_orders" else table
     rows = duck.sql(f"""
         SELECT place, {value}::DOUBLE AS value FROM entrants d JOIN {table} e USING (subject) WHERE {inside}
         GROUP BY place""").to_arrow_table()

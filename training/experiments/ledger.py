@@ -196,7 +196,7 @@ def _groups(duck: duckdb.DuckDBPyConnection) -> tuple[Mask, Doubles]:
     """Who is treated, and the revenue of everybody's 91 days before the first decision."""
     people = duck.sql("""
         SELECT place, NOT any_value(held) AS treated, coalesce(sum(revenue), 0.0) AS before
-        FROM people p LEFT JOIN lines l ON l.subject = p.subject AND l.moment < p.entry
+        FROM people p LEFT JOIN lines l ON l.subject = p.subject AND l.moment < p.entry AND l.happened < p.entry
              AND epoch_us(l.moment) >= epoch_us(p.entry) - $1
         GROUP BY place ORDER BY place""", params=[BEFORE]).to_arrow_table()  # fmt: skip
     return people["treated"].to_numpy(), people["before"].to_numpy().astype(np.float64)

@@ -9,6 +9,7 @@ weeks hang together is needed).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +20,8 @@ from training.intervals import Interval
 
 Doubles = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
+PER_COLUMN: Final = 10
+"""Subjects for each column that foretells, at least: with fewer the fit would take the noise for what was foretold."""
 
 
 def confidence_at(look: int, confidence: float = 0.95) -> float:
@@ -80,7 +83,7 @@ def difference(
         outcome: float64[n], one a subject.
         treated: bool[n].
         before: float64[n] or [n, p], what was known before, such as the same of the pre-period; NaN counts as the mean
-            (nothing is known of that subject).
+            (nothing is known of that subject). Of more columns than a tenth of the subjects the first ones are used.
         confidence: of the interval.
 
     Returns:
@@ -91,15 +94,36 @@ def difference(
     nothing = float("nan")
     if min(counts) < 2:
         return Difference(Interval(nothing, nothing, nothing, sum(counts), 0), *counts, 0.0)
-    values, saved = (outcome, 0.0) if before is None else adjusted(outcome, treated, before)
+    values, saved, columns = outcome, 0.0, 0
+    if before is not None:
+        told = _affordable(before.reshape(len(outcome), -1))
+        columns = told.shape[1]
+        values, saved = adjusted(outcome, treated, told)
     one, other = values[treated], values[~treated]
     gap = float(one.mean() - other.mean())
-    parts = one.var(ddof=1) / len(one), other.var(ddof=1) / len(other)
+    fitted = _fitted(len(values), columns)
+    parts = fitted * one.var(ddof=1) / len(one), fitted * other.var(ddof=1) / len(other)
     error, freedom = float(np.sqrt(sum(parts))), float("inf")
     if error > 0:
         freedom = float(sum(parts) ** 2 / (parts[0] ** 2 / (len(one) - 1) + parts[1] ** 2 / (len(other) - 1)))
     reach = float(stats.t.ppf((1 + confidence) / 2, freedom)) * error
     return Difference(Interval(gap, gap - reach, gap + reach, len(values), 0), *counts, saved, error, freedom)
+
+
+def _affordable(before: Doubles) -> Doubles:
+    """float64[n, p]: the first columns that differ, one for every PER_COLUMN subjects."""
+    known = np.where(np.isfinite(before), before, np.nan)
+    differs = np.fmax.reduce(known, axis=0, initial=-np.inf) > np.fmin.reduce(known, axis=0, initial=np.inf)
+    return known[:, np.flatnonzero(differs)[: len(before) // PER_COLUMN]]
+
+
+def _fitted(n: int, columns: int) -> float:
+    """By how much slopes of p columns that were fitted to n subjects make a variance look too small.
+
+    n / (n - 2 - p) for what the fit took of the noise, and as much again for the error of the slopes where groups
+    differ in the columns by chance: their share of the treatment's variance is p / n in the mean.
+    """
+    return (n / (n - 2 - columns)) ** 2 if columns else 1.0
 
 
 def rates(outcome: Doubles, treated: Mask, *, confidence: float = 0.95) -> Difference:

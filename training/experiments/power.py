@@ -114,11 +114,13 @@ def line_of(stretch: Stretch, *, holdout: float, effect: float, power: float = 0
         confidence: of all weekly intervals together (`training.experiments.looks`).
 
     Raises:
-        ConfigError: a share that is none.
+        ConfigError: a share that is none, or no effect.
     """
     for name, share in {"--holdout": holdout, "--power": power}.items():
         if not 0 < share < 1:
             raise ConfigError("must lie between 0 and 1", where=name, got=share)
+    if not (np.isfinite(effect) and effect):
+        raise ConfigError("a gain other than 0", where="--effect", got=effect, hint="e.g. 0.05 for 5 %")
     quantile = norm.ppf((1 + confidence_at(stretch.weeks, confidence)) / 2) + norm.ppf(power)
     reach = float(quantile) * stretch.deviation * np.sqrt((1 - stretch.foretold) / (holdout * (1 - holdout)))
     detectable = float(reach / np.sqrt(stretch.customers))

@@ -12,6 +12,7 @@ from training.slots.places import Place
 from training.slots.sizes import Sized
 from training.uplift.gate import Guard, Ruling, rule
 from training.uplift.log import DecisionLog, Doubles, Mask
+from training.uplift.rare import Logged
 from training.uplift.study import StudyOptions, tiers_of
 
 LEARNER = "T"
@@ -161,7 +162,37 @@ def _ruled(
     ]
     tiers = {tier: who[rows] for tier, who in tiers_of(log, options.study.tier).items()}
     fold = next(iter(found.values())).evidence.fit.fold[rows].astype(np.int64)
-    return rule(chances, net[rows], fold, log.subject[rows], (None, *actions), guards=guards, tiers=tiers)
+    return rule(
+        _held(chances, arms), net[rows], fold, log.subject[rows], (None, *actions), guards=guards, tiers=tiers,
+        logged=_logged(log, options.study, found, arms, rows),
+    )  # fmt: skip
+
+
+def _held(chances: Doubles, arms: tuple[int, ...]) -> Doubles:
+    """float64[n, 1 + actions]: what all are held against has its probabilities in the first column, wherever it is."""
+    found = chances.copy()
+    for place in (1 + at for at, arm in enumerate(arms) if arm < 0):
+        found[:, NULL] += found[:, place]
+        found[:, place] = 0
+    return found
+
+
+def _logged(
+    log: DecisionLog, study: StudyOptions, found: Mapping[str, Sized], arms: tuple[int, ...], rows: Mask
+) -> Logged:
+    """What was taken and what happened, in a slot's columns; nothing is known where it took what it has no more."""
+    chance = next(iter(found.values())).evidence.fit.choice.chance[rows]
+    place_of = np.full(len(log.actions), -1, np.int32)
+    place_of[NULL] = NULL
+    columns = [chance[:, NULL]]
+    for place, arm in enumerate(arms, 1):
+        known = 0 <= arm < len(log.actions) - 1
+        columns.append(chance[:, arm + 1] if known else np.full(len(chance), np.nan))
+        if known:
+            place_of[arm + 1] = place
+    action = place_of[log.action[rows]]
+    rewards = {reward: np.where(action >= 0, log.reward(reward)[rows], np.nan) for reward in found}
+    return Logged(action, np.column_stack(columns), rewards, study.worth)
 
 
 def _worded(ruling: Ruling, base: str | None) -> Ruling:

@@ -138,6 +138,8 @@ def _imported(
 def money_lines(duck: duckdb.DuckDBPyConnection, now: int, notes: list[str]) -> None:
     """Make table `lines`: purchases and returns with their money, at the moment whose window they count for.
 
+    `happened` is when they were seen: what is known before a moment must not hold a later return of an older order.
+
     Args:
         duck: a connection that knows `known_events` and `items`.
         now: the moment of reading, microseconds.
@@ -158,6 +160,8 @@ def money_lines(duck: duckdb.DuckDBPyConnection, now: int, notes: list[str]) -> 
                         {c.UNIT_PRICE} * coalesce({c.QUANTITY}, 1) - coalesce({c.DISCOUNT}, 0) AS paid
                  FROM known_events WHERE {c.TYPE} IN ('purchase', 'return'))
         SELECT e.subject, e.{c.TYPE}, coalesce(u.bought_at, e.{c.OCCURRED_AT}) AS moment,
+               e.{c.OCCURRED_AT} AS happened,
+               {signed} * e.units AS units,
                {signed} * e.listed / (1 + coalesce(t.tax_rate, 0)) AS listed,
                {signed} * e.paid / (1 + coalesce(t.tax_rate, 0)) AS revenue,
                {signed} * (e.paid / (1 + coalesce(t.tax_rate, 0)) - e.units * coalesce(k.unit_cost, o.unit_cost, 0))
@@ -181,12 +185,13 @@ def _counted(duck: duckdb.DuckDBPyConnection, name: str, ended: np.typing.NDArra
     what = name.removeprefix(BEFORE)
     start, end = ("d.at_us", f"d.at_us + {window}") if what == name else (f"d.at_us - {window}", "d.at_us")
     events, moment, value, link = _parts(what)
+    seen = "AND epoch_us(e.happened) < d.at_us" if what != name and what in ("revenue", "margin", "purchase") else ""
     joined = f"e.{c.DECISION_ID} = d.{c.DECISION_ID}" if link else "e.subject = d.subject"
     table = duck.sql(f"""
         SELECT place, {value} AS value
         FROM (SELECT place, subject, {c.DECISION_ID}, epoch_us({c.DECIDED_AT}) AS at_us FROM chosen) d
         JOIN (SELECT *, epoch_us({moment}) AS e_us FROM {events}) e
-             ON {joined} AND e.e_us >= {start} AND e.e_us < {end}
+             ON {joined} AND e.e_us >= {start} AND e.e_us < {end} {seen}
         GROUP BY place""").to_arrow_table()
     found = np.zeros(len(ended))
     found[table["place"].to_numpy()] = table["value"].to_numpy()
@@ -198,7 +203,9 @@ def _parts(what: str) -> tuple[str, str, str, bool]:
     if what in ("revenue", "margin"):
         return "lines", "moment", f"coalesce(sum(e.{what}), 0)", False
     if what == "purchase":
-        return "(FROM lines WHERE type = 'purchase')", "moment", "1.0", False
+        # A return that names its order counts for it; an order that was sent back whole is none.
+        kept = "CASE WHEN sum(e.units) > 0 THEN 1.0 ELSE 0.0 END"
+        return "(FROM lines WHERE type = 'purchase' OR moment < happened)", "moment", kept, False
     if what == "click":
         named = f"(FROM source_events WHERE {c.TYPE} = 'click' AND {c.DECISION_ID} IS NOT NULL)"
         return named, c.OCCURRED_AT, "1.0", True

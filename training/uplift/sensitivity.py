@@ -74,7 +74,7 @@ def sensitivity(fit: CrossFit, place: int) -> Sensitivity:
     return Sensitivity(
         str(fit.log.actions[place]), fit.reward, effect, ratio,
         (e_value(ratio.value), e_value(nearer_end(ratio, 1.0))) if np.isfinite(ratio.value) else NO_INTERVAL,
-        (robustness_value(ends[0] / size), robustness_value(abs(ends[1]) / size)),
+        (robustness_value(strength_of(ends[0], size)), robustness_value(strength_of(abs(ends[1]), size))),
     )  # fmt: skip
 
 
@@ -86,6 +86,11 @@ def e_value(ratio: float) -> float:
     """
     above = ratio if ratio >= 1 else 1 / ratio if ratio > 0 else float("inf")
     return float(above + np.sqrt(above * (above - 1))) if np.isfinite(above) else above
+
+
+def strength_of(effect: float, scale: float) -> float:
+    """f of `robustness_value`; NaN where nothing is left of the outcome, so that no unseen cause can be measured."""
+    return effect / scale if scale > 0 else float("nan")
 
 
 def robustness_value(strength: float) -> float:

@@ -183,7 +183,12 @@ def _mail(fit: CrossFit, options: WinBackOptions) -> tuple[int, str]:
     actions = fit.log.actions
     if options.action is not None:
         return actions.index(options.action) - 1, options.action
-    best = int(np.nanargmax(np.nanmean(fit.contrasts[fit.rows], axis=0)))
+    gains = fit.contrasts[fit.rows]
+    known = np.isfinite(gains)  # a mail that hardly anybody got has no effect that is known
+    if not known.any():
+        raise DataError("no mail has an effect that is known", where="--action", hint="read a larger log")
+    means = np.where(known, gains, 0.0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
+    best = int(np.argmax(np.where(known.any(axis=0), means, -np.inf)))
     return best, str(actions[best + 1])
 
 
