@@ -57,6 +57,15 @@ def ran(arguments: list[str]) -> int:
     return int(ended.value.code or 0)
 
 
+def test_before_anybody_was_decided_for_nothing_is_looked_at(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
+    """A sentence, exit code 2, and no look is spent."""
+    world(shop, lift=2.0)
+    named = ["--shop", shop.id, "--root", str(shop.root)]
+    assert ran(["experiment", "report", *named, "--as-of", "2000-01-01"]) == 2
+    assert "nobody was decided for yet" in capsys.readouterr().err
+    assert looks(Tracking(shop)) == {}
+
+
 def test_the_permanent_holdout_from_log_to_page(shop: Shop, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The gain of 2 is found, the past narrows it, the page is self-contained and names nobody."""
     world(shop, lift=2.0)

@@ -11,7 +11,7 @@ import numpy as np
 import orjson
 
 from features.dataset import Dataset
-from features.errors import ConfigError
+from features.errors import ConfigError, DataError
 from features.moments import DAY, format_instant, to_datetime
 from features.shop import Shop
 from serving.config import load_config
@@ -57,7 +57,7 @@ def report(shop: Shop, asked: Asked, tell: Tell = silent) -> tuple[Answer, str]:
 
     Raises:
         NotFoundError: no such experiment or outcome.
-        DataError: nobody drew its arms, or not with the same probability for everybody.
+        DataError: nobody drew its arms, not with the same probability for everybody, or nobody was decided for.
         ConfigError: options that name what is not there or make no sense.
     """
     _check(asked)
@@ -66,6 +66,9 @@ def report(shop: Shop, asked: Asked, tell: Tell = silent) -> tuple[Answer, str]:
         tell("read", 0, 3)
         known = erased.subject if erased else None
         entrants = enter(duck, now, asked, config.experiments, config.shop.holdout, known)
+        if not len(entrants) and not entrants.left_out:  # said before it is counted as a look
+            hint = "read later (--as-of), or import or sync what was decided"
+            raise DataError("nobody was decided for yet", where=asked.name, got=format_instant(now), hint=hint)
         tell("read", 1, 3)
         collected = collect(duck, entrants, asked.outcomes, tuple(asked.guards), asked.before)
         tell("read", 2, 3)

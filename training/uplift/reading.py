@@ -125,7 +125,7 @@ def _choose(
     asked = {"experiment": experiment, "surface": surface, "slot": slot}
     given = {name: value for name, value in asked.items() if value is not None}
     if not given:
-        raise DataError("which decisions?", where="read_log", hint="name an experiment, a surface or a slot")
+        raise DataError("which decisions?", where="--experiment", hint="name an experiment, a surface or a slot")
     policies = "policy IN ('experiment:' || $experiment, 'observational:' || $experiment)"
     wanted = " AND ".join(policies if name == "experiment" else f"{name} = ${name}" for name in given)
     duck.execute(

@@ -174,8 +174,19 @@ def judged(fit: CrossFit, options: WinBackOptions, checks: Sequence[Check] = ())
         options, action, many, mailed, float(chosen[UPLIFT] @ chosen[HAZARD]) / mailed,
         {name: worth(weight) for name, weight in chosen.items()},
         {(one, other): worth(chosen[one] - chosen[other]) for one, other in pairs},
-        fit.log.observational, checks, (*fit.log.notes, *fit.notes),
+        fit.log.observational, checks, (*_picked(fit, options, action), *fit.log.notes, *fit.notes),
     )  # fmt: skip
+
+
+def _picked(fit: CrossFit, options: WinBackOptions, action: str) -> list[str]:
+    """What it does to the figures that nobody named the mail."""
+    mails = len(fit.log.actions) - 1
+    if options.action is not None or mails < 2:
+        return []
+    return [
+        f"{action} was picked as the best of {mails} mails by what values it too, which flatters what it brings in any "
+        "order, and the gap between the orders hardly."
+    ]
 
 
 def _mail(fit: CrossFit, options: WinBackOptions) -> tuple[int, str]:
