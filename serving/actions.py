@@ -12,7 +12,7 @@ import msgspec
 from features.errors import RequestError
 from features.history import History
 from features.moments import format_instant
-from serving.config import Channel, Slot, nearest
+from serving.config import Channel, Slot
 from serving.decide import Decision, in_holdout, new_id
 from serving.drawing import Choice, Draws
 from serving.engine import Engine, Live
@@ -20,6 +20,7 @@ from serving.keeping import Keep, settled
 from serving.pages import draws_of
 from serving.pipeline import Answer, hydrate, remember
 from serving.query import Query
+from serving.strict import nearest
 from serving.wire import ActionRequest
 
 HOLDOUT = "holdout"

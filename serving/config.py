@@ -21,8 +21,7 @@ from features.confidence import EVENT_WEIGHTS, ConfidenceParams
 from features.errors import ConfigError
 from features.moments import zone
 from serving.experiments import Arm, Experiment, SlotChange, changed, check_experiments
-from serving.strict import Strict
-from serving.strict import nearest as nearest
+from serving.strict import Strict, nearest
 
 
 class ShopSettings(Strict, frozen=True):

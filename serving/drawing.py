@@ -25,6 +25,7 @@ from features.moments import day_start, local_time
 from features.shop import Shop
 from features.text import unit_hash
 from serving.config import Slot
+from serving.decide import unit_of
 from serving.effects import Scored, SlotPolicy
 from serving.held import Held, Key
 from serving.policies import NULL, PolicySpec, probabilities
@@ -166,10 +167,7 @@ class Draws:
     @cached_property
     def _subject(self) -> tuple[str, str]:
         """Who the draws are for: the customer where known, else the visitor, else this request alone."""
-        query = self.query
-        if query.user_id is not None:
-            return "customer", query.user_id
-        return ("request", self.request_id) if query.visitor_id is None else ("visitor", query.visitor_id)
+        return unit_of(self.query) or ("request", self.request_id)
 
     def epoch_end(self, slot: Slot) -> int:
         """The instant at which what is drawn for a slot now ends, by the shop's calendar."""

@@ -9,10 +9,10 @@ import msgspec
 from features.errors import DataError, KokyakuError, RequestError
 from features.moments import MINUTE, format_instant, parse_instant
 from features.schemas import EVENT_TYPES, NEEDS_ITEM
-from serving.config import nearest
 from serving.decide import new_id
 from serving.engine import Engine
 from serving.events import StoredEvent
+from serving.strict import nearest
 from serving.wire import EventIn, EventsRequest, ItemsRequest, decode
 
 AHEAD = 5 * MINUTE

@@ -52,7 +52,7 @@ async def settled(
             stored = {one.decision_id for one, _ in made}
             return answer, decisions, [each for each in decisions if each.decision_id not in stored]
         if not kept.found:
-            return answer, decisions, decisions  # asked to be forgotten: the drain takes the name away
+            return answer, decisions, decisions  # asked to be forgotten: logged without a name
         draws.again(kept.found)
     if draws is not None:
         draws.again(closed=True)

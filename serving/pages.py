@@ -14,7 +14,7 @@ from features.errors import RequestError
 from features.personal import open_wishes
 from features.schemas import EventType
 from serving.candidates import Rows
-from serving.config import Module, Page, Slot, nearest
+from serving.config import Module, Page, Slot
 from serving.decide import POLICY, Decision, feature_rows, new_id, unit_of
 from serving.drawing import Choice, Draws
 from serving.engine import Engine, Live
@@ -25,6 +25,7 @@ from serving.query import Filter, Query
 from serving.ranker import Slate, Voice
 from serving.reasons import WISHLIST, title_of
 from serving.recipe import SelectionSpec
+from serving.strict import nearest
 from serving.wire import PageRequest
 
 UNFILLED = "no module could be filled"

@@ -218,19 +218,15 @@ def personal_data(query: Query) -> list[str]:
 
 
 def remember(engine: Engine, decisions: Sequence[Decision], answer: Answer) -> Answer:
-    """Append the decisions before the answer leaves; if that fails, the answer says that it was not logged.
+    """Append one subject's decisions before the answer leaves; if that fails, the answer says that it was not logged.
 
     Who asked to be forgotten is written without a name: the log is not read again before the next sync.
     """
-    if decisions and not engine.decisions.append([encoded(_nameless(engine, each)) for each in decisions]):
+    if decisions and engine.store.is_erased(decisions[0].customer_id, decisions[0].visitor_id):
+        decisions = [msgspec.structs.replace(each, customer_id=None, visitor_id=None) for each in decisions]
+    if decisions and not engine.decisions.append([encoded(each) for each in decisions]):
         answer["logged"] = False
     return answer
-
-
-def _nameless(engine: Engine, decision: Decision) -> Decision:
-    if not engine.store.is_erased(decision.customer_id, decision.visitor_id):
-        return decision
-    return msgspec.structs.replace(decision, customer_id=None, visitor_id=None)
 
 
 def cards(live: Live, query: Query, rows: Any, sources: Sequence[str], wished: Any) -> list[Answer]:

@@ -14,8 +14,9 @@ from features.covariates import KNOWN
 from features.errors import BundleError, ConfigError
 from features.ids import Array
 from serving.artifact import MANIFEST, Artifact, write_artifact
-from serving.config import ShopConfig, nearest
+from serving.config import ShopConfig
 from serving.effects import PolicySheet, SlotPolicy
+from serving.strict import nearest
 from serving.trees import Forest
 
 KIND = "policy"

@@ -10,8 +10,8 @@ from msgspec import Meta
 
 from features.errors import RequestError
 from features.text import MAX_ID_LENGTH
-from serving.config import nearest
 from serving.query import Context, Filter
+from serving.strict import nearest
 
 Id = Annotated[str, Meta(min_length=1, max_length=MAX_ID_LENGTH)]
 Text = Annotated[str, Meta(max_length=2_000)]

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from features.errors import ConfigError
-from serving.config import nearest
+from serving.strict import nearest
 
 Named = Mapping[str, Any]
 """Dotted name -> value."""

@@ -16,7 +16,7 @@ import orjson
 
 from features.errors import ConfigError
 from features.files import write_atomically
-from serving.config import nearest
+from serving.strict import nearest
 from training.params import Named, named
 
 Tuned = Mapping[str, Named]

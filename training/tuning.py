@@ -21,7 +21,7 @@ from features.errors import ConfigError, DataError
 from features.files import exclusive
 from features.shop import Shop
 from serving.bundle import Bundle
-from serving.config import nearest
+from serving.strict import nearest
 from training.contest import Arena, Voices, contest
 from training.course import TRIALS, Course, TuneOptions, prepare
 from training.evaluate import Task

@@ -16,7 +16,8 @@ from tests.test_serving.conftest import AS_OF
 from tests.test_serving.grown import records
 from tests.test_uplift.drawn import dataset, features
 from training.tracking import Tracking
-from training.uplift.study import StudyOptions, chances_on
+from training.uplift.options import StudyOptions
+from training.uplift.proposals import chances_on
 from training.uplift.training import Trained, Wanted, train_uplift
 
 OPTIONS = StudyOptions(

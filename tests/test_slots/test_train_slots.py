@@ -16,9 +16,11 @@ from serving.policy_files import open_policies
 from tests.test_uplift.drawn import START, dataset, features
 from training.cli import main
 from training.slots.judging import SlotOptions
-from training.slots.training import SlotsWanted, kinds_told, readable, with_shop
+from training.slots.training import SlotsWanted, kinds_told, servable, with_shop
 from training.tracking import Tracking
-from training.uplift.study import StudyOptions
+from training.uplift import training
+from training.uplift.options import StudyOptions
+from training.uplift.training import readable
 
 TOML = """
 [modules.tips]
@@ -118,11 +120,21 @@ def test_the_last_version_of_an_action_tells_its_kind(tmp_path: Path, make_datas
 
 
 def test_only_what_serving_can_tell_is_learned_from(shop: Shop) -> None:
-    log = readable(shop, SlotsWanted("page.home", SlotOptions(StudyOptions({"click": 1.0}))))
+    wanted = SlotsWanted("page.home", SlotOptions(StudyOptions({"click": 1.0})))
+    log = readable(shop, wanted.log, history=True, only=servable)
     assert "theme" not in log.names
     assert log.names[0] == "hour"
     assert "orders_28d" in log.names, "and the past, which serving counts too"
     assert log.features.shape == (len(log), len(log.names)) == (len(log), len(log.categorical))
+
+
+def test_a_column_that_tells_people_apart_is_no_tier(
+    shop: Shop, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Day and night are two tiers; where one is the most, they are too many."""
+    monkeypatch.setattr(training, "MOST_TIERS", 1)
+    assert run(shop, "--outcome", "click", "--tier", "hour") == 2
+    assert "too many values for tiers" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from training.slots.study import placed
 from training.uplift.crossfit import cross_fit
 from training.uplift.learners import LEARNERS
 from training.uplift.log import DecisionLog
-from training.uplift.study import StudyOptions
+from training.uplift.options import StudyOptions
 
 QUICK = StudyOptions({"click": 1.0}, folds=3, threads=1)
 

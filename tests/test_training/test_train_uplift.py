@@ -15,7 +15,7 @@ from tests.test_uplift.drawn import START, dataset
 from training.cli import main
 from training.commands.train_uplift import amounts
 from training.tracking import Tracking
-from training.uplift.study import StudyOptions
+from training.uplift.options import StudyOptions
 from training.uplift.training import Wanted, train_uplift
 
 MakeShop = Callable[[Path], Shop]

@@ -15,8 +15,9 @@ from training.intervals import Interval
 from training.uplift.blocks import Blocked, blocks_by_tier, blocks_by_value, left_by
 from training.uplift.gate import value_of
 from training.uplift.log import DecisionLog
+from training.uplift.options import StudyOptions
 from training.uplift.proposals import net_scores, pool_of, proposed
-from training.uplift.study import Study, StudyOptions, study, unserved
+from training.uplift.study import Study, study, unserved
 
 OPTIONS = StudyOptions(
     {"visit": 1.0}, folds=3, permutations=20, threads=1, tier="tier", floor=0.2, learners=("DR", "linear-T")

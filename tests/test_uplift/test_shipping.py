@@ -25,9 +25,10 @@ from training.uplift.crossfit import cross_fit
 from training.uplift.estimate import unknown
 from training.uplift.gate import Ruling
 from training.uplift.learners import LEARNERS
+from training.uplift.options import StudyOptions
 from training.uplift.proposals import Proposal, spread_on, values_on
 from training.uplift.shipping import policy_of, ships, withheld
-from training.uplift.study import Study, StudyOptions
+from training.uplift.study import Study
 from training.uplift.written import named
 
 NONE = np.zeros((0, 2))

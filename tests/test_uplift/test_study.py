@@ -11,7 +11,9 @@ from features.errors import ConfigError, DataError
 from serving.policies import probabilities
 from tests.test_uplift.worlds import drawn, log_of
 from training.uplift.log import DecisionLog
-from training.uplift.study import StudyOptions, study, tiers_of, values_on
+from training.uplift.options import StudyOptions, tiers_of
+from training.uplift.proposals import values_on
+from training.uplift.study import study
 
 FEW = ("DR", "constant")
 

@@ -24,9 +24,10 @@ from training.uplift.card import CHECKS_JA, answer_of, card, case_of
 from training.uplift.gate import Claim, Ruling
 from training.uplift.groups import LEAST, by_tier
 from training.uplift.log import DecisionLog
+from training.uplift.options import StudyOptions
 from training.uplift.record import draw, figures_of
 from training.uplift.report import PLOT_TITLES, UpliftReport, headline, html, markdown, overridden
-from training.uplift.study import Study, StudyOptions, study
+from training.uplift.study import Study, study
 from training.uplift.training import Wanted, reported
 
 PNG = b"\x89PNG\r\n\x1a\n"

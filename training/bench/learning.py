@@ -31,7 +31,9 @@ from training.session import silent
 from training.simulation.effects import ACTION_ROW, MAIL_ACTIONS, Segment
 from training.uplift.crossfit import ALL, cross_fit
 from training.uplift.log import DecisionLog, Doubles, Whole
-from training.uplift.study import StudyOptions, chances_on, decided
+from training.uplift.options import StudyOptions
+from training.uplift.proposals import chances_on
+from training.uplift.study import decided
 
 VISIT: Final = "visit"
 MAILS: Final = tuple(action.id for action in MAIL_ACTIONS)

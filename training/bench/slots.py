@@ -34,7 +34,7 @@ from training.slots.shipping import effects_in
 from training.slots.sizes import Evidence, Sized, sized
 from training.slots.study import arms_of, learned, placed
 from training.uplift.log import DecisionLog, Doubles, Mask
-from training.uplift.study import StudyOptions
+from training.uplift.options import StudyOptions
 
 CONFIDENCE: Final = 0.90
 FLOOR: Final = 0.01

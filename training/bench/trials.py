@@ -20,7 +20,8 @@ from scipy.stats import qmc
 from features.assemble import FINGERPRINT
 from features.errors import ConfigError, DataError
 from features.files import drop_torn_line
-from serving.config import ModelSettings, nearest
+from serving.config import ModelSettings
+from serving.strict import nearest
 from training.bench.places import Place, course_of
 from training.candidates import SourceCandidate
 from training.course import WEIGHTS, Course

@@ -63,7 +63,7 @@ def command(
     from training.console import Bars
     from training.slots.judging import SlotOptions
     from training.slots.training import SlotsWanted, train_slots
-    from training.uplift.study import StudyOptions
+    from training.uplift.options import StudyOptions
 
     study = StudyOptions(
         worth={outcome: 1.0, **amounts(worth, "--worth")}, costs=amounts(cost, "--cost"),

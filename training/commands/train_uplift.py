@@ -72,7 +72,7 @@ def command(
     """
     from features.moments import DAY, parse_instant
     from training.console import Bars
-    from training.uplift.study import StudyOptions
+    from training.uplift.options import StudyOptions
     from training.uplift.training import Wanted, train_uplift
 
     options = StudyOptions(

@@ -21,7 +21,7 @@ from features.shop import Shop
 from serving.artifact import MANIFEST
 from serving.bundle import Bundle, open_bundle
 from serving.business import Business
-from serving.config import Page, ShopConfig, Slot, nearest
+from serving.config import Page, ShopConfig, Slot
 from serving.drawing import Choice, Draws
 from serving.engine import Live
 from serving.pages import Filled, build, first_fillable, layout_of, unused, vetoes
@@ -30,6 +30,7 @@ from serving.policy_files import open_policies
 from serving.query import Query
 from serving.ranker import Ranker
 from serving.shelf import Shelf
+from serving.strict import nearest
 from serving.wire import PageRequest
 from training.contest import remembering
 from training.offpolicy.pages import Request, Shown

@@ -12,8 +12,8 @@ from training.slots.places import Place
 from training.slots.sizes import Sized
 from training.uplift.gate import Guard, Ruling, rule
 from training.uplift.log import DecisionLog, Doubles, Mask
+from training.uplift.options import StudyOptions, tiers_of
 from training.uplift.rare import Logged
-from training.uplift.study import StudyOptions, tiers_of
 
 LEARNER = "T"
 

@@ -23,7 +23,8 @@ from training.uplift.crossfit import CrossFit, cross_fit
 from training.uplift.learners import LEARNERS
 from training.uplift.log import Codes, DecisionLog
 from training.uplift.nuisance import LEAST_ARM
-from training.uplift.study import check_options, shared_rows
+from training.uplift.options import check_options
+from training.uplift.study import shared_rows
 
 SLOT, POSITION = "page.slot", "page.position"
 """Columns that models see beside the features; in a policy their values are fixed."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -11,11 +10,10 @@ import pyarrow as pa
 from features import columns as c
 from features.covariates import KNOWN
 from features.dataset import Dataset
-from features.moments import DAY, format_instant
 from features.shop import Shop
+from serving.clock import shop_clock
 from serving.config import ShopConfig, load_config
 from serving.policy_files import write_policy
-from serving.tombstones import erased_of
 from training.meter import Meter, Tell
 from training.offpolicy.replay import Replay
 from training.session import silent
@@ -25,12 +23,11 @@ from training.slots.record import log_slots
 from training.slots.shipping import slot_policy
 from training.slots.study import SlotStudy, slot_study
 from training.tracking import Tracking, Value
-from training.uplift.checks import insist
 from training.uplift.log import DecisionLog
-from training.uplift.reading import WINDOW, read_log
+from training.uplift.reading import WINDOW
 from training.uplift.record import log_wanted
-from training.uplift.study import check_options
-from training.uplift.training import inputs_of
+from training.uplift.training import Wanted, inputs_of, readable, settings_of
+from training.uplift.written import named
 
 PAGE = "page."
 """What surfaces of pages begin with; the rest is the page's name in `shop.toml`."""
@@ -53,6 +50,11 @@ class SlotsWanted:
     slot: str | None = None
     window: int = WINDOW
     as_of: int | None = None
+
+    @property
+    def log(self) -> Wanted:
+        """Which decisions these are."""
+        return Wanted(self.options.study, None, self.surface, self.slot, self.window, self.as_of)
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,7 @@ def train_slots(shop: Shop, wanted: SlotsWanted, tell: Tell = silent) -> SlotsTr
     """
     meter = Meter()
     with meter.step("read"):
-        log = readable(shop, wanted)
+        log = readable(shop, wanted.log, history=True, only=servable)
         options = with_shop(Dataset(shop.dataset), load_config(shop.config), wanted)
     tags = {"kokyaku.shop": shop.id, "mlflow.source.name": "kokyaku train slots"}
     with Tracking(shop).run(f"slots {wanted.surface}", tags) as run:
@@ -104,26 +106,6 @@ def train_slots(shop: Shop, wanted: SlotsWanted, tell: Tell = silent) -> SlotsTr
         }
         log_slots(run, found, page, written, meter)
     return SlotsTrained(found, page, written, run.id)
-
-
-def readable(shop: Shop, wanted: SlotsWanted) -> DecisionLog:
-    """The log, with the columns that serving can fill, in which there is something to compare.
-
-    Raises:
-        DataError, ConfigError: as `train_slots`.
-    """
-    how = wanted.options.study
-    dataset = Dataset(shop.dataset)
-    dataset.manifest()
-    rewards = list(dict.fromkeys((*how.worth, *how.guards)))
-    log = read_log(
-        dataset, surface=wanted.surface, slot=wanted.slot, rewards=rewards, window=wanted.window, as_of=wanted.as_of,
-        history=True, erased=erased_of(shop).subject,
-    )  # fmt: skip
-    log = servable(log)
-    check_options(log, how)
-    insist(log, rewards)
-    return log
 
 
 def servable(log: DecisionLog) -> DecisionLog:
@@ -161,18 +143,12 @@ def kinds_told(dataset: Dataset) -> dict[str, str]:
 
 def _written(shop: Shop, found: SlotStudy, slot: SlotFound, run_id: str) -> str:
     """Write a slot's policy; its name says of which slot and run it is, so it is never of another."""
-    plain = re.sub(r"[^a-z0-9]+", "-", slot.place.slot.lower()).strip("-") or "slot"
-    name = f"{plain}-{slot.spec.explore}-{run_id[:8]}"
+    name = named(f"{slot.place.slot} {slot.spec.explore}", shop_clock(shop).now(), run_id)
     about = f"kokyaku train slots, run {run_id}, {int(slot.rows.sum()):,} decisions"
     write_policy(shop.policies, slot_policy(found, slot, name, about=about))
     return name
 
 
 def _settings(wanted: SlotsWanted, options: SlotOptions, log: DecisionLog) -> dict[str, Value]:
-    return {
-        "surface": wanted.surface, "slot": wanted.slot, "window_days": wanted.window / DAY,
-        "as_of": None if wanted.as_of is None else format_instant(wanted.as_of), "explore": options.explore,
-        "learner": options.learner, "draws": options.draws, "covariates": ", ".join(log.names),
-        "actions": ", ".join(str(action or "nothing") for action in log.actions), "decisions": len(log),
-        "usable": int(log.usable.sum()),
-    }  # fmt: skip
+    own: dict[str, Value] = {"explore": options.explore, "learner": options.learner, "draws": options.draws}
+    return {**settings_of(wanted.log, log), **own}

@@ -18,7 +18,7 @@ from typing import Any
 import msgspec
 
 from features.errors import ConfigError
-from serving.config import nearest
+from serving.strict import nearest
 from training.params import Named, named, overlaid
 
 FOLDER = Path(__file__).parent

@@ -17,9 +17,10 @@ from training.tracking import Run, Value
 from training.uplift import shown
 from training.uplift.balance import DIFFERENT
 from training.uplift.card import FILES, card
+from training.uplift.options import StudyOptions
 from training.uplift.report import UpliftReport, check_rows, headline, html, markdown
 from training.uplift.sensitivity import sensitivities
-from training.uplift.study import Study, StudyOptions
+from training.uplift.study import Study
 
 NO_OVERRIDE = "none"
 """Of the tag `kokyaku.overridden`."""

@@ -13,9 +13,10 @@ from training.pages import pictures_of, rendered
 from training.uplift.blocks import Blocked
 from training.uplift.checks import Check
 from training.uplift.groups import TierEffect
+from training.uplift.measured import Measured
 from training.uplift.sensitivity import sensitivities, unseen
 from training.uplift.shown import counts, interval_text, shown_learner, unit
-from training.uplift.study import Measured, Study
+from training.uplift.study import Study
 from training.uplift.written import NOT_WRITTEN, Written
 
 PLOT_TITLES: Mapping[str, str] = {

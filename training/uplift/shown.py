@@ -20,7 +20,8 @@ from training.uplift.draws import effective_size
 from training.uplift.gate import always, value_of
 from training.uplift.log import DecisionLog, Doubles, Mask
 from training.uplift.options import costs_in, eligible_in
-from training.uplift.study import Proposal, Study
+from training.uplift.proposals import Proposal
+from training.uplift.study import Study
 
 PANELS = 6
 """Pairs of an action and an outcome that pictures show: worth something, the most frequent actions first."""

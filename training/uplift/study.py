@@ -22,13 +22,8 @@ from training.uplift.gate import Guard, Ruling, rule, value_of
 from training.uplift.log import DecisionLog, Doubles
 from training.uplift.measured import Measured, measure
 from training.uplift.options import StudyOptions, affordable, check_options, tiers_of
-from training.uplift.proposals import Proposal, chances_on, net_scores, pool_of, proposed, values_on
+from training.uplift.proposals import Proposal, net_scores, pool_of, proposed
 from training.uplift.rare import Logged
-
-__all__ = [
-    "Measured", "Proposal", "Study", "StudyOptions", "chances_on", "check_options", "decided", "study", "tiers_of",
-    "values_on",
-]  # fmt: skip
 
 
 @dataclass(frozen=True)

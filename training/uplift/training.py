@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,10 +21,11 @@ from training.tracking import Tracking, Value
 from training.uplift.checks import insist
 from training.uplift.groups import by_tier
 from training.uplift.log import DecisionLog
+from training.uplift.options import StudyOptions, check_options
 from training.uplift.reading import WINDOW, read_log
 from training.uplift.record import draw, log_report, log_study, log_wanted
 from training.uplift.report import UpliftReport
-from training.uplift.study import Study, StudyOptions, check_options, study
+from training.uplift.study import Study, study
 from training.uplift.written import NOT_WRITTEN, Written, written
 
 MOST_TIERS = 20
@@ -87,7 +89,7 @@ def train_uplift(shop: Shop, wanted: Wanted, tell: Tell = silent, *, write: bool
     with meter.step("read"):
         log = readable(shop, wanted)
     with Tracking(shop).run(f"uplift {wanted.name}", _tags(shop)) as run:
-        log_wanted(run, wanted.options, _settings(wanted, log), inputs_of(shop))
+        log_wanted(run, wanted.options, settings_of(wanted, log), inputs_of(shop))
         with meter.step("study"):
             found = study(log, wanted.options, tell)
         made = written(shop, config, found, wanted.name, run.id) if write else NOT_WRITTEN
@@ -98,8 +100,17 @@ def train_uplift(shop: Shop, wanted: Wanted, tell: Tell = silent, *, write: bool
     return Trained(report, run.id)
 
 
-def readable(shop: Shop, wanted: Wanted) -> DecisionLog:
+def readable(
+    shop: Shop, wanted: Wanted, *, history: bool | None = None,
+    only: Callable[[DecisionLog], DecisionLog] = lambda log: log,
+) -> DecisionLog:  # fmt: skip
     """The log, in which there is something to compare and everything that is named.
+
+    Args:
+        shop: whose.
+        wanted: which decisions, and what is wanted.
+        history: as for `read_log`.
+        only: takes away what may not be learned from, before anything is looked for.
 
     Raises:
         DataError, ConfigError: as `train_uplift`.
@@ -110,8 +121,9 @@ def readable(shop: Shop, wanted: Wanted) -> DecisionLog:
     rewards = list(dict.fromkeys((*options.worth, *options.guards)))
     log = read_log(
         dataset, experiment=wanted.experiment, surface=wanted.surface, slot=wanted.slot, rewards=rewards,
-        window=wanted.window, as_of=wanted.as_of, erased=erased_of(shop).subject,
+        window=wanted.window, as_of=wanted.as_of, history=history, erased=erased_of(shop).subject,
     )  # fmt: skip
+    log = only(log)
     check_options(log, options)
     _insist_on_tiers(log, options.tier)
     insist(log, rewards)
@@ -150,7 +162,8 @@ def _tags(shop: Shop) -> dict[str, str]:
     return {"kokyaku.shop": shop.id, "mlflow.source.name": "kokyaku train uplift"}
 
 
-def _settings(wanted: Wanted, log: DecisionLog) -> dict[str, Value]:
+def settings_of(wanted: Wanted, log: DecisionLog) -> dict[str, Value]:
+    """Which decisions, as parameters of a run."""
     return {
         "experiment": wanted.experiment, "surface": wanted.surface, "slot": wanted.slot,
         "window_days": wanted.window / DAY, "as_of": None if wanted.as_of is None else format_instant(wanted.as_of),
