@@ -13,7 +13,7 @@ from features.errors import ConfigError, DataError
 from features.shop import Shop
 from tests.test_uplift.drawn import START, dataset
 from training.cli import main
-from training.commands.train_uplift import amounts
+from training.commands.decisions import amounts
 from training.tracking import Tracking
 from training.uplift.options import StudyOptions
 from training.uplift.training import Wanted, train_uplift

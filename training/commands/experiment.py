@@ -63,7 +63,7 @@ def report(
     """
     from features.moments import parse_instant
     from training.bench.rows import write_rows
-    from training.commands.train_uplift import amounts
+    from training.commands.decisions import amounts
     from training.console import Bars
     from training.experiments.cohort import Asked
     from training.experiments.standing import report as run_report

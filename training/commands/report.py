@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from training.commands.common import DEFAULT_SHOP, LONGEST, JsonOption, RootOption, ShopOption, console, open_shop
+from training.commands.decisions import FoldsOption, ThreadsOption
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -98,9 +99,9 @@ def win_back(
     learner: Annotated[str, typer.Option(help="Of the uplift.")] = "DR",
     override: Annotated[list[str] | None, typer.Option(help="Name of a failed check to accept; repeatable.")] = None,
     window: Annotated[float, typer.Option(min=0, max=LONGEST, help="Days after a mail in which outcomes count.")] = 14,
-    folds: Annotated[int, typer.Option(min=3, max=20, help="Of cross-fitting.")] = 5,
+    folds: FoldsOption = 5,
     seed: Annotated[int, typer.Option(help="Of the folds.")] = 0,
-    threads: Annotated[int, typer.Option(min=0, help="Fits at a time; 0 is all processors.")] = 0,
+    threads: ThreadsOption = 0,
     track: Annotated[bool, typer.Option("--track", help="Log the figures to MLflow.")] = False,
     json: JsonOption = None,
     shop: ShopOption = DEFAULT_SHOP,
@@ -120,7 +121,7 @@ def win_back(
     """
     from features.moments import DAY
     from serving.tombstones import erased_of
-    from training.commands.train_uplift import amounts
+    from training.commands.decisions import amounts
     from training.console import Bars
     from training.uplift import winback
     from training.uplift.reading import read_log

@@ -6,8 +6,19 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from training.commands.common import DEFAULT_SHOP, LONGEST, RootOption, ShopOption, console, open_shop
-from training.commands.train_uplift import amounts
+from training.commands.common import DEFAULT_SHOP, RootOption, ShopOption, console, open_shop
+from training.commands.decisions import (
+    AsOfOption,
+    CostOption,
+    FoldsOption,
+    GuardOption,
+    OverrideOption,
+    ThreadsOption,
+    TierOption,
+    WindowOption,
+    WorthOption,
+    amounts,
+)
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -26,22 +37,16 @@ def command(
     floor: Annotated[float, typer.Option(min=0, max=0.5, help="Least probability of every possible action.")] = 0.01,
     learner: Annotated[str, typer.Option(help="S, T, X, DR or R.")] = "T",
     kind: Annotated[list[str] | None, typer.Option(help="ACTION=KIND of one; repeatable.")] = None,
-    worth: Annotated[list[str] | None, typer.Option(help="OUTCOME=VALUE of one; repeatable.")] = None,
-    cost: Annotated[list[str] | None, typer.Option(help="ACTION=COST of one; repeatable.")] = None,
-    guard: Annotated[
-        list[str] | None, typer.Option(help="OUTCOME=LIMIT that may be added a decision, at most; repeatable.")
-    ] = None,
-    tier: Annotated[str, typer.Option(help="Column of loyalty tiers; a policy that harms one is refused.")] = "",
-    override: Annotated[
-        list[str] | None, typer.Option(help="Name of a failed check to accept; it stands in the run; repeatable.")
-    ] = None,
-    window: Annotated[
-        float, typer.Option(min=0, max=LONGEST, help="Days after a decision in which outcomes count.")
-    ] = 14,
-    folds: Annotated[int, typer.Option(min=3, max=20, help="Of cross-fitting.")] = 5,
+    worth: WorthOption = None,
+    cost: CostOption = None,
+    guard: GuardOption = None,
+    tier: TierOption = "",
+    override: OverrideOption = None,
+    window: WindowOption = 14,
+    folds: FoldsOption = 5,
     seed: Annotated[int, typer.Option(help="Of folds and draws.")] = 0,
-    threads: Annotated[int, typer.Option(min=0, help="Fits at a time; 0 is all processors.")] = 0,
-    as_of: Annotated[str | None, typer.Option("--as-of", help="On what was known then, e.g. 2017-12-01.")] = None,
+    threads: ThreadsOption = 0,
+    as_of: AsOfOption = None,
     shop: ShopOption = DEFAULT_SHOP,
     root: RootOption = None,
 ) -> None:

@@ -6,7 +6,19 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from training.commands.common import DEFAULT_SHOP, LONGEST, RootOption, ShopOption, console, open_shop
+from training.commands.common import DEFAULT_SHOP, RootOption, ShopOption, console, open_shop
+from training.commands.decisions import (
+    AsOfOption,
+    CostOption,
+    FoldsOption,
+    GuardOption,
+    OverrideOption,
+    ThreadsOption,
+    TierOption,
+    WindowOption,
+    WorthOption,
+    amounts,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,34 +36,28 @@ def command(
     experiment: Annotated[str | None, typer.Option(help="The experiment or kind of campaign.")] = None,
     surface: Annotated[str | None, typer.Option(help="Only decisions on this surface, such as email.")] = None,
     slot: Annotated[str | None, typer.Option(help="Only decisions of this slot.")] = None,
-    worth: Annotated[list[str] | None, typer.Option(help="OUTCOME=VALUE of one; repeatable.")] = None,
-    cost: Annotated[list[str] | None, typer.Option(help="ACTION=COST of one; repeatable.")] = None,
+    worth: WorthOption = None,
+    cost: CostOption = None,
     budget: Annotated[float | None, typer.Option(min=0, help="Mean cost a decision that may be spent.")] = None,
-    guard: Annotated[
-        list[str] | None, typer.Option(help="OUTCOME=LIMIT that may be added a decision, at most; repeatable.")
-    ] = None,
-    tier: Annotated[str, typer.Option(help="Column of loyalty tiers; a policy that harms one is refused.")] = "",
-    override: Annotated[
-        list[str] | None, typer.Option(help="Name of a failed check to accept; it stands in the run; repeatable.")
-    ] = None,
+    guard: GuardOption = None,
+    tier: TierOption = "",
+    override: OverrideOption = None,
     monotone: Annotated[
         list[str] | None, typer.Option(help="COLUMN=1: outcomes never fall with it, -1: never rise; repeatable.")
     ] = None,
     effect_monotone: Annotated[
         list[str] | None, typer.Option(help="The same for effects (of X, DR and R); repeatable.")
     ] = None,
-    window: Annotated[
-        float, typer.Option(min=0, max=LONGEST, help="Days after a decision in which outcomes count.")
-    ] = 14,
+    window: WindowOption = 14,
     cautious: Annotated[
         bool, typer.Option("--cautious", help="Act only where the lower bound of the value is above 0.")
     ] = False,
     floor: Annotated[float, typer.Option(min=0, max=0.5, help="Least probability of every possible action.")] = 0.0,
-    folds: Annotated[int, typer.Option(min=3, max=20, help="Of cross-fitting.")] = 5,
+    folds: FoldsOption = 5,
     permutations: Annotated[int, typer.Option(min=20, max=10_000, help="Of the placebo.")] = 200,
     seed: Annotated[int, typer.Option(help="Of folds and permutations.")] = 0,
-    threads: Annotated[int, typer.Option(min=0, help="Fits at a time; 0 is all processors.")] = 0,
-    as_of: Annotated[str | None, typer.Option("--as-of", help="On what was known then, e.g. 2017-12-01.")] = None,
+    threads: ThreadsOption = 0,
+    as_of: AsOfOption = None,
     write: Annotated[bool, typer.Option("--write/--no-write", help="Write what is let through as a policy.")] = True,
     shop: ShopOption = DEFAULT_SHOP,
     root: RootOption = None,
@@ -87,29 +93,6 @@ def command(
     with Bars(console) as bars:
         trained = train_uplift(open_shop(shop, root), wanted, bars.tell, write=write)
     show(trained)
-
-
-def amounts(given: Sequence[str] | None, where: str) -> dict[str, float]:
-    """NAME=NUMBER, each name once.
-
-    Raises:
-        ConfigError: it is another form, not a finite number, or a name is there twice.
-    """
-    from math import isfinite
-
-    from features.errors import ConfigError
-
-    found: dict[str, float] = {}
-    for text in given or ():
-        name, sign, number = text.rpartition("=")
-        try:
-            amount = float(number)
-        except ValueError:
-            amount = float("nan")
-        if not sign or not name or not isfinite(amount) or name in found:
-            raise ConfigError("not NAME=NUMBER, each name once", where=where, got=text, hint=f"e.g. {where} visit=1")
-        found[name] = amount
-    return found
 
 
 def _directions(given: Sequence[str] | None, where: str) -> dict[str, Literal[-1, 1]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,6 +50,18 @@ def whisker(axis: Any, mark: Mark, place: float, *, colour: str | None = None, s
     if np.isfinite(mark.low) and np.isfinite(mark.high):
         axis.plot([mark.low, mark.high], [place, place], "-", color=colour, linewidth=2, solid_capstyle="butt")
     axis.plot(mark.value, place, MARKERS[mark.role], color=colour, markersize=size)
+
+
+def rows(axis: Any, title: str, marks: Sequence[Mark], say: Callable[[Mark], str]) -> None:
+    """Names and figures of marks, top to bottom: the frame of a forest plot, into which `whisker` draws at each row."""
+    for row, mark in enumerate(reversed(marks)):
+        axis.annotate(say(mark), (1.01, row), xycoords=("axes fraction", "data"), va="center", fontsize=9.5)
+    axis.set_title(title)
+    axis.set_yticks(range(len(marks)), [mark.name for mark in reversed(marks)])
+    axis.set_ylim(-0.6, max(len(marks), 1) - 0.4)
+    axis.tick_params(length=0)
+    axis.grid(visible=False, axis="y")
+    axis.margins(x=0.08)
 
 
 def label(axis: Any, mark: Mark, place: float, form: str = "{:.3f}") -> None:

@@ -8,7 +8,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 
-from training.plots.drawing import COLOURS, INK, LITERAL, Mark, png, whisker
+from training.plots.drawing import COLOURS, INK, LITERAL, Mark, png, rows, whisker
 
 
 def differences(panels: Mapping[str, Sequence[Mark]], *, unit: str) -> bytes:
@@ -28,14 +28,8 @@ def differences(panels: Mapping[str, Sequence[Mark]], *, unit: str) -> bytes:
             for row, mark in enumerate(reversed(marks)):
                 clear = mark.low > 0 or mark.high < 0
                 whisker(axis, mark, row, colour=COLOURS["challenger"] if clear else COLOURS["baseline"])
-                axis.annotate(told(mark), (1.01, row), xycoords=("axes fraction", "data"), va="center", fontsize=9.5)
             axis.axvline(0, color=INK, linewidth=1, linestyle="--")
-            axis.set_title(title)
-            axis.set_yticks(range(len(marks)), [mark.name for mark in reversed(marks)])
-            axis.set_ylim(-0.6, max(len(marks), 1) - 0.4)
-            axis.tick_params(length=0)
-            axis.grid(visible=False, axis="y")
-            axis.margins(x=0.08)
+            rows(axis, title, marks, told)
         axes[-1].set_xlabel(unit)
         return png(figure)
 

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.figure import Figure
 
-from training.plots.drawing import COLOURS, GRID, INK, LITERAL, Mark, png, whisker
+from training.plots.drawing import COLOURS, GRID, INK, LITERAL, Mark, png, rows, whisker
 
 Doubles = npt.NDArray[np.float64]
 LOST = "#c8553d"
@@ -118,15 +118,9 @@ def values(groups: Mapping[str, Sequence[Mark]], *, unit: str, best: float, shar
         for axis, (title, group) in zip(axes, groups.items(), strict=True):
             for row, mark in enumerate(reversed(group)):
                 whisker(axis, mark, row)
-                axis.annotate(_told(mark), (1.01, row), xycoords=("axes fraction", "data"), va="center", fontsize=9.5)
             if np.isfinite(best):
                 axis.axvline(best, color=LOST, linewidth=1, linestyle="--")
-            axis.set_title(title)
-            axis.set_yticks(range(len(group)), [mark.name for mark in reversed(group)])
-            axis.set_ylim(-0.6, max(len(group), 1) - 0.4)
-            axis.tick_params(length=0)
-            axis.grid(visible=False, axis="y")
-            axis.margins(x=0.08)
+            rows(axis, title, group, _told)
         axes[-1].set_xlabel(f"{unit}, with {share} interval" if marks else unit)
         if np.isfinite(best):
             line = mpl.lines.Line2D([], [], color=LOST, linestyle="--", label="best single action for everybody")
