@@ -127,13 +127,16 @@ def make_toy_bundle():
 
 @pytest.fixture
 def toy_shop(tmp_path):
-    """A shop whose toy bundle is published and serves; nobody is in the holdout."""
+    """A shop whose toy bundle is published and serves; nobody is held out, draws are alike at every run."""
     from features.shop import Shop
     from serving.artifact import publish_live
     from serving.bundle import write_bundle
 
     shop = Shop("toy", tmp_path / "shop")
     shop.root.mkdir()
+    key = shop.root / "secret.key"
+    key.touch(mode=0o600)
+    key.write_bytes(bytes(range(32)))
     shop.config.write_text("[shop]\nholdout = 0.0\n")
     write_bundle(shop.bundles / "toy-1", build_toy_bundle())
     publish_live(shop.bundles, "toy-1")
