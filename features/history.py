@@ -6,7 +6,7 @@ the store has received since). A *subject* is the unit of decision: `customer_su
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 
 import numpy as np
@@ -136,6 +136,16 @@ class Histories:
         """Only the events under the mask; subjects keep their rows."""
         kept = np.concatenate([np.zeros(1, np.int64), np.cumsum(mask, dtype=np.int64)])
         return replace(self, offsets=kept[self.offsets], events=self.events.take(mask))
+
+    def with_subjects(self, names: Iterable[str]) -> Histories:
+        """The same events and further subjects that have none; ids stay sorted, so rows may move."""
+        names = list(names)
+        if all(name in self.subjects for name in names):
+            return self
+        subjects = Vocabulary.of(sorted({*self.subjects, *names}))
+        counts = np.zeros(len(subjects), np.int64)
+        counts[subjects.rows_of(self.subjects)] = np.diff(self.offsets)
+        return replace(self, subjects=subjects, offsets=np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)]))
 
     def arrays(self) -> dict[str, Array]:
         """Everything as named flat arrays, ready to be saved and mapped."""

@@ -26,8 +26,9 @@ from serving.clock import shop_clock
 from serving.config import ShopConfig, load_config
 from serving.decision_log import DecisionLog
 from serving.effects import SlotPolicy
-from serving.histories import open_history
+from serving.histories import open_history, open_people
 from serving.policy_files import open_policies
+from serving.profiles import People
 from serving.ranker import Ranker
 from serving.shelf import Shelf
 from serving.store import Store
@@ -55,6 +56,8 @@ class Live:
     config_stamp: tuple[int, int]
     policies: Mapping[str, SlotPolicy]
     """Learned policies that slots of the configuration name."""
+    people: People | None = None
+    """What the dataset knows of customers beside events; None before the first sync, and in a history that is older."""
 
     @property
     def bundle(self) -> Bundle:
@@ -182,10 +185,13 @@ class Engine:
             return
         try:
             name, histories, translation, seq = self._open_history(self.live.bundle)
+            people = self._open_people(name)
         except BundleError as error:
             self._refuse(f"history {name}", error.line())
             return
-        self.live = replace(self.live, histories=histories, translation=translation, history_seq=seq, history_name=name)
+        self.live = replace(
+            self.live, histories=histories, translation=translation, history_seq=seq, history_name=name, people=people
+        )
 
     def _live_bundle_name(self) -> str:
         name = live_name(self.shop.bundles)
@@ -207,6 +213,9 @@ class Engine:
         # Sequence numbers of another store mean nothing here: then all that this one holds is joined.
         seq = int(manifest["store_seq"]) if manifest.get("store_id") == store_id(self.store) else 0
         return name, histories, _translation(histories, bundle), seq
+
+    def _open_people(self, name: str | None) -> People | None:
+        return None if name is None else open_people(self.shop.histories / name, store_id(self.store))
 
     def _refuse(self, what: str, why: str) -> None:
         self.refusals[what] = why

@@ -11,7 +11,7 @@ from __future__ import annotations
 import itertools
 import os
 import shutil
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +25,12 @@ from features.history import FIELDS, Histories, customer_subject
 from features.ids import Array, Vocabulary
 from features.moments import to_datetime
 from serving.artifact import Artifact, live_name, publish_live, read_manifest, write_artifact
+from serving.profiles import ARRAYS, People, Profile, people_arrays, people_in
 from serving.tombstones import Erased
 
 KIND = "history"
-FORMAT = 1
+FORMAT = 2
+"""1 had no profiles. A program of that time must not erase in a history that has them."""
 ERASED = "erased.json"
 LINK_ARRAYS = ("links.customer", "links.visitor")
 _BLANKS: dict[str, Any] = {"type": 0, "item": -1, "value": np.nan}
@@ -37,7 +39,11 @@ _SUBJECT_ARRAYS = ("subjects.blob", "subjects.hashes")
 
 
 def write_history(
-    parent: Path, histories: Histories, links: Collection[tuple[str, str]], manifest: dict[str, Any]
+    parent: Path,
+    histories: Histories,
+    links: Collection[tuple[str, str]],
+    manifest: dict[str, Any],
+    profiles: Mapping[str, Profile] | None = None,
 ) -> str:
     """Write a history; nobody reads it until it is published.
 
@@ -45,14 +51,18 @@ def write_history(
         parent: the shop's folder of histories.
         histories: all subjects.
         links: pairs of subjects, a customer and one of his visitors; pairs without a slice of both are left out.
-        manifest: `store_id, store_seq, as_of, dataset`.
+        manifest: `store_id, store_seq, as_of, dataset`, and how far the profiles reach (`profiles.REACH`).
+        profiles: what is known of subjects beside events; who has no event becomes a subject without events.
 
     Returns:
         Its name.
     """
     stamp = to_datetime(manifest["as_of"]).strftime("%Y%m%dT%H%M%S")
     name = _free_name(parent, f"{stamp}-{manifest['store_seq']}")
-    arrays = {**histories.arrays(), **_link_arrays(histories.subjects, links)}
+    known = profiles or {}
+    histories = histories.with_subjects(known)
+    people = people_arrays(histories.subjects, known)
+    arrays = {**histories.arrays(), **_link_arrays(histories.subjects, links), **people}
     write_artifact(parent / name, arrays, {"kind": KIND, "format": FORMAT, **manifest})
     return name
 
@@ -67,6 +77,19 @@ def open_history(folder: Path, *, verify: bool = True) -> tuple[Histories, dict[
         verify_history(folder)
     artifact = Artifact.open(folder, kind=KIND, format=FORMAT, verify=False)
     return Histories.from_arrays(artifact.arrays), dict(artifact.manifest)
+
+
+def open_people(folder: Path, store_id: str) -> People | None:
+    """Map the profiles of a history; None where it was written before there were any.
+
+    Raises:
+        BundleError: as `open_history`.
+    """
+    artifact = Artifact.open(folder, kind=KIND, format=FORMAT, verify=False)
+    if not all(name in artifact.arrays for name in ARRAYS):
+        return None
+    subjects = Vocabulary.from_arrays(artifact.arrays, "subjects")
+    return people_in(subjects, artifact.arrays, artifact.manifest, store_id)
 
 
 def verify_history(folder: Path) -> None:

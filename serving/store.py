@@ -11,30 +11,29 @@ import sqlite3
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, cast
 
-import msgspec
-
-from features.errors import DataError
 from features.shop import Shop
+from serving import store_people as people
 from serving import store_sql as sql
 from serving.database import Database
 from serving.events import StoredEvent, decode, encode, same_content
+from serving.fields import decode as decode_fields
+from serving.fields import encode as encode_fields
 from serving.group_commit import GroupCommit
 from serving.held import Held, Kept, Key, Wishes, hand_over, held_in, hold, holder_of
 from serving.links import Claim, Timeline
 from serving.tombstones import Erased
 
-Outcome = Literal["accepted", "duplicate", "collision", "erased"]
+Outcome = people.Outcome
 """`collision`: the id is taken by other content. `erased`: the event's subject asked to be forgotten."""
 
 _Row = tuple[StoredEvent, bytes] | Wishes
 _TRUST_SECONDS = 0.25
 _LINKS = {"sign_in", "sign_out"}
-_fields = msgspec.json.Decoder(dict[str, Any])
 
 
-class Store:
+class Store(people.PeopleStore):
     """One shop's store; safe to use from many threads and many processes at once.
 
     Reads and writes raise `Unavailable` while the disk refuses, and work again when it does not.
@@ -133,7 +132,7 @@ class Store:
         """`keep` for callers without an event loop: it never suspends, and each call is its own flush."""
         return cast("Kept", self._commit([wishes])[0])
 
-    # --- items and customers ----------------------------------------------------------------------------------------
+    # --- items ------------------------------------------------------------------------------------------------------
 
     def put_items(self, changes: Iterable[tuple[str, Mapping[str, Any]]], at: int) -> int:
         """Change fields of items; fields that are not named stay as they are.
@@ -145,7 +144,7 @@ class Store:
         Returns:
             The number of the last change, for `item_changes`.
         """
-        rows = [(item_id, _json(fields), at) for item_id, fields in changes]
+        rows = [(item_id, encode_fields(fields), at) for item_id, fields in changes]
         with self.database.transaction() as connection:
             connection.executemany(sql.ADD_ITEM, rows)
             return int(connection.execute(sql.LAST_SEQ, ("items",)).fetchone()[0])
@@ -153,27 +152,9 @@ class Store:
     def item_changes(self, after_change: int = 0) -> tuple[list[tuple[str, dict[str, Any]]], int]:
         """Items changed after a number, oldest first, each with all its live fields; and the last number."""
         rows = self.database.query(sql.ITEM_CHANGES, (after_change,))
-        return [(item_id, _fields.decode(payload)) for _, item_id, payload in rows], rows[-1][
+        return [(item_id, decode_fields(payload)) for _, item_id, payload in rows], rows[-1][
             0
         ] if rows else after_change
-
-    def put_customer(self, customer_id: str, fields: Mapping[str, Any], at: int) -> bool:
-        """Change what is known of a customer (answers, consents, region ...); maps are merged key by key.
-
-        Returns:
-            False when the customer was erased: then nothing is stored.
-        """
-        with self.database.transaction() as connection:
-            if self.erased_in(connection).customer(customer_id):
-                return False
-            merged = _merged(connection.execute(sql.LAST_CUSTOMER, (customer_id,)).fetchone(), fields)
-            connection.execute(sql.ADD_CUSTOMER, (customer_id, merged, at))
-        return True
-
-    def read_customer(self, customer_id: str) -> dict[str, Any] | None:
-        """What the service was told of a customer, or None when nothing was."""
-        rows = self.database.query(sql.LAST_CUSTOMER, (customer_id,))
-        return _fields.decode(rows[0][0]) if rows else None
 
     # --- tombstones -------------------------------------------------------------------------------------------------
 
@@ -229,6 +210,7 @@ class Store:
                 connection.execute(sql.ADD_LINK, (added.lastrowid, event.visitor_id, customer, event.occurred_at))
             if customer is not None:
                 hand_over(connection, event.visitor_id, customer)
+                people.hand_over_told(connection, event.visitor_id, customer, event.recorded_at)
         return "accepted"
 
     def _events_of_customer(self, customer_id: str, after_seq: int) -> list[StoredEvent]:
@@ -254,22 +236,3 @@ class Store:
 
     def _timeline(self, visitor_id: str) -> Timeline:
         return Timeline(visitor_id, self.database.query(sql.LINKS_OF_VISITOR, (visitor_id,)))
-
-
-def _merged(before: tuple[bytes] | None, fields: Mapping[str, Any]) -> bytes:
-    """The earlier fields with the given ones over them; maps such as answers key by key."""
-    merged: dict[str, Any] = {} if before is None else _fields.decode(before[0])
-    for name, value in fields.items():
-        old = merged.get(name)
-        if isinstance(old, dict) and isinstance(value, Mapping):
-            merged[name] = {**old, **value}
-        elif value is not None:
-            merged[name] = value
-    return _json(merged)
-
-
-def _json(fields: Mapping[str, Any]) -> bytes:
-    try:
-        return msgspec.json.encode(fields)
-    except (UnicodeEncodeError, TypeError, RecursionError) as error:
-        raise DataError("fields that cannot be written as JSON", got=str(error)) from None

@@ -54,7 +54,19 @@ _HELD: Final = (
         PRIMARY KEY (subject, family, place, epoch)) WITHOUT ROWID""",
     "CREATE INDEX held_by_end ON held (ends_at)",
 )
-STEPS: Final = (_TABLES, _HELD)
+# Rows of changes, as of items and customers. What visitors told goes to a customer at the sign-in.
+_PEOPLE: Final = (
+    """CREATE TABLE orders (
+        change INTEGER PRIMARY KEY AUTOINCREMENT, order_id TEXT NOT NULL, line TEXT NOT NULL,
+        customer_id TEXT NOT NULL, payload BLOB NOT NULL, changed_at INTEGER NOT NULL)""",
+    "CREATE INDEX orders_of_customer ON orders (customer_id, change)",
+    "CREATE INDEX orders_by_line ON orders (order_id, line, change)",
+    """CREATE TABLE visitors (
+        change INTEGER PRIMARY KEY AUTOINCREMENT, visitor_id TEXT NOT NULL, payload BLOB NOT NULL,
+        changed_at INTEGER NOT NULL)""",
+    "CREATE INDEX visitors_by_id ON visitors (visitor_id, change)",
+)
+STEPS: Final = (_TABLES, _HELD, _PEOPLE)
 """Step n leads from version n to n + 1; a store of an older program takes those that it lacks."""
 
 # --- the live path -------------------------------------------------------------------------------------------------
@@ -76,8 +88,19 @@ LAST_SEQ: Final = "SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name =
 
 ADD_ITEM: Final = "INSERT INTO items (item_id, payload, changed_at) VALUES (?, ?, ?)"
 ITEM_CHANGES: Final = "SELECT change, item_id, payload FROM items WHERE change > ? ORDER BY change"
-LAST_CUSTOMER: Final = "SELECT payload FROM customers WHERE customer_id = ? ORDER BY change DESC LIMIT 1"
+
+CUSTOMER_CHANGES: Final = "SELECT payload FROM customers WHERE customer_id = ? AND change > ? ORDER BY change"
 ADD_CUSTOMER: Final = "INSERT INTO customers (customer_id, payload, changed_at) VALUES (?, ?, ?)"
+VISITOR_CHANGES: Final = "SELECT change, payload, changed_at FROM visitors WHERE visitor_id = ? ORDER BY change"
+ADD_VISITOR: Final = "INSERT INTO visitors (visitor_id, payload, changed_at) VALUES (?, ?, ?)"
+DROP_VISITOR_CHANGE: Final = "DELETE FROM visitors WHERE change = ?"
+ADD_ORDER: Final = "INSERT INTO orders (order_id, line, customer_id, payload, changed_at) VALUES (?, ?, ?, ?, ?)"
+REPORTS_OF_LINE: Final = "SELECT customer_id, payload FROM orders WHERE order_id = ? AND line = ?"
+ORDERS_OF: Final = "SELECT payload FROM orders WHERE customer_id = ? AND change > ? ORDER BY change"
+TOLD_OF: Final = """
+    SELECT 0 AS kind, payload, change FROM customers WHERE customer_id = ?1 AND change > ?2
+    UNION ALL SELECT 1, payload, change FROM orders WHERE customer_id = ?1 AND change > ?3
+    ORDER BY kind, change"""
 
 LAST_TOMBSTONE: Final = "SELECT coalesce(max(number), 0) FROM tombstones"
 TOMBSTONES_AFTER: Final = "SELECT token FROM tombstones WHERE number > ? ORDER BY number"

@@ -1,0 +1,80 @@
+"""Fields that were told of a person, as rows of changes: how they are put together, and what they say at last.
+
+A change names only what it changes; `None` forgets a value. Maps (answers, consents ...) are changed key by key. What
+somebody told before signing in stands under `guest`: it counts where the customer has told nothing of that key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import msgspec
+
+from features.errors import DataError
+
+Fields = Mapping[str, Any]
+"""As on the wire: `name, region, postalPrefix, timeZone, tier, points, channels, projects, accountId`, and maps."""
+GUEST = "guest"
+MAPS = ("attributes", "answers", "asked", "consents")
+"""question -> answer, question -> instant of asking, purpose -> `{granted, wording, source, at}`."""
+_decoder = msgspec.json.Decoder(dict[str, Any])
+
+
+def composed(changes: Iterable[Fields]) -> dict[str, Any]:
+    """Changes, oldest first, as one change."""
+    both: dict[str, Any] = {}
+    for change in changes:
+        for name, value in change.items():
+            old = both.get(name)
+            if name == GUEST:
+                both[name] = composed([value, old or {}])  # of two guests the first one's words stay
+            elif isinstance(old, Mapping) and isinstance(value, Mapping):
+                both[name] = {**old, **value}
+            else:
+                both[name] = value
+    return both
+
+
+def plain(change: Fields) -> dict[str, Any]:
+    """What a change says of somebody of whom nothing else is known: nothing forgotten, no guest any more."""
+    own = {name: value for name, value in change.items() if name != GUEST}
+    said = composed([change.get(GUEST) or {}, own])
+    return {name: _without_nones(value) for name, value in said.items() if value is not None}
+
+
+def refusals(fields: Fields) -> dict[str, Any]:
+    """Purposes that were refused, each with how."""
+    told = fields.get("consents")
+    given = told if isinstance(told, Mapping) else {}
+    return {purpose: how for purpose, how in given.items() if isinstance(how, Mapping) and how.get("granted") is False}
+
+
+def handed_over(visitor: Fields) -> dict[str, Any]:
+    """What a visitor told as a change of the customer that he signed in as: a refusal counts whatever stood there."""
+    own = plain({name: value for name, value in visitor.items() if name != GUEST})
+    refused = refusals(own)
+    granted = {purpose: how for purpose, how in own.pop("consents", {}).items() if purpose not in refused}
+    guest = own | ({"consents": granted} if granted else {})
+    return ({"consents": refused} if refused else {}) | ({GUEST: guest} if guest else {})
+
+
+def encode(fields: Fields) -> bytes:
+    """Fields as JSON.
+
+    Raises:
+        DataError: something that JSON cannot hold.
+    """
+    try:
+        return msgspec.json.encode(fields)
+    except (UnicodeEncodeError, TypeError, RecursionError) as error:
+        raise DataError("fields that cannot be written as JSON", got=str(error)) from None
+
+
+def decode(payload: bytes) -> dict[str, Any]:
+    """Read what `encode` gave."""
+    return _decoder.decode(payload)
+
+
+def _without_nones(value: Any) -> Any:
+    return {key: each for key, each in value.items() if each is not None} if isinstance(value, Mapping) else value

@@ -1,0 +1,115 @@
+"""Who somebody is, as the shop was told up to this second: the mapped profile and what the store received since.
+
+Two functions, so that consents can be read first and nothing else read where there is none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from features.history import customer_subject
+from features.order_reports import Report, lines_of
+from features.orders import as_of
+from serving.engine import Engine, Live
+from serving.fields import GUEST, Fields, composed, plain
+from serving.person import NOBODY, Consents, Person, Project
+from serving.profiles import Agreed
+
+_agreed = msgspec.json.Decoder(Agreed)
+_TEXTS = {"name": "name", "region": "region", "postal_prefix": "postalPrefix", "time_zone": "timeZone", "tier": "tier"}
+
+
+def consents_of(
+    engine: Engine, live: Live, user_id: str | None, visitor_id: str | None, assumed: frozenset[str]
+) -> Consents:
+    """What a customer or visitor agreed to. Of all that is kept of them only the consents are decoded.
+
+    Args:
+        engine, live: the shop, and the state that the request holds.
+        user_id, visitor_id: who asks; a known customer's visitor adds nothing until he signs in.
+        assumed: purposes with another basis (`[consent]` of the shop's file).
+    """
+    past = None
+    if user_id is not None:
+        past = live.people.agreed(customer_subject(user_id)) if live.people else None
+        rows = engine.store.customer_rows(user_id, live.people.after[0] if live.people else 0)
+    else:
+        rows = engine.store.visitor_rows(visitor_id) if visitor_id is not None else []
+    if past is None and not rows:
+        return Consents(assumed=assumed)
+    said = plain(composed([{"consents": past}, *(_only_consents(_agreed.decode(row)) for row in rows)]))
+    return Consents(_map(said, "consents"), assumed)
+
+
+def person_of(engine: Engine, live: Live, user_id: str | None, visitor_id: str | None, now: int) -> Person:
+    """What the shop was told of a customer or visitor.
+
+    Args:
+        engine, live: the shop, and the state that the request holds.
+        user_id, visitor_id: who asks; a known customer's visitor adds nothing until he signs in.
+        now: microseconds; steps of orders at or after it are not known. Fields are those that were told last.
+    """
+    if user_id is not None:
+        fields, reports = told(engine, live, user_id)
+        return _person(fields, reports, now) if fields or reports else NOBODY
+    fields = engine.store.read_visitor(visitor_id) if visitor_id is not None else None
+    return _person(fields, [], now) if fields else NOBODY
+
+
+def told(engine: Engine, live: Live, user_id: str) -> tuple[dict[str, Any], list[Report]]:
+    """All fields of a customer and all reports of his orders, from profile and store."""
+    people = live.people
+    profile = people.of(customer_subject(user_id)) if people else None
+    changes, newer = engine.store.told_of(user_id, people.after if people else (0, 0))
+    if profile is None:
+        return plain(composed(changes)), newer
+    return plain(composed([profile.fields, *changes])), [*profile.orders, *newer]
+
+
+def _person(fields: Fields, reports: list[Report], now: int) -> Person:
+    answers = _answers(fields)
+    channels, points = fields.get("channels"), fields.get("points")
+    texts = {name: said for name, key in _TEXTS.items() if isinstance(said := fields.get(key), str)}
+    if "name" in answers:  # the one answer that is itself a field
+        texts.setdefault("name", answers["name"])
+    return Person(
+        **texts,
+        points=float(points) if isinstance(points, int | float) else None,
+        attributes=_map(fields, "attributes"),
+        answers=answers,
+        asked={question: at for question, at in _map(fields, "asked").items() if isinstance(at, int)},
+        channels=tuple(map(str, channels)) if isinstance(channels, list | tuple) else None,
+        orders=as_of(lines_of(reports), now) if reports else (),
+        projects=projects_in(fields),
+    )
+
+
+def projects_in(fields: Fields) -> tuple[Project, ...]:
+    """The projects of a customer's fields; what is none is left out."""
+    found = []
+    each = fields.get("projects")
+    for project in each if isinstance(each, list | tuple) else ():
+        try:
+            found.append(msgspec.convert(project, Project))
+        except msgspec.ValidationError:
+            continue
+    return tuple(found)
+
+
+def _answers(fields: Fields) -> dict[str, str]:
+    given = _map(fields, "answers").items()
+    return {question: said if isinstance(said, str) else msgspec.json.encode(said).decode() for question, said in given}
+
+
+def _only_consents(change: Agreed) -> dict[str, Any]:
+    guest = change.guest.get("consents") if isinstance(change.guest, Mapping) else None
+    said = {"consents": change.consents} if change.consents is not None else {}
+    return said | ({GUEST: {"consents": guest}} if guest else {})
+
+
+def _map(fields: Fields, name: str) -> Mapping[str, Any]:
+    found = fields.get(name)
+    return found if isinstance(found, Mapping) else {}

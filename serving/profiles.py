@@ -1,0 +1,107 @@
+"""Profiles: what the dataset knows of each customer beside events, as one JSON blob a subject, mapped by every worker.
+
+They are the `people` part of the history artefact: fields as of the latest version, reports of order lines, and each
+consent that was ever told. Where a subject has no blob nothing is decoded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from features.ids import Array, Vocabulary
+from features.order_reports import Report
+
+ARRAYS = ("people.offsets", "people.bytes")
+REACH = {"customers_seq": "customers", "orders_seq": "orders"}
+"""Names in the manifest: up to which change of a table of the store the profiles hold what was told."""
+
+
+class Profile(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One customer.
+
+    Args:
+        fields: see `serving.fields.Fields`, nothing of it forgotten or a guest's.
+        orders: all reports of his order lines.
+        consents: `[purpose, how]` as told, oldest first.
+    """
+
+    fields: dict[str, Any] = {}
+    orders: tuple[Report, ...] = ()
+    consents: tuple[tuple[str, Any], ...] = ()
+
+
+class Agreed(msgspec.Struct, frozen=True):
+    """What of a profile, or of a change, is decoded to know consents: nothing else of it is."""
+
+    consents: Any = None
+    guest: Any = None
+
+
+class AgreedProfile(msgspec.Struct, frozen=True):
+    """A profile of which only the consents are decoded."""
+
+    fields: Agreed = Agreed()
+
+
+_profile = msgspec.json.Decoder(Profile)
+_agreed = msgspec.json.Decoder(AgreedProfile)
+
+
+@dataclass(frozen=True, slots=True)
+class People:
+    """The profiles of all subjects of a history.
+
+    Args:
+        subjects: the history's.
+        offsets: int64[subjects + 1]; subject s owns raw[offsets[s]:offsets[s + 1]].
+        raw: uint8[bytes], JSON of `Profile`.
+        after: the store's changes of customers and of orders after these numbers are newer.
+    """
+
+    subjects: Vocabulary
+    offsets: Array
+    raw: Array
+    after: tuple[int, int]
+
+    def of(self, subject: str) -> Profile | None:
+        """The profile of a subject; None where there is none, or where it is being erased right now."""
+        raw = self._bytes(subject)
+        return None if raw is None else _decoded(_profile, raw)
+
+    def agreed(self, subject: str) -> Any:
+        """The consents of a subject's profile; None where there are none."""
+        raw = self._bytes(subject)
+        found = None if raw is None else _decoded(_agreed, raw)
+        return None if found is None else found.fields.consents
+
+    def _bytes(self, subject: str) -> bytes | None:
+        row = self.subjects.find(subject)
+        if row is None or self.offsets[row] == self.offsets[row + 1]:
+            return None
+        return self.raw[self.offsets[row] : self.offsets[row + 1]].tobytes()
+
+
+def people_arrays(subjects: Vocabulary, profiles: Mapping[str, Profile]) -> dict[str, Array]:
+    """The arrays of the history artefact: profiles by subject, in the order of the subjects."""
+    raws = [msgspec.json.encode(profiles[subject]) if subject in profiles else b"" for subject in subjects]
+    lengths = np.fromiter(map(len, raws), np.int64, len(raws))
+    offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
+    return dict(zip(ARRAYS, (offsets, np.frombuffer(b"".join(raws), np.uint8)), strict=True))
+
+
+def people_in(subjects: Vocabulary, arrays: Mapping[str, Array], manifest: Mapping[str, Any], store: str) -> People:
+    """The people of an opened history; numbers of another store mean nothing, then all that this one holds is newer."""
+    reach = [int(manifest.get(name, 0)) if manifest.get("store_id") == store else 0 for name in REACH]
+    return People(subjects, arrays[ARRAYS[0]], arrays[ARRAYS[1]], (reach[0], reach[1]))
+
+
+def _decoded(decoder: Any, raw: bytes) -> Any:
+    try:
+        return decoder.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None  # its bytes are being overwritten: as if they were gone
