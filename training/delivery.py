@@ -1,0 +1,207 @@
+"""Learning when open order lines arrive: the tables that a bundle carries, and the levels at which they are read.
+
+Three moments follow each other. Up to the first, tables are fitted to choose by; what happens until the second chooses
+the prior, each state's anchor and the side on which its interval may miss. Up to the second, the tables are fitted that
+are shipped; what happens until the last calibrates their levels, so that four of five deliveries fall into the interval
+(split conformal prediction on the level of a quantile: Chernozhukov, Wuethrich & Zhu 2021, "Distributional conformal
+prediction", PNAS 118).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from features.ids import Array
+from features.moments import DAY
+from features.orders import OrderLine
+from serving.delivery import PROMISE, STATE_BEGAN, STATES, Deliveries
+from training.delivery_asked import Answers, Question, answers_of, asked
+from training.delivery_lines import Doubles, Kinds, before, counted, groups_of, span_of, spells_of
+from training.delivery_tables import ATOM_LEVELS, CLOCKS, at_levels, tables_of
+
+COVERAGE: Final = 0.8
+LEAST: Final = 200
+"""Delivered lines without which nothing is learned."""
+LEAST_OWN, MOST_OWN = 10, 1000
+"""Deliveries that an item needs for tables of its own, and how many items have some at most."""
+LEAST_ASKED: Final = 100
+"""Answers that a state needs for a choice or a level of its own; with fewer it has that of all states."""
+WINDOW, SHARE = 90.0, 0.2
+"""Days of a later window, at most, and its share of the past, at most."""
+PRIORS: Final = (3.0, 20.0)
+"""Tried numbers of deliveries that the wider group counts like."""
+TILTS: Final = (0.5, 0.25, 0.1)
+"""Tried shares of the misses that come before the interval; the others come after it."""
+TAILS: Final = np.array([0.1, 0.5, 0.9])
+_States = npt.NDArray[np.int8]
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What was chosen on the window before the calibration.
+
+    Args:
+        prior: one of `PRIORS`, by the least loss of the better anchors.
+        loss: float64[2, 5], mean pinball loss in days by anchor and state, of lines with a promise; NaN: not asked.
+        anchor: int8[5], the one with less loss; the promise where nothing was asked, since it knows the item's lead time.
+        tilt: float64[5], the share of `TILTS` that gave the narrowest interval.
+    """
+
+    prior: float
+    loss: Doubles
+    anchor: _States
+    tilt: Doubles
+
+
+@dataclass(frozen=True)
+class Learned:
+    """Tables with what is known of them.
+
+    Args:
+        arrays: `delivery.*`, as a bundle carries them.
+        choice: what they were made by.
+        low, high: float64[5], the levels of the ends of each state's interval.
+        calibrated: int64[5], answers of each state that they are from.
+        counts: lines by what became of them.
+    """
+
+    arrays: Mapping[str, Array]
+    choice: Choice
+    low: Doubles
+    high: Doubles
+    calibrated: Array
+    counts: Mapping[str, int]
+
+
+def learn(lines: Sequence[OrderLine], kinds: Kinds, as_of: int) -> Learned | None:
+    """Learn from order lines.
+
+    Args:
+        lines: as known at `as_of`.
+        kinds: of their items; rows and categories are those of the bundle.
+        as_of: microseconds.
+
+    Returns:
+        None where fewer than `LEAST` lines were delivered before the calibration.
+    """
+    length = window_of(lines, as_of)
+    fitted_at = as_of - length
+    past = before(lines, fitted_at)
+    if counted(past)["delivered"] < LEAST:
+        return None
+    choice = choose(past, kinds, fitted_at - length, fitted_at)
+    whole = fit(past, kinds, fitted_at, choice.anchor, choice.prior)
+    later = answers_of(whole, asked(lines, kinds, fitted_at, as_of), as_of)
+    miss, count = misses(later, choice.tilt)
+    low, high = choice.tilt * miss, 1 - (1 - choice.tilt) * miss
+    arrays = {**whole, "delivery.table": at_levels(whole["delivery.table"].view(np.float32), low, high)}
+    return Learned(arrays, choice, low, high, count, counted(lines))
+
+
+def window_of(lines: Sequence[OrderLine], as_of: int) -> int:
+    """Microseconds of the later windows."""
+    return int(min(WINDOW, SHARE * span_of(lines, as_of)) * DAY)
+
+
+def fit(
+    lines: Sequence[OrderLine], kinds: Kinds, as_of: int, anchor: _States, prior: float
+) -> dict[str, Array]:  # fmt: skip
+    """`delivery.*` with all levels (`ATOM_LEVELS`) in the table.
+
+    Args:
+        lines: as known at `as_of`.
+        kinds: of their items.
+        as_of: microseconds.
+        anchor: int8[5]; the state's beginning is used where too few lines of a state had a promise.
+        prior: deliveries that the wider group counts like.
+    """
+    groups = groups_of(lines, kinds, least=LEAST_OWN, most=MOST_OWN)
+    table = tables_of(spells_of(lines, as_of), groups, prior)
+    told = ~np.isnan(table[PROMISE, :, 0, 0, 0])
+    return {
+        "delivery.table": table, "delivery.clock": CLOCKS, "delivery.level": groups.level,
+        "delivery.anchor": np.where(told, anchor, STATE_BEGAN).astype(np.int8), "delivery.item_group": groups.item,
+        "delivery.item_class": kinds.lead_class, "delivery.category_group": groups.category,
+        "delivery.class_group": groups.lead_class,
+    }  # fmt: skip
+
+
+def choose(lines: Sequence[OrderLine], kinds: Kinds, fitted_at: int, until: int) -> Choice:
+    """Fit at a moment with each prior; choose by what was asked from then on.
+
+    Args:
+        lines: as known at `until`.
+        kinds: of their items.
+        fitted_at, until: microseconds.
+    """
+    past, questions = before(lines, fitted_at), asked(lines, kinds, fitted_at, until)
+    found = {prior: _by_anchor(past, kinds, fitted_at, prior, questions, until) for prior in PRIORS}
+    loss = {prior: np.array([_losses(each) for each in pair]) for prior, pair in found.items()}
+    asked_of = np.bincount(found[PRIORS[0]][0].promised_states, minlength=len(STATES))
+    prior = min(PRIORS, key=lambda each: float(np.nansum(np.fmin(*loss[each]) * asked_of)))
+    anchor = np.where(loss[prior][STATE_BEGAN] <= loss[prior][PROMISE], STATE_BEGAN, PROMISE).astype(np.int8)
+    tilt = _tilts([each.where(anchor[each.state] == kind) for kind, each in enumerate(found[prior])])
+    return Choice(prior, loss[prior], anchor, tilt)
+
+
+def _by_anchor(
+    past: Sequence[OrderLine], kinds: Kinds, fitted_at: int, prior: float, questions: Sequence[Question], until: int
+) -> tuple[Answers, Answers]:
+    """What tables say with either anchor in all states."""
+    arrays = fit(past, kinds, fitted_at, np.full(len(STATES), STATE_BEGAN, np.int8), prior)
+    promise = {**arrays, "delivery.anchor": np.full(len(STATES), PROMISE, np.int8)}
+    return answers_of(arrays, questions, until), answers_of(promise, questions, until)
+
+
+def _losses(answers: Answers) -> Doubles:
+    """float64[5]: mean over lines with a promise that came of max(l (y - q), (l - 1) (y - q)), l of .1, .5 and .9."""
+    mine = answers.where(answers.has_promise & np.isfinite(answers.took))
+    ends = np.maximum(mine.at(TAILS), mine.clock[:, None])
+    over = mine.took[:, None] - ends
+    loss = np.maximum(TAILS * over, (TAILS - 1) * over).mean(axis=1) if len(mine) else np.empty(0)
+    count = np.bincount(mine.state, minlength=len(STATES))
+    total = np.bincount(mine.state, weights=loss, minlength=len(STATES))
+    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
+
+
+def _tilts(parts: Sequence[Answers]) -> Doubles:
+    """float64[5]: the side on which each state's interval may miss, by the least mean width at the same coverage."""
+    width = np.full((len(TILTS), len(STATES)), np.nan)
+    for row, tilt in enumerate(TILTS):
+        for state in range(len(STATES)):
+            mine = [part.where(part.state == state) for part in parts]
+            size = sum(len(each) for each in mine)
+            if size < LEAST_ASKED:
+                continue
+            miss = _miss(np.concatenate([each.allowed(tilt) for each in mine]))
+            ends = np.array([tilt * miss, 1 - (1 - tilt) * miss])
+            both = np.concatenate([np.maximum(each.at(ends), each.clock[:, None]) for each in mine])
+            width[row, state] = float((both[:, 1] - both[:, 0]).mean())
+    known = np.isfinite(width[0])
+    common = int(np.argmin(width[:, known].sum(axis=1))) if known.any() else 0
+    return np.array([TILTS[int(np.argmin(width[:, s])) if known[s] else common] for s in range(len(STATES))])
+
+
+def misses(answers: Answers, tilt: Doubles) -> tuple[Doubles, Array]:
+    """The share that an interval may miss by its tables, so that it misses 1 - `COVERAGE` of a later window.
+
+    Returns:
+        float64[5], and int64[5]: how many answers of each state there were.
+    """
+    allowed = answers.allowed(tilt[answers.state])
+    count = np.bincount(answers.state, minlength=len(STATES))
+    common = _miss(allowed)
+    own = [_miss(allowed[answers.state == s]) if count[s] >= LEAST_ASKED else common for s in range(len(STATES))]
+    return np.array(own), count
+
+
+def _miss(allowed: Doubles) -> float:
+    """The floor((n + 1)(1 - COVERAGE))-th smallest of what each answer allows: split conformal prediction."""
+    if len(allowed) < LEAST_ASKED:
+        return 1 - COVERAGE
+    return float(np.sort(allowed)[int((len(allowed) + 1) * (1 - COVERAGE)) - 1])
