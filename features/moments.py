@@ -99,6 +99,8 @@ class LocalTime:
     """The instant at which the local day began."""
     day_end: int
     """The instant at which the next local day begins (23 to 25 hours later)."""
+    minute: int
+    """Of the hour."""
     day: int
     """The local calendar day, counted from 0001-01-01 (`date.toordinal`)."""
 
@@ -120,6 +122,7 @@ def local_time(instant: int, zone_name: str, *, southern: bool = False) -> Local
         season=season_of(local.month, southern=southern),
         day_start=to_instant(midnight),
         day_end=to_instant(next_day),
+        minute=local.minute,
         day=local.toordinal(),
     )
 

@@ -5,21 +5,20 @@ The flow is that of a page: consent, hydrate, decide (by the channel's policy, n
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import msgspec
 
 from features.errors import RequestError
 from features.history import History
 from features.moments import format_instant
-from serving.config import Channel, Slot
 from serving.decide import Decision, in_holdout, new_id
 from serving.drawing import Choice, Draws
 from serving.engine import Engine, Live
 from serving.keeping import Keep, settled
 from serving.pages import draws_of
-from serving.pipeline import Answer, hydrate, remember
+from serving.pipeline import Answer, consents_of, hydrate, remember
 from serving.query import Query
+from serving.settings.channels import Channel
+from serving.settings.pages import Slot
 from serving.strict import nearest
 from serving.wire import ActionRequest
 
@@ -45,9 +44,10 @@ async def next_action(engine: Engine, request: ActionRequest, now: int, keep: Ke
     if request.user_id is None and request.visitor_id is None:
         raise RequestError("name a userId or a visitorId", where="userId")
     slot = Slot(request.channel, channel.actions, channel.policy, channel.family, channel.epoch_days)
-    if not consents(engine, request, channel):
+    agreed = consents_of(engine, live, request).to(channel.purpose) if request.consent is None else request.consent
+    if not agreed:
         query, why = _stranger(request, now), f"no consent to {channel.purpose}"
-        return _never(engine, live, query, slot, why, in_holdout(engine.shop, query, live.config.shop.holdout))
+        return _never(engine, live, query, slot, why, in_holdout(engine.shop, request, live.config.shop.holdout))
     query, holdout = hydrate(engine, live, request, now)
     query = msgspec.structs.replace(query, surface=request.channel)
     draws = draws_of(engine, live, query, (slot,), holdout)
@@ -76,18 +76,6 @@ def channel_of(live: Live, name: str) -> Channel:
         hint = nearest(name, list(found)) if found else "declare it in shop.toml: [channels.<name>]"
         raise RequestError("the shop has no such channel", where="channel", got=name, hint=hint)
     return found[name]
-
-
-def consents(engine: Engine, request: ActionRequest, channel: Channel) -> bool:
-    """Whether the subject agreed to the channel's purpose: as the request says, else as the shop told before.
-
-    What nobody told is no.
-    """
-    if request.consent is not None or request.user_id is None:
-        return bool(request.consent)
-    told = (engine.store.read_customer(request.user_id) or {}).get("consents", {})
-    given = told.get(channel.purpose) if isinstance(told, Mapping) else None
-    return isinstance(given, Mapping) and given.get("granted") is True
 
 
 def _stranger(request: ActionRequest, now: int) -> Query:

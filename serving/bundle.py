@@ -6,9 +6,9 @@ one mapped from disk (`open_bundle`) are the same class, so what is evaluated is
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, cast
 
@@ -32,9 +32,12 @@ class Bundle:
     manifest: Mapping[str, Any]
     arrays: Mapping[str, Array]
     items: Vocabulary = field(init=False)
+    codes_under: Callable[[tuple[str, ...]], frozenset[int]] = field(init=False)
+    """`categories_under` as a set, remembered for the paths that were asked for lately."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "items", Vocabulary.from_arrays(self.arrays, "items"))
+        object.__setattr__(self, "codes_under", lru_cache(maxsize=1024)(self._codes_under))
 
     @property
     def id(self) -> str:
@@ -71,6 +74,9 @@ class Bundle:
         """Codes of the category paths that begin with one of the prefixes."""
         wanted = tuple(prefixes)
         return np.array([code for code, path in enumerate(self.categories) if path.startswith(wanted)], np.int32)
+
+    def _codes_under(self, prefixes: tuple[str, ...]) -> frozenset[int]:
+        return frozenset(self.categories_under(prefixes).tolist())
 
     def source_arrays(self, name: str) -> dict[str, Array]:
         """The arrays of one candidate source, without their prefix."""

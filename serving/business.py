@@ -16,8 +16,9 @@ from features.moments import day_start
 from features.text import fold
 from serving.bundle import Bundle
 from serving.candidates import Floats, Rows
-from serving.config import Boost, Objective, SelectionSettings, ShopConfig
+from serving.config import ShopConfig
 from serving.recipe import SelectionSpec
+from serving.settings.selection import Boost, Objective, SelectionSettings
 
 Doubles = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]

@@ -7,7 +7,7 @@ A slot without a policy is deterministic: the first module of its list that can 
 from __future__ import annotations
 
 import uuid
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 import orjson
@@ -64,14 +64,28 @@ def new_id() -> str:
     return uuid.uuid4().hex
 
 
-def unit_of(query: Query) -> tuple[str, str] | None:
+class Asking(Protocol):
+    """A query or a request: who asks."""
+
+    @property
+    def user_id(self) -> str | None:
+        """The customer."""
+        ...
+
+    @property
+    def visitor_id(self) -> str | None:
+        """The visitor."""
+        ...
+
+
+def unit_of(query: Asking) -> tuple[str, str] | None:
     """The kind and id of who is assigned: the customer when known, else the visitor; None where nobody is named."""
     if query.user_id:
         return "customer", query.user_id
     return ("visitor", query.visitor_id) if query.visitor_id else None
 
 
-def in_holdout(shop: Shop, query: Query, share: float) -> bool:
+def in_holdout(shop: Shop, query: Asking, share: float) -> bool:
     """Whether the subject permanently gets what is the same for all; by hash of the customer when known."""
     unit = unit_of(query)
     if unit is None or share <= 0:

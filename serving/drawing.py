@@ -24,12 +24,12 @@ from features.covariates import PAST, VISIT, Value, past_values, visit_values
 from features.moments import day_start, local_time
 from features.shop import Shop
 from features.text import unit_hash
-from serving.config import Slot
 from serving.decide import unit_of
 from serving.effects import Scored, SlotPolicy
 from serving.held import Held, Key
 from serving.policies import NULL, PolicySpec, probabilities
 from serving.query import Query
+from serving.settings.pages import Slot
 
 log = logging.getLogger("kokyaku")
 FAILED = "the policy failed"

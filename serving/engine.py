@@ -10,6 +10,7 @@ import logging
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -19,17 +20,21 @@ import numpy.typing as npt
 from features.errors import BundleError, ConfigError
 from features.history import Histories, History
 from features.shop import Shop
+from serving import people
 from serving.artifact import live_name
 from serving.bundle import Bundle, open_bundle
 from serving.business import Business
 from serving.clock import shop_clock
 from serving.config import ShopConfig, load_config
 from serving.decision_log import DecisionLog
+from serving.delivery import Deliveries
 from serving.effects import SlotPolicy
 from serving.histories import open_history, open_people
+from serving.person import Consents, Person
 from serving.policy_files import open_policies
 from serving.profiles import People
 from serving.ranker import Ranker
+from serving.repurchase import Windows
 from serving.shelf import Shelf
 from serving.store import Store
 from serving.store_upkeep import store_id
@@ -63,6 +68,16 @@ class Live:
     def bundle(self) -> Bundle:
         """The bundle that serves."""
         return self.ranker.bundle
+
+    @cached_property
+    def windows(self) -> Windows:
+        """For how long each category rests after a purchase."""
+        return Windows(self.bundle, self.config.repurchase)
+
+    @cached_property
+    def deliveries(self) -> Deliveries | None:
+        """When orders arrive; None where the bundle has not learned it."""
+        return Deliveries.of(self.bundle)
 
 
 class Discard:
@@ -102,7 +117,8 @@ class Engine:
         ranker = self._ranker(self._live_bundle_name(), config)
         name, histories, translation, seq = self._open_history(ranker.bundle)
         policies = open_policies(shop.policies, config)
-        self.live = Live(config, config.hash, ranker, histories, translation, seq, name, stamp, policies)
+        known = self._open_people(name)
+        self.live = Live(config, config.hash, ranker, histories, translation, seq, name, stamp, policies, known)
         self.refresh_shelf()
 
     def history_of(self, live: Live, user_id: str | None, visitor_id: str | None) -> History:
@@ -119,6 +135,15 @@ class Engine:
             items=live.bundle.items,
             translation=live.translation,
         )
+
+    def consents_of(self, live: Live, user_id: str | None, visitor_id: str | None) -> Consents:
+        """What somebody agreed to; nothing else is read of them."""
+        assumed = frozenset(live.config.consent.assumed)
+        return people.consents_of(self, live, user_id, visitor_id, assumed)
+
+    def person_of(self, live: Live, user_id: str | None, visitor_id: str | None, now: int) -> Person:
+        """What the shop was told of somebody, as of now."""
+        return people.person_of(self, live, user_id, visitor_id, now)
 
     def refresh(self) -> bool:
         """Take up a newly published bundle, history or `shop.toml`; what is broken is refused and named.
@@ -185,12 +210,12 @@ class Engine:
             return
         try:
             name, histories, translation, seq = self._open_history(self.live.bundle)
-            people = self._open_people(name)
+            known = self._open_people(name)
         except BundleError as error:
             self._refuse(f"history {name}", error.line())
             return
         self.live = replace(
-            self.live, histories=histories, translation=translation, history_seq=seq, history_name=name, people=people
+            self.live, histories=histories, translation=translation, history_seq=seq, history_name=name, people=known
         )
 
     def _live_bundle_name(self) -> str:

@@ -29,7 +29,8 @@ from features.text import unit_hash
 from serving.strict import Strict, nearest
 
 if TYPE_CHECKING:
-    from serving.config import Page, ShopConfig, Slot
+    from serving.config import ShopConfig
+    from serving.settings.pages import Page, Slot
 
 PLAIN = "first-fillable"
 """As the policy of a slot in an arm: no learned one, the first module that can be filled."""

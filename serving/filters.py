@@ -32,6 +32,8 @@ def _filters(shelf: Shelf, query: Query) -> Iterable[tuple[str, Callable[[Candid
     yield "withdrawn", lambda found: shelf.withdrawn[found.items]
     if wanted.in_stock:
         yield "out-of-stock", lambda found: ~shelf.in_stock[found.items]
+    if query.barred:
+        yield "bought-lately", lambda found: np.isin(shelf.bundle.shared.category[found.items], query.barred)
     if query.anchors:
         yield "asked-about", lambda found: np.isin(found.items, query.anchors)
     for name in wanted.exclude:

@@ -6,17 +6,19 @@ Two functions, so that consents can be read first and nothing else read where th
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from features.history import customer_subject
 from features.order_reports import Report, lines_of
 from features.orders import as_of
-from serving.engine import Engine, Live
 from serving.fields import GUEST, Fields, composed, plain
 from serving.person import NOBODY, Consents, Person, Project
 from serving.profiles import Agreed
+
+if TYPE_CHECKING:
+    from serving.engine import Engine, Live
 
 _agreed = msgspec.json.Decoder(Agreed)
 _TEXTS = {"name": "name", "region": "region", "postal_prefix": "postalPrefix", "time_zone": "timeZone", "tier": "tier"}

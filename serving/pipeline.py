@@ -11,11 +11,14 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from features.history import History
 from features.moments import MICROSECOND
+from serving.context import completed
 from serving.decide import Decision, encoded, feature_rows, in_holdout, new_id
 from serving.engine import Engine, Live, item_card
 from serving.filters import check_exclude
-from serving.query import Context, Filter, Query
+from serving.person import PERSONALIZATION, Consents
+from serving.query import Filter, Query
 from serving.ranker import Slate
 from serving.reasons import item_reasons
 from serving.scoring import Beside, Trees
@@ -79,29 +82,45 @@ def rank_list(engine: Engine, request: RankingsRequest, now: int) -> Answer:
 def hydrate(
     engine: Engine, live: Live, request: Any, now: int, *, anchors: tuple[int, ...] = (), num_results: int | None = None
 ) -> tuple[Query, bool]:
-    """Who asks, what they did up to this second, where from; and whether they are in the holdout.
+    """Who asks, what is known of them up to this second, where from; and whether they are in the holdout.
+
+    Consents are read first. Without one to personalization nothing else is: no event, no order, no answer, and the
+    decision names nobody.
 
     Raises:
-        RequestError: the filter names something that does not exist.
+        RequestError: the filter names something that does not exist, or the time zone is none.
     """
     wanted: Filter = getattr(request, "filter", Filter(in_stock=False))
     check_exclude(wanted.exclude)
-    context: Context = request.context
-    history = engine.history_of(live, request.user_id, request.visitor_id)
+    query = Query(
+        now=now, history=History.empty(), session_id=getattr(request, "session_id", None),
+        context=completed(request.context), filter=wanted,
+        num_results=num_results or int(getattr(request, "num_results", 20)), anchors=anchors,
+        consents=consents_of(engine, live, request),
+    )  # fmt: skip
+    holdout = in_holdout(engine.shop, request, live.config.shop.holdout)
+    if not query.consents.to(PERSONALIZATION):
+        return msgspec.structs.replace(query, personal=False), holdout
+    who = request.user_id, request.visitor_id
+    history = engine.history_of(live, *who)
     # An event that was acknowledged in this very microsecond counts: as-of windows are half-open.
     now = max(now, int(history.recorded.max(initial=0)), int(history.time.max(initial=0))) + MICROSECOND
-    query = Query(
-        now=now,
-        history=history.as_of(now),
-        user_id=request.user_id,
-        visitor_id=request.visitor_id,
-        session_id=getattr(request, "session_id", None),
-        context=context,
-        filter=wanted,
-        num_results=num_results or int(getattr(request, "num_results", 20)),
-        anchors=anchors,
+    history, person = history.as_of(now), engine.person_of(live, *who, now)
+    barred = live.windows.barred(history, person.orders, now)
+    query = msgspec.structs.replace(
+        query, now=now, history=history, person=person, barred=barred, user_id=who[0], visitor_id=who[1]
     )
-    return query, in_holdout(engine.shop, query, live.config.shop.holdout)
+    return query, holdout
+
+
+def consents_of(engine: Engine, live: Live, request: Any) -> Consents:
+    """What the subject agreed to, as the shop was told; a request may say more, and may always refuse."""
+    kept = engine.consents_of(live, request.user_id, request.visitor_id)
+    said = getattr(request, "consents", None)
+    if not said:
+        return kept
+    new = {purpose: {"granted": yes} for purpose, yes in said.items() if not yes or purpose not in kept.told}
+    return Consents({**kept.told, **new}, kept.assumed)
 
 
 def anchor_weights(live: Live) -> Mapping[str, float]:
@@ -212,6 +231,8 @@ def personal_data(query: Query) -> list[str]:
     kinds = []
     if len(query.history):
         kinds.append("own events" if query.user_id else "this visitor's events")
+    if query.person.orders and query.barred:
+        kinds.append("orders")
     if query.context.region:
         kinds.append("region")
     return kinds

@@ -95,7 +95,7 @@ def open_policies(parent: Path, config: ShopConfig) -> dict[str, SlotPolicy]:
             what = "the policy knows none of the slot's modules"
             raise ConfigError(what, where=where, got=name, hint=f"it knows: {known}")
     for channel, each in config.channels.items():
-        if not opened[each.policy].sheet.spec.nothing:
+        if each.policy is not None and not opened[each.policy].sheet.spec.nothing:
             what, hint = "a policy that never takes nothing", "it is one of a slot that is never left empty"
             raise ConfigError(what, where=f"shop.toml [channels.{channel}]", got=each.policy, hint=hint)
     return opened

@@ -3,22 +3,43 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 
 from features.history import History
+from serving.person import NOBODY, Consents, Person
 
 T = TypeVar("T")
 
 
-class Context(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
-    """Where a request comes from; none of it is personal."""
+Short = Annotated[str, msgspec.Meta(max_length=300)]
+Long = Annotated[str, msgspec.Meta(max_length=4_000)]
 
-    region: str | None = None
-    device: str | None = None
-    traffic_source: str | None = None
-    referrer: str | None = None
+
+class Context(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
+    """Where a request comes from; none of it is personal. What it does not say is derived in `serving.context`.
+
+    Args:
+        region, device, traffic_source, campaign: as the shop names them.
+        referrer, url, user_agent: as the browser sent them; source, campaign and device are read off them.
+        time_zone: IANA name, for the local hour; default: the shop's.
+        locale: language of the words; default: the shop's.
+        category: path of the category whose page it is.
+        item_id: the product whose page it is.
+    """
+
+    region: Short | None = None
+    device: Short | None = None
+    traffic_source: Short | None = None
+    referrer: Long | None = None
+    campaign: Short | None = None
+    url: Long | None = None
+    user_agent: Long | None = None
+    time_zone: Short | None = None
+    locale: Short | None = None
+    category: Long | None = None
+    item_id: Short | None = None
 
 
 class Filter(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
@@ -53,6 +74,10 @@ class Query(msgspec.Struct, frozen=True):
         num_results: how many items at most.
         surface, slot: where the answer will be shown.
         anchors: item rows that the answer should relate to.
+        person: what the shop was told of the subject; NOBODY without consent.
+        consents: what the subject agreed to.
+        barred: codes of categories of which nothing is offered (`serving.repurchase`).
+        personal: whether what is personal may be used; without it history and person are empty.
         notes: what `once` remembers; queries that are made from this one share it.
     """
 
@@ -67,6 +92,10 @@ class Query(msgspec.Struct, frozen=True):
     surface: str = "api.recommendations"
     slot: str = "list"
     anchors: tuple[int, ...] = ()
+    person: Person = NOBODY
+    consents: Consents = Consents()
+    barred: tuple[int, ...] = ()
+    personal: bool = True
     notes: Notes = msgspec.field(default_factory=Notes)
 
     def once(self, what: Hashable, read: Callable[[], T]) -> T:

@@ -202,6 +202,11 @@ class Ranker:
         """What the named sources propose and the filters leave: what a scorer orders."""
         return apply_filters(self.shelf, query, self.gather(query, names))
 
+    def allowed(self, query: Query, rows: Rows) -> Rows:
+        """int32: those of some distinct items that the filters of a query leave."""
+        nothing = np.empty((len(rows), 0), np.float32)
+        return apply_filters(self.shelf, query, Candidates(rows, (), nothing, nothing)).items
+
     def gather(self, query: Query, names: Iterable[str]) -> Candidates:
         """The union of what the named sources propose."""
         # Filters take some away: ask for enough that the answer can still be filled.

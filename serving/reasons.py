@@ -18,6 +18,8 @@ Rows = npt.NDArray[np.int32]
 
 WISHLIST = "wishlist"
 """The wishes themselves, whether a source of that kind proposes them or a page lists them."""
+VIEWED = "viewed"
+"""What was looked at before and a page lists again."""
 LEAST_PERCENT = 1
 """A price that fell by less is not worth a word."""
 WORDS: Mapping[str, Mapping[str, str]] = {
@@ -39,6 +41,7 @@ WORDS: Mapping[str, Mapping[str, str]] = {
         "in-cart": "In your cart",
         "just-seen": "You looked at this just now",
         "goes-with-seen": "Goes with {item}, which you looked at just now",
+        "viewed": "You looked at this",
         "popular-season": "Popular this {season}",
         "popular-in-season": "Popular in {region} this {season}",
         "day": "day",
@@ -69,6 +72,7 @@ WORDS: Mapping[str, Mapping[str, str]] = {
         "in-cart": "カートに入っています",
         "just-seen": "先ほどご覧になりました",
         "goes-with-seen": "先ほどご覧の「{item}」と一緒に",
+        "viewed": "以前ご覧になりました",
         "popular-season": "この{season}人気です",
         "popular-in-season": "{region}でこの{season}人気です",
         "day": "1日",
@@ -207,7 +211,12 @@ def duration(days: float, words: Mapping[str, str]) -> str:
     return words["weeks"].format(n=round(days / 7)) if days < 60 else words["months"].format(n=round(days / 30.4))
 
 
+def _tell_viewed(ranker: Ranker, query: Query, items: Rows, name: str, words: Mapping[str, str]) -> list[str]:
+    return [words["viewed"]] * len(items)
+
+
 _TELL = {
+    VIEWED: _tell_viewed,
     WISHLIST: _tell_wished,
     "popularity": _tell_popular,
     "personal-frequency": _tell_bought,

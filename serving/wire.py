@@ -23,51 +23,56 @@ class Body(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="came
     """Base of all request bodies."""
 
 
-class RecommendationsRequest(Body, frozen=True, kw_only=True):
-    """`POST /v1/recommendations`: ranked items for a customer or a visitor."""
+class Asking(Body, frozen=True, kw_only=True):
+    """What every question says of who asks.
+
+    `consents` is what the shop knows of the subject's consents, purpose -> yes or no. What the service was told before
+    counts first; a refusal counts always.
+    """
 
     user_id: Id | None = None
     visitor_id: Id | None = None
     session_id: Id | None = None
     context: Context = Context()
+    consents: Annotated[dict[Id, bool], Meta(max_length=50)] | None = None
+
+
+class RecommendationsRequest(Asking, frozen=True, kw_only=True):
+    """`POST /v1/recommendations`: ranked items for a customer or a visitor."""
+
     num_results: Count = 20
     filter: Filter = Filter()
     explain: bool = False
 
 
-class RelatedRequest(Body, frozen=True, kw_only=True):
+class RelatedRequest(Asking, frozen=True, kw_only=True):
     """`POST /v1/related-items`: what goes with some items."""
 
     item_ids: Annotated[tuple[Id, ...], Meta(min_length=1, max_length=100)]
-    user_id: Id | None = None
-    visitor_id: Id | None = None
-    context: Context = Context()
     num_results: Count = 20
     filter: Filter = Filter()
     explain: bool = False
 
 
-class RankingsRequest(Body, frozen=True, kw_only=True):
+class RankingsRequest(Asking, frozen=True, kw_only=True):
     """`POST /v1/rankings`: the shop's own list, ordered for a customer."""
 
     input_list: Annotated[tuple[Id, ...], Meta(min_length=1, max_length=500)]
-    user_id: Id | None = None
-    visitor_id: Id | None = None
-    context: Context = Context()
 
 
-class PageRequest(Body, frozen=True, kw_only=True):
-    """`POST /v1/pages`: a whole page with its slots."""
+class PageRequest(Asking, frozen=True, kw_only=True):
+    """`POST /v1/pages`: a whole page with its slots.
+
+    `surface` says where it will be shown: `page` or `app`, or a message such as `email`, which tells facts first and
+    sells at most one thing.
+    """
 
     page: Id = "home"
-    user_id: Id | None = None
-    visitor_id: Id | None = None
-    session_id: Id | None = None
-    context: Context = Context()
+    surface: Id = "page"
     explain: bool = False
 
 
-class ActionRequest(Body, frozen=True, kw_only=True):
+class ActionRequest(Asking, frozen=True, kw_only=True):
     """`POST /v1/actions`: the next best action on a channel.
 
     `consent` is what the shop knows of the subject's consent to the channel's purpose. Where it is not told, what the
@@ -75,10 +80,7 @@ class ActionRequest(Body, frozen=True, kw_only=True):
     """
 
     channel: Id
-    user_id: Id | None = None
-    visitor_id: Id | None = None
     consent: bool | None = None
-    context: Context = Context()
 
 
 class EventIn(Body, frozen=True, kw_only=True):

@@ -19,6 +19,7 @@ from serving.clock import set_clock
 from serving.engine import Engine
 from serving.http import routes
 from serving.sync import sync
+from tests.test_serving.grown import AGREED
 from training.demo import last_event
 from training.session import TrainOptions
 from training.simulation import simulate
@@ -30,7 +31,7 @@ def shop(tmp_path_factory) -> Shop:
     """A simulated shop with nobody in the holdout, trained and promoted once."""
     shop = Shop("walk", tmp_path_factory.mktemp("walk") / "shop")
     simulate(shop.dataset, size="tiny", seed=5)
-    shop.config.write_text("[shop]\nholdout = 0.0\n")
+    shop.config.write_text(AGREED + "[shop]\nholdout = 0.0\n")
     set_clock(shop, last_event(Dataset(shop.dataset)) + DAY)
     outcome = train(shop, TrainOptions())
     assert outcome.promoted

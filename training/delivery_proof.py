@@ -113,9 +113,13 @@ def prove(lines: Sequence[OrderLine], kinds: Kinds, as_of: int) -> Proof | None:
     mine = [questions[place] for place in kept]
     parts = _parts(mine, {name: each[kept] for name, each in said.items()}, came[kept])
     return Proof(
-        start=start, until=as_of, parts=parts, counts=counted(lines),
+        start=start,
+        until=as_of,
+        parts=parts,
+        counts=counted(lines),
         open_share=float(np.mean(~np.isfinite(came[kept]))) if len(kept) else np.nan,
-        undecided=1 - len(kept) / max(len(questions), 1), learned=learned,
+        undecided=1 - len(kept) / max(len(questions), 1),
+        learned=learned,
     )
 
 
@@ -170,7 +174,10 @@ def told(proof: Proof) -> list[str]:
     ]
     ended = sum(proof.counts[name] for name in ("cancelled", "lost", "returned"))
     share = ended / max(proof.counts["lines"], 1)
-    return [*said, f"{share:.1%} of the order lines were cancelled, lost or came back undelivered: no time is said for it."]
+    return [
+        *said,
+        f"{share:.1%} of the order lines were cancelled, lost or came back undelivered: no time is said for it.",
+    ]
 
 
 def _covered(part: Part) -> str:

@@ -21,7 +21,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from serving.config import GateSettings
+from serving.settings.shop import GateSettings
 from training.intervals import Interval, compare, mean_interval
 
 Floats = npt.NDArray[np.float64]

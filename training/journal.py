@@ -10,8 +10,9 @@ import msgspec
 import numpy as np
 import orjson
 
-from serving.config import GateSettings, ShopConfig
+from serving.config import ShopConfig
 from serving.recipe import Recipe, as_json
+from serving.settings.shop import GateSettings
 from training import plots
 from training.calibration import Calibration
 from training.category_lists import OURS, Standing

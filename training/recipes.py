@@ -11,8 +11,8 @@ from typing import Literal
 
 import msgspec
 
-from serving.config import ModelSettings
 from serving.recipe import RankerSpec, Recipe, SourceSpec
+from serving.settings.shop import ModelSettings
 from training.methods import resolved
 from training.params import Named, overlaid
 

@@ -14,9 +14,9 @@ import numpy as np
 
 from features.ids import Array
 from serving.bundle import Bundle
-from serving.config import GateSettings
 from serving.recipe import Recipe, SourceSpec
 from serving.scoring import Weights
+from serving.settings.shop import GateSettings
 from training.contest import Arena, Voices, contest, voices_of
 from training.evaluate import Evaluation, Task
 from training.rankers import Rankers, ranked

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from serving.business import PLAIN
-from serving.config import GateSettings
 from serving.recipe import Recipe, SelectionSpec
+from serving.settings.shop import GateSettings
 from training.contest import Arena, contest, voices_of
 from training.evaluate import TASKS, Evaluation, Task
 from training.gate import TASK_NAMES

@@ -10,7 +10,6 @@ import base64
 import binascii
 import hashlib
 import hmac
-import re
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,13 +23,11 @@ from starlette.responses import Response
 
 from features.errors import ConfigError, RequestError
 from features.text import MAX_ID_LENGTH
+from serving.context import device_of, source_of
 
 VISITOR_AGE: Final = 365 * 86_400
 SESSION_AGE: Final = 30 * 60
 """Seconds without a request after which a visit has ended, as web analytics counts them."""
-
-_TABLET: Final = re.compile(r"ipad|tablet|android(?!.*mobile)", re.IGNORECASE)
-_PHONE: Final = re.compile(r"mobi|iphone|ipod|android", re.IGNORECASE)
 
 
 class Session(msgspec.Struct, frozen=True):
@@ -177,19 +174,8 @@ def begin_session(request: Request, *, region: str = "") -> Session:
     referrer = _host(request.headers.get("referer", ""))[:200]
     if referrer == request.headers.get("host"):
         referrer = ""
-    source = request.query_params.get("utm_source", "")[:64] or ("referral" if referrer else "direct")
+    source = source_of(str(request.url), f"https://{referrer}/" if referrer else None)[:64]
     return Session(secrets.token_hex(16), region[:64], source, referrer)
-
-
-def device_of(user_agent: str) -> str:
-    """`phone`, `tablet` or `desktop`, from a user agent.
-
-    >>> device_of("Mozilla/5.0 (Linux; Android 14) Mobile Safari"), device_of("Mozilla/5.0 (iPad)"), device_of("")
-    ('phone', 'tablet', 'desktop')
-    """
-    if _TABLET.search(user_agent):
-        return "tablet"
-    return "phone" if _PHONE.search(user_agent) else "desktop"
 
 
 def same_origin(request: Request) -> bool:

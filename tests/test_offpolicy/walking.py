@@ -20,7 +20,10 @@ from serving.sync import sync
 from tests.test_serving.conftest import AS_OF, ITEMS, build_toy_bundle
 from tests.test_serving.grown import policy, stump
 
-TOML = """[shop]
+TOML = """[consent]
+assumed = ["personalization"]
+basis = "they agreed"
+[shop]
 holdout = 0.1
 [modules.buy-again]
 kind = "buy-again"

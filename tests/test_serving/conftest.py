@@ -15,6 +15,13 @@ from serving.bundle import Bundle, text_arrays
 from serving.recipe import Recipe, SourceSpec, as_json
 from serving.sources.context import cell_key
 
+SHOP_TOML = """[consent]
+assumed = ["personalization"]
+basis = "they agreed"
+[shop]
+holdout = 0.0
+"""
+"""Of the toy shop: nobody is held out, everybody has agreed."""
 ITEMS = ["a0", "a1", "a2", "a3", "b0", "b1", "b2", "b3"]
 AS_OF = 20_000 * DAY
 RECIPE = Recipe(
@@ -137,7 +144,7 @@ def toy_shop(tmp_path):
     key = shop.root / "secret.key"
     key.touch(mode=0o600)
     key.write_bytes(bytes(range(32)))
-    shop.config.write_text("[shop]\nholdout = 0.0\n")
+    shop.config.write_text(SHOP_TOML)
     write_bundle(shop.bundles / "toy-1", build_toy_bundle())
     publish_live(shop.bundles, "toy-1")
     return shop

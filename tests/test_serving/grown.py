@@ -15,6 +15,8 @@ from serving.held import Held, Wish, Wishes
 from serving.policies import PolicySpec
 from serving.trees import Forest
 
+AGREED = '[consent]\nassumed = ["personalization"]\nbasis = "they agreed"\n'
+"""The first lines of a `shop.toml` whose customers have all agreed to a personal page."""
 START = 20_000 * DAY + 12 * HOUR
 
 

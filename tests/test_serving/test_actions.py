@@ -16,7 +16,10 @@ from tests.test_serving.grown import policy
 from tests.test_serving.test_policy_pages import records
 from training.uplift.reading import read_log
 
-TOML = """[shop]
+TOML = """[consent]
+assumed = ["personalization"]
+basis = "they agreed"
+[shop]
 holdout = 0.0
 [channels.email]
 actions = ["mens", "womens"]

@@ -16,17 +16,21 @@ from features.history import History
 from features.moments import DAY
 from features.shop import Shop
 from serving import pages, wire
-from serving.config import DEFAULT_PAGES, load_config
+from serving.config import load_config
 from serving.decide import in_holdout, unit_of
 from serving.experiments import Arm, Experiment, SlotChange, arm_of, arranged
 from serving.policy_files import open_policies, write_policy
 from serving.query import Query
+from serving.settings.defaults import DEFAULT_PAGES
 from serving.sync import sync
 from tests.test_serving.grown import policy, records
 from training.experiments.cohort import TRAITED, Asked, enter
 from training.uplift.reading import opened
 
-TOML = """[shop]
+TOML = """[consent]
+assumed = ["personalization"]
+basis = "they agreed"
+[shop]
 holdout = 0.2
 [pages.home]
 slots = [

@@ -25,7 +25,6 @@ from features.moments import DAY, HOUR
 from features.shop import Shop
 from serving import pages, store_sql, wire
 from serving import store_upkeep as upkeep
-from serving.config import Slot
 from serving.database import Database
 from serving.decide import Decision, new_id
 from serving.drawing import UNKEPT, Choice, Draws
@@ -34,8 +33,10 @@ from serving.erase import erase, sweep
 from serving.events import StoredEvent
 from serving.held import Held, Kept, Wishes
 from serving.keeping import at_once, settled
+from serving.offered import Offered
 from serving.policy_files import write_policy
 from serving.query import Query
+from serving.settings.pages import Slot
 from serving.store import Store
 from serving.sync import sync
 from tests.test_serving.grown import START, policy, stump, wishes
@@ -319,17 +320,17 @@ def taken(engine, user: str) -> list[str | None]:
 
 def test_what_cannot_be_shown_any_more_ends(engine, monkeypatch) -> None:
     """A module that cannot be filled now is drawn anew, and the new draw holds, also when it can be filled again."""
-    usual = pages.vetoes
+    usual = Offered.vetoes
 
-    def without_popular(slot, *rest):
-        return {name: "gone" for name in slot.modules if name == "popular"} | dict(usual(slot, *rest))
+    def without_popular(offered, slot, *rest):
+        return {name: "gone" for name in slot.modules if name == "popular"} | dict(usual(offered, slot, *rest))
 
     moved = 0
     for user in (f"u{n}" for n in range(12)):
         seen = taken(engine, user)
         assert taken(engine, user) == seen
         with monkeypatch.context() as patched:
-            patched.setattr(pages, "vetoes", lambda *given: list(without_popular(*given).items()))
+            patched.setattr(Offered, "vetoes", lambda *given: list(without_popular(*given).items()))
             without = taken(engine, user)
         assert "popular" not in without
         assert without == seen or "popular" in seen

@@ -8,10 +8,13 @@ import pytest
 
 from features.moments import MINUTE
 from serving import pages, wire
-from serving.config import Module
 from serving.events import StoredEvent
 from serving.frames import frames
+from serving.modules import build
 from serving.pipeline import hydrate
+from serving.settings.pages import Module
+from serving.situation import Situation
+from tests.test_serving.grown import AGREED
 
 
 @pytest.fixture
@@ -67,11 +70,11 @@ def test_a_shop_can_show_what_goes_with_the_running_session(toy_engine):
     tell(toy_engine, ("ann", "view", "a0"))
     live, now = toy_engine.live, toy_engine.clock.now()
     query, _ = hydrate(toy_engine, live, wire.PageRequest(user_id="ann"), now)
-    shown = pages.build(live, query, module, 1).slate
+    shown = build(Situation(live, query), module, 1).slate
     assert [live.bundle.items[row] for row in shown.items.tolist()][:2] == ["a0", "a1"]
     assert set(shown.sources) == {"session"}
     later = msgspec.structs.replace(query, now=now + 31 * MINUTE)
-    assert not len(pages.build(live, later, module, 1).slate.items)
+    assert not len(build(Situation(live, later), module, 1).slate.items)
 
 
 def test_bought_items_are_not_new_for_you(page_of, toy_engine):
@@ -90,7 +93,7 @@ def test_a_purchase_closes_the_wish(page_of, toy_engine):
 def test_the_holdout_gets_what_all_get(toy_shop, toy_engine, page_of):
     """With everyone in the holdout a page reads nothing personal and says so in the log."""
     tell(toy_engine, ("ann", "purchase", "b3"))
-    toy_shop.config.write_text("[shop]\nholdout = 0.5\n")
+    toy_shop.config.write_text(AGREED + "[shop]\nholdout = 0.5\n")
     toy_engine.refresh()
     who = next(name for name in (f"u{n}" for n in range(50)) if records_holdout(toy_engine, page_of, name))
     tell(toy_engine, *((who, "purchase", "b3") for _ in range(3)))
@@ -106,18 +109,18 @@ def records_holdout(engine, page_of, name) -> bool:
 
 def test_a_broken_shop_file_is_refused_and_the_old_one_stays(toy_shop, toy_engine):
     before = toy_engine.live.config
-    toy_shop.config.write_text("[shop]\nhold-out = 0.1\n")
+    toy_shop.config.write_text(AGREED + "[shop]\nhold-out = 0.1\n")
     toy_engine.refresh()
     assert toy_engine.live.config is before
     assert "unknown field" in toy_engine.refusals["shop.toml"]
-    toy_shop.config.write_text("[shop]\nholdout = 0.1\n")
+    toy_shop.config.write_text(AGREED + "[shop]\nholdout = 0.1\n")
     toy_engine.refresh()
     assert toy_engine.live.config.shop.holdout == 0.1
     assert "shop.toml" not in toy_engine.refusals
 
 
 def test_japanese_words(toy_shop, toy_engine, page_of):
-    toy_shop.config.write_text('[shop]\nlocale = "ja"\ncurrency = "JPY"\nholdout = 0.0\n')
+    toy_shop.config.write_text(AGREED + '[shop]\nlocale = "ja"\ncurrency = "JPY"\nholdout = 0.0\n')
     toy_engine.refresh()
     tell(toy_engine, ("ann", "purchase", "b3"))
     page = page_of()

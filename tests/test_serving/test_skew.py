@@ -22,7 +22,10 @@ from training.uplift import covariates
 from training.uplift.covariates import Covariates
 from training.uplift.reading import read_log
 
-TOML = """[shop]
+TOML = """[consent]
+assumed = ["personalization"]
+basis = "they agreed"
+[shop]
 holdout = 0.0
 time-zone = "America/New_York"
 [pages.home]

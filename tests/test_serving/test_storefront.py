@@ -21,10 +21,11 @@ from hypothesis import strategies as st
 from starlette.applications import Starlette
 
 from features.errors import ConfigError, KokyakuError, RequestError, Unavailable
+from serving.context import device_of
 from serving.web import art, routes
 from serving.web.actions import Origin, deed_value, read_deed
 from serving.web.basket import MAX_BYTES, Basket, Line, decode_basket
-from serving.web.identity import Signer, device_of
+from serving.web.identity import Signer
 from serving.web.strings import TEXTS, Words, format_price
 from serving.web.views import Viewer, item_href
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving.config import GateSettings
+from serving.settings.shop import GateSettings
 from training.gate import Entrant, Verdict, decide, refreshed, rules
 
 N = 400

@@ -19,10 +19,10 @@ from features.moments import DAY
 from features.schemas import EventType
 from features.shop import Shop
 from serving.bundle import Bundle, open_bundle, write_bundle
-from serving.config import GateSettings
 from serving.query import Query
 from serving.ranker import Ranker
 from serving.recipe import RankerSpec, Recipe, SelectionSpec, SourceSpec
+from serving.settings.shop import GateSettings
 from training.contest import Arena, contest, sampled, voices_of
 from training.evaluate import FILTERS
 from training.fitting import Cut, fit_bundle

@@ -11,8 +11,8 @@ import pytest
 from features.build import histories_as_of
 from features.dataset import Dataset
 from features.moments import DAY
-from serving.config import ModelSettings
 from serving.recipe import Recipe
+from serving.settings.shop import ModelSettings
 from training.contest import Arena, contest, repeat_items, sampled, voices_of
 from training.evaluate import evaluate
 from training.fitting import Cut, fit_bundle

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from features.errors import ConfigError
-from serving.config import ModelSettings
+from serving.settings.shop import ModelSettings
 from training.methods import METHODS
 from training.params import named
 from training.ranking import RankerParams

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from features.errors import ConfigError
-from serving.config import ModelSettings
+from serving.settings.shop import ModelSettings
 from training.params import overlaid
 from training.rankers import OBJECTIVES, ranked
 from training.ranking import RankerParams

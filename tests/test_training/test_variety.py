@@ -13,8 +13,8 @@ from features.ids import Vocabulary
 from features.moments import DAY
 from serving.bundle import Bundle
 from serving.business import PLAIN
-from serving.config import GateSettings
 from serving.recipe import Recipe, SelectionSpec, SourceSpec, as_json
+from serving.settings.shop import GateSettings
 from tests.test_training.test_fitting import histories_of
 from training import plots, train
 from training.contest import Arena

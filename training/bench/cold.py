@@ -25,8 +25,8 @@ from features.dataset import Dataset
 from features.errors import ConfigError, DataError
 from features.history import Histories
 from features.ids import Array
-from serving.config import ModelSettings
 from serving.recipe import Recipe
+from serving.settings.shop import ModelSettings
 from training.bench.accuracy import Result, bars
 from training.bench.cold_items import Found, item_trial, tried
 from training.bench.hiding import HidingDataset, customers_but_last

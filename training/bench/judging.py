@@ -13,8 +13,8 @@ from features.dataset import Dataset
 from features.errors import DataError
 from features.history import Histories
 from features.ids import Array
-from serving.config import ModelSettings
 from serving.recipe import Recipe, SourceSpec
+from serving.settings.shop import ModelSettings
 from training.contest import Arena, contest, sampled, voices_of
 from training.evaluate import Evaluation, Task
 from training.fitting import Cut, fit_bundle

@@ -15,7 +15,7 @@ import numpy as np
 from features.build import histories_as_of
 from features.dataset import Dataset
 from features.errors import DataError
-from serving.config import ModelSettings
+from serving.settings.shop import ModelSettings
 from training.bench.judging import PRIMARY
 from training.bench.oracle import WINDOW, simulated_shop
 from training.bench.shops import CASES, dataset_of

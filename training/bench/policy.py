@@ -22,12 +22,12 @@ from features.history import History
 from features.moments import DAY, MINUTE
 from features.schemas import EventType
 from features.shop import Shop
-from serving.config import Slot
 from serving.drawing import Draws
 from serving.effects import Column, PolicySheet, Size, SlotPolicy
 from serving.pages import first_fillable
 from serving.policies import PolicySpec
 from serving.query import Context, Query
+from serving.settings.pages import Slot
 from serving.trees import Forest
 from training.bench.accuracy import bars
 from training.bench.rows import Row, print_rows, write_rows

@@ -20,7 +20,7 @@ from scipy.stats import qmc
 from features.assemble import FINGERPRINT
 from features.errors import ConfigError, DataError
 from features.files import drop_torn_line
-from serving.config import ModelSettings
+from serving.settings.shop import ModelSettings
 from serving.strict import nearest
 from training.bench.places import Place, course_of
 from training.candidates import SourceCandidate

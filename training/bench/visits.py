@@ -21,9 +21,10 @@ from features.errors import ConfigError, DataError
 from features.history import Histories
 from features.schemas import EventType
 from serving.bundle import Bundle
-from serving.config import ModelSettings, load_config
+from serving.config import load_config
 from serving.recipe import Recipe
 from serving.scoring import InSession, Order
+from serving.settings.shop import ModelSettings
 from training.bench.accuracy import Result, bars
 from training.bench.judging import CHOSEN, PRIMARY, choose_on
 from training.bench.oracle import WINDOW, simulated_shop

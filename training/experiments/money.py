@@ -18,7 +18,8 @@ import numpy as np
 
 from features.dataset import Dataset
 from features.shop import Shop
-from serving.config import ShopSettings, load_config
+from serving.config import load_config
+from serving.settings.shop import ShopSettings
 from serving.tombstones import erased_of
 from training.experiments.ledger import LINES, MARGIN, NOTHING, REVENUE, WINDOW, Doubles, Ledger, Mask, ledger_of
 from training.experiments.looks import Difference

@@ -21,15 +21,20 @@ from features.shop import Shop
 from serving.artifact import MANIFEST
 from serving.bundle import Bundle, open_bundle
 from serving.business import Business
-from serving.config import Page, ShopConfig, Slot
+from serving.config import ShopConfig
 from serving.drawing import Choice, Draws
 from serving.engine import Live
-from serving.pages import Filled, build, first_fillable, layout_of, unused, vetoes
+from serving.modules import Filled, build
+from serving.offered import Offered, offer
+from serving.pages import Taken, first_fillable, layout_of
+from serving.person import NOBODY, PERSONALIZATION, Consents, Person
 from serving.pipeline import hydrate
 from serving.policy_files import open_policies
-from serving.query import Query
+from serving.query import Filter
 from serving.ranker import Ranker
+from serving.settings.pages import Module, Page, Slot
 from serving.shelf import Shelf
+from serving.situation import Situation
 from serving.strict import nearest
 from serving.wire import PageRequest
 from training.contest import remembering
@@ -74,6 +79,15 @@ class Then:
         """The subject's history; whose it is was settled before."""
         return self.history
 
+    def consents_of(self, live: Live, user_id: str | None, visitor_id: str | None) -> Consents:
+        """Who had not agreed was logged without a name; whoever has one had."""
+        named = user_id is not None or visitor_id is not None
+        return Consents(assumed=frozenset({PERSONALIZATION}) if named else frozenset())
+
+    def person_of(self, live: Live, user_id: str | None, visitor_id: str | None, now: int) -> Person:
+        """Answers and orders of a past moment are not read: pages that hang on them are not reproduced."""
+        return NOBODY
+
 
 class Chances(Draws):
     """Draws of which only the probabilities are read; a policy that fails is an error, not a fallback."""
@@ -81,18 +95,6 @@ class Chances(Draws):
     def choose(self, slot: Slot, place: int, vetoed: list[tuple[str, str]]) -> Choice:
         """As `Draws.choose`."""
         return self._drawn(self.policies[str(slot.policy)], slot, place, vetoed)
-
-
-class Filling(dict[str, Filled]):
-    """Modules with what they could show, ranked when they are first asked for."""
-
-    def __init__(self, live: Live, query: Query, slots: int) -> None:
-        super().__init__()
-        self._live, self._query, self._slots = live, query, slots
-
-    def __missing__(self, name: str) -> Filled:
-        self[name] = build(self._live, self._query, self._live.config.modules[name], self._slots)
-        return self[name]
 
 
 def open_live(shop: Shop, bundle: Bundle, config: ShopConfig) -> Live:
@@ -151,7 +153,7 @@ def rebuild(
             history = pasts.of(request.customer, request.visitor, request.at)
             shelves.move_to(request.at)
             rows = {bundle: history.with_items(each) for bundle, each in translations.items()}
-            fillings: dict[object, Filling] = {}
+            fillings: dict[bytes, Filled] = {}
             found.append({
                 which: _answers(Then(shop, rows[which[0]]), shelves.lives[which], request, fillings)
                 for which in wanted(request)
@@ -182,7 +184,7 @@ class _Shelves:
             shelf.apply((item, fields) for _, item, fields in self._changes[start : self._done])
 
 
-def _answers(then: Then, live: Live, request: Request, fillings: dict[object, Filling]) -> Answers:
+def _answers(then: Then, live: Live, request: Request, fillings: dict[bytes, Filled]) -> Answers:
     """A pipeline's answer; modules are ranked once for all that rank them alike."""
     layout = layout_of(live, str(request.page))
     if [slot.name for slot in layout.slots] != [slot.slot for slot in request.slots]:
@@ -190,44 +192,50 @@ def _answers(then: Then, live: Live, request: Request, fillings: dict[object, Fi
     body = PageRequest(
         page=str(request.page), user_id=request.customer, visitor_id=request.visitor, context=request.context
     )
-    # `hydrate` reads nothing of an engine but these two.
+    # `hydrate` reads nothing of an engine but what Then has.
     query, holdout = hydrate(cast("Engine", then), live, body, request.at - 1)
-    config, slots = live.config, len(layout.slots)
-    alike = msgspec.json.encode((live.bundle.id, config.modules, config.selection, config.shop.time_zone, slots))
-    if alike not in fillings:
-        query = msgspec.structs.replace(query, surface=f"page.{request.page}")
-        fillings[alike] = Filling(live, query, slots)
-    return ask(then.shop, live, query, layout, fillings[alike], request.slots, holdout=holdout)
+    query = msgspec.structs.replace(query, surface=f"page.{request.page}", filter=Filter())
+    config = live.config
+    alike = live.bundle.id, config.selection, config.repurchase, config.shop.time_zone
+    now = Situation(live, query)
+
+    def remembered(now: Situation, module: Module, slots: int) -> Filled:
+        key = msgspec.json.encode((alike, module, slots))
+        if key not in fillings:
+            fillings[key] = build(now, module, slots)
+        return fillings[key]
+
+    offered = offer(now, layout, holdout=holdout, surface="page", build=remembered)
+    return ask(then.shop, now, layout, offered, request.slots, holdout=holdout)
 
 
 def ask(
-    shop: Shop, live: Live, query: Query, layout: Page, fillable: Mapping[str, Filled], logged: Sequence[Shown], *,
-    holdout: bool,
-) -> tuple[Answer, ...]:  # fmt: skip
-    """Slot by slot, what `serving.pages.decide_and_fill` would draw from, had the slots above been filled as logged.
+    shop: Shop, now: Situation, layout: Page, offered: Offered, logged: Sequence[Shown], *, holdout: bool
+) -> tuple[Answer, ...]:
+    """Slot by slot, what `serving.pages.Plan` would draw from, had the slots above been filled as logged.
 
     Args:
-        shop, live, query, layout, fillable, holdout: as there.
+        shop, now, layout, offered, holdout: as there.
         logged: what took the slots.
 
     Raises:
         DataError: a policy failed.
     """
-    draws = Chances(shop, live.policies, live.config.shop.time_zone, query, "")
+    live = now.live
+    draws = Chances(shop, live.policies, live.config.shop.time_zone, now.query, "")
     families: Counter[str] = Counter()
-    used: set[int] = set()
-    taken: set[str] = set()
+    taken = Taken()
     answers = []
     for slot, was in zip(layout.slots, logged, strict=True):
-        vetoed = list(vetoes(slot, fillable, live, used, taken, holdout))
+        vetoed = offered.vetoes(slot, taken.items, taken.names, taken.selling)
         family = slot.family or slot.name
         choice = _choice(draws, slot, families[family], vetoed, holdout=holdout)
         families[family] += 1
-        known = was.action is not None and was.action in live.config.modules
-        rows = unused(fillable[str(was.action)], used)[0].tolist() if known else []
+        rows = offered.unused(offered.contents.get(was.action or ""), taken.items)[0].tolist()
         answers.append(Answer(tuple(choice.eligible), tuple(live.bundle.items[row] for row in rows), holdout))
-        used.update(rows)
-        taken.add(was.action or "")
+        taken.items.update(rows)
+        taken.names.add(was.action or "")
+        taken.selling += offered.sells(was.action)
     return tuple(answers)
 
 

@@ -1,0 +1,119 @@
+"""What could take the slots of a page: modules that can be filled, actions that fit, and why the others cannot."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from serving.candidates import Rows
+from serving.eligibility import why_not
+from serving.modules import Filled, build
+from serving.person import MARKETING
+from serving.saying import Fields, Said, say
+from serving.settings.pages import Module, Page, Slot
+from serving.situation import Situation
+
+HOLDOUT = "holdout"
+TAKEN = "already on the page"
+ONE_OFFER = "one offer is enough in a message"
+IMPERSONAL = frozenset({"popular", "status"})
+"""Kinds that the permanent holdout gets: what is the same for all, and news of one's own orders."""
+SCREENS = frozenset({"page", "web", "app"})
+"""Surfaces where somebody looks at the shop; all others are messages."""
+
+
+@dataclass(frozen=True)
+class Offered:
+    """What the slots of one page may hold.
+
+    Args:
+        contents: name -> what it would show.
+        reasons: name -> why it may not be shown to this subject now.
+        message: whether the page is a message: facts first, at most one thing that sells.
+    """
+
+    contents: Mapping[str, Filled | Said]
+    reasons: Mapping[str, str]
+    message: bool = False
+
+    @property
+    def unfit(self) -> frozenset[str]:
+        """What is not for this subject now, whatever else could be shown."""
+        return frozenset(self.reasons)
+
+    def vetoes(self, slot: Slot, used: set[int], taken: set[str], selling: int) -> list[tuple[str, str]]:
+        """What may not take a slot, and why, before anything is decided.
+
+        Args:
+            slot: whose list.
+            used, taken: items and names that stand above on the page.
+            selling: how many things above want to sell.
+        """
+        found = [(name, self._why_not(name, used, taken, selling)) for name in slot.modules]
+        return [(name, why) for name, why in found if why is not None]
+
+    def _why_not(self, name: str, used: set[int], taken: set[str], selling: int) -> str | None:
+        if name in self.reasons:
+            return self.reasons[name]
+        if name in taken:
+            return TAKEN
+        if self.message and selling and self.sells(name):
+            return ONE_OFFER
+        content = self.contents[name]
+        if isinstance(content, Filled):
+            left = len(self.unused(content, used)[0])
+            if left < content.module.minimum:
+                return f"too few items ({left} of {content.module.minimum})"
+        return None
+
+    def sells(self, name: str | None) -> bool:
+        """Whether it wants to sell something."""
+        content = self.contents.get(name or "")
+        return isinstance(content, Filled) or (content is not None and content.action.sells)
+
+    def unused(self, content: Filled | Said | None, used: set[int]) -> tuple[Rows, tuple[str, ...]]:
+        """int32: the items of a module that no earlier slot shows, and the source of each."""
+        if not isinstance(content, Filled):
+            return np.empty(0, np.int32), ()
+        slate = content.slate
+        free = [at for at, row in enumerate(slate.items.tolist()) if row not in used][: content.module.size]
+        return slate.items[free], tuple(slate.sources[at] for at in free)
+
+
+Build = Callable[[Situation, Module, int], Filled]
+
+
+def offer(now: Situation, layout: Page, *, holdout: bool, surface: str, build: Build = build) -> Offered:
+    """Look at everything that the slots of a page name, once.
+
+    Args:
+        now: who, when, where.
+        layout: the page.
+        holdout: whether the subject gets what is the same for all.
+        surface: where it will be shown; a message sells only with consent to marketing.
+        build: ranks the items of a module.
+    """
+    config, told = now.live.config, Fields(now)
+    message = surface not in SCREENS
+    contents: dict[str, Filled | Said] = {}
+    reasons: dict[str, str] = {}
+    for name in dict.fromkeys(name for slot in layout.slots for name in slot.modules):
+        kind = config.modules[name].kind if name in config.modules else config.actions[name].kind
+        selling = name in config.modules or config.actions[name].sells
+        found: Filled | Said | str
+        if holdout and kind not in IMPERSONAL:
+            found = HOLDOUT
+        elif message and selling and not now.query.consents.to(MARKETING):
+            found = f"no consent to {MARKETING}"
+        elif name in config.actions:
+            found = say(config.actions[name], now, told)
+        else:
+            module = config.modules[name]
+            found = why_not(module.when, now) or build(now, module, len(layout.slots))
+        if isinstance(found, str):
+            reasons[name] = found
+        else:
+            contents[name] = found
+    return Offered(contents, reasons, message)

@@ -1,0 +1,69 @@
+"""For how long what was bought is not offered again: a sofa and dog food differ.
+
+While something is on its way, nothing else of its category is offered, unless people are known to buy that category
+again soon. After a purchase its category rests for a window: of the shop's own file, else as training learned it.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from features.history import History
+from features.moments import DAY
+from features.orders import OrderLine
+from features.schemas import EventType
+from serving.bundle import Bundle
+from serving.settings.shop import RepurchaseSettings
+
+LEARNED = "category.repurchase_days"
+"""Array of the bundle: float32[n_categories], days; 0 where people buy again at once, NaN where too little is known."""
+Floats = npt.NDArray[np.float32]
+
+
+class Windows:
+    """The windows of a bundle's categories, under the shop's settings.
+
+    Args:
+        bundle: whose categories.
+        settings: `[repurchase]`.
+    """
+
+    def __init__(self, bundle: Bundle, settings: RepurchaseSettings) -> None:
+        self._bundle = bundle
+        count = len(bundle.categories)
+        days = np.full(count + 1, np.nan, np.float32)  # the last one is of items without a category
+        if settings.learned and LEARNED in bundle.arrays:
+            days[:count] = bundle.arrays[LEARNED]
+        for path in sorted(settings.days, key=len):
+            days[list(bundle.codes_under((path,)))] = settings.days[path]
+        self.days: Floats = days
+
+    def barred(self, history: History, orders: tuple[OrderLine, ...], now: int) -> tuple[int, ...]:
+        """Codes of the categories of which nothing is offered to a subject now, ascending.
+
+        What was given away does not count: the giver has none.
+
+        Args:
+            history, orders: of the subject, as of `now`.
+            now: microseconds.
+        """
+        category = self._bundle.shared.category
+        found = {self._category(line) for line in orders if line.is_open and not line.gift}
+        barred = {code for code in found if code >= 0 and not self.days[code] <= 0}
+        bought = history.of_types(EventType.PURCHASE)
+        kept = bought.item >= 0
+        gifts = [self._row(line) for line in orders if line.gift]
+        if gifts:
+            kept &= ~np.isin(bought.item, gifts)
+        codes = category[bought.item[kept]]
+        resting = now - bought.time[kept] < self.days[codes] * DAY  # False where the window is not known
+        return tuple(sorted(barred | (set(codes[resting].tolist()) - {-1})))
+
+    def _row(self, line: OrderLine) -> int:
+        row = self._bundle.items.find(line.item_id)
+        return -1 if row is None else row
+
+    def _category(self, line: OrderLine) -> int:
+        row = self._row(line)
+        return -1 if row < 0 else int(self._bundle.shared.category[row])

@@ -1,0 +1,207 @@
+"""Actions as a page says them: the first variant of their words that fits, with what is known filled in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from features.moments import DAY, to_datetime, zone
+from serving.eligibility import why_no_action, why_not
+from serving.reasons import title_of
+from serving.settings.actions import Action, Text
+from serving.situation import Situation
+from serving.texts import ANSWERS, plain, rendered
+from serving.waiting import expected_text, order_cards
+
+UNSAYABLE = "its words need what is not known"
+NO_ORDER = "no order is on its way"
+SEASONS = {"winter": "冬", "spring": "春", "summer": "夏", "autumn": "秋"}
+
+
+@dataclass(frozen=True)
+class Said:
+    """An action that may be shown now, in the subject's words.
+
+    Args:
+        action: what it is.
+        title, text, image_url, alt, url: of the variant that fits.
+        orders: of a `status`: the order lines on their way.
+        question: of a `question`: what is asked.
+    """
+
+    action: Action
+    title: str
+    text: str
+    image_url: str | None = None
+    alt: str = ""
+    url: str | None = None
+    orders: tuple[dict[str, Any], ...] = ()
+    question: dict[str, Any] | None = None
+
+
+def say(action: Action, now: Situation, told: Mapping[str, str]) -> Said | str:
+    """An action as it would be shown, or why it cannot be.
+
+    Args:
+        action: of the shop's file.
+        now: of the request.
+        told: the fields of texts, as `Fields` has them.
+    """
+    why = why_no_action(action, now)
+    if why is not None:
+        return why
+    if action.kind == "status" and not now.awaited:
+        return NO_ORDER
+    for text in variants(action, now):
+        said = _said(text, told)
+        if said is not None:
+            title, words, image, alt, url = said
+            orders = tuple(order_cards(now)) if action.kind == "status" else ()
+            return Said(action, title, words, image, alt, url, orders, _question(action, now))
+    return UNSAYABLE
+
+
+def variants(action: Action, now: Situation) -> Iterator[Text]:
+    """The variants that are for this subject, those of its language first, those of any language after them."""
+    for locale in dict.fromkeys((now.locale, None, now.live.config.shop.locale)):
+        yield from (text for text in action.texts if text.locale == locale and why_not(text.when, now) is None)
+
+
+def _said(text: Text, told: Mapping[str, str]) -> tuple[str, str, str | None, str, str | None] | None:
+    title, words = rendered(text.title, told), rendered(text.text, told)
+    image = None if text.image_url is None else rendered(text.image_url, told)
+    url = None if text.url is None else rendered(text.url, told)
+    if title is None or words is None or (text.image_url and image is None) or (text.url and url is None):
+        return None
+    return title, words, image, rendered(text.alt, told) or "", url
+
+
+def _question(action: Action, now: Situation) -> dict[str, Any] | None:
+    if action.question is None:
+        return None
+    asked = now.live.config.questions[action.question]
+    locale = now.locale
+    return {
+        "question": action.question,
+        "text": in_language(asked.text, locale),
+        "why": in_language(asked.why, locale),
+        "options": [{"value": each.value, "label": in_language(each.label, locale)} for each in asked.options],
+    }
+
+
+def in_language(words: Mapping[str, str], locale: str) -> str:
+    """The words of a language, else the first ones."""
+    return words.get(locale) or next(iter(words.values()), "")
+
+
+class Fields(Mapping[str, str]):
+    """What the texts of a request may say, looked up only where a text asks; unknown fields are not there.
+
+    Args:
+        now: of the request.
+    """
+
+    def __init__(self, now: Situation) -> None:
+        self._now = now
+        self._known: dict[str, str | None] = {}
+
+    def __getitem__(self, name: str) -> str:
+        if name not in self._known:
+            self._known[name] = self._find(name)
+        found = self._known[name]
+        if not found:
+            raise KeyError(name)
+        return found
+
+    def __iter__(self) -> Iterator[str]:
+        names = [*_FINDERS, *(ANSWERS + question for question in self._now.live.config.questions)]
+        return (name for name in names if self.get(name))
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    def _find(self, name: str) -> str | None:
+        if name.startswith(ANSWERS):
+            answer = self._now.answers.get(name.removeprefix(ANSWERS))
+            return None if answer is None else plain(answer)
+        finder = _FINDERS.get(name)
+        found = None if finder is None else finder(self._now)
+        return None if found is None else plain(found)
+
+
+def _season(now: Situation) -> str:
+    return SEASONS[now.local.season] if now.locale == "ja" else now.local.season
+
+
+def _item(now: Situation) -> str | None:
+    seen = [row for row in now.session.item.tolist() if row >= 0]
+    return title_of(now.live.ranker, seen[-1]) if seen else None
+
+
+def _of_order(find: Callable[[Situation, Any], str | None]) -> Callable[[Situation], str | None]:
+    return lambda now: find(now, now.awaited[0]) if now.awaited else None
+
+
+def _order_item(now: Situation, line: Any) -> str | None:
+    row = now.row_of(line.item_id)
+    return title_of(now.live.ranker, row) if row >= 0 else None
+
+
+def _promised(now: Situation, line: Any) -> str | None:
+    return None if line.promised_at is None else _date(now, line.promised_at)
+
+
+def _date(now: Situation, at: int) -> str:
+    local = to_datetime(at).astimezone(zone(now.zone))
+    return f"{local.month}月{local.day}日" if now.locale == "ja" else f"{local.day} {local:%B}"
+
+
+def _last(name: str) -> Callable[[Situation, Any], str | None]:
+    return lambda now, line: next((found for step in reversed(line.steps) if (found := getattr(step, name))), None)
+
+
+def _wish_item(now: Situation) -> str | None:
+    return title_of(now.live.ranker, int(now.wishes[0])) if len(now.wishes) else None
+
+
+def _wish_price(now: Situation) -> str | None:
+    price = now.live.ranker.shelf.price_of(int(now.wishes[0])) if len(now.wishes) else None
+    return None if price is None else f"{price:,.2f}"
+
+
+def _due_item(now: Situation) -> str | None:
+    return None if now.due is None else title_of(now.live.ranker, now.due.item)
+
+
+def _due_days(now: Situation) -> str | None:
+    return None if now.due is None else str(max(round((now.due.at - now.query.now) / DAY), 0))
+
+
+def _project(now: Situation) -> str | None:
+    if not now.projects:
+        return None
+    return in_language(now.live.config.projects[now.projects[0].kind].label, now.locale)
+
+
+_FINDERS: dict[str, Callable[[Situation], str | None]] = {
+    "name": lambda now: now.name,
+    "shop": lambda now: now.live.config.shop.name,
+    "region": lambda now: now.region,
+    "season": _season,
+    "tier": lambda now: now.tier,
+    "points": lambda now: None if now.query.person.points is None else f"{now.query.person.points:,.0f}",
+    "item": _item,
+    "order.item": _of_order(_order_item),
+    "order.expected": _of_order(expected_text),
+    "order.promised": _of_order(_promised),
+    "order.state": _of_order(lambda now, line: line.state.replace("_", " ")),
+    "order.place": _of_order(_last("place")),
+    "order.hours": _of_order(_last("hours")),
+    "wish.item": _wish_item,
+    "wish.price": _wish_price,
+    "due.item": _due_item,
+    "due.days": _due_days,
+    "project": _project,
+}
+"""Finds each field of `serving.texts.FIELDS`."""
