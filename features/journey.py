@@ -19,20 +19,22 @@ order that is reported a little after its purchase does not count twice.
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
+from features.bought import Bought, Told, bought_of, has_type, known_of, told_of
 from features.covariates import LOOKS
 from features.history import History
 from features.moments import DAY, HOUR
-from features.orders import DELIVERED, ENDED, FAILED, OrderLine
+from features.orders import ENDED, OrderLine
 from features.schemas import EventType
 
 Rows = npt.NDArray[np.int32]
-Instants = npt.NDArray[np.int64]
 Places = npt.NDArray[np.intp]
 
 STAGES = ("awareness", "consideration", "purchase", "waiting", "use", "repeat", "lapsed")
@@ -54,16 +56,17 @@ REASONS: Mapping[str, str] = {
 }
 """Key of a reason -> its words in English; other languages have the same keys."""
 
-_VIEW, _SEARCH, _CART, _CART_REMOVE = EventType.VIEW, EventType.SEARCH, EventType.CART, EventType.CART_REMOVE
-_WISH, _WISH_REMOVE, _CLICK = EventType.WISHLIST, EventType.WISHLIST_REMOVE, EventType.CLICK
-_PURCHASE, _RETURN = int(EventType.PURCHASE), int(EventType.RETURN)
-IS_LOOK = np.isin(np.arange(128), [int(EventType[name.upper()]) for name in LOOKS])
+_SEARCH, _CART, _WISH = int(EventType.SEARCH), int(EventType.CART), int(EventType.WISHLIST)
+_PURCHASE = int(EventType.PURCHASE)
+_CODES = np.arange(128)
+IS_LOOK = np.isin(_CODES, [int(EventType[name.upper()]) for name in LOOKS])
 """bool[128]: whether an event of that code is a look (`features.covariates.LOOKS`)."""
-SEEN = frozenset({int(_VIEW), int(_CLICK), int(_CART)})
+SEEN = frozenset({int(EventType.VIEW), int(EventType.CLICK), _CART})
 """Looks at an item."""
-CART_ENDS = frozenset({int(_CART_REMOVE), _PURCHASE})
-WISH_ENDS = frozenset({int(_WISH_REMOVE), _PURCHASE})
-_TELLING = np.isin(np.arange(128), [int(_SEARCH), int(_WISH), *SEEN])
+CART_ENDS = frozenset({int(EventType.CART_REMOVE), _PURCHASE})
+WISH_ENDS = frozenset({int(EventType.WISHLIST_REMOVE), _PURCHASE})
+_TELLING = np.isin(_CODES, [_SEARCH, _WISH, *SEEN])
+_OF_BASKETS, _OF_WISHES = np.isin(_CODES, [_CART, *CART_ENDS]), np.isin(_CODES, [_WISH, *WISH_ENDS])
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +97,16 @@ class StageRules:
     occasion: int = 12 * HOUR
     longest_wait: int = 365 * DAY
 
+    def due(self, bought: Bought) -> tuple[int, int] | None:
+        """First and last instant at which the next purchase is due; None: there is no rhythm."""
+        if bought.last is None or bought.gap is None:
+            return None
+        return bought.last + math.ceil(self.due_from * bought.gap), bought.last + int(self.due_until * bought.gap)
+
+    def limit(self, bought: Bought) -> int:
+        """Microseconds after which somebody who does not come back has lapsed."""
+        return max(self.lapsed, 0 if bought.gap is None else int(self.lapsed_gaps * bought.gap))
+
 
 RULES = StageRules()
 
@@ -121,48 +134,6 @@ class Stage:
         return REASONS[self.reason].format(**self.values)
 
 
-@dataclass(frozen=True, slots=True)
-class Told:
-    """An order line as known at a moment: its state, since when it is in it, and when its last news came."""
-
-    line: OrderLine
-    state: str
-    news: int
-
-    def waited_for(self, now: int, rules: StageRules) -> bool:
-        """Whether it is under way and not forgotten."""
-        return self.state not in ENDED and now - self.news <= rules.longest_wait
-
-
-@dataclass(frozen=True, slots=True)
-class Bought:
-    """What somebody's purchases come to, without those that came back or failed.
-
-    Args:
-        last: instant of the last order; None: never bought.
-        gap: median microseconds between two occasions; None: fewer than two.
-        occasions: how many.
-        unreported: instant of the last purchase if no order line tells of it.
-        received: when something was delivered last.
-    """
-
-    last: int | None = None
-    gap: float | None = None
-    occasions: int = 0
-    unreported: int | None = None
-    received: int | None = None
-
-    def due(self, rules: StageRules) -> tuple[int, int] | None:
-        """First and last instant at which the next purchase is due."""
-        if self.last is None or self.gap is None:
-            return None
-        return self.last + int(np.ceil(rules.due_from * self.gap)), self.last + int(rules.due_until * self.gap)
-
-    def limit(self, rules: StageRules) -> int:
-        """Microseconds after which somebody who does not come back has lapsed."""
-        return max(rules.lapsed, 0 if self.gap is None else int(rules.lapsed_gaps * self.gap))
-
-
 def stage_of(
     history: History, orders: Sequence[OrderLine], now: int, rules: StageRules = RULES, category: Rows | None = None
 ) -> Stage:
@@ -180,7 +151,7 @@ def stage_of(
     if found := _waiting(lines, now, rules):
         return found
     known = known_of(history, now)
-    bought = bought_of(known, lines, rules)
+    bought = bought_of(known, lines, rules.occasion)
     return (
         _purchase(known, bought, now, rules)
         or _consideration(known, bought, now, rules, category)
@@ -188,106 +159,17 @@ def stage_of(
     )
 
 
-def told_of(orders: Sequence[OrderLine], now: int) -> list[Told]:
-    """The lines that are known, each with its state at that moment."""
-    found = []
-    for line in orders:
-        news, state = None, ""
-        for step in reversed(line.steps):
-            if step.at < now:
-                news = step.at if news is None else news
-                state = step.state
-                if state:
-                    break
-        if news is not None:
-            found.append(Told(line, state or "confirmed", news))
-    return found
-
-
-def known_of(history: History, now: int) -> History:
-    """`History.as_of`, without copying where nothing was recorded late."""
-    n = int(history.time.searchsorted(now))
-    if n and int(history.recorded[:n].max()) > now:
-        return history.as_of(now)
-    return history if n == len(history) else history.take(slice(n))
-
-
-def bought_of(known: History, lines: Sequence[Told], rules: StageRules) -> Bought:
-    """The purchases of a history, joined with those that only order lines tell of.
-
-    A return takes its pieces off the latest purchases of the item before it. An instant at which all lines have failed
-    is no order, where as many lines were reported as were bought at it.
-
-    Args:
-        known: as of the moment.
-        lines: as of the moment.
-        rules: for `occasion`.
-    """
-    places = np.flatnonzero(known.type == _PURCHASE)
-    at = all_at = known.time[places]
-    if (known.type == _RETURN).any():
-        at = at[_kept(known, places)]
-    reported, received = None, None
-    also: list[int] = []
-    if lines:
-        reported = max(told.line.ordered_at for told in lines)
-        at, also = _without_failed(at, all_at, lines)
-        received = max((told.news for told in lines if told.state == DELIVERED), default=None)
-    last_event = int(at[-1]) if len(at) else None
-    if also:
-        at = np.sort(np.concatenate([at, np.array(also, np.int64)]))
-    if not len(at):
-        return Bought()
-    fresh = last_event if reported is None or (last_event or 0) - rules.occasion > reported else None
-    ends = at[np.append(at[1:] - at[:-1] >= rules.occasion, True)]
-    gaps = np.sort(ends[1:] - ends[:-1])
-    middle = len(gaps) // 2
-    gap = (int(gaps[middle]) + int(gaps[-middle - 1])) / 2 if len(gaps) else None
-    return Bought(int(at[-1]), gap, len(ends), fresh, received)
-
-
-def _kept(known: History, places: Places) -> npt.NDArray[np.bool_]:
-    """Which purchases have not come back."""
-    left, item = known.quantity[places].astype(np.float64), known.item[places]
-    kept = np.ones(len(places), bool)
-    for back in np.flatnonzero((known.type == _RETURN) & (known.item >= 0)).tolist():
-        pieces = float(known.quantity[back])
-        for mine in np.flatnonzero((item == known.item[back]) & kept & (places < back))[::-1].tolist():
-            if pieces <= 0:
-                break
-            taken = min(pieces, left[mine])
-            left[mine] -= taken
-            pieces -= taken
-            kept[mine] = left[mine] > 1e-6
-    return kept
-
-
-def _without_failed(at: Instants, all_at: Instants, lines: Sequence[Told]) -> tuple[Instants, list[int]]:
-    """Purchases whose order did not fail as a whole, and the instants of orders that lines tell of."""
-    failed: dict[int, int] = {}
-    whole = set()
-    for told in lines:
-        ordered = told.line.ordered_at
-        if told.state in FAILED:
-            failed[ordered] = failed.get(ordered, 0) + 1
-        else:
-            whole.add(ordered)
-    for ordered in failed.keys() - whole:
-        start, end = all_at.searchsorted(ordered), all_at.searchsorted(ordered, "right")
-        if failed[ordered] >= end - start:
-            at = at[at != ordered]
-    return at, list(whole)
-
-
 def _waiting(lines: Sequence[Told], now: int, rules: StageRules) -> Stage | None:
-    first = [told.line.steps[0].at for told in lines if told.waited_for(now, rules)]
+    first = [
+        told.line.steps[0].at for told in lines if told.state not in ENDED and now - told.news <= rules.longest_wait
+    ]
     if not first:
         return None
     return Stage("waiting", min(first) + 1, "open_lines", {"lines": len(first), "days": (now - min(first)) / DAY})
 
 
 def _purchase(known: History, bought: Bought, now: int, rules: StageRules) -> Stage | None:
-    basket = _lying(known, int(_CART), CART_ENDS, now - rules.basket)
+    basket = _lying(known, _CART, _OF_BASKETS, now - rules.basket)
     if basket:
         since = min(basket.values())
         return Stage("purchase", since + 1, "basket", {"items": len(basket), "days": (now - since) / DAY})
@@ -296,19 +178,28 @@ def _purchase(known: History, bought: Bought, now: int, rules: StageRules) -> St
     return Stage("purchase", bought.unreported + 1, "unreported", {"hours": (now - bought.unreported) / HOUR})
 
 
-def _lying(known: History, kind: int, ends: frozenset[int], since: int) -> dict[int, int]:
-    """Item -> when it was put there first, of what was put somewhere since and not taken out at or after it."""
+def _lying(known: History, kind: int, matter: npt.NDArray[np.bool_], since: int) -> dict[int, int]:
+    """Item -> when it was put there first, of what was put somewhere since and not taken out at or after it.
+
+    Args:
+        known: as of the moment.
+        kind: type of putting it there.
+        matter: bool[128], that type and those that take it out.
+        since: microseconds.
+    """
     begin = int(known.time.searchsorted(since))
     types = known.type[begin:]
-    if not (types == kind).any():
+    if not has_type(types, kind):
         return {}
+    here = matter[types]
+    times, items = known.time[begin:][here].tolist(), known.item[begin:][here].tolist()
     found: dict[int, int] = {}
     closed: dict[int, int] = {}
-    for at, item, code in zip(known.time[begin:].tolist(), known.item[begin:].tolist(), types.tolist(), strict=True):
-        if code in ends:
+    for at, item, code in zip(times, items, types[here].tolist(), strict=True):
+        if code != kind:
             closed[item] = at
             found.pop(item, None)
-        elif code == kind and closed.get(item) != at:
+        elif closed.get(item) != at:
             found.setdefault(item, at)
     return found
 
@@ -322,7 +213,7 @@ def _consideration(known: History, bought: Bought, now: int, rules: StageRules, 
     telling = begin + np.flatnonzero(_TELLING[types])
     if not len(telling):
         return None
-    found = _first_sign(known, telling, _lying(known, int(_WISH), WISH_ENDS, since), rules.items, category)
+    found = _first_sign(known, telling, _lying(known, _WISH, _OF_WISHES, since), rules.items, category)
     if found is None:
         return None
     at, reason, items = found
@@ -336,9 +227,13 @@ def _first_sign(
     """When, by what, and by how many items somebody began to consider; None: nothing says so."""
     items = known.item[telling]
     kinds = np.where(items < 0, -1, 0 if category is None else category[items]).tolist()
+    codes, rows = known.type[telling].tolist(), items.tolist()
+    looked = {(kind, item) for kind, item, code in zip(kinds, rows, codes, strict=True) if code in SEEN and kind >= 0}
+    alike = Counter([kind for kind, _ in looked])
+    if not (wishes or _SEARCH in codes or max(alike.values(), default=0) >= least):
+        return None
     seen: dict[int, set[int]] = {}
-    rows = zip(known.time[telling].tolist(), known.type[telling].tolist(), items.tolist(), kinds, strict=True)
-    for at, code, item, kind in rows:
+    for at, code, item, kind in zip(known.time[telling].tolist(), codes, rows, kinds, strict=True):
         if code == _SEARCH:
             return at, "searched", 0
         if code == _WISH:
@@ -348,14 +243,13 @@ def _first_sign(
             several = seen.setdefault(kind, set())
             several.add(item)
             if len(several) >= least:
-                alike = np.array(kinds) == kind
-                return at, "one_kind", len(set(items[alike & (known.type[telling] != _WISH)].tolist()))
+                return at, "one_kind", alike[kind]
     return None
 
 
 def _customer(known: History, bought: Bought, last: int, now: int, rules: StageRules) -> Stage:
     """Who has bought: due, lapsed, or using it."""
-    days, due, limit = (now - last) / DAY, bought.due(rules), last + bought.limit(rules)
+    days, due, limit = (now - last) / DAY, rules.due(bought), last + rules.limit(bought)
     if due and bought.gap is not None and due[0] <= now <= due[1]:
         return Stage("repeat", due[0], "due", {"days": days, "gap": bought.gap / DAY, "orders": bought.occasions})
     looks = known.time[IS_LOOK[known.type]] if now > limit else np.empty(0, np.int64)

@@ -95,7 +95,7 @@ def _last(rows: Sequence[Report], name: str) -> Any:
 def _steps(rows: Sequence[Report]) -> tuple[Step, ...]:
     """A report that says nothing new (the same state each night, or only that it was paid) is no step."""
     known: dict[str, Any] = {}
-    steps = []
+    steps: list[Step] = []
     for row in rows:
         said = {name: value for name in _WORDS if (value := getattr(row, name)) not in (None, "")}
         if steps and all(known.get(name) == value for name, value in said.items()):

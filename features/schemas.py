@@ -149,6 +149,9 @@ CUSTOMERS: Final = _table(
     ("consents", JSON_TEXT),  # purpose -> {granted, wording, source, at}
     ("time_zone", TEXT),
     ("channels", pa.list_(TEXT)),
+    ("name", TEXT),  # how they want to be greeted
+    ("asked", JSON_TEXT),  # question -> instant at which it was put last
+    ("projects", JSON_TEXT),  # [{kind, note, since, until, source}, ...]
     (c.SOURCE, TEXT, True),
 )
 
@@ -169,12 +172,15 @@ ORDERS: Final = _table(
     (c.ITEM_ID, TEXT),
     (c.QUANTITY, NUMBER),
     ("ordered_at", INSTANT),
-    ("promised_at", INSTANT),
+    ("promised_at", INSTANT),  # null: as the version before said
     ("payment_state", TEXT),
     ("shipment_state", TEXT),
     ("state_text", TEXT),
     ("state_image_url", TEXT),
     ("tracking_url", TEXT),
+    ("confirmed_for", INSTANT),  # the moment that the carrier named
+    ("pickup_place", TEXT),
+    ("pickup_hours", TEXT),
     ("gift", pa.bool_()),
     ("subscription", TEXT),
     (c.SOURCE, TEXT, True),

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from features.bought import Bought, Instants, bought_of, known_of, told_of
 from features.history import History
 from features.journey import (
     CART_ENDS,
@@ -21,13 +22,8 @@ from features.journey import (
     RULES,
     SEEN,
     WISH_ENDS,
-    Bought,
-    Instants,
     Rows,
     StageRules,
-    bought_of,
-    known_of,
-    told_of,
 )
 from features.orders import ENDED, OrderLine
 from features.schemas import EventType
@@ -95,10 +91,9 @@ def _knowledge(
     """Intervals in which the same is known of purchases, returns and order lines."""
     moments = visible[np.isin(history.type, _ORDERS)]
     steps = np.array([step.at + 1 for line in orders for step in line.steps], np.int64)
-    edges = np.unique(np.concatenate([moments, steps, np.array([start], np.int64)]))
-    edges = [*edges[(edges >= start) & (edges < end)].tolist(), end]
-    for a, b in itertools.pairwise(edges):
-        yield a, b, bought_of(known_of(history, a), told_of(orders, a), rules)
+    found = np.unique(np.concatenate([moments, steps, np.array([start], np.int64)]))
+    for a, b in itertools.pairwise([*found[(found >= start) & (found < end)].tolist(), end]):
+        yield a, b, bought_of(known_of(history, a), told_of(orders, a), rules.occasion)
 
 
 def _waiting(orders: Sequence[OrderLine], rules: StageRules) -> Iterator[Held]:
@@ -133,10 +128,10 @@ def _purchases(bought: Bought, rules: StageRules) -> Iterator[Held]:
     if bought.last is None:
         return
     yield -_FAR, _FAR, "use"
-    yield bought.last + bought.limit(rules) + 1, _FAR, "lapsed"
+    yield bought.last + rules.limit(bought) + 1, _FAR, "lapsed"
     if bought.unreported is not None:
         yield bought.unreported, bought.unreported + rules.fresh + 1, "purchase"
-    if (due := bought.due(rules)) is not None:
+    if (due := rules.due(bought)) is not None:
         yield due[0], due[1] + 1, "repeat"
 
 

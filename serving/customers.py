@@ -8,20 +8,30 @@ import numpy as np
 
 from features.history import History
 from features.moments import format_instant
+from features.order_reports import lines_of
+from features.orders import OrderLine
 from features.personal import open_wishes
 from features.schemas import EventType
 from serving.engine import Engine, Live, item_card
+from serving.fields import MAPS
+from serving.people import told
 
 RECENT = 20
 
 
 def read_customer(engine: Engine, user_id: str) -> dict[str, Any]:
-    """`POST /v1/customers/read`: all that is kept of a customer's behaviour, counted, the latest spelt out."""
+    """`POST /v1/customers/read`: what was told, and what is kept of behaviour, counted, the latest spelt out."""
     live = engine.live
+    fields, reports = told(engine, live, user_id)
     history = engine.history_of(live, user_id, None)
     return {
         "userId": user_id,
-        "known": len(history) > 0,
+        "known": len(history) > 0 or bool(fields) or bool(reports),
+        "fields": {name: value for name, value in fields.items() if name not in MAPS},
+        "attributes": fields.get("attributes", {}),
+        "answers": fields.get("answers", {}),
+        "consents": fields.get("consents", {}),
+        "orders": [_order(line) for line in lines_of(reports)],
         "events": len(history),
         "firstSeen": format_instant(int(history.time[0])) if len(history) else None,
         "lastSeen": format_instant(int(history.time[-1])) if len(history) else None,
@@ -60,6 +70,30 @@ def active_customers(live: Live, limit: int, query: str) -> list[dict[str, Any]]
 def _by_type(history: History) -> dict[str, int]:
     codes, counts = np.unique(history.type, return_counts=True)
     return {EventType(int(code)).name.lower(): int(count) for code, count in zip(codes, counts, strict=True)}
+
+
+def _order(line: OrderLine) -> dict[str, Any]:
+    def moment(instant: int | None) -> str | None:
+        return None if instant is None else format_instant(instant)
+
+    return {
+        "orderId": line.order_id,
+        "line": line.line,
+        "itemId": line.item_id,
+        "quantity": line.quantity,
+        "state": line.state,
+        "orderedAt": moment(line.ordered_at),
+        "promisedAt": moment(line.promised_at),
+        "confirmedFor": moment(line.confirmed_for),
+        "deliveredAt": moment(line.delivered_at),
+        "gift": line.gift,
+        "subscription": line.subscription,
+        "steps": [
+            {"at": moment(step.at), "state": step.state, "text": step.text, "imageUrl": step.image_url,
+             "trackingUrl": step.tracking_url, "pickupPlace": step.place, "pickupHours": step.hours}
+            for step in line.steps
+        ],
+    }  # fmt: skip
 
 
 def _event(live: Live, history: History, at: int) -> dict[str, Any]:

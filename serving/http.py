@@ -15,11 +15,12 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from features.errors import KokyakuError, NotFoundError, RequestError
-from serving import actions, erase, pages, pipeline, wire
+from serving import actions, erase, intake_people, pages, pipeline, wire, wire_people
 from serving.access import Access
 from serving.customers import read_customer
 from serving.decide import new_id
 from serving.engine import Engine
+from serving.export import export_customer
 from serving.intake import error_body, take_events, take_items
 from serving.openapi import document
 
@@ -160,6 +161,31 @@ async def _read_customer(engine: Engine, body: bytes, now: int) -> tuple[int, An
     return 200, read_customer(engine, wire.decode(body, wire.CustomerRequest).user_id)
 
 
+async def _orders(engine: Engine, body: bytes, now: int) -> tuple[int, Any]:
+    request = wire.decode(body, wire_people.OrdersRequest)
+    return 200, await asyncio.to_thread(intake_people.take_orders, engine, request, now)
+
+
+async def _update_customer(engine: Engine, body: bytes, now: int) -> tuple[int, Any]:
+    request = wire.decode(body, wire_people.UpdateRequest)
+    return 200, await asyncio.to_thread(intake_people.take_update, engine, request, now)
+
+
+async def _answer(engine: Engine, body: bytes, now: int) -> tuple[int, Any]:
+    request = wire.decode(body, wire_people.AnswerRequest)
+    return 200, await asyncio.to_thread(intake_people.take_answer, engine, request, now)
+
+
+async def _consent(engine: Engine, body: bytes, now: int) -> tuple[int, Any]:
+    request = wire.decode(body, wire_people.ConsentRequest)
+    return 200, await asyncio.to_thread(intake_people.take_consent, engine, engine.live, request, now)
+
+
+async def _export(engine: Engine, body: bytes, now: int) -> tuple[int, Any]:
+    user_id = wire.decode(body, wire.CustomerRequest).user_id
+    return 200, await asyncio.to_thread(export_customer, engine, user_id)
+
+
 async def _erase(engine: Engine, body: bytes, now: int) -> tuple[int, Any]:
     user_id = wire.decode(body, wire.CustomerRequest).user_id
     return 202, await asyncio.to_thread(erase.erase, engine.shop, engine.store, user_id, now=now)
@@ -186,7 +212,12 @@ HANDLERS: dict[str, tuple[str, Handler]] = {
     "/v1/actions": ("read", _actions),
     "/v1/events": ("events", _events),
     "/v1/items": ("admin", _items),
+    "/v1/orders": ("events", _orders),
     "/v1/customers/read": ("admin", _read_customer),
+    "/v1/customers/update": ("admin", _update_customer),
+    "/v1/customers/answer": ("events", _answer),
+    "/v1/customers/consent": ("events", _consent),
+    "/v1/customers/export": ("admin", _export),
     "/v1/customers/erase": ("admin", _erase),
     "/v1/receipts/read": ("admin", _receipt),
 }

@@ -80,18 +80,18 @@ def read_event(raw: msgspec.Raw, now: int) -> StoredEvent:
     )  # fmt: skip
 
 
-def parse_moment(text: str) -> int:
-    """An ISO time of the wire.
+def parse_moment(text: str, where: str = "occurredAt") -> int:
+    """An ISO time of the wire, in a field of that name.
 
     Raises:
         RequestError: not a time, or one without a zone.
     """
     try:
-        return parse_instant(text, where="occurredAt")
+        return parse_instant(text, where=where)
     except DataError as error:
-        raise RequestError(error.what, where="occurredAt", got=text, hint=error.hint) from None
+        raise RequestError(error.what, where=where, got=text, hint=error.hint) from None
     except OverflowError:
-        raise RequestError("a time outside the calendar", where="occurredAt", got=text) from None
+        raise RequestError("a time outside the calendar", where=where, got=text) from None
 
 
 def take_items(engine: Engine, request: ItemsRequest, now: int) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from serving import wire
+from serving import wire, wire_people
 
 EXAMPLES: Mapping[str, tuple[type[msgspec.Struct], str, Mapping[str, Any]]] = {
     "/v1/recommendations": (
@@ -37,22 +37,48 @@ EXAMPLES: Mapping[str, tuple[type[msgspec.Struct], str, Mapping[str, Any]]] = {
         "Upsert, price, stock, withdraw; in force with the next request",
         {"items": [{"itemId": "1082185", "price": 1.29, "inStock": True}]},
     ),
+    "/v1/orders": (
+        wire_people.OrdersRequest,
+        "Report steps of order lines; acknowledged once durable",
+        {"orders": [{"orderId": "o-1", "userId": "1", "itemId": "1082185", "shipmentState": "shipped"}]},
+    ),
     "/v1/customers/read": (wire.CustomerRequest, "What is known of a customer", {"userId": "1"}),
+    "/v1/customers/update": (
+        wire_people.UpdateRequest,
+        "Change what is known of a customer; null forgets a field",
+        {"userId": "1", "name": "Ann", "timeZone": "Asia/Tokyo"},
+    ),
+    "/v1/customers/answer": (
+        wire_people.AnswerRequest,
+        "Answer a question, or skip it (null)",
+        {"visitorId": "v-1", "question": "pet", "answer": "dog"},
+    ),
+    "/v1/customers/consent": (
+        wire_people.ConsentRequest,
+        "Agree to a purpose, or refuse it",
+        {"userId": "1", "purpose": "personalization", "granted": True, "wording": "v2", "source": "my page"},
+    ),
+    "/v1/customers/export": (wire.CustomerRequest, "Everything that is kept of a customer", {"userId": "1"}),
     "/v1/customers/erase": (wire.CustomerRequest, "Forget a customer; answers 202 with a receipt", {"userId": "1"}),
     "/v1/receipts/read": (wire.ReceiptRequest, "How far an erasure is", {"receiptId": "r-1"}),
 }
 """path -> (body, summary, example)."""
 
 
+_EACH = {("EventsRequest", "events"): wire.EventIn, ("OrdersRequest", "orders"): wire_people.OrderIn}
+"""(batch, field) -> what each of the field's entries is."""
+
+
 def document(version: str) -> dict[str, Any]:
     """OpenAPI 3.1 of all routes."""
     bodies = list(dict.fromkeys(body for body, _, _ in EXAMPLES.values()))
     (*schemas,), components = msgspec.json.schema_components(
-        [*bodies, wire.EventIn], ref_template="#/components/schemas/{name}"
+        [*bodies, *_EACH.values()], ref_template="#/components/schemas/{name}"
     )
     reference = dict(zip(bodies, schemas, strict=False))
-    # A batch is decoded event by event, so the batch's own schema does not know what an event looks like.
-    components["EventsRequest"]["properties"]["events"]["items"] = {"$ref": "#/components/schemas/EventIn"}
+    # A batch is decoded one by one, so the batch's own schema does not know what an event looks like.
+    for (batch, field), each in _EACH.items():
+        components[batch]["properties"][field]["items"] = {"$ref": f"#/components/schemas/{each.__name__}"}
     components["Error"] = ERROR
     return {
         "openapi": "3.1.0",
@@ -105,6 +131,7 @@ _PROBLEMS = {
     "401": "No API key, or an unknown one",
     "403": "The API key may not do this",
     "404": "Something named is not there",
+    "409": "The person asked to be forgotten: nothing new is stored of them",
     "413": "The body is too large",
     "503": "A write cannot be made durable now; try again after `Retry-After` seconds",
 }

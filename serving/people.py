@@ -57,8 +57,8 @@ def person_of(engine: Engine, live: Live, user_id: str | None, visitor_id: str |
     if user_id is not None:
         fields, reports = told(engine, live, user_id)
         return _person(fields, reports, now) if fields or reports else NOBODY
-    fields = engine.store.read_visitor(visitor_id) if visitor_id is not None else None
-    return _person(fields, [], now) if fields else NOBODY
+    said = engine.store.read_visitor(visitor_id) if visitor_id is not None else None
+    return _person(said, [], now) if said else NOBODY
 
 
 def told(engine: Engine, live: Live, user_id: str) -> tuple[dict[str, Any], list[Report]]:

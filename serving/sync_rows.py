@@ -16,7 +16,7 @@ from features.text import stable_hash
 from serving.events import StoredEvent
 
 SOURCE = "store"
-_JSON_COLUMNS = {"eligible", "vetoed", "features", "attributes", "answers", "consents"}
+_JSON_COLUMNS = {"eligible", "vetoed", "features", "attributes", "answers", "asked", "consents", "projects"}
 _DECISION_DEFAULTS: Mapping[str, Any] = {
     c.REQUEST_ID: "", "surface": "", "slot": "", "position": 0, "draw_order": 0, "eligible": [], "vetoed": [],
     "action_propensity": 1.0, "drawn": True, "policy": "", "bundle_id": "", "shop_hash": "", "holdout": False,

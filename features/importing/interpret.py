@@ -36,9 +36,9 @@ from features.text import MAX_ID_LENGTH
 
 AT = "row_at"
 """Staged rows carry their place in the file under this name."""
-MAY_LIE_AHEAD = frozenset({"promised_at", "available_from", "available_until"})
+MAY_LIE_AHEAD = frozenset({"promised_at", "confirmed_for", "available_from", "available_until"})
 """Times that say what is planned; all others must not be later than the import."""
-JSON_COLUMNS = frozenset({c.ATTRIBUTES, "answers", "consents"})
+JSON_COLUMNS = frozenset({c.ATTRIBUTES, "answers", "asked", "consents", "projects"})
 WRITTEN_JSON = frozenset({"eligible", "vetoed", "features"})
 """JSON that named sources write themselves, as long as it needs to be."""
 

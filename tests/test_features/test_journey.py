@@ -173,6 +173,23 @@ def test_half_of_an_order_failed():
     ]  # fmt: skip
 
 
+def test_return_that_no_line_tells_of():
+    """What the events say came back is no purchase, though a line of that order still says "delivered"."""
+    past = history(("purchase", NOW - 9 * DAY, 0), ("return", NOW - DAY, 0))
+    for later in (0, HOUR):
+        told = line((NOW - 9 * DAY + later, "confirmed"), (NOW - 5 * DAY, "delivered"))
+        assert name(past, orders=(told,)) == "awareness"
+        assert name(past, NOW - 2 * DAY, orders=(told,)) == "use"
+
+
+def test_cancelled_line_told_later():
+    """A line belongs to the nearest purchase within an occasion; farther away it is an order of its own."""
+    past = history(("purchase", NOW - 9 * DAY, 0))
+    for later, stage in ((HOUR, "awareness"), (12 * HOUR, "use"), (-HOUR, "awareness")):
+        told = line((NOW - 9 * DAY + later, "confirmed"), (NOW - 5 * DAY, "cancelled"))
+        assert name(past, orders=(told,)) == stage
+
+
 def test_forgotten_line():
     """A shop that never says "delivered" does not let people wait for ever."""
     told = line((NOW - 365 * DAY, "shipped"))
