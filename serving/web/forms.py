@@ -1,0 +1,285 @@
+"""What people send: what they did, answered, agreed to or want to be done with what is known of them.
+
+Every form carries the token of its visitor and the page to go back to; a script gets JSON instead of the redirect.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import orjson
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+
+from features.errors import NotFoundError, RequestError, Unavailable
+from features.moments import DAY, format_instant, parse_instant
+from serving.web.actions import (
+    Deed,
+    Origin,
+    click_event,
+    event_of,
+    order_events,
+    order_reports,
+    read_deed,
+    read_form,
+    search_event,
+    view_events,
+)
+from serving.web.basket import Basket, Line
+from serving.web.contents import Contents, wording
+from serving.web.frame import Frame, Framer, json_response, wants_json
+from serving.web.identity import begin_session, same_origin
+from serving.web.order_views import order_href
+from serving.web.render import PRIVATE
+from serving.web.shopfront import ItemJson, Json, Shopfront
+
+MAX_BACK: Final = 4_000
+MAX_ANSWER: Final = 200
+LATER: Final = {"1": 1, "7": 7}
+"""Days that the demo can let pass."""
+BANNERS: Final[Mapping[str, Mapping[str, bool]]] = {
+    "both": {"personalization": True, "marketing": True},
+    "page": {"personalization": True, "marketing": False},
+    "none": {"personalization": False, "marketing": False},
+}
+"""The buttons of the banner and what each means."""
+LATE_BY: Final = 14 * DAY
+
+
+class Forms:
+    """The handlers of posted forms, and of links that are events."""
+
+    def __init__(self, shopfront: Shopfront, framer: Framer, contents: Contents) -> None:
+        self.shopfront, self.framer = shopfront, framer
+        self._pages = frozenset(place.path for place in contents.places)
+
+    # ---- what people do
+
+    async def events(self, request: Request) -> Response:
+        """Record what a button says; what was bought becomes an order too, and leads to its page.
+
+        Raises:
+            RequestError: the form is not one of ours, or the shop refused the event.
+        """
+        form, frame = await self._read(request)
+        deed = read_deed(form)
+        events, basket, lines = await self._record(deed, frame)
+        _accepted(await self.shopfront.send_events(events))
+        then = ""
+        if lines:
+            order_id = str(events[0]["orderId"])
+            if frame.visit.user_id is not None:
+                reports = order_reports(order_id, frame.visit.user_id, lines, frame.shop["now"])
+                _accepted(await self.shopfront.send_orders(reports))
+            then = order_href(order_id, "/web/thanks")
+        return self._done(request, replace(frame, basket=basket), deed.type, form, then=then)
+
+    async def _record(self, deed: Deed, frame: Frame) -> tuple[list[Json], Basket, list[tuple[Line, ItemJson | None]]]:
+        """The events of a deed, the basket after it, and the lines that were bought by it."""
+        basket = frame.basket
+        if deed.type == "order":
+            if not basket.lines:
+                raise RequestError("the basket is empty", where="do")
+            lines = [(line, await self.shopfront.item(line.item_id, *frame.who)) for line in basket.lines]
+            return order_events(deed, frame.visit, lines), Basket(), lines
+        line = Line(deed.item_id, deed.quantity, deed.origin.decision_id)
+        if deed.type == "cart":
+            basket = basket.added(line)
+        elif deed.type == "cart_remove":
+            basket = basket.without(deed.item_id)
+        item = await self.shopfront.item(deed.item_id, *frame.who)
+        bought = [(line, item)] if deed.type == "purchase" else []
+        return [event_of(deed, frame.visit, item)], basket, bought
+
+    async def saw(self, request: Request, frame: Frame, place: str, context: Mapping[str, Any]) -> None:
+        """Looking at a product or searching is an event, and the click that led to a product another."""
+        if not self.framer.looks(request):
+            return
+        events: list[Json] = []
+        if place == "item":
+            # A decision that another site's link claims led here did not.
+            origin = context["origin"] if same_origin(request) else Origin()
+            events = view_events(frame.visit, context["card"].item_id, origin)
+        elif place == "search" and context["query"]:
+            events = [search_event(frame.visit, context["query"])]
+        if events:
+            with suppress(Unavailable):  # a view that cannot be kept is no reason to show nothing
+                await self.shopfront.send_events(events)
+
+    async def go(self, request: Request) -> Response:
+        """Follow the link of an action: a click, once a visit.
+
+        Raises:
+            NotFoundError: the link is not one of ours.
+        """
+        frame = await self.framer.read(request)
+        url, decision_id, slot = self.framer.opened(request.query_params.get("to", ""))
+        if self.framer.looks(request) and same_origin(request) and self.framer.visits.known(request):
+            with suppress(Unavailable):
+                await self.shopfront.send_events([click_event(frame.visit, decision_id, slot)])
+        return RedirectResponse(url, 303, headers=PRIVATE)
+
+    # ---- what people tell
+
+    async def answer(self, request: Request) -> Response:
+        """Keep an answer, that a question was skipped, or that an answer is to be forgotten.
+
+        Raises:
+            RequestError: there is no such question or answer.
+        """
+        form, frame = await self._read(request)
+        question, what = form.get("question", ""), form.get("do", "answer")
+        if what == "forget":
+            await self.shopfront.forget(*frame.who, question)
+            return self._done(request, frame, "forgotten", form)
+        if what == "skip":
+            await self.shopfront.answer(*frame.who, question, None)
+            return self._done(request, frame, "skipped", form)
+        said = " ".join(form.get("answer", "").split())
+        if not 0 < len(said) <= MAX_ANSWER:
+            raise RequestError(f"an answer has 1 to {MAX_ANSWER} characters", where="answer")
+        await self.shopfront.answer(*frame.who, question, said)
+        why = (await self.shopfront.questions(frame.locale))[question]["why"]
+        return self._done(request, frame, "answer", form, more=why)
+
+    async def consent(self, request: Request) -> Response:
+        """Keep what was chosen in the banner, or one purpose on one's own page.
+
+        Raises:
+            RequestError: an unknown button or purpose.
+        """
+        form, frame = await self._read(request)
+        what = form.get("do", "")
+        granted = dict(BANNERS[what]) if what in BANNERS else _choice(what)
+        words = {purpose: wording(purpose, frame.words) for purpose in granted}
+        await self.shopfront.consent(*frame.who, granted, words)
+        said = "consent"
+        if "personalization" in granted:
+            said = "consent.yes" if granted["personalization"] else "consent.no"
+        return self._done(request, frame, said, form)
+
+    # ---- one's own data
+
+    async def export(self, request: Request) -> Response:
+        """Everything that is kept of the subject, as a file."""
+        frame = await self.framer.read(request)
+        everything = await self.shopfront.export(*frame.who)
+        headers = {**PRIVATE, "Content-Disposition": 'attachment; filename="my-data.json"'}
+        body = orjson.dumps(everything, option=orjson.OPT_INDENT_2, default=str)
+        return Response(body, media_type="application/json", headers=headers)
+
+    async def erase(self, request: Request) -> Response:
+        """Forget the subject; who asked is somebody new from then on, with nothing but the receipt.
+
+        Raises:
+            RequestError: it was not confirmed.
+        """
+        form, frame = await self._read(request)
+        if form.get("sure") != "yes":
+            raise RequestError("tick the box first: erasing cannot be undone", where="sure")
+        receipt_id = await self.shopfront.erase(*frame.who)
+        session = begin_session(request, locale=frame.visit.session.locale)
+        visit = replace(frame.visit, user_id=None, visitor=secrets.token_hex(16), session=session)
+        response = RedirectResponse(f"/web/receipt?id={receipt_id}", 303, headers=PRIVATE)
+        return self.framer.after_deed(request, response, Frame(frame.shop, visit, Basket()))
+
+    # ---- the demo's time
+
+    async def later(self, request: Request) -> Response:
+        """Let days pass in the shop.
+
+        Raises:
+            NotFoundError: this shop has no time of its own.
+            RequestError: not so many days.
+        """
+        form, frame = await self._read(request)
+        if not (frame.shop["demo"] and frame.shop["travels"]):
+            raise NotFoundError("no such page", where=request.url.path)
+        if form.get("days") not in LATER:
+            raise RequestError("so many days cannot pass at once", where="days", got=form.get("days"))
+        await self.shopfront.later(LATER[form["days"]])
+        return self._done(request, frame, "later", form)
+
+    async def step(self, request: Request) -> Response:
+        """Let an order of the chosen customer move on.
+
+        Raises:
+            NotFoundError: outside the demo, or the customer has no such order line.
+            RequestError: it cannot move there.
+        """
+        form, frame = await self._read(request)
+        user_id = frame.visit.user_id
+        if not frame.shop["demo"] or user_id is None:
+            raise NotFoundError("no such page", where=request.url.path)
+        key, state = (form.get("order", ""), form.get("line", "")), form.get("do", "")
+        orders = await self.shopfront.orders(user_id, frame.locale)
+        order = next((each for each in orders if (each["orderId"], each["line"]) == key), None)
+        if order is None:
+            raise NotFoundError("no such order", where="order", got=key[0])
+        if f"demo.says.{state}" not in frame.words:
+            raise RequestError("an order cannot move there", where="do", got=state)
+        report: Json = {"orderId": key[0], "line": key[1], "userId": user_id, "itemId": order["itemId"]}
+        report["text"] = frame.words(f"demo.says.{state}")
+        if state == "late":
+            from_ = max(parse_instant(order.get("promisedAt") or frame.shop["now"]), parse_instant(frame.shop["now"]))
+            report["promisedAt"] = format_instant(from_ + LATE_BY)
+        else:
+            report["shipmentState"] = state
+        _accepted(await self.shopfront.send_orders([report]))
+        return self._done(request, frame, "step", form)
+
+    # ---- the way in and out of a form
+
+    async def _read(self, request: Request) -> tuple[dict[str, str], Frame]:
+        form = await read_form(request)
+        frame = await self.framer.read(request)
+        if not self.framer.ours(request, form.get("token", ""), frame.visit):
+            raise RequestError("the form is out of date or not from this site", where="token")
+        self._back(form)  # before anything is done
+        return form, frame
+
+    def _back(self, form: Mapping[str, str]) -> str:
+        """The page that the form stood on: one of ours, by its path."""
+        back = form.get("back", "/")
+        try:
+            parts = urlsplit(back)
+        except ValueError:
+            parts = urlsplit("//nowhere")
+        if parts.scheme or parts.netloc or parts.path not in self._pages or len(back) > MAX_BACK or not back.isascii():
+            raise RequestError("not a page of this shop", where="back", got=back[:60])
+        return f"{parts.path}?{parts.query}" if parts.query else parts.path
+
+    def _done(
+        self, request: Request, frame: Frame, said: str, form: Mapping[str, str], *, more: str = "", then: str = ""
+    ) -> Response:
+        """Back to the page, or on to the next one, which says what happened."""
+        t = frame.words
+        what = t(f"said.{said}")
+        what = t("answer.used", what=what, why=more) if more else what
+        if wants_json(request):
+            told: Json = {"message": what, "changed": t("changed", what=what), "basket": len(frame.basket)}
+            told["basketLabel"] = t("basket.count", n=len(frame.basket))
+            if then:
+                told["next"] = then
+            return self.framer.after_deed(request, json_response(told), frame, said if then else "")
+        response = RedirectResponse(then or self._back(form), 303, headers=PRIVATE)
+        return self.framer.after_deed(request, response, frame, f"{said}\n{more}" if more else said)
+
+
+def _accepted(answer: Json) -> None:
+    if answer.get("rejected"):
+        first = answer["rejected"][0]
+        raise RequestError(str(first.get("message") or "refused"), where=str(first.get("field") or "events"))
+
+
+def _choice(what: str) -> dict[str, bool]:
+    """`yes marketing` as the button of one purpose says it."""
+    yes, _, purpose = what.partition(" ")
+    if yes not in ("yes", "no") or not purpose:
+        raise RequestError("an unknown choice", where="do", got=what[:60])
+    return {purpose: yes == "yes"}
