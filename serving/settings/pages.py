@@ -26,6 +26,7 @@ class Module(Strict, frozen=True, omit_defaults=True):
         minimum: with fewer the module is not shown at all.
         when: who may get it.
         categories: only items whose category path begins with one of these; empty: any.
+        within_days: only items that arrive within so many days; what is not known does not.
     """
 
     kind: ModuleKind
@@ -34,6 +35,7 @@ class Module(Strict, frozen=True, omit_defaults=True):
     minimum: Annotated[int, msgspec.Meta(ge=1, le=50)] = 3
     when: When = ALWAYS
     categories: tuple[str, ...] = ()
+    within_days: Annotated[float, msgspec.Meta(ge=0, le=366)] | None = None
 
 
 class Slot(Strict, frozen=True, omit_defaults=True):
