@@ -33,6 +33,8 @@ Doubles = npt.NDArray[np.float64]
 
 DIMENSIONS = ("region", "season", "traffic_source", "device", "hour")
 """What a visit tells, widest first; the usual order of backing off, last dimension first."""
+NOTHING = "(nothing)"
+"""The arm of a slot that is left empty."""
 BANDS = (("night", 22, 6), ("morning", 6, 12), ("afternoon", 12, 18), ("evening", 18, 22))
 """Parts of the local day: name, first hour, the hour that begins the next one."""
 

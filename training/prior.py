@@ -23,7 +23,7 @@ import numpy.typing as npt
 from msgspec import Meta
 
 from features.errors import DataError
-from serving.prior import DIMENSIONS, Cells, Codes, ContextPrior, Doubles, packed, words_of
+from serving.prior import DIMENSIONS, NOTHING, Cells, Codes, ContextPrior, Doubles, packed, words_of
 from training.uplift.log import DecisionLog
 
 Mask = npt.NDArray[np.bool_]
@@ -34,21 +34,21 @@ LEAST_HELD_OUT = 100
 """Later rows to choose strengths on; with fewer no dimension can be told from chance."""
 EDGE = 1e-6
 """Chances are taken to lie so far inside 0 and 1: nothing is impossible for having been seen seldom."""
-NOTHING = "(nothing)"
-"""The arm of a slot that is left empty."""
-
 
 class PriorParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How a contextual prior is learned."""
 
     order: tuple[str, ...] = DIMENSIONS
     """Dimensions, widest first: a cell backs off to the one without its last dimension."""
-    windows: Annotated[int, Meta(ge=1)] = 2
+    windows: Annotated[int, Meta(ge=1)] = 3
     """Latest windows that strengths are chosen on, each from what is before it."""
     held_out: Share = 0.25
     """Share of the rows in each window."""
     least_people: Annotated[int, Meta(ge=1)] = 20
     """Contexts of fewer people have no cell of their own: what one household does is nobody else's business."""
+
+
+_ROWS = ("arm", "outcome", "weight", "time", "person", "codes", "offset")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +65,7 @@ class Seen:
         arms: ids.
         names: dimensions.
         words: the values of each dimension.
+        offset: float64[n], what is expected of each row anyway; a prior then is of what arms add to it. None: nothing.
     """
 
     arm: Codes
@@ -76,13 +77,19 @@ class Seen:
     arms: tuple[str, ...]
     names: tuple[str, ...]
     words: tuple[tuple[str, ...], ...]
+    offset: Doubles | None = None
+
+    @property
+    def beyond(self) -> Doubles:
+        """float64[n]: the outcome beyond what was expected anyway."""
+        return self.outcome if self.offset is None else self.outcome - self.offset
 
     def __len__(self) -> int:
         return len(self.arm)
 
     def take(self, rows: Mask | Codes) -> Seen:
         """Some of the rows."""
-        own = {name: getattr(self, name)[rows] for name in ("arm", "outcome", "weight", "time", "person", "codes")}
+        own = {name: getattr(self, name)[rows] for name in _ROWS if getattr(self, name) is not None}
         return replace(self, **own)
 
     def about(self, names: Sequence[str]) -> Seen:
@@ -148,6 +155,33 @@ def fit_prior(seen: Seen, params: PriorParams | None = None) -> PriorFitted:
     return PriorFitted(counted(seen.about(list(kept)), gains[0].strength, kept, params), gains)
 
 
+@dataclass(frozen=True, slots=True)
+class ActionsFitted:
+    """What visitors do whatever is shown, and what each action adds to that.
+
+    Args:
+        base: one arm; the chance of the outcome by context, every action alike.
+        beyond: what each action adds by context; an action's chance is the sum of both.
+    """
+
+    base: PriorFitted
+    beyond: PriorFitted
+
+
+def fit_actions(seen: Seen, params: PriorParams | None = None) -> ActionsFitted:
+    """The prior of actions, in two steps, so that a context in which people click anyway speaks for no action.
+
+    Raises:
+        DataError: as `fit_prior`.
+    """
+    alike = replace(seen, arm=np.zeros(len(seen), np.int64), arms=(ANY,))
+    base = fit_prior(alike, params)
+    expected = _rows(base.prior, alike.about(base.prior.names))
+    return ActionsFitted(base, fit_prior(replace(seen, offset=expected), params))
+
+
+ANY = "(any)"
+"""The arm of all actions alike."""
 ARM = "arm"
 _UNTRIED = 100.0
 """Strength between arms where there are too few rows to choose one."""
@@ -192,7 +226,7 @@ def counted(seen: Seen, between: float, strengths: Mapping[str, float], params: 
 
 
 def seen_in(log: DecisionLog, reward: str, southern: Sequence[str] = ()) -> Seen:
-    """Decisions about somebody unknown, as tries of actions: the usable ones whose reward and propensity are known.
+    """Decisions about somebody unknown, as tries of actions (`tries_of`).
 
     Where the log does not tell who was known (a column `known`), all decisions count.
 
@@ -204,15 +238,33 @@ def seen_in(log: DecisionLog, reward: str, southern: Sequence[str] = ()) -> Seen
     Raises:
         DataError: no such reward, or no decision is left.
     """
-    rows = log.usable & np.isfinite(log.reward(reward)) & np.isfinite(log.taken) & strangers(log)
-    if not rows.any():
-        raise DataError("no decision about an unknown visitor", hint="log some first: the slot must be drawn")
-    some = log.take(rows)
+    some = log.take(strangers(log))
     codes, words = contexts(some, southern)
+    return tries_of(some, reward, codes, DIMENSIONS, words)
+
+
+def tries_of(
+    log: DecisionLog, reward: str, codes: Codes, names: tuple[str, ...], words: tuple[tuple[str, ...], ...]
+) -> Seen:
+    """Decisions as tries of actions: the usable ones whose reward and propensity are known.
+
+    Args:
+        log: of one slot.
+        reward: one that is 0 or 1.
+        codes: int64[n, dimensions], what is known of each decision.
+        names, words: of the dimensions.
+
+    Raises:
+        DataError: no such reward, or no decision is left.
+    """
+    rows = log.usable & np.isfinite(log.reward(reward)) & np.isfinite(log.taken)
+    if not rows.any():
+        raise DataError("no decision to learn from", hint="log some first: the slot must be drawn")
+    some = log.take(rows)
     arms = tuple(NOTHING if action is None else action for action in some.actions)
     return Seen(
-        some.action.astype(np.int64), some.reward(reward), 1 / some.taken, some.decided_at, some.subject, codes, arms,
-        DIMENSIONS, words,
+        some.action.astype(np.int64), some.reward(reward), 1 / some.taken, some.decided_at, some.subject, codes[rows],
+        arms, names, words,
     )  # fmt: skip
 
 
@@ -269,7 +321,7 @@ def _windows(seen: Seen, params: PriorParams) -> list[tuple[Seen, Seen]]:
 
 
 def _joined(parts: Sequence[Seen]) -> Seen:
-    names = ("arm", "outcome", "weight", "time", "person", "codes")
+    names = [name for name in _ROWS if getattr(parts[0], name) is not None]
     return replace(parts[0], **{name: np.concatenate([getattr(part, name) for part in parts]) for name in names})
 
 
@@ -296,9 +348,12 @@ def _tried(
 
 def _best(name: str, tried: Mapping[float, Doubles], p: Doubles, held: Seen) -> tuple[Gain, Doubles]:
     """The strength of highest likelihood on later rows, whether it is clearly better than before, and its chances."""
-    likely = {s: log_likelihood(np.where(np.isnan(each), p, each), held.outcome) for s, each in tried.items()}
+    def likelihood(chance: Doubles) -> Doubles:
+        return log_likelihood(chance if held.offset is None else chance + held.offset, held.outcome)
+
+    likely = {s: likelihood(np.where(np.isnan(each), p, each)) for s, each in tried.items()}
     best = max(likely, key=lambda s: float(held.weight @ likely[s]))
-    gain = likely[best] - log_likelihood(p, held.outcome)
+    gain = likely[best] - likelihood(p)
     total = float(held.weight.sum())
     mean = float(held.weight @ gain) / total
     _, person = np.unique(held.person, return_inverse=True)
@@ -334,14 +389,14 @@ def _means(seen: Seen, group: Codes, count: int) -> tuple[Doubles, Doubles]:
     """Of each group its weighted mean (NaN where nothing was seen) and its effective size."""
     weight = np.bincount(group, seen.weight, minlength=count)
     square = np.bincount(group, seen.weight**2, minlength=count)
-    total = np.bincount(group, seen.weight * seen.outcome, minlength=count)
+    total = np.bincount(group, seen.weight * seen.beyond, minlength=count)
     there = weight > 0
     mean = np.divide(total, weight, out=np.full(count, np.nan), where=there)
     return mean, np.divide(weight**2, square, out=np.zeros(count), where=there)
 
 
 def _mean(seen: Seen) -> float:
-    return float(seen.weight @ seen.outcome / seen.weight.sum())
+    return float(seen.weight @ seen.beyond / seen.weight.sum())
 
 
 def _check(seen: Seen) -> None:

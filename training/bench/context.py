@@ -83,6 +83,6 @@ def simulated(
     for done, (slot, reward) in enumerate(TASKS, start=1):
         found = strangers.judge(dataset, truth, slot, reward)
         rows += strangers.rows_of(f"simulated-{size}-{seed}", f"{slot} {reward}", found, resamples)
-        notes.append(f"  {slot} {reward}: {strangers.sentence(found.fitted.gains)}")
+        notes.append(f"  {slot} {reward}: {strangers.sentence(found.fitted.beyond.gains)}")
         tell("slots", done, len(TASKS))
     return notes

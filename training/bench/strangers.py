@@ -15,9 +15,10 @@ import numpy as np
 from features.dataset import Dataset
 from features.errors import DataError
 from features.text import event_key
+from serving.prior import ContextPrior
 from training.bench.rows import Row
 from training.intervals import Interval, compare, mean_interval, ratio
-from training.prior import Gain, PriorFitted, PriorParams, Seen, contexts, fit_prior, seen_in, strangers
+from training.prior import ActionsFitted, Gain, PriorParams, Seen, contexts, fit_actions, seen_in, strangers
 from training.simulation.effects import Segment
 from training.simulation.sessions import APART
 from training.simulation.truth import Truth
@@ -47,7 +48,7 @@ class Judged:
 
     visitor: Whole
     value: Mapping[str, Doubles]
-    fitted: PriorFitted
+    fitted: ActionsFitted
     learned_from: int
 
 
@@ -70,29 +71,29 @@ def judge(dataset: Dataset, truth: Truth, slot: str, reward: str, params: PriorP
     if not len(before) or not len(later):
         raise DataError("too few decisions about unknown visitors", got=len(log), hint="simulate a larger shop")
     seen = seen_in(before, reward)
-    fitted = fit_prior(seen, params)
-    chances = asked(fitted, seen, later)
+    fitted = fit_actions(seen, params)
+    added = asked(fitted.beyond.prior, seen, later)
     true = truth_of(truth, later, slot, reward)
-    alone = np.tile(fitted.prior.average, (len(later), 1))
+    alone = np.tile(fitted.beyond.prior.average, (len(later), 1))
     rows = np.arange(len(later))
     values = {
-        PRIOR: true[rows, best(chances, later)], SINGLE: true[rows, best(alone, later)],
+        PRIOR: true[rows, best(added, later)], SINGLE: true[rows, best(alone, later)],
         LOGGED: (later.propensity * np.nan_to_num(true)).sum(axis=1),
         BY_CONTEXT: true[rows, best(_told(true, truth, later), later)], ORACLE: true[rows, best(true, later)],
     }  # fmt: skip
     return Judged(later.subject, values, fitted, len(seen))
 
 
-def asked(fitted: PriorFitted, seen: Seen, log: DecisionLog) -> Doubles:
+def asked(prior: ContextPrior, seen: Seen, log: DecisionLog) -> Doubles:
     """float64[n, k]: what the prior says of each decision's actions; words that it never saw are not told."""
     codes, words = contexts(log)
     columns = []
-    for name, known in zip(fitted.prior.names, fitted.prior.words, strict=True):
+    for name, known in zip(prior.names, prior.words, strict=True):
         at = seen.names.index(name)
         again = {word: place for place, word in enumerate(known)}
         table = np.array([*(again.get(word, -1) for word in words[at]), -1])
         columns.append(table[codes[:, at]])
-    return fitted.prior.scores(np.column_stack(columns) if columns else np.empty((len(log), 0), np.int64))
+    return prior.scores(np.column_stack(columns) if columns else np.empty((len(log), 0), np.int64))
 
 
 def best(values: Doubles, log: DecisionLog) -> Whole:
