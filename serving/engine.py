@@ -102,7 +102,8 @@ class Engine:
         ranker = self._ranker(self._live_bundle_name(), config)
         name, histories, translation, seq = self._open_history(ranker.bundle)
         policies = open_policies(shop.policies, config)
-        self.live = Live(config, config.hash, ranker, histories, translation, seq, name, stamp, policies)
+        people = self._open_people(name)
+        self.live = Live(config, config.hash, ranker, histories, translation, seq, name, stamp, policies, people)
         self.refresh_shelf()
 
     def history_of(self, live: Live, user_id: str | None, visitor_id: str | None) -> History:
