@@ -28,6 +28,7 @@ def composed(changes: Iterable[Fields]) -> dict[str, Any]:
         for name, value in change.items():
             old = both.get(name)
             if name == GUEST:
+                both |= {each: said for each, said in value.items() if both.get(each, said) is None}  # it was forgotten
                 both[name] = composed([value, old or {}])  # of two guests the first one's words stay
             elif isinstance(old, Mapping) and isinstance(value, Mapping):
                 both[name] = {**old, **value}
@@ -74,6 +75,17 @@ def encode(fields: Fields) -> bytes:
 def decode(payload: bytes) -> dict[str, Any]:
     """Read what `encode` gave."""
     return _decoder.decode(payload)
+
+
+def snake(name: str) -> str:
+    """A name of the wire as a column."""
+    return "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in name)
+
+
+def camel(name: str) -> str:
+    """A column as a name of the wire."""
+    first, *rest = name.split("_")
+    return first + "".join(word.capitalize() for word in rest)
 
 
 def _without_nones(value: Any) -> Any:

@@ -35,6 +35,7 @@ ERASED = "erased.json"
 LINK_ARRAYS = ("links.customer", "links.visitor")
 _BLANKS: dict[str, Any] = {"type": 0, "item": -1, "value": np.nan}
 """What an erased event reads as: no known type, no item, no value; all else is zero."""
+_PROFILES = ARRAYS[1]
 _SUBJECT_ARRAYS = ("subjects.blob", "subjects.hashes")
 
 
@@ -150,7 +151,7 @@ def overwrite(folder: Path, subjects: Collection[str]) -> int:
     """Overwrite what a history holds of these subjects, in place and down to the disk.
 
     The id's bytes go first, so that no lookup finds the slice; then its hash becomes its neighbour's, which keeps
-    the search order; then the events become events of no type and no item.
+    the search order; then the events become events of no type and no item, and the profile's bytes zeros.
 
     Returns:
         How many events were overwritten.
@@ -160,7 +161,7 @@ def overwrite(folder: Path, subjects: Collection[str]) -> int:
     rows = [row for subject in subjects if (row := known.find(subject)) is not None]
     if not rows:
         return 0
-    names = {*FIELDS, *_SUBJECT_ARRAYS}
+    names = {*FIELDS, *_SUBJECT_ARRAYS, *({_PROFILES} & mapped.keys())}
     write_atomically(folder / ERASED, orjson.dumps({"changed": sorted(names | _changed(folder))}))
     arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r+", allow_pickle=False) for name in names}
     for row in rows:
@@ -168,6 +169,10 @@ def overwrite(folder: Path, subjects: Collection[str]) -> int:
     slices = [slice(int(mapped["offsets"][row]), int(mapped["offsets"][row + 1])) for row in rows]
     for name, where in ((name, where) for name in ("type", *FIELDS) for where in slices):
         arrays[name][where] = _BLANKS.get(name, 0)
+    if _PROFILES in arrays:
+        bounds = mapped[ARRAYS[0]]
+        for row in rows:
+            arrays[_PROFILES][bounds[row] : bounds[row + 1]] = 0
     for name, array in arrays.items():
         array.flush()
         _flush(folder / f"{name}.npy")

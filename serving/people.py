@@ -42,7 +42,8 @@ def consents_of(
         rows = engine.store.visitor_rows(visitor_id) if visitor_id is not None else []
     if past is None and not rows:
         return Consents(assumed=assumed)
-    said = plain(composed([{"consents": past}, *(_only_consents(_agreed.decode(row)) for row in rows)]))
+    changes = [Agreed(past), *(_agreed.decode(row) for row in rows)]
+    said = plain(composed(_only_consents(change) for change in changes))
     return Consents(_map(said, "consents"), assumed)
 
 
