@@ -19,10 +19,10 @@ import numpy.typing as npt
 from features.ids import Array
 from features.moments import DAY
 from features.orders import OrderLine
-from serving.delivery import PROMISE, STATE_BEGAN, STATES, Deliveries
+from serving.delivery import PROMISE, STATE_BEGAN, STATES
 from training.delivery_asked import Answers, Question, answers_of, asked
 from training.delivery_lines import Doubles, Kinds, before, counted, groups_of, span_of, spells_of
-from training.delivery_tables import ATOM_LEVELS, CLOCKS, at_levels, tables_of
+from training.delivery_tables import CLOCKS, at_levels, tables_of
 
 COVERAGE: Final = 0.8
 LEAST: Final = 200
@@ -48,7 +48,7 @@ class Choice:
     Args:
         prior: one of `PRIORS`, by the least loss of the better anchors.
         loss: float64[2, 5], mean pinball loss in days by anchor and state, of lines with a promise; NaN: not asked.
-        anchor: int8[5], the one with less loss; the promise where nothing was asked, since it knows the item's lead time.
+        anchor: int8[5], the one with less loss; the promise where nothing was asked: it knows the lead time.
         tilt: float64[5], the share of `TILTS` that gave the narrowest interval.
     """
 

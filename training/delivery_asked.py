@@ -113,7 +113,7 @@ class Answers:
         """float64[n]: the greatest m for which the delivery lies between the levels tilt m and 1 - (1 - tilt) m."""
         level = np.array([np.interp(took, days, ATOM_LEVELS, left=0.0, right=1.0)
                           for took, days in zip(self.took, self.days, strict=True)], np.float64)  # fmt: skip
-        return np.minimum(level / tilt, (1 - level) / (1 - np.asarray(tilt)))
+        return np.asarray(np.minimum(level / tilt, (1 - level) / (1 - np.asarray(tilt))), np.float64)
 
 
 def answers_of(arrays: Mapping[str, Array], questions: Sequence[Question], until: int) -> Answers:

@@ -1,7 +1,7 @@
 """Distributions of the days to delivery by state, clock and group, from spells of which some still go on.
 
-At each clock stand the spells that were still going on then (a landmark; van Houwelingen 2007), so that what time has
-passed already counts. Lines that are not delivered yet are censored: each group's distribution is that of Kaplan & Meier
+At each clock stand the spells that were still going on then (a landmark; van Houwelingen 2007), so that the time that
+has passed counts. Lines that are not delivered yet are censored: each group's distribution is that of Kaplan & Meier
 (1958), whose last line counts as delivered when it was last seen (Efron 1967). A group is drawn to its parent by mixing
 both distributions:
 
@@ -151,7 +151,7 @@ def mixed(own: Doubles, parent: Doubles, share: Doubles) -> Doubles:
 
 
 def beyond(values: Doubles, before: float, clock: float) -> Doubles:
-    """float64[ATOMS]: a distribution given that it lies after a clock; what remained at the clock before where little does."""
+    """float64[ATOMS]: a distribution given that it is after a clock; where little of it is, what remained is held."""
     later = values[values > clock]
     if len(later) >= max(BEYOND * ATOMS, 1):
         return np.asarray(np.interp(ATOM_LEVELS, (np.arange(len(later)) + 0.5) / len(later), later))

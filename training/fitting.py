@@ -178,6 +178,7 @@ def fit_bundle(
     created_at: str = "",
     metrics: Mapping[str, float] | None = None,
     rankers: Mapping[str, Array] | None = None,
+    deliveries: Mapping[str, Array] | None = None,
     progress: Callable[[str, int, int], None] = lambda name, done, total: None,
 ) -> Bundle:
     """A bundle in memory: what is evaluated, and what is published by writing it down.
@@ -190,6 +191,7 @@ def fit_bundle(
         created_at: ISO 8601, for people.
         metrics: figures that go with it.
         rankers: arrays of trees (`training.rankers.Rankers.fit`), where a recipe has a ranker.
+        deliveries: `delivery.*` (`training.delivery.learn`), where there was enough to learn.
         progress: hears `(source, done, total)`.
 
     Raises:
@@ -202,7 +204,8 @@ def fit_bundle(
     for name in (*recipe.weights, *recipe.new_weights, *voices, recipe.fill):
         if name not in named:
             raise ConfigError("no such source in the recipe", where=f"recipe {recipe.name}", got=name)
-    arrays = {**(items if items is not None else cut.items), **(rankers or {}), "item.catalogue": cut.listed}
+    arrays = {**(items if items is not None else cut.items), **(rankers or {}), **(deliveries or {})}
+    arrays["item.catalogue"] = cut.listed
     arrays |= fit_sources(cut, recipe.sources, progress)
     manifest = {
         "bundle_id": _bundle_id(recipe, cut.as_of, data_hash),

@@ -1,4 +1,4 @@
-"""`kokyaku bench`: measure accuracy, cold start, visits, defaults, uplift, coverage, import, serving, policies."""
+"""`kokyaku bench`: measure accuracy, cold start, visits, uplift, coverage, deliveries, import, serving, policies."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from training.bench import (
     cold,
     coverage,
     defaults,
+    delivery,
     importing,
     learning,
     oracle,
@@ -25,6 +26,7 @@ app.command("accuracy")(accuracy.command)
 app.command("cold")(cold.command)
 app.command("coverage")(coverage.command)
 app.command("defaults")(defaults.command)
+app.command("delivery")(delivery.command)
 app.command("import")(importing.command)
 app.command("learning")(learning.command)
 app.command("oracle")(oracle.command)
