@@ -12,7 +12,7 @@ so that an item with few deliveries speaks as its category does, that as its lea
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -36,13 +36,22 @@ CLOCKS: Final = np.array([_SINCE, _TO_PROMISE], np.float64)
 """Days since a state began, and since what was promised; float64[2, clocks]."""
 
 
-def tables_of(spells: Spells, groups: Groups, prior: float) -> npt.NDArray[np.float32]:
+class Prior(NamedTuple):
+    """How many deliveries of the wider group count beside a group's own."""
+
+    of_groups: float
+    """Beside those of a category or a class of lead time."""
+    of_items: float
+    """Beside those of an item."""
+
+
+def tables_of(spells: Spells, groups: Groups, prior: Prior) -> npt.NDArray[np.float32]:
     """float32[2 anchors, 5 states, groups, clocks, ATOMS]: days from the anchor to delivery; NaN where too few went by.
 
     Args:
         spells: as known at a moment.
         groups: of the same lines.
-        prior: deliveries that the wider group counts like.
+        prior: what the wider group counts like.
     """
     shape = (len(CLOCKS), len(STATES), len(groups.level), CLOCKS.shape[1], ATOMS)
     tables = np.full(shape, np.nan, np.float32)
@@ -57,7 +66,7 @@ def tables_of(spells: Spells, groups: Groups, prior: float) -> npt.NDArray[np.fl
 
 
 def _table(
-    spells: Spells, here: Mask, since: Whole, groups: Groups, clocks: Doubles, prior: float
+    spells: Spells, here: Mask, since: Whole, groups: Groups, clocks: Doubles, prior: Prior
 ) -> Doubles:  # fmt: skip
     """float64[groups, clocks, ATOMS] of one state and anchor."""
     days = (spells.delivered - since) / DAY
@@ -80,7 +89,7 @@ def _table(
 
 
 def _drawn(
-    days: Doubles, known: Mask, of_line: Whole, groups: Groups, wider: Doubles, prior: float
+    days: Doubles, known: Mask, of_line: Whole, groups: Groups, wider: Doubles, prior: Prior
 ) -> Doubles:  # fmt: skip
     """float64[groups, ATOMS] at one clock, widest level first, each drawn to its parent."""
     found = np.empty((len(groups.level), ATOMS))
@@ -93,7 +102,7 @@ def _drawn(
             continue
         own, count = distributions(days[there], known[there], of_line[there, level] - mine[0], len(mine))
         some = np.flatnonzero(count)
-        share = count[some] / (count[some] + prior)
+        share = count[some] / (count[some] + (prior.of_items if level == len(LEVELS) - 1 else prior.of_groups))
         found[mine[some]] = mixed(own[some], parents[some], share)
     return found
 

@@ -145,7 +145,7 @@ def table_of(proof: Proof) -> Table:
     """A line a slice and method."""
     title = "80 % intervals of the delivery: % held, and widths in days"
     table = Table(title=title, box=SIMPLE, pad_edge=False, padding=(0, 1, 0, 0), show_edge=False)
-    for column in ("", "method", "held", "95 %", "mean", "median", "even", "score", "after", "n"):
+    for column in ("", "method", "held", "95 %", "mean", "mid", "even", "score", "after", "n"):
         table.add_column(column, no_wrap=True, justify="left" if column in ("", "method") else "right")
     before = ""
     for part in proof.parts:
@@ -159,13 +159,16 @@ def _cells(part: Part) -> list[str]:
     return [
         f"{100 * held.value:.1f}", f"{100 * held.low:.0f}-{100 * held.high:.0f}", f"{part.mean_width:.2f}",
         f"{part.median_width:.2f}", f"{part.matched_width:.2f}", f"{part.score:.2f}", f"{100 * part.after:.0f}",
-        f"{part.questions:,}",
+        str(part.questions),
     ]  # fmt: skip
 
 
 def choice_table(learned: Learned) -> Table:
     """What was chosen for each state, and by which losses."""
-    title = f"What was chosen; {learned.choice.prior:g} deliveries of the wider group count beside a group's own"
+    prior = learned.choice.prior
+    title = (
+        f"What was chosen; wider groups count as {prior.of_groups:g} deliveries, {prior.of_items:g} beside an item's"
+    )
     table = Table(title=title, box=SIMPLE, pad_edge=False, padding=(0, 1, 0, 0), show_edge=False)
     for column in ("", "loss: began", "promise", "used", "tilt", "low", "high", "answers"):
         table.add_column(column, no_wrap=True, justify="left" if column in ("", "used") else "right")
