@@ -204,7 +204,7 @@ def fit_bundle(
         created_at: ISO 8601, for people.
         metrics: figures that go with it.
         rankers: arrays of trees (`training.rankers.Rankers.fit`), where a recipe has a ranker.
-        tables: small tables that pages read beside the ranking (`training.questions`).
+        tables: small tables that pages read beside the ranking (`training.questions`, `training.delivery`).
         progress: hears `(source, done, total)`.
 
     Raises:
@@ -217,7 +217,8 @@ def fit_bundle(
     for name in (*recipe.weights, *recipe.new_weights, *voices, recipe.fill):
         if name not in named:
             raise ConfigError("no such source in the recipe", where=f"recipe {recipe.name}", got=name)
-    arrays = {**(items if items is not None else cut.items), **(rankers or {}), **(tables or {}), "item.catalogue": cut.listed}
+    arrays = {**(items if items is not None else cut.items), **(rankers or {}), **(tables or {})}
+    arrays["item.catalogue"] = cut.listed
     arrays |= fit_sources(cut, recipe.sources, progress)
     manifest = {
         "bundle_id": _bundle_id(recipe, cut.as_of, data_hash),

@@ -1,4 +1,4 @@
-"""`kokyaku bench`: measure accuracy, cold start, context, visits, defaults, uplift, coverage, import, serving, policies."""
+"""`kokyaku bench`: measure accuracy, strangers, visits, uplift, coverage, deliveries, import, serving, policies."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from training.bench import (
     context,
     coverage,
     defaults,
+    delivery,
     importing,
     learning,
     oracle,
@@ -27,6 +28,7 @@ app.command("cold")(cold.command)
 app.command("context")(context.command)
 app.command("coverage")(coverage.command)
 app.command("defaults")(defaults.command)
+app.command("delivery")(delivery.command)
 app.command("import")(importing.command)
 app.command("learning")(learning.command)
 app.command("oracle")(oracle.command)

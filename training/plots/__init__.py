@@ -1,5 +1,6 @@
 """Plots: the one package that speaks matplotlib. Each function gives the bytes of a PNG; `sheet` those of a PDF."""
 
+from training.plots.delivery import intervals
 from training.plots.drawing import Mark
 from training.plots.draws import Gap, love, weights
 from training.plots.evidence import Spot, deciles, places, reliability, variety
@@ -23,6 +24,7 @@ __all__ = [
     "forest",
     "gains",
     "history",
+    "intervals",
     "learned",
     "love",
     "months",
