@@ -5,12 +5,15 @@ from training.plots.drawing import Mark
 from training.plots.draws import Gap, love, weights
 from training.plots.evidence import Spot, deciles, places, reliability, variety
 from training.plots.experiment import differences
+from training.plots.journey import Box, Flow, journey_map
 from training.plots.paper import sheet
 from training.plots.recipes import comparison, coverage, forest, learned, months, slices
 from training.plots.search import Point, history
 from training.plots.uplift import Line, effect_tenths, gains, qini_curves, values
 
 __all__ = [
+    "Box",
+    "Flow",
     "Gap",
     "Line",
     "Mark",
@@ -25,6 +28,7 @@ __all__ = [
     "gains",
     "history",
     "intervals",
+    "journey_map",
     "learned",
     "love",
     "months",
