@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import duckdb
 import numpy as np
@@ -38,6 +38,7 @@ class Travellers:
         offsets: int64[subjects + 1]; subject s owns steps[offsets[s]:offsets[s + 1]].
         category: int32[items], the kind of each item, -1 unknown; None: no item has one.
         group: of each subject; None: nobody asked.
+        gone: how many of the subjects were erased; these have neither events nor steps.
     """
 
     subjects: Sequence[str]
@@ -46,6 +47,7 @@ class Travellers:
     offsets: npt.NDArray[np.int64]
     category: Rows | None
     group: Dimension | None
+    gone: int = 0
 
     def __len__(self) -> int:
         return len(self.subjects)
@@ -85,7 +87,9 @@ def read(
         if not subjects:
             hint = "import or sync events first, or ask for a later moment (--until)"
             raise DataError("nothing is known of anybody", where=str(dataset.root), got=format_instant(now), hint=hint)
-        duck.execute(f"CREATE TEMP VIEW source_events AS SELECT {', '.join(_EVENTS)} FROM ({_known(now, amended)})")
+        duck.execute(
+            f"CREATE TEMP VIEW source_events AS SELECT {', '.join(_EVENTS)} FROM ({events_as_of(now, amended=amended)})"
+        )
         category = _kinds(duck, histories, now)
         group = None if by is None else _group(duck, subjects, by, now)
     places = {subject: row for row, subject in enumerate(subjects)}
@@ -113,11 +117,7 @@ def _latest(duck: duckdb.DuckDBPyConnection) -> int:
     found = duck.execute(f"""
         SELECT max(m) FROM (SELECT epoch_us(max({c.OCCURRED_AT})) AS m FROM events
                             UNION ALL SELECT epoch_us(max({c.VALID_FROM})) FROM orders)""").fetchall()[0][0]
-    return int(found or 0) + 1
-
-
-def _known(now: int, amended: bool) -> str:
-    return events_as_of(now, amended=amended)
+    return int(found or 0) + 2  # what happened at an instant is known right after it
 
 
 def _steps(duck: duckdb.DuckDBPyConnection, now: int) -> pa.Table:
@@ -207,4 +207,5 @@ def _without(made: Travellers, erased: Callable[[str], bool]) -> Travellers:
     counts = np.where(gone, 0, np.diff(made.offsets))
     offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(counts, dtype=np.int64)])
     kept = made.histories.where(~gone[made.histories.subject_rows()])
-    return Travellers(made.subjects, kept, made.steps.filter(~gone[rows]), offsets, made.category, made.group)
+    steps = made.steps.filter(pa.array(~gone[rows]))
+    return replace(made, histories=kept, steps=steps, offsets=offsets, gone=int(gone.sum()))

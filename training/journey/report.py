@@ -15,12 +15,14 @@ from features.shop import Shop
 from serving.tombstones import erased_of
 from training.bench.rows import Row
 from training.journey.figures import Figures, figures_of
-from training.journey.reading import Travellers, read
+from training.journey.reading import read
 from training.journey.spells import Spells, spells_of
 from training.journey.words import (
     GROUP_HEADS,
     MOVE_HEADS,
+    OTHER,
     STAGE_HEADS,
+    UNKNOWN,
     Report,
     facts,
     group_days,
@@ -39,7 +41,6 @@ from training.tracking import Tracking
 
 KIND = "journey report"
 MOST_GROUPS = 8
-OTHER, UNKNOWN = "(others)", "(not known)"
 PICTURES = {"map": "The journey map"}
 
 
@@ -84,18 +85,13 @@ def report_on(shop: Shop, asked: Asked, tell: Tell = silent) -> Report:
     customer = np.fromiter((subject.startswith("c:") for subject in all_.subjects), bool, len(all_))
     return Report(
         shop.id, since, until, figures_of(spells, customer, since, until), asked.by,
-        groups_of(spells, all_.group, customer, since, until), gone=_gone(all_, spells),
+        groups_of(spells, all_.group, customer, since, until), gone=all_.gone,
     )  # fmt: skip
 
 
 def _refuse(since: int, until: int) -> None:
     hint = f"until is {format_instant(until)}"
     raise ConfigError("the window ends before it begins", where="--since", got=format_instant(since), hint=hint)
-
-
-def _gone(all_: Travellers, spells: Spells) -> int:
-    """Subjects without anything left: only those that were erased."""
-    return len(all_) - len(np.unique(spells.subject))
 
 
 def groups_of(

@@ -16,6 +16,8 @@ from training.journey.spells import CODE
 from training.plots import Box, Flow
 
 FEW = "too few"
+OTHER, UNKNOWN = "(others)", "(not known)"
+"""Groups of the rest, and of those of whom it is not told."""
 SEEN = 0.02
 """Share of all changes below which an arrow is not drawn."""
 
@@ -83,6 +85,8 @@ def notes(report: Report) -> list[str]:
     ]  # fmt: skip
     if never:
         said.append(f"Nobody was in {', '.join(never)}: the data have no events or orders that make it.")
+    if report.groups and set(report.groups) == {UNKNOWN}:
+        said.append(f"The {report.by} is not known of anybody, so there is nothing to compare.")
     said += [
         f"{report.by} {name}: {group.subjects:,} people, too few for a comparison."
         for name, group in report.groups.items() if group.subjects < LEAST
@@ -98,7 +102,8 @@ def stage_rows(found: Figures) -> list[tuple[str, ...]]:
     return [
         (name, f"{found.customers[place]:,}", f"{found.visitors[place]:,}",
          f"{found.sizes[place] / max(found.subjects, 1):.1%}", f"{found.begun[place]:,}",
-         lasting(found, place), share(found.drops[place], lapsed=place == CODE["lapsed"]))
+         lasting(found, place) if found.begun[place] else "",
+         share(found.drops[place], silent=place == CODE["lapsed"] or not found.begun[place]))
         for place, name in enumerate(STAGES)
     ]  # fmt: skip
 
@@ -138,7 +143,7 @@ def group_drops(report: Report) -> list[tuple[str, ...]]:
     """Drop-off from each stage by group."""
     return [
         (name, f"{found.subjects:,}",
-         *(share(drop, lapsed=place == CODE["lapsed"]) for place, drop in enumerate(found.drops)))
+         *(share(drop, silent=place == CODE["lapsed"]) for place, drop in enumerate(found.drops)))
         for name, found in report.groups.items()
     ]  # fmt: skip
 
@@ -187,10 +192,10 @@ def span(days: float) -> str:
     return f"{days * 24:.1f} h" if days < 1 else f"{days:.1f} d"
 
 
-def share(found: Interval, *, lapsed: bool = False) -> str:
-    """A share with its interval."""
+def share(found: Interval, *, silent: bool = False) -> str:
+    """A share with its interval; nothing at all where it is not defined and nobody would expect it."""
     if np.isnan(found.value):
-        return "" if lapsed else FEW
+        return "" if silent else FEW
     return f"{found.value:.1%}" + (f" [{found.low:.1%}, {found.high:.1%}]" if np.isfinite(found.low) else "")
 
 
