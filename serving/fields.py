@@ -16,8 +16,8 @@ from features.errors import DataError
 Fields = Mapping[str, Any]
 """As on the wire: `name, region, postalPrefix, timeZone, tier, points, channels, projects, accountId`, and maps."""
 GUEST = "guest"
-MAPS = ("attributes", "answers", "asked", "consents")
-"""question -> answer, question -> instant of asking, purpose -> `{granted, wording, source, at}`."""
+MAPS = ("attributes", "answers", "asked", "shown", "consents")
+"""question -> answer, and the instants of that and of its showing; purpose -> `{granted, wording, source, at}`."""
 _decoder = msgspec.json.Decoder(dict[str, Any])
 
 

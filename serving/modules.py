@@ -92,10 +92,18 @@ def _for_you(now: Situation, query: Query, module: Module) -> Filled:
 
 
 def _popular(now: Situation, query: Query, module: Module) -> Filled:
-    """What sells where and when the request comes from, as far as that is known; then what sells at all."""
-    anywhere = _only(now.live, query, module, _by_kind(now.live, "popularity"))
-    here = _by_kind(now.live, "context-popularity")
-    return _then(_only(now.live, query, module, here), anywhere) if here else anywhere
+    """What sells where and when the request comes from, as far as that is known; then what sells at all.
+
+    It fills every slot that nothing else can, so it ends in all that the shop sells.
+    """
+    live, near = now.live, _by_kind(now.live, "popularity")
+    here = _by_kind(live, "context-popularity")
+    found = _then(_only(live, query, module, here), _only(live, query, module, near)) if here else None
+    found = found or _only(live, query, module, near)
+    if len(found.slate.items) < query.num_results and query.context.region is not None:
+        anywhere = msgspec.structs.replace(query, context=msgspec.structs.replace(query.context, region=None))
+        found = _then(found, _only(live, anywhere, module, near))
+    return found
 
 
 def _then(first: Filled, second: Filled) -> Filled:

@@ -83,11 +83,16 @@ def _person(fields: Fields, reports: list[Report], now: int) -> Person:
         points=float(points) if isinstance(points, int | float) else None,
         attributes=_map(fields, "attributes"),
         answers=answers,
-        asked={question: at for question, at in _map(fields, "asked").items() if isinstance(at, int)},
+        asked=_instants(fields, "asked"),
+        shown=_instants(fields, "shown"),
         channels=tuple(map(str, channels)) if isinstance(channels, list | tuple) else None,
         orders=as_of(lines_of(reports), now) if reports else (),
         projects=projects_in(fields),
     )
+
+
+def _instants(fields: Fields, name: str) -> dict[str, int]:
+    return {question: at for question, at in _map(fields, name).items() if isinstance(at, int)}
 
 
 def projects_in(fields: Fields) -> tuple[Project, ...]:

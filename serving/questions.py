@@ -132,7 +132,9 @@ def rarity(hours: Hours | None, device: str | None, hour: int, category: str) ->
     )
     value = float(hours.rarity[row, column, hour])
     what, count = name or "the shop", int(hours.looks[row, column])
-    return Rarity(value, f"at most {value:.1%} of looks at {what} on {device} are at hours as rare as {hour}:00 ({count:,} looks)")
+    return Rarity(
+        value, f"at most {value:.1%} of looks at {what} on {device} are at hours as rare as {hour}:00 ({count:,} looks)"
+    )
 
 
 def value_of_answer(chance: Doubles, value: Doubles) -> float:

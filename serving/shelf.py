@@ -30,7 +30,8 @@ class Shelf:
         self.in_stock: npt.NDArray[np.bool_] = np.array(bundle.arrays.get("item.in_stock", np.ones(count, bool)), bool)
         listed = bundle.arrays.get("item.price", bundle.shared.price)
         self.price: npt.NDArray[np.float32] = np.array(listed, np.float32)
-        self.lead_days = bundle.arrays.get("item.lead_days", np.full(count, np.nan, np.float32))
+        unknown = np.full(count, np.nan, np.float32)
+        self.lead_days = cast("npt.NDArray[np.float32]", bundle.arrays.get("item.lead_days", unknown))
         self.texts: dict[int, Mapping[str, Any]] = {}
         self.unlisted: dict[str, Mapping[str, Any]] = {}
 

@@ -1,4 +1,4 @@
-"""A little house shop, provable by hand: furniture, pets, appliances and food, with the words of `samples/home.toml`."""
+"""A little house shop, provable by hand: furniture, pets, appliances, food, with the words of `samples/home.toml`."""
 
 from __future__ import annotations
 
@@ -97,6 +97,18 @@ def _lists(*lists: list[int]) -> tuple[np.ndarray, np.ndarray]:
     return items, scores
 
 
+def _hours() -> dict[str, np.ndarray]:
+    """When things are looked at: appliances hardly ever at night, snacks at any hour."""
+    paths = ("Appliances > Refrigerators", "Appliances > Water heaters", "Food > Snacks")
+    rarity = np.ones((len(paths) + 1, 2, 24), np.float32)
+    rarity[:2, :, :7] = rarity[:2, :, 22:] = 0.01
+    return {
+        **Vocabulary.of(paths).arrays("context.hours.paths"),
+        **Vocabulary.of(["desktop", "phone"]).arrays("context.hours.devices"),
+        "context.hours.rarity": rarity, "context.hours.looks": np.full((len(paths) + 1, 2), 5_000, np.int64),
+    }  # fmt: skip
+
+
 def build_house(bundle_id: str = "house-1") -> Bundle:
     """The house shop's bundle: what sells everywhere are snacks, in the north in winter blankets."""
     items, count = Vocabulary.of(sorted(ITEMS)), len(ITEMS)
@@ -133,7 +145,7 @@ def build_house(bundle_id: str = "house-1") -> Bundle:
         **text_arrays("brand", [""] * count), **text_arrays("image_url", [""] * count),
         **text_arrays("category_path", list(CATEGORIES)),
         "item.catalogue": np.ones(count, bool), "item.lead_days": lead,
-        **{f"source.{name}": array for name, array in sources.items()},
+        **{f"source.{name}": array for name, array in sources.items()}, **_hours(),
     }  # fmt: skip
     manifest = {"bundle_id": bundle_id, "as_of": NOW, "recipe": as_json(RECIPE), "features": FINGERPRINT}
     return Bundle(manifest, arrays)
