@@ -5,7 +5,6 @@ Two functions, so that consents can be read first and nothing else read where th
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -113,11 +112,11 @@ def _answers(fields: Fields) -> dict[str, str]:
 
 
 def _only_consents(change: Agreed) -> dict[str, Any]:
-    guest = change.guest.get("consents") if isinstance(change.guest, Mapping) else None
+    guest = change.guest.get("consents") if isinstance(change.guest, dict) else None
     said = {"consents": change.consents} if change.consents is not None else {}
     return said | ({GUEST: {"consents": guest}} if guest else {})
 
 
-def _map(fields: Fields, name: str) -> Mapping[str, Any]:
+def _map(fields: Fields, name: str) -> dict[str, Any]:
     found = fields.get(name)
-    return found if isinstance(found, Mapping) else {}
+    return found if isinstance(found, dict) else {}
