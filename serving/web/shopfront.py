@@ -199,8 +199,8 @@ class Shopfront(Protocol):
         """Record reports of order lines durably, as `POST /v1/orders` takes them; answers as `send_events`."""
         ...
 
-    async def answer(self, user_id: str | None, visitor_id: str | None, question: str, answer: str | None) -> str:
-        """Keep an answer, or with None that the question was skipped; the question's id.
+    async def answer(self, user_id: str | None, visitor_id: str | None, question: str, answer: str | None) -> None:
+        """Keep an answer, or with None that the question was skipped.
 
         Raises:
             RequestError: there is no such question, or it has no such answer.
