@@ -16,8 +16,9 @@ from features.errors import NotFoundError, RequestError
 PURPOSES = ("personalization", "marketing", "training")
 QUESTION = {
     "en": {"text": "Do you live with a dog or a cat?", "why": "Food and advice on this page follow your answer.",
-           "options": [{"value": "dog", "label": "A dog"}, {"value": "cat", "label": "A cat"}]},
-    "ja": {"text": "わんちゃん、ねこちゃん、どちらと暮らしていますか", "why": "このページの商品とアドバイスに使います。",
+           "options": [{"value": "dog", "label": "a dog"}, {"value": "cat", "label": "a cat"}]},
+    "ja": {"text": "わんちゃん、ねこちゃん、どちらと暮らしていますか",
+           "why": "このページの商品とアドバイスに使います。",
            "options": [{"value": "dog", "label": "わんちゃん"}, {"value": "cat", "label": "ねこちゃん"}]},
 }  # fmt: skip
 NAMED = {
@@ -27,11 +28,12 @@ NAMED = {
 WORDS = {
     "en": {"hello": "Good morning", "status": "Your {item} is on its way", "expected": "between 10 and 16 December",
            "invite": "How does it look at your place?", "invite.text": "Show us a photo of your {item}.",
-           "pet": "All for your {pet}", "pet.text": "Chosen by your answer.",
+           "pet": "All for {pet}", "pet.text": "Chosen by your answer.",
            "basis": {"consent": "Chosen for everybody: you have not agreed to a personal page.",
                      "context": "Chosen by what sells now; we do not know you yet.",
                      "history": "Chosen by what you bought, wished and looked at."}},
-    "ja": {"hello": "おはようございます", "status": "{item} をお届けする準備をしています", "expected": "12月10日〜16日ごろ",
+    "ja": {"hello": "おはようございます", "status": "{item} をお届けする準備をしています",
+           "expected": "12月10日〜16日ごろ",
            "invite": "お部屋でのご様子はいかがですか", "invite.text": "{item} の写真をお寄せください。",
            "pet": "{pet}のために", "pet.text": "ご回答に合わせました。",
            "basis": {"consent": "すべてのお客様に共通の内容です。", "context": "いま人気の商品から選びました。",
@@ -184,7 +186,7 @@ class FakeShopfront:
             )
         if pet := told["answers"].get("pet"):
             label = next(o["label"] for o in QUESTION[locale]["options"] if o["value"] == pet)
-            found.append(("content", "hero-pet", {"title": words["pet"].format(pet=label.lower()), "alt": label,
+            found.append(("content", "hero-pet", {"title": words["pet"].format(pet=label), "alt": label,
                                                   "text": words["pet.text"], "imageUrl": f"/img/{pet}.svg",
                                                   "url": "/web/category?path=Pets"}))  # fmt: skip
         return [

@@ -16,7 +16,7 @@ from serving.web.actions import MAX_DECISION, Origin, deed_value, quoted
 from serving.web.frame import Frame, Framer
 from serving.web.order_views import OrderView
 from serving.web.shopfront import ConsentJson, CustomerJson, ItemJson, Shopfront
-from serving.web.strings import TEXTS, Words, format_day, format_price
+from serving.web.strings import Words, format_day, format_price
 from serving.web.views import QuestionView, Viewer, category_path, question_view, total
 
 LISTED: Final = 48
@@ -24,6 +24,8 @@ LISTED: Final = 48
 MAX_QUERY: Final = 100
 MAX_PATH: Final = 1_000
 MAX_URL: Final = 4_000
+
+CHOICES: Final = frozenset({"lang", "customer", "visitor", "region"})
 
 Build = Callable[[Request, Frame], Awaitable[dict[str, Any]]]
 
@@ -55,12 +57,12 @@ class Place:
         return f"_{self.name}.html"
 
     def address(self, request: Request) -> str:
-        """Where the page stands, however it was asked for; the language is chosen once and not kept in it."""
-        return self.path + _tail(request.query_params, left_out=("lang",))
+        """Where the page stands, however it was asked for."""
+        return self.path + _tail(request.query_params)
 
     def live_address(self, request: Request) -> str:
         """The address of the changing part of this very page."""
-        return self.live + _tail(request.query_params, left_out=("lang",))
+        return self.live + _tail(request.query_params)
 
 
 class Contents:
@@ -177,7 +179,7 @@ class Contents:
             raise NotFoundError("no such order", where="order", got=order_id)
         context = await self._decided(request, frame, "order-status")
         slots = tuple(slot for slot in context["slots"] if slot.kind != "status")
-        return context | {"orders": lines, "slots": slots, "title": frame.words("order.title", id=order_id)}
+        return context | {"orders": lines, "slots": slots, "title": frame.words("order.title"), "number": order_id}
 
     async def thanks(self, request: Request, frame: Frame) -> dict[str, Any]:
         """Where buying leads."""
@@ -240,7 +242,7 @@ class Choice:
 
     purpose: str
     name: str
-    wording: str
+    text: str
     granted: bool
     since: str
 
@@ -249,16 +251,20 @@ def choice(consent: ConsentJson, frame: Frame) -> Choice:
     """A consent in somebody's words."""
     t, purpose, at = frame.words, consent["purpose"], consent["at"]
     since = t("me.since", day=format_day(at, frame.shop["timeZone"], t.locale)) if at else t("me.unasked")
-    name = t(f"consent.name.{purpose}") if f"consent.name.{purpose}" in TEXTS["en"] else purpose
-    return Choice(
-        purpose, name, wording(purpose, t), consent["granted"], t("me.assumed") if consent["assumed"] else since
-    )
+    if consent["assumed"]:
+        since = t("me.assumed")
+    return Choice(purpose, *_purpose(purpose, t), consent["granted"], since)
 
 
 def wording(purpose: str, t: Words) -> str:
     """The words by which somebody agrees to a purpose; they are kept with the choice."""
-    key = f"consent.{purpose}"
-    return t(key) if key in TEXTS["en"] else t("consent.other", purpose=purpose)
+    return ": ".join(_purpose(purpose, t))
+
+
+def _purpose(purpose: str, t: Words) -> tuple[str, str]:
+    """Its name, and what is agreed to; a purpose of the shop's own channels is called by its id."""
+    name, text = f"consent.name.{purpose}", f"consent.{purpose}"
+    return (t(name), t(text)) if name in t else (purpose, t("consent.other", purpose=purpose))
 
 
 def category_href(path: str) -> str:
@@ -273,7 +279,7 @@ def origin_of(query: QueryParams) -> Origin:
     return Origin(query.get("d", "")[:MAX_DECISION], query.get("s", "")[:MAX_DECISION], position)
 
 
-def _tail(query: QueryParams, *, left_out: tuple[str, ...]) -> str:
-    """Parameters as the end of an address."""
-    kept = [f"{quoted(name)}={quoted(value)}" for name, value in query.multi_items() if name not in left_out]
+def _tail(query: QueryParams) -> str:
+    """Parameters as the end of an address; what is chosen once (language, whose page) is not kept in it."""
+    kept = [f"{quoted(name)}={quoted(value)}" for name, value in query.multi_items() if name not in CHOICES]
     return f"?{'&'.join(kept)}" if kept else ""

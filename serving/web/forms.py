@@ -262,7 +262,8 @@ class Forms:
         what = t(f"said.{said}")
         what = t("answer.used", what=what, why=more) if more else what
         if wants_json(request):
-            told: Json = {"message": what, "changed": t("changed", what=what), "basket": len(frame.basket)}
+            changed = t("changed.also" if what[-1] in ".。" else "changed", what=what)
+            told: Json = {"message": what, "changed": changed, "basket": len(frame.basket)}
             told["basketLabel"] = t("basket.count", n=len(frame.basket))
             if then:
                 told["next"] = then

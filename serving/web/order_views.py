@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from serving.web import art
 from serving.web.shopfront import OrderJson, ShopJson, StepJson
-from serving.web.strings import TEXTS, Words, format_day
+from serving.web.strings import Words, format_day
 
 _ADDRESS: Final = re.compile(r"(https://|/(?!/|\\))[^\s\\\"'<>]*")
 _NEXT: Final = {
@@ -149,7 +149,7 @@ def _step(step: StepJson, place: int, shop: ShopJson, t: Words) -> StepView:
 
 
 def _state(state: str, t: Words) -> str:
-    return t(f"state.{state}") if f"state.{state}" in TEXTS["en"] else state.replace("_", " ")
+    return t(f"state.{state}") if f"state.{state}" in t else state.replace("_", " ")
 
 
 def _quoted(text: str) -> str:

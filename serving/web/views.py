@@ -12,7 +12,7 @@ from serving.web import art
 from serving.web.actions import NOWHERE, Origin, deed_tail, quoted
 from serving.web.order_views import OrderView, order_view, picture
 from serving.web.shopfront import CustomerJson, ItemJson, OrderJson, PageJson, QuestionJson, ShopJson, SlotJson
-from serving.web.strings import TEXTS, Words, format_moment, format_price, words_of
+from serving.web.strings import Words, format_moment, format_price, words_of
 
 KINDS: Final = ("buy-again", "wishlist", "for-you", "popular", "related")
 """Kinds of products that the style sheet knows; any other looks plain."""
@@ -181,7 +181,7 @@ class Viewer:
             image=image,
             alt=slot.get("alt") or "",
             href=self._sealed(url, slot["decisionId"], slot["slot"]) if url else "",
-            more=t(f"more.{kind}") if f"more.{kind}" in TEXTS["en"] else t("more"),
+            more=t(f"more.{kind}") if f"more.{kind}" in t else t("more"),
         )
 
     def order(self, order: OrderJson) -> OrderView:
