@@ -72,7 +72,9 @@
 
   // What was pressed keeps its place under the pointer, and the keyboard its focus.
   function settle(root, key, top) {
-    const again = keyed(root, key);
+    const found = keyed(root, key);
+    const folded = found && found.closest("details:not([open])");
+    const again = folded ? folded.querySelector("summary") : found;
     if (again) {
       window.scrollBy({ top: again.getBoundingClientRect().top - top, behavior: "instant" });
       again.focus({ preventScroll: true });
