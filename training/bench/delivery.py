@@ -170,7 +170,7 @@ def choice_table(learned: Learned) -> Table:
     for column in ("", "began", "promise", "used", "prior", "tilt", "low", "high", "late", "n"):
         table.add_column(column, no_wrap=True, justify="left" if column in ("", "used") else "right")
     for row in choices_of(learned):
-        table.add_row(*(f"{cell:.3g}" if isinstance(cell, float) else str(cell) for cell in row))
+        table.add_row(*(f"{cell:.2f}" if isinstance(cell, float) else str(cell) for cell in row))
     return table
 
 
