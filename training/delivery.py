@@ -2,7 +2,7 @@
 
 Three moments follow each other. Up to the first, tables are fitted to choose by; what happens until the second chooses
 the prior, each state's anchor and the side on which its interval may miss. Up to the second, the tables are fitted that
-are shipped; what happens until the last calibrates their levels, so that four of five deliveries fall into the interval,
+are shipped; what happens until the last calibrates their levels: four of five deliveries shall fall into the interval,
 of lines that are late and of those that are not (split conformal prediction on the level of a quantile: Chernozhukov,
 Wuethrich & Zhu 2021, "Distributional conformal prediction", PNAS 118).
 """
