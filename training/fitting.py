@@ -217,7 +217,12 @@ def fit_bundle(
     for name in (*recipe.weights, *recipe.new_weights, *voices, recipe.fill):
         if name not in named:
             raise ConfigError("no such source in the recipe", where=f"recipe {recipe.name}", got=name)
-    arrays = {**(items if items is not None else cut.items), **(rankers or {}), **(tables or {}), "item.catalogue": cut.listed}
+    arrays = {
+        **(items if items is not None else cut.items),
+        **(rankers or {}),
+        **(tables or {}),
+        "item.catalogue": cut.listed,
+    }
     arrays |= fit_sources(cut, recipe.sources, progress)
     manifest = {
         "bundle_id": _bundle_id(recipe, cut.as_of, data_hash),

@@ -6,8 +6,8 @@ towards the shop, with strengths that give the latest quarter of looks the highe
 
     alpha(category) = looks + min(strength, size of the department's) x p(department)
 
-Shares given so are a Dirichlet posterior, so that the share of any set of hours is a Beta: its 95 % upper end is what is
-published. A category of few looks has the spread of few, unless categories are known to differ little.
+Shares given so are a Dirichlet posterior, so the share of any set of hours is a Beta: its 95 % upper end is published.
+A category of few looks has the spread of few, unless categories are known to differ little.
 """
 
 from __future__ import annotations
@@ -176,7 +176,8 @@ def below(counts: Doubles, above: Doubles, strength: float) -> Doubles:
     size = above.sum(axis=2, keepdims=True)
     if strength == np.inf:
         return np.broadcast_to(above, counts.shape)
-    return smoothed(counts) + above / size * np.minimum(strength, size)
+    found: Doubles = smoothed(counts) + above / size * np.minimum(strength, size)
+    return found
 
 
 def smoothed(counts: Doubles) -> Doubles:

@@ -13,15 +13,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import combinations
+from itertools import combinations, pairwise
 from math import prod
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 from msgspec import Meta
 
+from features.covariates import Value
 from features.errors import DataError
 from serving.prior import DIMENSIONS, NOTHING, Cells, Codes, ContextPrior, Doubles, packed, words_of
 from training.uplift.log import DecisionLog
@@ -34,6 +35,7 @@ LEAST_HELD_OUT = 100
 """Later rows to choose strengths on; with fewer no dimension can be told from chance."""
 EDGE = 1e-6
 """Chances are taken to lie so far inside 0 and 1: nothing is impossible for having been seen seldom."""
+
 
 class PriorParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How a contextual prior is learned."""
@@ -102,7 +104,9 @@ class Seen:
             if name not in self.names:
                 raise DataError("no such dimension", got=name, hint=f"there are: {', '.join(self.names)}")
         at = [self.names.index(name) for name in names]
-        return replace(self, codes=self.codes[:, at], names=tuple(names), words=tuple(self.words[place] for place in at))
+        return replace(
+            self, codes=self.codes[:, at], names=tuple(names), words=tuple(self.words[place] for place in at)
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,7 +289,7 @@ def contexts(log: DecisionLog, southern: Sequence[str] = ()) -> tuple[Codes, tup
     distinct, where = np.unique(block, axis=0, return_inverse=True)
     told = []
     for row in distinct.tolist():
-        visit = {
+        visit: dict[str, Value] = {
             name: (texts[columns[name]][value] if texts[columns[name]] else value)
             for name, value in zip(asked, row, strict=True)
             if value >= 0
@@ -313,7 +317,7 @@ def _windows(seen: Seen, params: PriorParams) -> list[tuple[Seen, Seen]]:
     edges = np.quantile(seen.time, [min(max(share, 0.0), 1.0) for share in shares], method="higher")
     edges[-1] = seen.time.max() + 1
     pairs = []
-    for start, end in zip(edges, edges[1:], strict=False):
+    for start, end in pairwise(edges):
         before, after = seen.take(seen.time < start), seen.take((seen.time >= start) & (seen.time < end))
         if min(len(before), len(after)) >= LEAST_HELD_OUT:
             pairs.append((before, after))
@@ -322,7 +326,8 @@ def _windows(seen: Seen, params: PriorParams) -> list[tuple[Seen, Seen]]:
 
 def _joined(parts: Sequence[Seen]) -> Seen:
     names = [name for name in _ROWS if getattr(parts[0], name) is not None]
-    return replace(parts[0], **{name: np.concatenate([getattr(part, name) for part in parts]) for name in names})
+    rows: dict[str, Any] = {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
+    return replace(parts[0], **rows)
 
 
 def _apart(pairs: Sequence[tuple[Seen, Seen]], between: float, params: PriorParams) -> Doubles:
@@ -348,6 +353,7 @@ def _tried(
 
 def _best(name: str, tried: Mapping[float, Doubles], p: Doubles, held: Seen) -> tuple[Gain, Doubles]:
     """The strength of highest likelihood on later rows, whether it is clearly better than before, and its chances."""
+
     def likelihood(chance: Doubles) -> Doubles:
         return log_likelihood(chance if held.offset is None else chance + held.offset, held.outcome)
 

@@ -23,11 +23,11 @@ from features.dataset import Dataset
 from features.errors import DataError
 from features.ids import Array, Vocabulary
 from features.moments import DAY
-from serving.prior import DIMENSIONS, words_of
+from serving.prior import DIMENSIONS, Codes, words_of
 from serving.questions import ANSWERS
 from training.fitting import Cut
 from training.hours import hour_arrays, looks_of
-from training.prior import Codes, PriorFitted, PriorParams, Seen, fit_prior, tries_of
+from training.prior import ActionsFitted, PriorParams, Seen, fit_actions, fit_prior, tries_of
 from training.uplift.log import DecisionLog, Doubles
 from training.uplift.reading import NEEDED, opened, read_log
 
@@ -96,7 +96,7 @@ def question_arrays(
         known = {slot: found for slot, log in slots.items() if (found := values_of(log, each, params)) is not None}
         arrays |= Vocabulary.of(known).arrays(f"{prefix}.slots")
         for at, fitted in enumerate(known.values()):
-            arrays |= Vocabulary.of(fitted.prior.arms).arrays(f"{prefix}.slot.{at}.actions")
+            arrays |= Vocabulary.of(fitted.beyond.prior.arms).arrays(f"{prefix}.slot.{at}.actions")
             arrays[f"{prefix}.slot.{at}.value"] = by_option(fitted, each.options)
     return arrays
 
@@ -114,7 +114,7 @@ def answered(answers: Answers) -> Seen:
     )  # fmt: skip
 
 
-def values_of(log: DecisionLog, answers: Answers, params: PriorParams | None = None) -> PriorFitted | None:
+def values_of(log: DecisionLog, answers: Answers, params: PriorParams | None = None) -> ActionsFitted | None:
     """What actions of a slot bring by what was answered; None where nobody who had answered was decided for."""
     if log.keys is None:
         raise DataError("the log does not say which decisions these are")
@@ -124,7 +124,7 @@ def values_of(log: DecisionLog, answers: Answers, params: PriorParams | None = N
         seen = tries_of(log.take(rows), REWARD, told[rows, None], (ANSWER,), (answers.options,))
     except DataError:
         return None
-    return fit_prior(seen, params_about(params))
+    return fit_actions(seen, params_about(params))
 
 
 def params_about(params: PriorParams | None) -> PriorParams:
@@ -133,10 +133,10 @@ def params_about(params: PriorParams | None) -> PriorParams:
     return PriorParams((ANSWER,), params.windows, params.held_out, params.least_people)
 
 
-def by_option(fitted: PriorFitted, options: Sequence[str]) -> Doubles:
+def by_option(fitted: ActionsFitted, options: Sequence[str]) -> Doubles:
     """float64[options, actions]: the chance of a click; the same for all where answers do not tell."""
-    prior = fitted.prior
-    return np.stack([prior.score({ANSWER: option}) for option in options])
+    told = [{ANSWER: option} for option in options]
+    return np.stack([fitted.base.prior.score(each) + fitted.beyond.prior.score(each) for each in told])
 
 
 def answers_of(dataset: Dataset, as_of: int, time_zone: str, southern: Sequence[str] = ()) -> list[Answers]:
@@ -172,14 +172,14 @@ def _words(row: dict[str, object], time_zone: str, southern: Sequence[str]) -> d
 
 def _make_answers(duck: duckdb.DuckDBPyConnection, now: int) -> None:
     """Make tables `answers`, and `answered_before`: decision x question with the last answer by then."""
+    question, answer = (f"json_extract_string({c.ATTRIBUTES}, '$.{name}')" for name in ("question", "answer"))
     duck.execute(f"""
-        CREATE TEMP TABLE told AS SELECT * FROM source_events WHERE {c.TYPE} = 'answer'
-        AND json_extract_string({c.ATTRIBUTES}, '$.question') <> '' AND json_extract_string({c.ATTRIBUTES}, '$.answer') <> ''""")
+        CREATE TEMP TABLE told AS SELECT *, {question} AS question, {answer} AS answer FROM source_events
+        WHERE {c.TYPE} = 'answer' AND {question} <> '' AND {answer} <> ''""")
     duck.execute(f"""
         CREATE TEMP TABLE answers AS
-        SELECT subject, epoch_us({c.OCCURRED_AT}) AS moment, {c.REGION}, {c.TRAFFIC_SOURCE}, {c.DEVICE},
-               json_extract_string({c.ATTRIBUTES}, '$.question') AS question,
-               json_extract_string({c.ATTRIBUTES}, '$.answer') AS answer, md5_number_lower({c.EVENT_ID}) AS key
+        SELECT subject, epoch_us({c.OCCURRED_AT}) AS moment, {c.REGION}, {c.TRAFFIC_SOURCE}, {c.DEVICE}, question,
+               answer, md5_number_lower({c.EVENT_ID}) AS key
         FROM ({resolved_sql("told", c.OCCURRED_AT, now)}) WHERE subject IS NOT NULL""")
     duck.execute(f"CREATE TEMP TABLE made AS SELECT * FROM decisions WHERE epoch_us({c.DECIDED_AT}) < {now}")
     duck.execute(f"""
@@ -191,11 +191,10 @@ def _make_answers(duck: duckdb.DuckDBPyConnection, now: int) -> None:
 
 
 def _slots(dataset: Dataset, as_of: int) -> dict[str, DecisionLog]:
-    """The drawn decisions of each slot of pages, with their clicks; slots in which nothing can be known are left out."""
+    """The drawn decisions of each slot, with their clicks; slots in which nothing can be known are left out."""
     with opened(dataset, as_of) as (duck, now):
-        places = duck.sql(
-            f"SELECT DISTINCT surface, slot FROM decisions WHERE epoch_us({c.DECIDED_AT}) < {now} AND drawn ORDER BY ALL"
-        ).fetchall()
+        before = f"drawn AND epoch_us({c.DECIDED_AT}) < {now}"
+        places = duck.sql(f"SELECT DISTINCT surface, slot FROM decisions WHERE {before} ORDER BY ALL").fetchall()
     found = {}
     for surface, slot in places:
         try:

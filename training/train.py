@@ -27,6 +27,7 @@ from training.journal import Judged
 from training.material import Material, load_material
 from training.meter import Tell
 from training.publish import manifest_of, promote, publish, register_refused
+from training.questions import page_tables
 from training.recipes import BASELINES, SESSION, complete, menu, plain_only
 from training.selection import Choice, choose, unchosen, with_rankers, with_variety
 from training.session import (
@@ -196,9 +197,11 @@ def refit(
     rankers, kept = fit_rankers(session, material, {verdict.winner: recipe}, material.as_of)
     if not kept:
         raise DataError("the ranker that was judged cannot be fitted on everything", where=recipe.name)
+    with session.meter.step("tables of pages"):
+        tables = page_tables(cut, material.dataset, session.config.shop.time_zone)
     bundle = fit_bundle(
-        cut, recipe, rankers=rankers, data_hash=material.data_hash, metrics=verdict.figures(verdict.winner),
-        created_at=format_instant(time.time_ns() // 1_000_000_000 * 1_000_000),
+        cut, recipe, rankers=rankers, tables=tables, data_hash=material.data_hash,
+        metrics=verdict.figures(verdict.winner), created_at=format_instant(time.time_ns() // 1_000_000_000 * 1_000_000),
     )  # fmt: skip
     return Candidate(bundle, judged.recipes[verdict.winner], verdict)
 

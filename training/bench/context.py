@@ -1,4 +1,4 @@
-"""`kokyaku bench context`: what is known of somebody who just landed, for whether they buy and for what to show them."""
+"""`kokyaku bench context`: what a visit tells at landing, of who buys and of what to show."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def command(
     resamples: Annotated[int, typer.Option(min=10, max=100_000, help="Of the bootstrap.")] = 2000,
     json: JsonOption = None,
 ) -> None:
-    """Measure the contextual prior: purchases of real anonymous sessions, and actions for strangers in the simulated shop.
+    """Measure the contextual prior: purchases of real sessions, and actions for strangers in the simulated shop.
 
     Real sessions are judged month by month, each from the months before it, by what is known at landing. In the
     simulated shop the prior learns from the earlier decisions about unknown visitors; later ones are valued by truth.

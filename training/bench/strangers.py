@@ -155,7 +155,7 @@ def rows_of(data: str, task: str, found: Judged, resamples: int = 2000) -> list[
 def _by_visitor(value: Doubles, visitor: Whole) -> Doubles:
     """float64[visitors]: sums, so that the ratio of their means is that of all decisions."""
     _, where = np.unique(visitor, return_inverse=True)
-    return np.bincount(where, value)
+    return np.bincount(where, value).astype(np.float64)
 
 
 def sentence(gains: tuple[Gain, ...]) -> str:

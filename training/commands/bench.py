@@ -1,4 +1,4 @@
-"""`kokyaku bench`: measure accuracy, cold start, context, visits, defaults, uplift, coverage, import, serving, policies."""
+"""`kokyaku bench`: measure accuracy, cold start, context, visits, defaults, uplift, coverage, serving, policies."""
 
 from __future__ import annotations
 
