@@ -117,7 +117,7 @@ class Gain:
         name: of the dimension; `arm` for telling the arms apart.
         strength: the best one.
         mean: log likelihood a row (weighted) beyond the cell above.
-        error: its standard error over people; NaN where there were too few rows to look.
+        error: its standard error over people; NaN, as the mean, where there were too few rows to look, or one value.
         kept: whether the prior has it.
     """
 
@@ -201,7 +201,10 @@ def choose(seen: Seen, params: PriorParams) -> tuple[Gain, ...]:
     # Arms are what the prior is about, so they are told apart however little it helps.
     arm, p = _best(ARM, {s: _apart(pairs, s, params) for s in STRENGTHS}, p, held)
     found, strengths = [replace(arm, kept=True)], dict[str, float]()
-    for name in seen.names:
+    for name, words in zip(seen.names, seen.words, strict=True):
+        if len(words) < 2:  # what is always the same tells nothing, but its cell would count all rows twice
+            found.append(_untold(name))
+            continue
         gain, chance = _best(name, _tried(pairs, arm.strength, strengths, name, params), p, held)
         found.append(gain)
         if gain.kept:

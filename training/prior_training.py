@@ -150,6 +150,6 @@ def headline(fitted: ActionsFitted) -> str:
     kept = [gain.name for gain in gains[1:] if gain.kept]
     if kept:
         return f"What strangers are shown depends on {', '.join(kept)}."
-    why = "too few decisions" if all(np.isnan(gain.mean) for gain in gains) else "nothing of a visit clearly"
+    why = "too few decisions" if np.isnan(gains[0].mean) else "nothing of a visit clearly"
     tail = "to tell contexts apart" if why == "too few decisions" else "tells which action is better"
     return f"Strangers are all shown the same: {why} {tail}."

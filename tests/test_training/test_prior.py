@@ -46,6 +46,7 @@ def seen_of(chance, *, n=4_000, seed=0, propensity=None, least=1) -> Seen:
 
 def by_hand(seen: Seen, between: float, strengths: dict[str, float], row: dict[str, str], arm: int) -> float:
     """A second derivation: loops, one row at a time."""
+
     def mean_and_size(rows):
         w = [seen.weight[at] for at in rows]
         return sum(seen.weight[at] * seen.outcome[at] for at in rows) / sum(w), sum(w) ** 2 / sum(x * x for x in w)
@@ -68,7 +69,13 @@ def test_chances_are_those_of_a_second_derivation() -> None:
     seen = seen_of([[[0.1, 0.5], [0.4, 0.2]], [[0.6, 0.3], [0.2, 0.9]]], n=200, propensity=odds)
     strengths = {"region": 7.0, "device": 19.0}
     prior = counted(seen, 11.0, strengths, PLAIN)
-    for row in ({}, {"region": "south"}, {"device": "phone"}, {"region": "north", "device": "desk"}, {"region": "east"}):
+    for row in (
+        {},
+        {"region": "south"},
+        {"device": "phone"},
+        {"region": "north", "device": "desk"},
+        {"region": "east"},
+    ):
         told = {name: word for name, word in row.items() if word != "east"}
         for arm in range(2):
             assert prior.score(row)[arm] == pytest.approx(by_hand(seen, 11.0, strengths, told, arm))
@@ -101,8 +108,17 @@ def test_few_rows_tell_no_dimension_from_chance() -> None:
     assert fitted.prior.score({"region": "north"}) == pytest.approx(fitted.prior.score({}))
 
 
+def test_what_is_always_the_same_tells_nothing() -> None:
+    """Its cell holds all rows, so it would only undo what the arms were drawn together."""
+    seen = seen_of([[[0.9, 0.1]] * 2, [[0.9, 0.1]] * 2])
+    same = replace(seen, codes=np.zeros_like(seen.codes), words=(("north",), ("desk",)))
+    fitted = fit_prior(same, PLAIN)
+    assert fitted.prior.names == ()
+    assert np.isnan(fitted.gains[1].mean)
+
+
 def test_propensities_undo_what_the_shop_liked_to_show() -> None:
-    """In the north, where everybody clicks, `a` is shown mostly: its average is higher without weights, not with them."""
+    """In the north, where everybody clicks, `a` is shown mostly: its average is higher without weights alone."""
     odds = [[[0.9, 0.1]] * 2, [[0.1, 0.9]] * 2]
     seen = seen_of([[[0.6, 0.6]] * 2, [[0.1, 0.1]] * 2], n=20_000, propensity=odds)
     naive = fit_prior(replace(seen, weight=np.ones(len(seen))), PriorParams((), least_people=1)).prior.score({})

@@ -26,7 +26,9 @@ SOUTHERN = ("south",)
 NOW = parse_instant("2024-01-15T00:00:00Z")
 
 
-def fitted_of(names: tuple[str, ...], *, seed=0, arms=(NOTHING, "guide", "tips"), n=2_500) -> tuple[ActionsFitted, Seen]:
+def fitted_of(
+    names: tuple[str, ...], *, seed=0, arms=(NOTHING, "guide", "tips"), n=2_500
+) -> tuple[ActionsFitted, Seen]:
     """A prior in which every cell is different."""
     random = np.random.default_rng(seed)
     codes = np.stack([random.integers(-1 if name != "season" and name != "hour" else 0, len(WORDS[name]), n) for name in DIMENSIONS], axis=1)  # noqa: E501  # fmt: skip
@@ -43,9 +45,10 @@ def fitted_of(names: tuple[str, ...], *, seed=0, arms=(NOTHING, "guide", "tips")
 
 def visits():
     """All kinds of visits: every region, also an unknown one and none, months, hours, devices."""
+    regions, devices = (*WORDS["region"], "atlantis", None), ("desk", "phone", "toaster", None)
     for region, source, device, month, hour in itertools.product(
-        (*WORDS["region"], "atlantis", None), ("ads", None), ("desk", "phone", "toaster", None), (1, 4, 8, 12), (5, 6, 22)
-    ):  # fmt: skip
+        regions, ("ads", None), devices, (1, 4, 8, 12), (5, 6, 22)
+    ):
         yield {"region": region, "traffic_source": source, "device": device, "month": month, "hour": hour}
 
 

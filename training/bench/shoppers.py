@@ -226,12 +226,17 @@ def auc(chance: Doubles, found: Forecast, other: Doubles | None = None) -> Inter
             above, below = above - theirs[0], below - theirs[1]
         n = len(bought)
         total, weight = total + n * above.mean(), weight + n
-        variance += n**2 * (above.var(ddof=1) / len(above) + below.var(ddof=1) / len(below))
+        variance += n**2 * (_variance(above) + _variance(below))
     if not weight:
         return Interval(np.nan, np.nan, np.nan, 0, len(found.month))
     half = 1.96 * np.sqrt(variance) / weight
     value = total / weight
     return Interval(value, value - half, value + half, weight, len(found.month) - weight)
+
+
+def _variance(placements: Doubles) -> float:
+    """Of their mean; NaN with fewer than two."""
+    return float(placements.var(ddof=1)) / len(placements) if len(placements) > 1 else np.nan
 
 
 def _placements(chance: Doubles, bought: Mask) -> tuple[Doubles, Doubles]:

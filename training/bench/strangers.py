@@ -160,7 +160,7 @@ def _by_visitor(value: Doubles, visitor: Whole) -> Doubles:
 
 def sentence(gains: tuple[Gain, ...]) -> str:
     """What the dimensions of a prior were worth, in words."""
-    if all(np.isnan(gain.mean) for gain in gains):
+    if np.isnan(gains[0].mean):
         return "too few decisions to tell any dimension from chance"
     kept = [f"{gain.name} (strength {gain.strength:g})" for gain in gains[1:] if gain.kept]
     return f"dimensions that tell something: {', '.join(kept) or 'none'}"
