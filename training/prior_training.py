@@ -20,7 +20,8 @@ from serving.policy_files import write_policy
 from serving.prior import NOTHING
 from serving.tombstones import erased_of
 from training.meter import Meter
-from training.prior import ActionsFitted, Gain, PriorParams, Seen, fit_actions, seen_in
+from training.prior import ActionsFitted, Gain, PriorParams, Seen, fit_actions
+from training.prior_log import seen_in
 from training.prior_policy import prior_policy
 from training.tracking import Run, Tracking
 from training.uplift.reading import read_log

@@ -12,23 +12,14 @@ from hypothesis.extra.numpy import arrays
 
 from features.errors import DataError
 from serving.prior import DIMENSIONS, NOTHING, ContextPrior, find, packed
-from training.prior import (
-    PriorParams,
-    Seen,
-    contexts,
-    counted,
-    fit_actions,
-    fit_prior,
-    log_likelihood,
-    seen_in,
-    strangers,
-)
+from training.prior import PriorParams, Seen, counted, fit_actions, fit_prior, log_likelihood
+from training.prior_log import contexts, seen_in, strangers
 from training.uplift.log import DecisionLog
 
 PLAIN = PriorParams(("region", "device"), least_people=1)
 
 
-def seen_of(chance, *, n=4_000, seed=0, propensity=None, least=1) -> Seen:
+def seen_of(chance, *, n=4_000, seed=0, propensity=None) -> Seen:
     """Rows of arms by region (2) and device (2): `chance[region][device][arm]`; somebody else each time."""
     random = np.random.default_rng(seed)
     chance = np.asarray(chance, float)

@@ -21,7 +21,7 @@ from training.bench.rows import Row
 from training.bench.strangers import SURFACE, truth_of
 from training.fitting import Cut
 from training.hours import Looks, hour_arrays, looks_of, unusual_shares
-from training.prior import strangers
+from training.prior_log import strangers
 from training.questions import question_arrays
 from training.simulation.effects import Segment
 from training.simulation.oracle import world_of
