@@ -10,7 +10,7 @@ Who answers is not everybody: both tables are of people who answer questions.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import duckdb
@@ -62,21 +62,26 @@ class Answers:
     before: dict[int, int]
 
 
-def page_tables(cut: Cut, dataset: Dataset, time_zone: str, southern: Sequence[str] = ()) -> dict[str, Array]:
+def page_tables(cut: Cut, dataset: Dataset, time_zone: str, erased: Callable[[str], bool]) -> dict[str, Array]:
     """The small tables of a bundle that pages read beside the ranking: hours of looks, and answers.
 
     Args:
         cut: what was known.
         dataset: the same, with decisions.
         time_zone: of the shop.
-        southern: regions south of the equator.
+        erased: says of a subject whether it asked to be forgotten.
     """
-    return hour_arrays(looks_of(cut, time_zone)) | question_arrays(dataset, cut.as_of, time_zone, southern)
+    return hour_arrays(looks_of(cut, time_zone)) | question_arrays(dataset, cut.as_of, time_zone, erased=erased)
 
 
 def question_arrays(
-    dataset: Dataset, as_of: int, time_zone: str, southern: Sequence[str] = (), params: PriorParams | None = None
-) -> dict[str, Array]:  # fmt: skip
+    dataset: Dataset,
+    as_of: int,
+    time_zone: str,
+    southern: Sequence[str] = (),
+    params: PriorParams | None = None,
+    erased: Callable[[str], bool] | None = None,
+) -> dict[str, Array]:
     """`context.answers.*` of a bundle (`serving.questions.learned_of`); none where nothing was answered.
 
     Args:
@@ -85,11 +90,12 @@ def question_arrays(
         time_zone: of the shop.
         southern: regions south of the equator.
         params: of the priors.
+        erased: says of a subject whether it asked to be forgotten.
     """
-    answers = answers_of(dataset, as_of, time_zone, southern)
+    answers = answers_of(dataset, as_of, time_zone, southern, erased)
     if not answers:
         return {}
-    slots = _slots(dataset, as_of)
+    slots = _slots(dataset, as_of, erased)
     arrays: dict[str, Array] = dict(Vocabulary.of(each.question for each in answers).arrays(f"{ANSWERS}.questions"))
     for number, each in enumerate(answers):
         prefix = f"{ANSWERS}.{number}"
@@ -140,13 +146,20 @@ def by_option(fitted: ActionsFitted, options: Sequence[str]) -> Doubles:
     return np.stack([fitted.base.prior.score(each) + fitted.beyond.prior.score(each) for each in told])
 
 
-def answers_of(dataset: Dataset, as_of: int, time_zone: str, southern: Sequence[str] = ()) -> list[Answers]:
+def answers_of(
+    dataset: Dataset,
+    as_of: int,
+    time_zone: str,
+    southern: Sequence[str] = (),
+    erased: Callable[[str], bool] | None = None,
+) -> list[Answers]:
     """What was answered to each question, by its id; the first answer of each person counts for chances."""
     with opened(dataset, as_of, COLUMNS) as (duck, now):
         _make_answers(duck, now)
         rows = duck.sql("SELECT * FROM answers ORDER BY question, moment, key").to_arrow_table().to_pylist()
-        before = duck.sql("SELECT question, answer, key FROM answered_before").to_arrow_table().to_pylist()
-    found = []
+        before = duck.sql("SELECT * FROM answered_before").to_arrow_table().to_pylist()
+    gone = {subject for subject in {row["subject"] for row in rows} if erased is not None and erased(subject)}
+    rows, found = [row for row in rows if row["subject"] not in gone], []
     for question in sorted({row["question"] for row in rows}):
         mine = [row for row in rows if row["question"] == question]
         options = tuple(sorted({row["answer"] for row in mine}))
@@ -157,7 +170,10 @@ def answers_of(dataset: Dataset, as_of: int, time_zone: str, southern: Sequence[
         found.append(Answers(
             question, options, np.array([places[row["answer"]] for row in first], np.int64),
             np.array([row["moment"] for row in first], np.int64), numbers, words,
-            {row["key"]: places[row["answer"]] for row in before if row["question"] == question},
+            {
+                row["key"]: places[row["answer"]]
+                for row in before if row["question"] == question and row["subject"] not in gone
+            },
         ))  # fmt: skip
     return found
 
@@ -185,13 +201,13 @@ def _make_answers(duck: duckdb.DuckDBPyConnection, now: int) -> None:
     duck.execute(f"CREATE TEMP TABLE made AS SELECT * FROM decisions WHERE epoch_us({c.DECIDED_AT}) < {now}")
     duck.execute(f"""
         CREATE TEMP TABLE answered_before AS
-        SELECT a.question, a.answer, md5_number_lower(d.{c.DECISION_ID}) AS key
+        SELECT a.subject, a.question, a.answer, md5_number_lower(d.{c.DECISION_ID}) AS key
         FROM ({resolved_sql("made", c.DECIDED_AT, now)}) d
         JOIN answers a ON a.subject = d.subject AND a.moment < epoch_us(d.{c.DECIDED_AT})
         QUALIFY row_number() OVER (PARTITION BY d.{c.DECISION_ID}, a.question ORDER BY a.moment DESC, a.key) = 1""")
 
 
-def _slots(dataset: Dataset, as_of: int) -> dict[str, DecisionLog]:
+def _slots(dataset: Dataset, as_of: int, erased: Callable[[str], bool] | None) -> dict[str, DecisionLog]:
     """The drawn decisions of each slot, with their clicks; slots in which nothing can be known are left out."""
     with opened(dataset, as_of) as (duck, now):
         before = f"drawn AND epoch_us({c.DECIDED_AT}) < {now}"
@@ -201,7 +217,7 @@ def _slots(dataset: Dataset, as_of: int) -> dict[str, DecisionLog]:
         try:
             found[f"{surface}/{slot}"] = read_log(
                 dataset, surface=surface, slot=slot, rewards=(REWARD,), window=WINDOW, as_of=as_of, history=False,
-                from_events=True,
+                from_events=True, erased=erased,
             )  # fmt: skip
         except DataError:
             continue

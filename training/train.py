@@ -17,6 +17,7 @@ from features.shop import Shop
 from serving.bundle import Bundle
 from serving.ranker import Ranker
 from serving.recipe import Recipe, as_json
+from serving.tombstones import erased_of
 from training import journal, sanity
 from training.conclusion import Outcome, conclude
 from training.contest import Arena, contest, sampled, voices_of
@@ -198,7 +199,7 @@ def refit(
     if not kept:
         raise DataError("the ranker that was judged cannot be fitted on everything", where=recipe.name)
     with session.meter.step("tables of pages"):
-        tables = page_tables(cut, material.dataset, session.config.shop.time_zone)
+        tables = page_tables(cut, material.dataset, session.config.shop.time_zone, erased_of(session.shop).subject)
     bundle = fit_bundle(
         cut, recipe, rankers=rankers, tables=tables, data_hash=material.data_hash,
         metrics=verdict.figures(verdict.winner), created_at=format_instant(time.time_ns() // 1_000_000_000 * 1_000_000),
