@@ -6,6 +6,7 @@ import numpy as np
 
 from features.ids import Array
 from serving.repurchase import LEARNED
+from serving.tombstones import erased_of
 from training.delivery_report import delivery_arrays
 from training.fitting import Cut
 from training.material import Material
@@ -27,5 +28,5 @@ def tables_of(session: Session, material: Material, cut: Cut) -> dict[str, Array
         category = np.asarray(cut.items["shared.category"], np.int32)
         days = repurchase_days(cut.known, category, cut.categories, cut.as_of)
     with session.meter.step("fit hours and answers"):
-        told = page_tables(cut, material.dataset, config.time_zone)
+        told = page_tables(cut, material.dataset, config.time_zone, erased_of(session.shop).subject)
     return {**delivery_arrays(session, material, cut), **told, LEARNED: days}
