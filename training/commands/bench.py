@@ -12,6 +12,7 @@ from training.bench import (
     importing,
     learning,
     oracle,
+    pages,
     peeking,
     policy,
     serve,
@@ -28,6 +29,7 @@ app.command("defaults")(defaults.command)
 app.command("import")(importing.command)
 app.command("learning")(learning.command)
 app.command("oracle")(oracle.command)
+app.command("pages")(pages.command)
 app.command("peeking")(peeking.command)
 app.command("policy")(policy.command)
 app.command("serve")(serve.command)
