@@ -15,15 +15,17 @@ from training.bench.page_served import picked, served, without_exploring
 from training.bench.page_static import Static, best_order, best_static
 from training.bench.page_truth import Choose, Tables, Truth, by_tables, logging
 from training.bench.page_world import CLICK, PURCHASE, REWARDS, Contexts, Visits, log_of
+from training.bench.slot_world import SLOTS
 from training.meter import Tell
+from training.offpolicy.estimators import Score, dr, sample_of, snips
 from training.offpolicy.inference import difference, estimate
-from training.offpolicy.models import Linear
-from training.offpolicy.slots import PAGE_ESTIMATORS, pages_of, to_go
+from training.offpolicy.models import Linear, cross_fitted
+from training.offpolicy.slots import cascade_dr, pages_of, snrips, to_go
 from training.session import silent
 from training.simulation.effects import PAGE_ACTIONS, Segment
 from training.slots.judging import SlotOptions
 from training.slots.study import SlotStudy, slot_study
-from training.uplift.log import Doubles, Mask, Whole
+from training.uplift.log import DecisionLog, Doubles, Mask, Whole
 from training.uplift.options import StudyOptions
 
 FLOOR: Final = 0.01
@@ -32,8 +34,10 @@ FOLDS: Final = 3
 """Half the time of five."""
 WINDOW: Final = 28 * DAY
 """Of the launch, and of the weeks before it in which the page is valued."""
-ESTIMATORS: Final = ("cascade-dr", "snrips", "iips")
-"""Of a page's value before launch: doubly robust, self-normalised, and as if slots did not know of each other."""
+ESTIMATORS: Final = ("dr", "snips", "cascade-dr", "snrips")
+"""Of a page's value before launch: doubly robust and self-normalised, slot by slot and by whole pages."""
+Said = tuple[float, float, float]
+"""An estimate and the ends of its 95 % interval."""
 POLICY, GREEDY, STATIC, BEST, ORDER = "policy", "without exploring", "static of the log", "best static", "best order"
 BEST_FOR_PURCHASES, LOGGING, KNOWN, ORACLE = "best static for purchases", "logging", "known oracle", "oracle"
 
@@ -64,7 +68,7 @@ class Launched(msgspec.Struct, frozen=True):
     order: str
     values: Mapping[str, list[float]]
     quiet: Mapping[str, list[float]]
-    said: Mapping[str, Mapping[str, tuple[float, float, float]]]
+    said: Mapping[str, Mapping[str, Said]]
     true: Mapping[str, float]
     realised: Mapping[str, float]
     holdout: tuple[int, int]
@@ -131,28 +135,46 @@ def options_of(outcome: str) -> SlotOptions:
     return SlotOptions(StudyOptions({outcome: 1.0}, floor=FLOOR, folds=FOLDS, threads=1), kinds=kinds)
 
 
-def valued_before(before: Visits, found: SlotStudy, static: Static) -> dict[str, dict[str, tuple[float, float, float]]]:
+def valued_before(before: Visits, found: SlotStudy, static: Static) -> dict[str, dict[str, Said]]:
     """What the page would add to the static one, estimated from pages that were drawn after what it was learned from.
 
     Returns:
-        outcome -> estimator -> the difference a page and its 95 % interval, clustered by person. A purchase is of the
-        page; it counts in its last slot.
+        outcome -> estimator -> the difference a page and its 95 % interval, clustered by person.
     """
     contexts, log = Contexts.among(before), log_of(before)
-    policies = [
-        _rows(tables, before, contexts) for tables in (served(found, contexts, static), static.tables(contexts))
-    ]
-    rewards = {CLICK: log.reward(CLICK), PURCHASE: np.where(log.slot == 1, log.reward(PURCHASE), 0.0)}
-    log = replace(log, rewards=rewards)
-    said: dict[str, dict[str, tuple[float, float, float]]] = {}
-    for outcome in REWARDS:
-        mine, other = (pages_of(log, each, outcome, to_go(log, each, outcome, Linear())) for each in policies)
-        said[outcome] = {}
-        for name in ESTIMATORS:
-            way = PAGE_ESTIMATORS[name]
-            each = estimate(difference(way(mine), way(other)), mine.cluster)
-            said[outcome][name] = each.value, each.low, each.high
-    return said
+    page, fixed = served(found, contexts, static), static.tables(contexts)
+    ways = _rows(page, before, contexts), _rows(fixed, before, contexts)
+    return {outcome: {**_by_slots(log, ways, outcome), **_by_pages(log, ways, outcome)} for outcome in REWARDS}
+
+
+def _by_slots(log: DecisionLog, ways: tuple[Doubles, Doubles], outcome: str) -> dict[str, Said]:
+    """Each slot with its own weights, given the earlier ones as logged, and all slots of a page added up.
+
+    Right where what slots do adds up; that the policy's hero leaves other actions to the band than the log's is left
+    out. Weights of single slots are far smaller than those of pages.
+    """
+    model = cross_fitted(log, outcome, Linear())
+    mine, other = (sample_of(log, way, outcome, model) for way in ways)
+    return {
+        name: _said(difference(way(mine), way(other)), mine.cluster, len(SLOTS))
+        for name, way in (("dr", dr), ("snips", snips))
+    }
+
+
+def _by_pages(log: DecisionLog, ways: tuple[Doubles, Doubles], outcome: str) -> dict[str, Said]:
+    """Whole pages, read from the top: unbiased whatever the hero does to the band. A purchase is of the last slot."""
+    if outcome == PURCHASE:
+        log = replace(log, rewards={outcome: np.where(log.slot == len(SLOTS) - 1, log.reward(outcome), 0.0)})
+    mine, other = (pages_of(log, way, outcome, to_go(log, way, outcome, Linear())) for way in ways)
+    return {
+        name: _said(difference(way(mine), way(other)), mine.cluster, 1)
+        for name, way in (("cascade-dr", cascade_dr), ("snrips", snrips))
+    }
+
+
+def _said(score: Score, cluster: Whole, slots: int) -> Said:
+    found = estimate(score, cluster)
+    return slots * found.value, slots * found.low, slots * found.high
 
 
 def _rows(tables: Tables, visits: Visits, contexts: Contexts) -> Doubles:

@@ -34,7 +34,7 @@ from training.bench.rows import write_rows
 from training.bench.shops import default_cache
 from training.commands.common import JsonOption, console
 from training.meter import Tell
-from training.offpolicy import inference, models
+from training.offpolicy import estimators, inference, models
 from training.offpolicy import slots as page_estimators
 from training.session import silent
 from training.simulation.world import WORLD_VERSION
@@ -43,8 +43,8 @@ from training.uplift import boosting, crossfit, gate, learners, nuisance, unexpl
 
 _STREAM: Final = 31
 _CODE: Final = (
-    policies, page_launch, page_served, page_static, page_truth, page_world, inference, models, page_estimators,
-    judging, kinds, places, sizes, study, boosting, crossfit, gate, learners, nuisance, unexplained,
+    policies, page_launch, page_served, page_static, page_truth, page_world, estimators, inference, models,
+    page_estimators, judging, kinds, places, sizes, study, boosting, crossfit, gate, learners, nuisance, unexplained,
 )  # fmt: skip
 """Beside this module, what decides what comes of a shop."""
 
