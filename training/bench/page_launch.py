@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -11,6 +11,7 @@ import numpy as np
 
 from features.errors import DataError
 from features.moments import DAY
+from serving.policies import NULL
 from training.bench.page_served import picked, served, without_exploring
 from training.bench.page_static import Static, best_order, best_static
 from training.bench.page_truth import Choose, Tables, Truth, by_tables, logging
@@ -24,7 +25,7 @@ from training.offpolicy.slots import cascade_dr, pages_of, snrips, to_go
 from training.session import silent
 from training.simulation.effects import PAGE_ACTIONS, Segment
 from training.slots.judging import SlotOptions
-from training.slots.study import SlotStudy, slot_study
+from training.slots.study import slot_study
 from training.uplift.log import DecisionLog, Doubles, Mask, Whole
 from training.uplift.options import StudyOptions
 
@@ -96,13 +97,15 @@ def launched(
     if 0 < decisions < 2 * len(past):
         past = past.take(np.sort(random.choice(len(past), decisions // 2, replace=False)))
     found = slot_study(log_of(past), options_of(outcome), tell)
-    static = picked(found)
-    said = valued_before(before, found, static)
-    realised, strange = happened(truth, launch, found, static, random)
-    drawn = launch.take(~launch.holdout)
-    contexts = Contexts.among(drawn)
+    static, (known, contexts) = picked(found), Contexts.shared(before, launch)
+    page, fixed = served(found, contexts, static), static.tables(contexts)
+    said = valued_before(before, known, page, fixed)
+    realised, strange = happened(truth, launch, contexts, page, fixed, random)
+    drawn, contexts = launch.take(~launch.holdout), contexts.take(~launch.holdout)
     pages = static_pages(truth, drawn, contexts, static, outcome)
-    ways = ways_of(truth, drawn, contexts, found, pages, outcome)
+    ways = ways_of(truth, drawn, contexts, outcome)
+    ways |= {name: by_tables(each.tables(contexts)) for name, each in pages.items()}
+    ways |= {POLICY: by_tables(page), GREEDY: by_tables(served(without_exploring(found), contexts, static))}
     each = {name: truth.valued(drawn, contexts.of, way) for name, way in ways.items()}
     values = _means(each, np.ones(len(drawn), np.bool_))
     return Launched(
@@ -135,24 +138,37 @@ def options_of(outcome: str) -> SlotOptions:
     return SlotOptions(StudyOptions({outcome: 1.0}, floor=FLOOR, folds=FOLDS, threads=1), kinds=kinds)
 
 
-def valued_before(before: Visits, found: SlotStudy, static: Static) -> dict[str, dict[str, Said]]:
-    """What the page would add to the static one, estimated from pages that were drawn after what it was learned from.
+def valued_before(before: Visits, contexts: Contexts, page: Tables, fixed: Tables) -> dict[str, dict[str, Said]]:
+    """What a page would add to the static one, estimated from pages that were drawn after what it was learned from.
+
+    Args:
+        before: the pages, and their contexts.
+        contexts: theirs.
+        page, fixed: the policy and the static page.
 
     Returns:
         outcome -> estimator -> the difference a page and its 95 % interval, clustered by person.
     """
-    contexts, log = Contexts.among(before), log_of(before)
-    page, fixed = served(found, contexts, static), static.tables(contexts)
-    ways = _rows(page, before, contexts), _rows(fixed, before, contexts)
-    return {outcome: {**_by_slots(log, ways, outcome), **_by_pages(log, ways, outcome)} for outcome in REWARDS}
+    log = log_of(before)
+    return {
+        outcome: {
+            **_by_slots(log, [_alone(each, contexts) for each in (page, fixed)], outcome),
+            **_by_pages(log, [_after(each, before, contexts) for each in (page, fixed)], outcome),
+        }
+        for outcome in REWARDS
+    }
 
 
-def _by_slots(log: DecisionLog, ways: tuple[Doubles, Doubles], outcome: str) -> dict[str, Said]:
-    """Each slot with its own weights, given the earlier ones as logged, and all slots of a page added up.
+def _by_slots(log: DecisionLog, ways: Sequence[Doubles], outcome: str) -> dict[str, Said]:
+    """Each slot by itself, and both added up: right where what slots do adds up. Weights are far smaller than a page's.
 
-    Right where what slots do adds up; that the policy's hero leaves other actions to the band than the log's is left
-    out. Weights of single slots are far smaller than those of pages.
+    The band's action b was drawn among what the hero left: it came up with p(hero is not b) p(b | hero). That is what it
+    is weighed by, against the probability that the policy shows it there whatever its own hero does.
     """
+    hero, band = np.split(log.propensity, len(SLOTS))
+    left = 1 - hero
+    left[:, NULL] = 1.0  # both slots may be empty
+    log = replace(log, propensity=np.concatenate([hero, band * left]))
     model = cross_fitted(log, outcome, Linear())
     mine, other = (sample_of(log, way, outcome, model) for way in ways)
     return {
@@ -161,8 +177,11 @@ def _by_slots(log: DecisionLog, ways: tuple[Doubles, Doubles], outcome: str) -> 
     }
 
 
-def _by_pages(log: DecisionLog, ways: tuple[Doubles, Doubles], outcome: str) -> dict[str, Said]:
-    """Whole pages, read from the top: unbiased whatever the hero does to the band. A purchase is of the last slot."""
+def _by_pages(log: DecisionLog, ways: Sequence[Doubles], outcome: str) -> dict[str, Said]:
+    """Whole pages, read from the top: right as well where the hero changes what the band does.
+
+    A purchase counts in the last slot.
+    """
     if outcome == PURCHASE:
         log = replace(log, rewards={outcome: np.where(log.slot == len(SLOTS) - 1, log.reward(outcome), 0.0)})
     mine, other = (pages_of(log, way, outcome, to_go(log, way, outcome, Linear())) for way in ways)
@@ -172,18 +191,24 @@ def _by_pages(log: DecisionLog, ways: tuple[Doubles, Doubles], outcome: str) -> 
     }
 
 
+def _alone(tables: Tables, contexts: Contexts) -> Doubles:
+    """float64[2n, WIDTH]: what a policy shows in each slot, whatever it shows in the other."""
+    band = np.einsum("ch,hcb->cb", tables.hero, tables.band)
+    return np.concatenate([tables.hero[contexts.of], band[contexts.of]])
+
+
+def _after(tables: Tables, visits: Visits, contexts: Contexts) -> Doubles:
+    """float64[2n, WIDTH]: the same, of the band after the hero that was logged."""
+    return np.concatenate([tables.hero[contexts.of], tables.band[visits.action[:, 0], contexts.of]])
+
+
 def _said(score: Score, cluster: Whole, slots: int) -> Said:
     found = estimate(score, cluster)
     return slots * found.value, slots * found.low, slots * found.high
 
 
-def _rows(tables: Tables, visits: Visits, contexts: Contexts) -> Doubles:
-    """float64[2n, WIDTH]: a policy on the decisions of `log_of`, the band after the hero that was logged."""
-    return np.concatenate([tables.hero[contexts.of], tables.band[visits.action[:, 0], contexts.of]])
-
-
 def happened(
-    truth: Truth, launch: Visits, found: SlotStudy, static: Static, random: np.random.Generator
+    truth: Truth, launch: Visits, contexts: Contexts, page: Tables, fixed: Tables, random: np.random.Generator
 ) -> tuple[dict[str, float], int]:
     """The launch as it is drawn, and beside it the same weeks with the static page; the holdout gets that in both.
 
@@ -191,8 +216,6 @@ def happened(
         outcome -> policy - static page, a page outside of the holdout; and how many pages of the holdout showed
         anything else than the static page.
     """
-    contexts = Contexts.among(launch)
-    page, fixed = served(found, contexts, static), static.tables(contexts)
 
     def outside(visits: Visits, context: Whole) -> Doubles:
         return np.where(visits.holdout[:, None, None], fixed.pairs(context), page.pairs(context))
@@ -216,15 +239,10 @@ def static_pages(truth: Truth, drawn: Visits, contexts: Contexts, static: Static
     }  # fmt: skip
 
 
-def ways_of(
-    truth: Truth, drawn: Visits, contexts: Contexts, found: SlotStudy, pages: Mapping[str, Static], outcome: str
-) -> dict[str, Choose]:
-    """All ways of filling the page that are compared."""
+def ways_of(truth: Truth, drawn: Visits, contexts: Contexts, outcome: str) -> dict[str, Choose]:
+    """The shop's own drawing, and the oracles."""
     hidden = float(((drawn.situation & int(Segment.HIDDEN)) > 0).mean())
     return {
-        POLICY: by_tables(served(found, contexts, pages[STATIC])),
-        GREEDY: by_tables(served(without_exploring(found), contexts, pages[STATIC])),
-        **{name: by_tables(page.tables(contexts)) for name, page in pages.items()},
         LOGGING: by_tables(logging(contexts)), KNOWN: truth.oracle({outcome: 1.0}, hidden),
         ORACLE: truth.oracle({outcome: 1.0}),
     }  # fmt: skip

@@ -41,7 +41,8 @@ def served(found: SlotStudy, contexts: Contexts, static: Static) -> Tables:
     if found.slots[0].ruling.ships == "policy":
         fixed = replace(fixed, hero=hero(contexts.eligible(0)))
     if found.slots[1].ruling.ships == "policy":
-        fixed = replace(fixed, band=np.stack([band(contexts.eligible(1, taken)) for taken in range(WIDTH)]))
+        after = band(np.concatenate([contexts.eligible(1, taken) for taken in range(WIDTH)]))
+        fixed = replace(fixed, band=after.reshape(WIDTH, len(contexts), WIDTH))
     return fixed
 
 
@@ -54,7 +55,10 @@ def without_exploring(found: SlotStudy) -> SlotStudy:
 
 
 def _slot(found: SlotStudy, slot: SlotFound, contexts: Contexts) -> Callable[[Mask], Doubles]:
-    """The probabilities of the policy that would be written to disk, given bool[contexts, WIDTH], what is eligible."""
+    """The probabilities of the policy that would be written to disk.
+
+    It is given bool[m contexts, WIDTH], what is eligible, all contexts m times over.
+    """
     sheet = (policy := slot_policy(found, slot, slot.place.slot)).sheet
     features, place = np.unique(contexts.features, axis=0, return_inverse=True)
     told = [policy.effects(row) for row in features]
@@ -65,8 +69,9 @@ def _slot(found: SlotStudy, slot: SlotFound, contexts: Contexts) -> Callable[[Ma
     columns = [0, *(COLUMN[action] for action in sheet.spec.actions)]
 
     def chances(eligible: Mask) -> Doubles:
-        found = np.zeros((len(contexts), WIDTH))
-        found[:, columns] = alike_once(sheet.spec, values, allowed(sheet.spec, eligible[:, columns]), spread)
+        found, times = np.zeros(eligible.shape), len(eligible) // len(contexts)
+        may = allowed(sheet.spec, eligible[:, columns])
+        found[:, columns] = alike_once(sheet.spec, np.tile(values, (times, 1)), may, np.tile(spread, (times, 1)))
         return found
 
     return chances

@@ -96,7 +96,8 @@ class Truth:
             effect = np.maximum(-effect, 0.0)
         if outcome in (PURCHASE, LOST_PURCHASES):
             effect = np.where(visits.buy_base[:, None] >= 0, effect, 0.0)
-        return np.broadcast_to(effect, (2, *effect.shape))
+        found: Doubles = np.broadcast_to(effect, (2, *effect.shape))
+        return found
 
     def pairs(self, visits: Visits, outcome: str, *, hidden: float | None = None) -> Doubles:
         """float64[n, WIDTH, WIDTH]: what each pair of hero and band brings: expected clicks, or a probability."""
@@ -125,7 +126,8 @@ class Truth:
         def choose(visits: Visits, context: Whole) -> Doubles:
             each = [value * self.pairs(visits, name, hidden=hidden) for name, value in worth.items()]
             total = np.where(possible(visits), np.sum(each, axis=0), -np.inf).reshape(len(visits), -1)
-            return np.eye(WIDTH * WIDTH)[total.argmax(axis=1)].reshape(-1, WIDTH, WIDTH)
+            best: Doubles = np.eye(WIDTH * WIDTH)[total.argmax(axis=1)].reshape(-1, WIDTH, WIDTH)
+            return best
 
         return choose
 

@@ -155,9 +155,16 @@ class Contexts:
     @classmethod
     def among(cls, visits: Visits) -> Contexts:
         """The contexts of some pages."""
-        keys = np.stack([visits.situation & int(sum(KNOWN)), visits.hero, visits.band], axis=1)
+        return cls.shared(visits)[0]
+
+    @classmethod
+    def shared(cls, *several: Visits) -> list[Contexts]:
+        """The contexts of several sets of pages, numbered alike: a policy is worked out once for all of them."""
+        masks = [(visits.situation & int(sum(KNOWN)), visits.hero, visits.band) for visits in several]
+        keys = np.concatenate([np.stack(each, axis=1) for each in masks])
         distinct, place = np.unique(keys, axis=0, return_inverse=True)
-        return cls(place.ravel().astype(np.int64), *distinct.T)
+        parts = np.split(place.ravel().astype(np.int64), np.cumsum([len(visits) for visits in several])[:-1])
+        return [cls(part, *distinct.T) for part in parts]
 
     def take(self, rows: Any) -> Contexts:
         """The same contexts, of some of the pages."""
