@@ -162,8 +162,8 @@ def valued_before(before: Visits, contexts: Contexts, page: Tables, fixed: Table
 def _by_slots(log: DecisionLog, ways: Sequence[Doubles], outcome: str) -> dict[str, Said]:
     """Each slot by itself, and both added up: right where what slots do adds up. Weights are far smaller than a page's.
 
-    The band's action b was drawn among what the hero left: it came up with p(hero is not b) p(b | hero). That is what it
-    is weighed by, against the probability that the policy shows it there whatever its own hero does.
+    The band's action b was drawn among what the hero left: it came up with p(hero is not b) p(b | hero). By that it is
+    weighed, against the probability that the policy shows it there whatever its own hero does.
     """
     hero, band = np.split(log.propensity, len(SLOTS))
     left = 1 - hero
