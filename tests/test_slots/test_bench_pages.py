@@ -238,6 +238,26 @@ def test_the_holdout_is_not_learned_from_and_not_served(shop) -> None:
     assert strange > 20, "two draws of the policy differ: the count can see a policy"
 
 
+def test_what_the_hero_takes_from_the_band_biases_no_estimate(shop) -> None:
+    """The guide is worth much in both slots. Where the log's hero took it the band could not, a static page's can."""
+    effects = {name: table.copy() for name, table in Truth.nothing().effects.items()}
+    effects[CLICK][COLUMN["guide-choosing"]] = 0.8
+    truth, before = Truth(effects), windows(shop)[1]
+    contexts = Contexts.among(before)
+    page, fixed = (Static((COLUMN["content-season"],), (COLUMN[band],)).tables(contexts)
+                   for band in ("guide-choosing", "question-pet"))  # fmt: skip
+    kept = ~before.holdout
+    mine, other = (truth.valued(before.take(kept), contexts.of[kept], by_tables(each))[:, 0].mean()
+                   for each in (page, fixed))  # fmt: skip
+    drawn = [truth.redrawn(before, np.random.default_rng(seed)) for seed in range(9)]
+    said = [valued_before(each, contexts, page, fixed)[CLICK] for each in drawn]
+    for name in ESTIMATORS:
+        value = np.array([each[name][0] for each in said])
+        assert value.mean() == pytest.approx(mine - other, abs=4 * value.std(ddof=1) / 3), name
+        assert all(low < middle < high for middle, low, high in (each[name] for each in said))
+    assert np.std([each["dr"][0] for each in said]) < 0.04, "a hero of .8 in a tenth of pages would be seen"
+
+
 def test_a_shop_without_a_past_is_refused(tiny) -> None:
     with pytest.raises(DataError, match="no pages from before"):
         windows(tiny.take(tiny.at > tiny.at.max() - 1_000_000))
