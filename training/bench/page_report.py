@@ -74,31 +74,31 @@ def table_of(size: str, outcome: str, found: Sequence[Launched]) -> Table:
     table.add_column("what")
     table.add_column("figure", justify="right")
     lines: dict[str, tuple[str, str]] = {
-        "share of the oracle's gain over the best static page": (POLICY, "share-of-oracle-gain"),
+        "share of the oracle's gain over the best static": (POLICY, "share-of-oracle-gain"),
         "  without exploring": (GREEDY, "share-of-oracle-gain"),
-        "  for who knows all but the hidden taste": (KNOWN, "share-of-oracle-gain"),
-        "  of the gain over the best fixed order of modules": (POLICY, "share-against-best-order"),
-        "clicks: lift over the best static page": (POLICY, f"click-lift-over-{_key(BEST)}"),
-        "purchases: lift over the best static page": (POLICY, f"purchase-lift-over-{_key(BEST)}"),
-        "  over the best static page for purchases": (POLICY, f"purchase-lift-over-{_key(BEST_FOR_PURCHASES)}"),
+        "  for who knows all but hidden tastes": (KNOWN, "share-of-oracle-gain"),
+        "  of its gain over the best fixed order": (POLICY, "share-against-best-order"),
+        "clicks, lift over the best static": (POLICY, f"click-lift-over-{_key(BEST)}"),
+        "purchases, lift over the best static": (POLICY, f"purchase-lift-over-{_key(BEST)}"),
+        "  over the best static for purchases": (POLICY, f"purchase-lift-over-{_key(BEST_FOR_PURCHASES)}"),
         "  the oracle's": (ORACLE, f"purchase-lift-over-{_key(BEST)}"),
         "the gate lets both slots through": ("gate", "passes"),
     }  # fmt: skip
     lines |= {
-        f"{name}s: {way} intervals made before hold what is true": (way, f"{name}-covered")
+        f"{name}s, {way} intervals hold what then is": (way, f"{name}-covered")
         for name in REWARDS for way in ESTIMATORS
     }  # fmt: skip
     for what, key in lines.items():
         table.add_row(what, _percent(value[key]))
     for name in REWARDS:
         row = value[POLICY, f"{name}-gain-of-quiet"]
-        table.add_row(f"{name}s a 1,000 pages more for who wants to be left alone", _thousand(row))
+        table.add_row(f"{name}s more a 1,000 pages, of QUIET people", _thousand(row))
     for name in HARMS:
-        told = ", ".join(f"{who} {1e3 * value[who, name].value:.2f}" for who in (POLICY, BEST, LOGGING))
-        table.add_row(f"{name.replace('_', ' ')} a 1,000 pages", told)
+        mine, static, logged = (f"{1e3 * value[who, name].value:.2f}" for who in (POLICY, BEST, LOGGING))
+        table.add_row(f"{name.replace('_', '-')} a 1,000 pages", f"{mine} (static {static}, log {logged})")
     held = value["holdout", "pages"].value
     told = f"{value['holdout', 'personalised'].value:.0f} of {held:,.0f}"
-    table.add_row("pages of the holdout with anything but the static page", told)
+    table.add_row("pages of the holdout not as for all", told)
     return table
 
 
