@@ -66,7 +66,14 @@ _PEOPLE: Final = (
         changed_at INTEGER NOT NULL)""",
     "CREATE INDEX visitors_by_id ON visitors (visitor_id, change)",
 )
-STEPS: Final = (_TABLES, _HELD, _PEOPLE)
+# What the shop stopped everywhere; a lifted stop stays, for whoever asks later.
+_STOPS: Final = (
+    """CREATE TABLE stops (
+        number INTEGER PRIMARY KEY AUTOINCREMENT, kind TEXT NOT NULL, name TEXT NOT NULL, because TEXT NOT NULL,
+        who TEXT NOT NULL, at INTEGER NOT NULL, lifted_by TEXT, lifted_at INTEGER)""",
+    "CREATE UNIQUE INDEX stops_in_force ON stops (kind, name) WHERE lifted_at IS NULL",
+)
+STEPS: Final = (_TABLES, _HELD, _PEOPLE, _STOPS)
 """Step n leads from version n to n + 1; a store of an older program takes those that it lacks."""
 
 # --- the live path -------------------------------------------------------------------------------------------------
@@ -129,6 +136,15 @@ HAND_OVER: Final = """
     ON CONFLICT (subject, family, place, epoch) DO NOTHING"""
 LET_GO: Final = "DELETE FROM held WHERE subject = ? AND family = ? AND place = ? AND epoch = ?"
 DROP_ENDED: Final = "DELETE FROM held WHERE ends_at <= ?"
+
+# --- stops ---------------------------------------------------------------------------------------------------------
+_STOP: Final = "SELECT number, kind, name, because, who, at, lifted_by, lifted_at FROM stops"
+STOPS_IN_FORCE: Final = f"{_STOP} WHERE lifted_at IS NULL ORDER BY number"
+LATEST_STOPS: Final = f"{_STOP} ORDER BY number DESC LIMIT ?"
+STOP_OF: Final = f"{_STOP} WHERE kind = ? AND name = ? AND lifted_at IS NULL"
+STOP_BY_NUMBER: Final = f"{_STOP} WHERE number = ?"
+ADD_STOP: Final = "INSERT INTO stops (kind, name, because, who, at) VALUES (?, ?, ?, ?, ?)"
+LIFT_STOP: Final = "UPDATE stops SET lifted_by = ?, lifted_at = ? WHERE number = ? AND lifted_at IS NULL"
 
 # --- erasure -------------------------------------------------------------------------------------------------------
 ADD_TOMBSTONE: Final = "INSERT INTO tombstones (token, at) VALUES (?, ?) ON CONFLICT (token) DO NOTHING"
