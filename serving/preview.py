@@ -7,6 +7,7 @@ draw is held, no cap is spent.
 
 from __future__ import annotations
 
+import threading
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -131,6 +132,7 @@ class Openings:
 
     engine: Engine
     _bundles: OrderedDict[str, tuple[Ranker, int]] = field(default_factory=OrderedDict)
+    _opening: threading.Lock = field(default_factory=threading.Lock)
 
     def live(self, config: ShopConfig | None = None, bundle: str | None = None) -> Live:
         """What serves, but under another file, from another bundle, or both.
@@ -146,7 +148,7 @@ class Openings:
         """
         live = self.engine.live
         settings = config or live.config
-        ranker = live.ranker if bundle in (None, live.bundle.id) else self._ranker(bundle or "")
+        ranker = live.ranker if bundle in (None, live.bundle.id) else self._opened(bundle or "")
         if config is not None or ranker is not live.ranker:
             ranker = ranker.with_business(Business.of(ranker.bundle, settings))
         policies = live.policies if config is None else open_policies(self.engine.shop.policies, config)
@@ -164,6 +166,10 @@ class Openings:
         serving = live_name(parent)
         others = [name for name in found if not name.startswith(".") and name != serving]
         return ([serving] if serving in found else []) + others
+
+    def _opened(self, name: str) -> Ranker:
+        with self._opening:  # several may compare at once
+            return self._ranker(name)
 
     def _ranker(self, name: str) -> Ranker:
         """A bundle's ranker with what the shop changed and stopped since."""
