@@ -21,20 +21,20 @@ from features.moments import DAY
 from features.orders import OrderLine
 from serving.delivery import PROMISE, STATE_BEGAN, STATES
 from training.delivery_asked import Answers, Question, answers_of, asked
-from training.delivery_lines import Doubles, Kinds, before, counted, groups_of, span_of, spells_of
-from training.delivery_tables import CLOCKS, at_levels, tables_of
+from training.delivery_lines import Doubles, Kinds, Whole, before, counted, groups_of, span_of, spells_of
+from training.delivery_tables import CLOCKS, Prior, at_levels, tables_of
 
 COVERAGE: Final = 0.8
 LEAST: Final = 200
 """Delivered lines without which nothing is learned."""
 LEAST_OWN, MOST_OWN = 10, 1000
 """Deliveries that an item needs for tables of its own, and how many items have some at most."""
-LEAST_ASKED: Final = 100
-"""Answers that a state needs for a choice or a level of its own; with fewer it has that of all states."""
+LEAST_ASKED, LEAST_OF_STATE = 100, 400
+"""Answers without which no level is corrected, and without which a state has the level of all states."""
 WINDOW, SHARE = 90.0, 0.2
 """Days of a later window, at most, and its share of the past, at most."""
-PRIORS: Final = (3.0, 20.0)
-"""Tried numbers of deliveries that the wider group counts like."""
+PRIORS: Final = (Prior(20.0, 20.0), Prior(3.0, 20.0))
+"""Tried ones."""
 TILTS: Final = (0.5, 0.25, 0.1)
 """Tried shares of the misses that come before the interval; the others come after it."""
 TAILS: Final = np.array([0.1, 0.5, 0.9])
@@ -48,11 +48,11 @@ class Choice:
     Args:
         prior: one of `PRIORS`, by the least loss of the better anchors.
         loss: float64[2, 5], mean pinball loss in days by anchor and state, of lines with a promise; NaN: not asked.
-        anchor: int8[5], the one with less loss; the promise where nothing was asked, since it knows the item's lead time.
+        anchor: int8[5], the one with less loss; the promise where nothing was asked: it knows the lead time.
         tilt: float64[5], the share of `TILTS` that gave the narrowest interval.
     """
 
-    prior: float
+    prior: Prior
     loss: Doubles
     anchor: _States
     tilt: Doubles
@@ -109,7 +109,7 @@ def window_of(lines: Sequence[OrderLine], as_of: int) -> int:
 
 
 def fit(
-    lines: Sequence[OrderLine], kinds: Kinds, as_of: int, anchor: _States, prior: float
+    lines: Sequence[OrderLine], kinds: Kinds, as_of: int, anchor: _States, prior: Prior
 ) -> dict[str, Array]:  # fmt: skip
     """`delivery.*` with all levels (`ATOM_LEVELS`) in the table.
 
@@ -118,7 +118,7 @@ def fit(
         kinds: of their items.
         as_of: microseconds.
         anchor: int8[5]; the state's beginning is used where too few lines of a state had a promise.
-        prior: deliveries that the wider group counts like.
+        prior: what the wider group counts like.
     """
     groups = groups_of(lines, kinds, least=LEAST_OWN, most=MOST_OWN)
     table = tables_of(spells_of(lines, as_of), groups, prior)
@@ -141,16 +141,18 @@ def choose(lines: Sequence[OrderLine], kinds: Kinds, fitted_at: int, until: int)
     """
     past, questions = before(lines, fitted_at), asked(lines, kinds, fitted_at, until)
     found = {prior: _by_anchor(past, kinds, fitted_at, prior, questions, until) for prior in PRIORS}
-    loss = {prior: np.array([_losses(each) for each in pair]) for prior, pair in found.items()}
-    asked_of = np.bincount(found[PRIORS[0]][0].promised_states, minlength=len(STATES))
-    prior = min(PRIORS, key=lambda each: float(np.nansum(np.fmin(*loss[each]) * asked_of)))
+    began, promise = found[PRIORS[0]]
+    both = np.intersect1d(began.question, promise.question)
+    loss = {prior: np.array([_losses(each, both) for each in pair]) for prior, pair in found.items()}
+    share = np.bincount(began.state, minlength=len(STATES))
+    prior = min(PRIORS, key=lambda each: float(np.nansum(np.fmin(*loss[each]) * share)))
     anchor = np.where(loss[prior][STATE_BEGAN] <= loss[prior][PROMISE], STATE_BEGAN, PROMISE).astype(np.int8)
     tilt = _tilts([each.where(anchor[each.state] == kind) for kind, each in enumerate(found[prior])])
     return Choice(prior, loss[prior], anchor, tilt)
 
 
 def _by_anchor(
-    past: Sequence[OrderLine], kinds: Kinds, fitted_at: int, prior: float, questions: Sequence[Question], until: int
+    past: Sequence[OrderLine], kinds: Kinds, fitted_at: int, prior: Prior, questions: Sequence[Question], until: int
 ) -> tuple[Answers, Answers]:
     """What tables say with either anchor in all states."""
     arrays = fit(past, kinds, fitted_at, np.full(len(STATES), STATE_BEGAN, np.int8), prior)
@@ -158,9 +160,12 @@ def _by_anchor(
     return answers_of(arrays, questions, until), answers_of(promise, questions, until)
 
 
-def _losses(answers: Answers) -> Doubles:
-    """float64[5]: mean over lines with a promise that came of max(l (y - q), (l - 1) (y - q)), l of .1, .5 and .9."""
-    mine = answers.where(answers.has_promise & np.isfinite(answers.took))
+def _losses(answers: Answers, questions: Whole) -> Doubles:
+    """float64[5]: mean of max(l (y - q), (l - 1) (y - q)), l of .1, .5 and .9, where there was a promise and it came.
+
+    Both anchors are compared on the questions to which both have an answer.
+    """
+    mine = answers.where(answers.has_promise & np.isfinite(answers.took) & np.isin(answers.question, questions))
     ends = np.maximum(mine.at(TAILS), mine.clock[:, None])
     over = mine.took[:, None] - ends
     loss = np.maximum(TAILS * over, (TAILS - 1) * over).mean(axis=1) if len(mine) else np.empty(0)
@@ -176,7 +181,7 @@ def _tilts(parts: Sequence[Answers]) -> Doubles:
         for state in range(len(STATES)):
             mine = [part.where(part.state == state) for part in parts]
             size = sum(len(each) for each in mine)
-            if size < LEAST_ASKED:
+            if size < LEAST_OF_STATE:
                 continue
             miss = _miss(np.concatenate([each.allowed(tilt) for each in mine]))
             ends = np.array([tilt * miss, 1 - (1 - tilt) * miss])
@@ -196,7 +201,7 @@ def misses(answers: Answers, tilt: Doubles) -> tuple[Doubles, Array]:
     allowed = answers.allowed(tilt[answers.state])
     count = np.bincount(answers.state, minlength=len(STATES))
     common = _miss(allowed)
-    own = [_miss(allowed[answers.state == s]) if count[s] >= LEAST_ASKED else common for s in range(len(STATES))]
+    own = [_miss(allowed[answers.state == s]) if count[s] >= LEAST_OF_STATE else common for s in range(len(STATES))]
     return np.array(own), count
 
 
@@ -204,4 +209,4 @@ def _miss(allowed: Doubles) -> float:
     """The floor((n + 1)(1 - COVERAGE))-th smallest of what each answer allows: split conformal prediction."""
     if len(allowed) < LEAST_ASKED:
         return 1 - COVERAGE
-    return float(np.sort(allowed)[int((len(allowed) + 1) * (1 - COVERAGE)) - 1])
+    return float(np.sort(allowed)[int((len(allowed) + 1) * (1 - COVERAGE) + 1e-9) - 1])

@@ -1,7 +1,7 @@
 """Distributions of the days to delivery by state, clock and group, from spells of which some still go on.
 
-At each clock stand the spells that were still going on then (a landmark; van Houwelingen 2007), so that what time has
-passed already counts. Lines that are not delivered yet are censored: each group's distribution is that of Kaplan & Meier
+At each clock stand the spells that were still going on then (a landmark; van Houwelingen 2007), so that the time that
+has passed counts. Lines that are not delivered yet are censored: each group's distribution is that of Kaplan & Meier
 (1958), whose last line counts as delivered when it was last seen (Efron 1967). A group is drawn to its parent by mixing
 both distributions:
 
@@ -12,7 +12,7 @@ so that an item with few deliveries speaks as its category does, that as its lea
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -36,13 +36,22 @@ CLOCKS: Final = np.array([_SINCE, _TO_PROMISE], np.float64)
 """Days since a state began, and since what was promised; float64[2, clocks]."""
 
 
-def tables_of(spells: Spells, groups: Groups, prior: float) -> npt.NDArray[np.float32]:
+class Prior(NamedTuple):
+    """How many deliveries of the wider group count beside a group's own."""
+
+    of_groups: float
+    """Beside those of a category or a class of lead time."""
+    of_items: float
+    """Beside those of an item."""
+
+
+def tables_of(spells: Spells, groups: Groups, prior: Prior) -> npt.NDArray[np.float32]:
     """float32[2 anchors, 5 states, groups, clocks, ATOMS]: days from the anchor to delivery; NaN where too few went by.
 
     Args:
         spells: as known at a moment.
         groups: of the same lines.
-        prior: deliveries that the wider group counts like.
+        prior: what the wider group counts like.
     """
     shape = (len(CLOCKS), len(STATES), len(groups.level), CLOCKS.shape[1], ATOMS)
     tables = np.full(shape, np.nan, np.float32)
@@ -57,7 +66,7 @@ def tables_of(spells: Spells, groups: Groups, prior: float) -> npt.NDArray[np.fl
 
 
 def _table(
-    spells: Spells, here: Mask, since: Whole, groups: Groups, clocks: Doubles, prior: float
+    spells: Spells, here: Mask, since: Whole, groups: Groups, clocks: Doubles, prior: Prior
 ) -> Doubles:  # fmt: skip
     """float64[groups, clocks, ATOMS] of one state and anchor."""
     days = (spells.delivered - since) / DAY
@@ -80,7 +89,7 @@ def _table(
 
 
 def _drawn(
-    days: Doubles, known: Mask, of_line: Whole, groups: Groups, wider: Doubles, prior: float
+    days: Doubles, known: Mask, of_line: Whole, groups: Groups, wider: Doubles, prior: Prior
 ) -> Doubles:  # fmt: skip
     """float64[groups, ATOMS] at one clock, widest level first, each drawn to its parent."""
     found = np.empty((len(groups.level), ATOMS))
@@ -93,7 +102,7 @@ def _drawn(
             continue
         own, count = distributions(days[there], known[there], of_line[there, level] - mine[0], len(mine))
         some = np.flatnonzero(count)
-        share = count[some] / (count[some] + prior)
+        share = count[some] / (count[some] + (prior.of_items if level == len(LEVELS) - 1 else prior.of_groups))
         found[mine[some]] = mixed(own[some], parents[some], share)
     return found
 
@@ -151,7 +160,7 @@ def mixed(own: Doubles, parent: Doubles, share: Doubles) -> Doubles:
 
 
 def beyond(values: Doubles, before: float, clock: float) -> Doubles:
-    """float64[ATOMS]: a distribution given that it lies after a clock; what remained at the clock before where little does."""
+    """float64[ATOMS]: a distribution given that it is after a clock; where little of it is, what remained is held."""
     later = values[values > clock]
     if len(later) >= max(BEYOND * ATOMS, 1):
         return np.asarray(np.interp(ATOM_LEVELS, (np.arange(len(later)) + 0.5) / len(later), later))

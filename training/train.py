@@ -20,6 +20,7 @@ from serving.recipe import Recipe, as_json
 from training import journal, sanity
 from training.conclusion import Outcome, conclude
 from training.contest import Arena, contest, sampled, voices_of
+from training.delivery_report import delivery_arrays
 from training.fitting import fit_bundle
 from training.gate import TASKS, Entrant, Verdict, decide, refreshed
 from training.intent import weighed_in
@@ -199,6 +200,7 @@ def refit(
     bundle = fit_bundle(
         cut, recipe, rankers=rankers, data_hash=material.data_hash, metrics=verdict.figures(verdict.winner),
         created_at=format_instant(time.time_ns() // 1_000_000_000 * 1_000_000),
+        tables=delivery_arrays(session, material, cut),
     )  # fmt: skip
     return Candidate(bundle, judged.recipes[verdict.winner], verdict)
 
