@@ -64,7 +64,9 @@ def related(engine: Engine, request: RelatedRequest, now: int) -> Answer:
 def rank_list(engine: Engine, request: RankingsRequest, now: int) -> Answer:
     """`POST /v1/rankings`: the given items in the customer's order; unsaid ones keep the given order at the end."""
     live = engine.live
-    given = list(dict.fromkeys(request.input_list))
+    asked = list(dict.fromkeys(request.input_list))
+    stopped = [text for text in asked if text in live.stops.items]
+    given = [text for text in asked if text not in live.stops.items]
     rows = live.bundle.items.rows_of(given)
     query, holdout = hydrate(engine, live, request, now, num_results=len(given))
     slate = live.ranker.rank_given(query, np.unique(rows[rows >= 0]), personal=not holdout)
@@ -76,7 +78,10 @@ def rank_list(engine: Engine, request: RankingsRequest, now: int) -> Answer:
     ordered = sorted(known, key=lambda pair: len(place) if pair[1] is None else pair[1])
     ranking = [{"itemId": text, "score": 0.0 if at is None else float(slate.scores[at])} for text, at in ordered]
     missing = [text for text in given if not live.ranker.shelf.knows(text)]
-    return {"requestId": new_id(), "personalizedRanking": ranking, "missingIds": missing, "bundleId": live.bundle.id}
+    answer = {
+        "requestId": new_id(), "personalizedRanking": ranking, "missingIds": missing, "bundleId": live.bundle.id,
+    }  # fmt: skip
+    return answer | ({"stoppedIds": stopped} if stopped else {})
 
 
 def hydrate(
