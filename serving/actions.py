@@ -84,7 +84,7 @@ def _stranger(request: ActionRequest, now: int) -> Query:
 
 
 def _decided(live: Live, query: Query, slot: Slot, draws: Draws) -> tuple[Answer, list[Decision]]:
-    vetoed: list[tuple[str, str]] = []
+    vetoed = live.stops.vetoes(slot.modules, slot.name)
     choice = draws.choose(slot, 0, vetoed)
     if choice.fallback is not None:  # what failed sends nothing; the next request may find it mended
         choice = msgspec.structs.replace(choice, action=None, eligible=[(None, 1.0)])

@@ -105,7 +105,9 @@ def offer(now: Situation, layout: Page, *, holdout: bool, surface: str, build: B
         kind = config.modules[name].kind if name in config.modules else config.actions[name].kind
         selling = name in config.modules or config.actions[name].sells
         found: Filled | Said | str
-        if holdout and kind not in IMPERSONAL:
+        if (stopped := now.live.stops.why(name)) is not None:
+            found = stopped
+        elif holdout and kind not in IMPERSONAL:
             found = HOLDOUT
         elif message and selling and not now.query.consents.to(MARKETING):
             found = f"no consent to {MARKETING}"

@@ -39,6 +39,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "replay": ("replay", "Say what a policy would have been worth on the log."),
     "sync": ("sync", "Bring what the service received into the dataset."),
     "erase": ("erase", "Forget a customer."),
+    "stop": ("stop", "Stop an item, action, module or campaign everywhere."),
     "doctor": ("doctor", "Check settings, store, bundle and clock."),
     "bench": ("bench", "Measure accuracy, visits, defaults, uplift, coverage, the oracle, import and serving."),
 }
