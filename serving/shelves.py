@@ -8,13 +8,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
-from features.history import History
 from features.text import fold
 from serving.bundle import Bundle
 from serving.candidates import Rows
 from serving.engine import Live
-from serving.query import Filter, Query
 
 STEP = " > "
 """Between the steps of a category path."""
@@ -75,17 +74,14 @@ def _folded(bundle: Bundle) -> list[str]:
     return [fold(bundle.text("title", row)) for row in range(len(bundle.items))]
 
 
-def _sold(live: Live) -> Rows:
-    """Items that can be bought now; who asks does not matter."""
-    everything = np.arange(len(live.bundle.items), dtype=np.int32)
-    return live.ranker.allowed(_NOBODY, everything)
+def _sold(live: Live) -> NDArray[np.bool_]:
+    """bool[n_items]: what can be bought now, however rarely it is: a catalogue recommends nothing."""
+    shelf = live.ranker.shelf
+    return shelf.in_stock & ~shelf.withdrawn
 
 
 def _best(live: Live, rows: Rows, n: int) -> Rows:
-    kept = live.ranker.allowed(_NOBODY, rows)
+    kept = rows[_sold(live)[rows]]
     shared = live.bundle.shared
     order = np.lexsort((kept, -shared.buyers[kept], -np.nan_to_num(shared.buyers_28d[kept])))
     return kept[order[:n]]
-
-
-_NOBODY = Query(now=0, history=History.empty(), filter=Filter(), personal=False)

@@ -17,6 +17,7 @@ from starlette.routing import BaseRoute, Route
 
 from features.errors import NotFoundError
 from features.text import MAX_ID_LENGTH
+from serving.web import pictures
 from serving.web.basket import Basket
 from serving.web.contents import Contents, Place
 from serving.web.forms import Forms
@@ -55,6 +56,7 @@ def routes(
         *((place.live, store.part(place)) for place in contents.places),
         ("/web/customers", store.customers),
         ("/web/receipt", store.receipt),
+        (pictures.ROUTE, pictures.drawn),
         ("/web/go", forms.go),
         ("/web/me/export", forms.export),
     ]

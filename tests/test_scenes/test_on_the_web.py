@@ -142,6 +142,7 @@ def test_the_catalogue_can_be_walked_and_searched(web: TestClient, house: House)
     assert "rug3" not in grid
     found = Page(web.get("/web/search?q=SUNRISE").text).all("li", class_="card")
     assert [a["data-item"] for a in found] == ["lamp1"]
+    assert "lamp1" not in {a["data-item"] for a in Page(web.get("/web/search?q=blanket").text).all("li", class_="card")}
     found = Page(web.get("/web/search?q=the+sofa").text).all("li", class_="card")
     assert sorted(a["data-item"] for a in found) == ["sofa0", "sofa1", "sofa2"]
 
@@ -153,7 +154,9 @@ def test_the_words_are_in_the_language_of_the_visit(web: TestClient, house: Hous
     assert '<html lang="ja">' in page
     assert "ご注文を承りました" in page
     assert "2027年1月26日" in page
-    assert "いらっしゃいませ" in web.get("/").text or "おかえりなさいませ" in web.get("/").text
+    home = web.get("/").text
+    assert "おかえりなさいませ" in home
+    assert "と一緒に" in home.partition("card-reason")[2], "reasons are in another language than the page"
 
 
 def test_one_can_take_everything_and_be_forgotten(web: TestClient, house: House) -> None:

@@ -207,6 +207,15 @@ def hostile_shop() -> Any:
     slot = {"slot": HOSTILE, "decisionId": HOSTILE, "actionId": HOSTILE, "title": HOSTILE, "text": HOSTILE,
             "reason": HOSTILE}  # fmt: skip
     shop.slots_override = [{**slot, "kind": kind, "items": items} for kind in (HOSTILE, "buy-again", "for-you")]
+    asked = {"question": HOSTILE, "text": HOSTILE, "why": HOSTILE, "options": [{"value": HOSTILE, "label": HOSTILE}]}
+    order = {"orderId": HOSTILE, "line": HOSTILE, "itemId": HOSTILE, "title": HOSTILE, "quantity": 1.5, "late": True,
+             "imageUrl": "javascript:alert(1)", "orderedAt": "2017-12-01T00:00:00Z", "state": HOSTILE,
+             "expected": {"text": HOSTILE}, "steps": []}  # fmt: skip
+    for kind, more in (
+        ("content", {"imageUrl": "javascript:alert(1)", "url": "javascript:alert(1)", "alt": HOSTILE}),
+        ("tip", {"url": "//evil.example/"}), ("question", {"question": asked}), ("status", {"orders": [order]}),
+    ):  # fmt: skip
+        shop.slots_override.append({**slot, "kind": kind, "items": [], **more})
     return shop
 
 
@@ -218,6 +227,10 @@ def pages_of(client: TestClient) -> dict[str, str]:
     press(client, html, deed_value("cart", HOSTILE, Origin(HOSTILE)))
     for path in (f"/web/item?{query}", f"/web/item/live?{query}", "/web/basket", "/web/basket/live"):
         pages[path] = client.get(path).text
+    word = urlencode({"q": HOSTILE, "path": HOSTILE, "utm_campaign": HOSTILE, "id": HOSTILE})
+    for name in ("landing", "category", "search", "wishlist", "me", "thanks"):
+        pages[name] = client.get(f"/web/{name}?{word}").text
+    pages["departments"] = client.get("/web/category").text
     pages["picker"] = client.get("/web/customers?" + urlencode({"q": HOSTILE})).text
     pages["gone"] = client.get("/web/item?" + urlencode({"id": HOSTILE + "?"})).text
     pages["refused"] = press(client, html, f"type={HOSTILE}").text

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
+from xml.etree import ElementTree
 
 import pytest
 
 from serving.web import forms
 from serving.web.actions import deed_value
 from serving.web.identity import Signer
+from serving.web.pictures import PICTURES
 from serving.web.strings import TEXTS
 from tests.test_serving.test_storefront import (
     HOSTILE,
@@ -458,3 +461,33 @@ def test_a_visitor_can_be_forgotten_too(client: TestClient, shop: Any) -> None:
     client.get("/")
     assert shop.requests[-1]["visitor_id"] not in (None, before)
     assert (None, before) not in shop.told
+
+
+# ---- pictures of the house
+
+
+def test_pictures_are_drawings_without_scripts(client: TestClient) -> None:
+    """Each is well-formed SVG of shapes alone, kept by browsers for a day; what is not drawn is not there."""
+    for name, raw in PICTURES.items():
+        answer = client.get(f"/web/picture/{name}.svg")
+        assert answer.content == raw
+        assert answer.headers["content-type"] == "image/svg+xml"
+        drawing = ElementTree.fromstring(raw)
+        assert {each.tag.rpartition("}")[2] for each in drawing.iter()} <= {
+            "svg",
+            "g",
+            "rect",
+            "path",
+            "circle",
+            "ellipse",
+        }
+    assert client.get("/web/picture/dragon.svg").status_code == 404
+
+
+def test_the_sample_shops_pictures_are_there() -> None:
+    """Every picture that the sample file points at is drawn, in every season and for every answer."""
+    sample = (Path(forms.__file__).parents[1] / "samples" / "home.toml").read_text(encoding="utf-8")
+    names = set(re.findall(r"/web/picture/([^.]+)\.svg", sample))
+    fields = {"{season}": ("winter", "spring", "summer", "autumn"), "{answers.pet}": ("dog", "cat")}
+    assert names
+    assert {each for name in names for each in fields.get(name, (name,))} <= PICTURES.keys()
