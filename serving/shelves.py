@@ -62,7 +62,9 @@ class Titles:
         if self.bundle_id != live.bundle.id:
             self.folded, self.bundle_id = _folded(live.bundle), live.bundle.id
         texts = live.ranker.shelf.texts
-        found = [row for row, title in enumerate(self.folded) if all(word in title for word in words)]
+        found = list(range(len(self.folded)))
+        for word in words:
+            found = [row for row in found if word in self.folded[row]]
         found += [
             row for row, said in list(texts.items())
             if said.get("title") and all(word in fold(str(said["title"])) for word in words)

@@ -142,10 +142,10 @@ class ShopJson(TypedDict):
     """Whether anyone may look as any customer: only ever true on loopback."""
     regions: NotRequired[Sequence[str]]
     """Regions that the demo offers for a new visitor."""
-    now: str
-    """By the shop's clock, ISO 8601 in UTC."""
-    timeZone: str
-    travels: bool
+    now: NotRequired[str]
+    """By the shop's clock, ISO 8601 in UTC; absent where only products are shown, as the next two."""
+    timeZone: NotRequired[str]
+    travels: NotRequired[bool]
     """Whether the demo may let time pass: only where the shop has a clock of its own."""
 
 
