@@ -49,8 +49,6 @@ words = st.text(st.characters(blacklist_characters="[]{}", blacklist_categories=
 names = st.sampled_from(sorted(FIELDS))
 fields = names.map(lambda name: f"{{{name}}}")
 parts = st.one_of(words, fields, st.tuples(words, fields).map(lambda pair: f"[{pair[0]}{pair[1]}]"))
-    words, names.map(lambda name: f"{{{name}}}"), st.tuples(words, names).map(lambda p: f"[{p[0]}{{{p[1]}}}]")
-)
 
 
 @given(st.lists(parts, max_size=8).map("".join), st.sets(names))
