@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from serving.candidates import Rows
+from serving.caps import Counts
 from serving.eligibility import why_not
 from serving.modules import Filled, build
 from serving.person import MARKETING
@@ -32,16 +33,18 @@ class Offered:
         contents: name -> what it would show.
         reasons: name -> why it may not be shown to this subject now.
         message: whether the page is a message: facts first, at most one thing that sells.
+        counts: what is limited; looked at anew at each round of deciding.
     """
 
     contents: Mapping[str, Filled | Said]
     reasons: Mapping[str, str]
     message: bool = False
+    counts: Counts | None = None
 
     @property
     def unfit(self) -> frozenset[str]:
         """What is not for this subject now, whatever else could be shown."""
-        return frozenset(self.reasons)
+        return frozenset(self.reasons) | (self.counts.barred if self.counts is not None else frozenset())
 
     def vetoes(self, slot: Slot, used: set[int], taken: set[str], selling: int) -> list[tuple[str, str]]:
         """What may not take a slot, and why, before anything is decided.
@@ -57,6 +60,8 @@ class Offered:
     def _why_not(self, name: str, used: set[int], taken: set[str], selling: int) -> str | None:
         if name in self.reasons:
             return self.reasons[name]
+        if self.counts is not None and (full := self.counts.why_not(name)) is not None:
+            return full.words
         if name in taken:
             return TAKEN
         if self.message and selling and self.sells(name):
@@ -85,7 +90,9 @@ class Offered:
 Build = Callable[[Situation, Module, int], Filled]
 
 
-def offer(now: Situation, layout: Page, *, holdout: bool, surface: str, build: Build = build) -> Offered:
+def offer(
+    now: Situation, layout: Page, *, holdout: bool, surface: str, build: Build = build, counts: Counts | None = None
+) -> Offered:
     """Look at everything that the slots of a page name, once.
 
     Args:
@@ -94,6 +101,7 @@ def offer(now: Situation, layout: Page, *, holdout: bool, surface: str, build: B
         holdout: whether the subject gets what is the same for all.
         surface: where it will be shown; a message sells only with consent to marketing.
         build: ranks the items of a module.
+        counts: the limits of what the page names; None: nothing of it is limited.
     """
     config, told = now.live.config, Fields(now)
     message = surface not in SCREENS
@@ -116,4 +124,4 @@ def offer(now: Situation, layout: Page, *, holdout: bool, surface: str, build: B
             reasons[name] = found
         else:
             contents[name] = found
-    return Offered(contents, reasons, message)
+    return Offered(contents, reasons, message, counts)

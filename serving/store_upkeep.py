@@ -14,6 +14,7 @@ from serving import store_sql as sql
 from serving.events import StoredEvent, decode
 from serving.held import holder_of
 from serving.store import Store
+from serving.store_shown import forget_shown
 from serving.tombstones import Erased
 
 _LOG = "log "
@@ -119,6 +120,7 @@ def forget(store: Store, customer_id: str | None, visitors: Collection[str]) -> 
             counts["events"] += connection.execute(whose.drop, (who,)).rowcount
         for subject in (holder_of(customer_id, None), *(holder_of(None, visitor) for visitor in visitors)):
             connection.execute(sql.DROP_HELD, (subject,))
+            forget_shown(connection, [subject])
         if customer_id is not None:
             counts["customers"] = connection.execute(sql.DROP_CUSTOMER, (customer_id,)).rowcount
             connection.execute(sql.DROP_LINKS_OF_CUSTOMER, (customer_id,))
