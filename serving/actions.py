@@ -25,7 +25,7 @@ from serving.held import holder_of
 from serving.keeping import Keep, settled
 from serving.pages import draws_of, first_fillable, told_of
 from serving.pipeline import Answer, consents_of, hydrate, remember
-from serving.query import Query
+from serving.query import Filter, Query
 from serving.settings.channels import SCREENS, Channel
 from serving.settings.pages import Slot
 from serving.situation import Situation
@@ -89,7 +89,7 @@ def case_of(engine: Engine, request: ActionRequest, now: int) -> Case:
         holdout = in_holdout(engine.shop, request, live.config.shop.holdout)
         return Case(live, channel, slot, Situation(live, query), holdout, whole)
     query, holdout = hydrate(engine, live, request, now)
-    now_ = Situation(live, msgspec.structs.replace(query, surface=name))
+    now_ = Situation(live, msgspec.structs.replace(query, surface=name, filter=Filter()))
     if holdout:
         whole.append(Ruling(HOLDOUT))
     elif not query.personal and channel.medium_of(name) not in SCREENS:
@@ -175,7 +175,7 @@ class Case:
             return self._answer(choice, vetoed, "now", None, [])
         if choice.fallback is not None:
             return self._answer(choice, vetoed, "wait", None, [choice.fallback])
-        if self.draws is not None and self.draws.hopeless(self.slot, vetoed):
+        if self.draws is not None and self.draws.hopeless(self.slot, barred):
             return self._answer(choice, vetoed, "never", None, [NOTHING])
         return self._answer(choice, vetoed, "wait", self._epoch[1], [NOTHING])
 

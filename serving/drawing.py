@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from functools import cached_property
@@ -135,9 +135,9 @@ class Draws:
         self.rounds += anew
         self.fresh.clear()
 
-    def hopeless(self, slot: Slot, vetoed: Sequence[tuple[str, str]]) -> bool:
-        """Whether all that might take a slot is known to do this subject no good."""
-        policy, barred = self.policies[str(slot.policy)], {name for name, _ in vetoed}
+    def hopeless(self, slot: Slot, barred: Container[str]) -> bool:
+        """Whether all that might take a slot, but for some names, is known to do this subject no good."""
+        policy = self.policies[str(slot.policy)]
         left = [at for at in policy.able(slot.modules) if at != NULL and policy.ids[at] not in barred]
         return bool(left and policy.sheet.blocks) and bool(self._score(policy).blocked[left].all())
 

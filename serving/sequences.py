@@ -23,6 +23,8 @@ from serving.settings.when import Words
 
 REACTIONS = (EventType.OPEN, EventType.CLICK, EventType.PURCHASE)
 """What shows that a message was not ignored."""
+TOGETHER = 3 * DAY
+"""What is due so soon after a reminder needs none of its own."""
 Belongs = Callable[[Words, int], bool]
 """Whether an item (its row, -1: not known) stands under one of some category paths."""
 
@@ -50,20 +52,28 @@ class Began:
     Args:
         at: the instant from which delays are measured.
         since: what happened after this belongs to it.
+        sent_since: messages after this belong to it.
+        due: the purchase that is due, of a `due` sequence.
     """
 
     at: int
     since: int
+    sent_since: int
+    due: Due | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """A step that is still to come: its place in the sequence, and from when until before when it may be sent."""
+    """A step that is still to come: its place in the sequence, and from when until before when it may be sent.
+
+    Of a `due` sequence with the purchase that it reminds of.
+    """
 
     place: int
     step: SequenceStep
     at: int
     before: int
+    due: Due | None = None
 
 
 @dataclass(frozen=True)
@@ -106,10 +116,12 @@ def steps_left(
         known: what else is known.
     """
     past = history.take(history.time < now)
-    began = _began(sequence, past, orders, now, known)
-    if began is None or _ended(sequence, past, orders, sends, began, known.belongs):
+    if sequence.exits.ignored and ignored(sequence, past, sends) >= sequence.exits.ignored:
         return ()
-    return tuple(_left(sequence, sends, began, now))
+    found = [each for began in _began(sequence, past, orders, now, known)
+             if not _ended(sequence, past, orders, began, known.belongs)
+             for each in _left(sequence, sends, began, now)]  # fmt: skip
+    return tuple(sorted(found, key=lambda each: (each.place, each.at)))
 
 
 def _left(sequence: Sequence, sends: Many[Send], began: Began, now: int) -> Iterator[Planned]:
@@ -118,24 +130,26 @@ def _left(sequence: Sequence, sends: Many[Send], began: Began, now: int) -> Iter
         before = at + int(step.within_days * DAY)
         # An action that stands in two steps is sent once for each: the second one needs a second message.
         earlier = sum((each.action, each.channel) == (step.action, step.channel) for each in sequence.steps[:place])
-        sent = sum((send.action, send.channel) == (step.action, step.channel) and send.at > began.since
+        sent = sum((send.action, send.channel) == (step.action, step.channel) and send.at > began.sent_since
                    for send in sends)  # fmt: skip
         if sent <= earlier and now < before:
-            yield Planned(place, step, at, before)
+            yield Planned(place, step, at, before, began.due)
 
 
-def _began(sequence: Sequence, past: History, orders: Many[OrderLine], now: int, known: Known) -> Began | None:
-    """The latest trigger; None where nothing set it going."""
-    if sequence.trigger == "due":
-        fits = (each for each in known.due if known.belongs(sequence.categories, each.item))
-        first = next(fits, None)
-        if first is None:
-            return None
-        bought = past.of_types(EventType.PURCHASE)  # to the second: a reminder of this morning led to it
-        last = int(np.max(bought.time[bought.item == first.item], initial=first.last_at))
-        return Began(first.at - known.lead, last)
-    at = max((each for each in _triggers(sequence, past, orders, known) if each < now), default=None)
-    return None if at is None else Began(at, at)
+def _began(sequence: Sequence, past: History, orders: Many[OrderLine], now: int, known: Known) -> Iterator[Began]:
+    """The latest trigger; of what is due each purchase is one."""
+    if sequence.trigger != "due":
+        at = max((each for each in _triggers(sequence, past, orders, known) if each < now), default=None)
+        if at is not None:
+            yield Began(at, at, at)
+        return
+    bought = past.of_types(EventType.PURCHASE)
+    for due in known.due:
+        if known.belongs(sequence.categories, due.item):
+            # To the second: a reminder of the same morning led to the purchase.
+            last = int(np.max(bought.time[bought.item == due.item], initial=due.last_at))
+            at = due.at - known.lead
+            yield Began(at, last, max(last, at - TOGETHER), due)
 
 
 def _triggers(sequence: Sequence, past: History, orders: Many[OrderLine], known: Known) -> Iterator[int]:
@@ -164,9 +178,7 @@ def _closed(past: History, item: int, at: int) -> bool:
     return bool(len(later.of_types(EventType.WISHLIST_REMOVE, EventType.PURCHASE)))
 
 
-def _ended(
-    sequence: Sequence, past: History, orders: Many[OrderLine], sends: Many[Send], began: Began, belongs: Belongs
-) -> bool:
+def _ended(sequence: Sequence, past: History, orders: Many[OrderLine], began: Began, belongs: Belongs) -> bool:
     exits, later = sequence.exits, past.take(past.time > began.since)
     kinds = [EventType.RETURN] * exits.returns + [EventType.COMPLAINT] * exits.complaint
     kinds += [EventType.UNSUBSCRIBE] * exits.opt_out
@@ -177,9 +189,8 @@ def _ended(
         return True
     if exits.purchase and (sequence.trigger != "due" or exits.categories):
         bought = later.of_types(EventType.PURCHASE).item.tolist()
-        if any(belongs(exits.categories, item) for item in bought):
-            return True
-    return bool(exits.ignored) and ignored(sequence, past, sends) >= exits.ignored
+        return any(belongs(exits.categories, item) for item in bought)
+    return False
 
 
 def ignored(sequence: Sequence, past: History, sends: Many[Send]) -> int:

@@ -155,17 +155,12 @@ def look(name: str, channel_name: str, channel: Channel, now: Situation, counts:
         counts: limits and past messages.
     """
     action = now.live.config.actions.get(name)
-    found: list[Ruling] = []
-    said = None
+    steps = _steps(name, action, channel_name, channel, now, counts)
     if action is None:
-        found += _own(channel, now)
-    else:
-        told = say(action, now, Fields(now))
-        found += [_early(action, channel, now) or Ruling(told)] if isinstance(told, str) else []
-        said = None if isinstance(told, str) else told
-        found += _placed(action, channel, now)
-    found += _steps(name, action, channel_name, channel, now, counts)
-    return Looked(said, tuple(found))
+        return Looked(None, (*_own(channel, now), *steps))
+    told = say(action, now, Fields(now))
+    found = [*([_early(action, channel, now) or Ruling(told)] if isinstance(told, str) else [])]
+    return Looked(None if isinstance(told, str) else told, (*found, *_placed(action, channel, now), *steps))
 
 
 def _own(channel: Channel, now: Situation) -> Iterator[Ruling]:
@@ -209,18 +204,18 @@ def _sold_out(now: Situation) -> bool:
 
 def _steps(
     name: str, action: Action | None, channel_name: str, channel: Channel, now: Situation, counts: Counts
-) -> Iterator[Ruling]:
-    """Where an action is a step of sequences, one of them must be due."""
+) -> list[Ruling]:
+    """Where an action is a step of sequences, one of them must be due; its words are about what is due then."""
     mine = sequences_of(name, action, channel_name, now.live.config.sequences)
     if not mine:
-        return
+        return []
     planned = [each for sequence in mine.values() for each in left_of(sequence, channel, now, counts)
                if (each.step.action, each.step.channel) == (name, channel_name)]  # fmt: skip
-    first = min((each.at for each in planned), default=None)
+    first = min(planned, key=lambda each: each.at, default=None)
     if first is None:
-        yield Ruling("nothing is due" if [*mine] == [REMINDER] else "no step of its sequence is to come")
-    elif first > now.query.now:
-        yield Ruling("not due yet", first)
+        return [Ruling("nothing is due" if [*mine] == [REMINDER] else "no step of its sequence is to come")]
+    now.due = first.due or now.due
+    return [] if first.at <= now.query.now else [Ruling("not due yet", first.at)]
 
 
 def sequences_of(
