@@ -16,7 +16,7 @@ import msgspec
 
 from features.errors import RequestError
 from features.history import History
-from features.moments import day_start, format_instant, local_time
+from features.moments import SECOND, day_start, format_instant, local_time
 from serving.caps import SENT, UNCOUNTED, Counts, Limits, limits_of
 from serving.decide import POLICY, Decision, in_holdout, new_id
 from serving.drawing import UNKEPT, Choice, Draws
@@ -31,8 +31,10 @@ from serving.settings.pages import Slot
 from serving.situation import Situation
 from serving.strict import nearest
 from serving.timing import (
+    CAPPED,
     HOLD,
     HOLDOUT,
+    OPTED_OUT,
     Looked,
     Ruling,
     lead_of,
@@ -89,17 +91,17 @@ def case_of(engine: Engine, request: ActionRequest, now: int) -> Case:
         holdout = in_holdout(engine.shop, request, live.config.shop.holdout)
         return Case(live, channel, slot, Situation(live, query), holdout, whole)
     query, holdout = hydrate(engine, live, request, now)
-    now_ = Situation(live, msgspec.structs.replace(query, surface=name, filter=Filter()))
+    asked = Situation(live, msgspec.structs.replace(query, surface=name, filter=Filter()))
     if holdout:
-        whole.append(Ruling(HOLDOUT))
+        whole.append(Ruling(HOLDOUT, kind=HOLDOUT))
     elif not query.personal and channel.medium_of(name) not in SCREENS:
-        whole.append(Ruling(PERSONAL))
+        whole.append(Ruling(PERSONAL, kind=OPTED_OUT))
     if whole:
-        return Case(live, channel, slot, now_, holdout, whole)
-    counts = counts_on(engine, name, channel, now_)
-    looked = {action: look(action, name, channel, now_, counts) for action in channel.actions}
-    draws = draws_of(engine, live, now_.query, (slot,), holdout)
-    return Case(live, channel, slot, now_, holdout, [*silent(name, channel, now_)], counts, looked, draws)
+        return Case(live, channel, slot, asked, holdout, whole)
+    counts = counts_on(engine, name, channel, asked)
+    looked = {action: look(action, name, channel, asked, counts) for action in channel.actions}
+    draws = draws_of(engine, live, asked.query, (slot,), holdout)
+    return Case(live, channel, slot, asked, holdout, [*silent(name, channel, asked)], counts, looked, draws)
 
 
 def channel_of(live: Live, name: str) -> Channel:
@@ -163,7 +165,7 @@ class Case:
     def decided(self) -> tuple[Answer, list[Decision]]:
         """What speaks against it first; then the policy draws, or the first that may be sent is taken."""
         names = self.slot.modules
-        barred = {name: found for name in names if (found := self._against(name))}
+        barred = {name: found for name in names if (found := self.against(name))}
         vetoed = [(name, "; ".join(each.reason for each in against)) for name in names
                   if (against := [*self.whole, *barred.get(name, ())])]  # fmt: skip
         if len(vetoed) == len(names):
@@ -188,15 +190,15 @@ class Case:
         # What failed sends nothing; the next request may find it mended.
         return msgspec.structs.replace(choice, action=None, eligible=[(None, 1.0)])
 
-    def _against(self, action: str) -> list[Ruling]:
+    def against(self, action: str) -> list[Ruling]:
         """All that speaks against an action now, in order."""
         if self.counts is None:
             return []
         found = list(self.looked[action].rulings)
         if self._sent(action):
-            found.append(Ruling(DONE, self._epoch[1]))
+            found.append(Ruling(DONE, self._epoch[1], CAPPED))
         full = None if self.counts.closed else self.counts.why_not(action)
-        return found if full is None else [*found, Ruling(full.words, full.until)]
+        return found if full is None else [*found, Ruling(full.words, full.until, CAPPED)]
 
     def _sent(self, action: str) -> bool:
         """Whether this epoch's message was sent: the policy's one answer, or without a policy this very action."""
@@ -271,7 +273,8 @@ class Case:
         if self.counts is not None and self.counts.hold is not None:
             declared = self.live.config.actions.get(action)
             before = send_before(self.slot.name, self.channel, declared, self.now, decided_at)
-            body |= {"sendAfter": format_instant(decided_at), "sendBefore": format_instant(before)}
+            after = decided_at - decided_at % SECOND
+            body |= {"sendAfter": format_instant(after), "sendBefore": format_instant(before - before % SECOND)}
         return body
 
     def _decision(self, choice: Choice, vetoed: list[tuple[str, str]]) -> Decision:

@@ -141,6 +141,16 @@ class Draws:
         left = [at for at in policy.able(slot.modules) if at != NULL and policy.ids[at] not in barred]
         return bool(left and policy.sheet.blocks) and bool(self._score(policy).blocked[left].all())
 
+    def helps(self, slot: Slot, action: str) -> bool | None:
+        """Whether a slot's policy expects an action to be worth more than nothing; None where it cannot tell."""
+        policy = self.policies[str(slot.policy)]
+        place = policy.places.get(action)
+        if place is None:
+            return None
+        scored = self._score(policy)
+        value = float(scored.values[0, place])
+        return None if value != value else value > 0 and not scored.blocked[place]
+
     def _drawn(self, policy: SlotPolicy, slot: Slot, point: float, vetoed: list[tuple[str, str]]) -> Choice:
         scored = self._score(policy)
         barred = {name for name, _ in vetoed}

@@ -127,9 +127,14 @@ def forget(store: Store, customer_id: str | None, visitors: Collection[str]) -> 
     return counts
 
 
+def customers_in(store: Store) -> list[str]:
+    """Every customer of whom a row stands in the store."""
+    return [row[0] for row in store.database.query(sql.ALL_CUSTOMERS)]
+
+
 def subjects_under(store: Store, erased: Erased) -> tuple[list[str], list[str]]:
     """Customers and visitors under a tombstone of whom rows still stand in the store."""
-    customers = [row[0] for row in store.database.query(sql.ALL_CUSTOMERS) if erased.customer(row[0])]
+    customers = [customer for customer in customers_in(store) if erased.customer(customer)]
     visitors = [row[0] for row in store.database.query(sql.ALL_ANONYMOUS) if erased.visitor(row[0])]
     return customers, visitors
 

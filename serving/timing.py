@@ -35,11 +35,21 @@ REMINDER = "reminder"
 """Name of the sequence of an action that speaks of what is due and stands in none of the shop's own."""
 
 
+OPTED_OUT, CAPPED = "opted out", "capped"
+
+
 class Ruling(msgspec.Struct, frozen=True):
-    """Something that speaks against sending now: in words, and until when; None: as things stand, for ever."""
+    """Something that speaks against sending now.
+
+    Args:
+        reason: in words.
+        until: when it is over; None: as things stand, never.
+        kind: OPTED_OUT, HOLDOUT or CAPPED, for lists of whom not to reach; empty: anything else.
+    """
 
     reason: str
     until: int | None = None
+    kind: str = ""
 
 
 def not_before(found: Iterable[Ruling]) -> int | None:
@@ -66,16 +76,16 @@ def refused(channel: Channel, consents: Consents, said: bool | None) -> Iterator
         said: what the request says of the channel's purpose; None: nothing.
     """
     if not (consents.to(channel.purpose) if said is None else said):
-        yield Ruling(f"no consent to {channel.purpose}")
+        yield Ruling(f"no consent to {channel.purpose}", kind=OPTED_OUT)
 
 
 def silent(name: str, channel: Channel, now: Situation) -> Iterator[Ruling]:
     """What keeps a channel silent for a person who agreed: his own list of channels, an unsubscribe, the night."""
     medium, person = channel.medium_of(name), now.query.person
     if person.channels is not None and not {medium, name} & set(person.channels):
-        yield Ruling(f"does not want {medium}")
+        yield Ruling(f"does not want {medium}", kind=OPTED_OUT)
     if channel.purpose == MARKETING and _unsubscribed(now):
-        yield Ruling("unsubscribed")
+        yield Ruling("unsubscribed", kind=OPTED_OUT)
     quiet = now.live.config.quiet
     if channel.is_quiet(name) and quiet.from_ != quiet.until:
         lead = lead_of(channel)
