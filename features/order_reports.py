@@ -7,6 +7,7 @@ rows of the dataset and rows that the service received since then need no histor
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from operator import attrgetter
 from typing import Any
 
 import msgspec
@@ -49,6 +50,7 @@ class Report(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
 
 _WORDS = ("state", "text", "image_url", "tracking_url", "confirmed_for", "place", "hours", "promised_at")
 """What makes a step: the fields of `Step` but its moment."""
+_said_of = attrgetter(*_WORDS)
 _NEUTRAL = {"at": 0, "stamped": False}
 _encoder = msgspec.json.Encoder()
 
@@ -65,13 +67,17 @@ def lines_of(reports: Iterable[Report]) -> tuple[OrderLine, ...]:
     grouped: dict[tuple[str, str], list[Report]] = {}
     for report in reports:
         grouped.setdefault((report.order_id, report.line), []).append(report)
-    lines = [line for rows in grouped.values() if (line := _line(sorted(rows, key=_place))) is not None]
+    lines = [line for rows in grouped.values() if (line := _line(_in_order(rows))) is not None]
     return tuple(sorted(lines, key=lambda line: (line.ordered_at, line.order_id, line.line)))
 
 
-def _place(report: Report) -> tuple[int, int, bytes]:
-    """Reports of one moment stand in the order in which states follow each other."""
-    return report.at, _RANK.get(report.state, len(_RANK)), _encoder.encode(report)
+def _in_order(rows: list[Report]) -> list[Report]:
+    """Reports of one moment stand in the order in which states follow each other, then by what they say."""
+    if len(rows) == 1:
+        return rows
+    if len({row.at for row in rows}) == len(rows):
+        return sorted(rows, key=attrgetter("at"))
+    return sorted(rows, key=lambda row: (row.at, _RANK.get(row.state, len(_RANK)), _encoder.encode(row)))
 
 
 def _line(rows: Sequence[Report]) -> OrderLine | None:
@@ -89,7 +95,10 @@ def _line(rows: Sequence[Report]) -> OrderLine | None:
 
 def _last(rows: Sequence[Report], name: str) -> Any:
     """What was said last of a field that has no history."""
-    return next((said for row in reversed(rows) if (said := getattr(row, name)) is not None), None)
+    for row in reversed(rows):
+        if (said := getattr(row, name)) is not None:
+            return said
+    return None
 
 
 def _steps(rows: Sequence[Report]) -> tuple[Step, ...]:
@@ -97,11 +106,11 @@ def _steps(rows: Sequence[Report]) -> tuple[Step, ...]:
     known: dict[str, Any] = {}
     steps: list[Step] = []
     for row in rows:
-        said = {name: value for name in _WORDS if (value := getattr(row, name)) not in (None, "")}
+        said = {name: value for name, value in zip(_WORDS, _said_of(row), strict=True) if value not in (None, "")}
         if steps and all(known.get(name) == value for name, value in said.items()):
             continue
         if said.get("promised_at") == known.get("promised_at"):
             said.pop("promised_at", None)
         known |= said
-        steps.append(Step(row.at, **{"state": "", **said}))
+        steps.append(Step(row.at, said.pop("state", ""), **said))
     return tuple(steps)

@@ -90,8 +90,13 @@ class Bundle:
 
     def text(self, column: str, row: int) -> str:
         """A text column of an item (`title`, `category`, `brand`, `image_url`); empty where unknown."""
-        offsets = self.arrays[f"text.{column}.offsets"]
-        return bytes(self.arrays[f"text.{column}.blob"][offsets[row] : offsets[row + 1]]).decode()
+        return text_of(self.arrays, column, row)
+
+
+def text_of(arrays: Mapping[str, Array], column: str, row: int) -> str:
+    """A text of a column that `text_arrays` made."""
+    offsets = arrays[f"text.{column}.offsets"]
+    return bytes(arrays[f"text.{column}.blob"][offsets[row] : offsets[row + 1]]).decode()
 
 
 def text_arrays(column: str, texts: list[str]) -> dict[str, Array]:

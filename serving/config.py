@@ -21,7 +21,7 @@ from serving.settings.asking import Option, ProjectRule, Question
 from serving.settings.channels import Channel
 from serving.settings.check import check
 from serving.settings.defaults import DEFAULT_ACTIONS, DEFAULT_MODULES, DEFAULT_PAGES
-from serving.settings.pages import Module, Page, Slot
+from serving.settings.pages import FLOOR, Module, Page, Slot
 from serving.settings.selection import Boost, SelectionSettings
 from serving.settings.sequences import Exits, Sequence, SequenceStep
 from serving.settings.shop import (
@@ -134,12 +134,23 @@ def read_config(text: str, where: str) -> ShopConfig:
 
 def with_usual(config: ShopConfig) -> ShopConfig:
     """The shop's own modules, actions and pages over the usual ones, which it need not write again."""
+    pages = {name: _with_floor(page) for name, page in {**DEFAULT_PAGES, **config.pages}.items()}
     return msgspec.structs.replace(
         config,
         modules={**DEFAULT_MODULES, **config.modules},
         actions={**DEFAULT_ACTIONS, **config.actions},
-        pages={**DEFAULT_PAGES, **config.pages},
+        pages=pages,
     )
+
+
+def _with_floor(page: Page) -> Page:
+    """A page whose slots end in what cannot fail, but for those that may be empty and those that a policy decides."""
+    slots = tuple(
+        slot if slot.policy is not None or slot.may_be_empty or FLOOR in slot.modules
+        else msgspec.structs.replace(slot, modules=(*slot.modules, FLOOR))
+        for slot in page.slots
+    )  # fmt: skip
+    return msgspec.structs.replace(page, slots=slots)
 
 
 def explain(error: msgspec.ValidationError, *, where: str) -> ConfigError:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final, cast
+from typing import Final, NamedTuple, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -52,8 +52,7 @@ class Expected:
     source: str
 
 
-@dataclass(frozen=True, slots=True)
-class Curve:
+class Curve(NamedTuple):
     """Quantiles of a line's delivery at a moment.
 
     Args:
@@ -75,7 +74,8 @@ class Deliveries:
     Args:
         arrays: without their prefix.
 
-            - `table` float32[2 anchors, 5 states, groups, clocks, levels], days from the anchor; NaN: never seen;
+            - `table` float32[2 anchors, 5 states, groups, clocks, 4], days from the anchor to the earliest, likely and
+              latest delivery, and to the latest of a line that is late already; NaN: never seen;
             - `clock` float64[2, clocks], days since the anchor, rising;
             - `anchor` int8[5], which anchor a state uses where a promise is known;
             - `level` int8[groups], place in `LEVELS`; group 0 is all items;
@@ -122,12 +122,14 @@ class Deliveries:
         if curve is None:
             return None
         is_late = told.first_promised is not None and told.first_promised < now
-        low, middle, high = (max(now, curve.anchor + int(days * DAY)) for days in curve.days)
+        anchor, (low, middle, high, high_late) = curve.anchor, curve.days
+        likely = max(now, anchor + int(middle * DAY))
+        latest = max(now, anchor + int((high_late if is_late else high) * DAY))
         day = told.confirmed_for
         return Expected(
-            earliest=now if is_late else low, likely=middle, latest=high,
+            earliest=now if is_late else max(now, anchor + int(low * DAY)), likely=likely, latest=latest,
             day=day if day is not None and day > now - DAY else None,
-            late=is_late or (told.first_promised is not None and middle > told.first_promised), source=curve.source,
+            late=is_late or (told.first_promised is not None and likely > told.first_promised), source=curve.source,
         )  # fmt: skip
 
     def curve(self, line: OrderLine, row: int, category: int, now: int) -> Curve | None:

@@ -78,6 +78,8 @@ def _timed(when: When, now: Situation) -> str | None:
         return f"it is month {now.local.month}"
     if when.weekdays and now.local.weekday not in when.weekdays:
         return f"it is weekday {now.local.weekday}"
+    if when.unusual is not None and when.unusual != now.unusual:
+        return "the moment is not unusual" if when.unusual else "the moment is unusual"
     if when.hours is not None and not in_hours(when.hours, now.minute):
         return f"it is {now.minute // 60:02}:{now.minute % 60:02} there"
     return None

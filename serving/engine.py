@@ -33,6 +33,8 @@ from serving.histories import open_history, open_people
 from serving.person import Consents, Person
 from serving.policy_files import open_policies
 from serving.profiles import People
+from serving.query import Query
+from serving.questions import Hours, Learned, learned_of
 from serving.ranker import Ranker
 from serving.repurchase import Windows
 from serving.shelf import Shelf
@@ -73,6 +75,16 @@ class Live:
     def windows(self) -> Windows:
         """For how long each category rests after a purchase."""
         return Windows(self.bundle, self.config.repurchase)
+
+    @cached_property
+    def hours(self) -> Hours | None:
+        """When things are looked at; None where the bundle has not learned it."""
+        return Hours.from_arrays(self.bundle.arrays)
+
+    @cached_property
+    def learned_questions(self) -> dict[str, Learned]:
+        """What answers are worth, by question."""
+        return learned_of(self.bundle.arrays)
 
     @cached_property
     def deliveries(self) -> Deliveries | None:
@@ -144,6 +156,14 @@ class Engine:
     def person_of(self, live: Live, user_id: str | None, visitor_id: str | None, now: int) -> Person:
         """What the shop was told of somebody, as of now."""
         return people.person_of(self, live, user_id, visitor_id, now)
+
+    def note_shown(self, query: Query, question: str) -> None:
+        """Remember that a question was put, so that it is not put again in another session."""
+        told = {"shown": {question: query.now}}
+        if query.user_id is not None:
+            self.store.put_customer(query.user_id, told, query.now)
+        elif query.visitor_id is not None:
+            self.store.put_visitor(query.visitor_id, told, query.now)
 
     def refresh(self) -> bool:
         """Take up a newly published bundle, history or `shop.toml`; what is broken is refused and named.

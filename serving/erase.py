@@ -10,9 +10,11 @@ from __future__ import annotations
 import mmap
 import secrets
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
+
+import orjson
 
 from features.errors import BundleError, NotFoundError
 from features.history import customer_subject, visitor_subject
@@ -21,6 +23,7 @@ from features.shop import Shop
 from serving import histories
 from serving import store_upkeep as upkeep
 from serving.decision_drain import blank_erased, drain
+from serving.fields import GUEST, decode
 from serving.store import Store
 from serving.tombstones import token_of
 
@@ -29,13 +32,15 @@ Result = TypeVar("Result")
 ERASING, ERASED, COMPLETE = "erasing", "erased", "complete"
 """States of a receipt: under way; gone from everything that answers; gone from the dataset too."""
 _PATIENCE_SECONDS = 3.0
+_IN_THEIR_WORDS = {"name": 4, "answers": 12, "attributes": 12, "projects": 12}
+"""Fields -> from how many bytes on a text is looked for. Shorter answers are many people's: alone they name nobody."""
 _VACUUM_BYTES = 128 * 1024 * 1024
 """A larger store is written anew by the next sync instead: it would hold up events for seconds."""
 
 SAYS = {
-    "now": "No answer, profile or export uses this customer or the visitors linked to them. The store's rows, the "
-    "decision logs and the history that serves are overwritten. A keyed hash stays, so that later events and imports "
-    "of this customer are refused.",
+    "now": "No answer, profile or export uses this customer or the visitors linked to them. The store's rows (events, "
+    "fields, answers, consents, orders), the decision logs and the history that serves are overwritten. A keyed hash "
+    "stays, so that later events, orders, answers, consents and imports of this customer are refused.",
     "nextSync": "The dataset's files are rewritten by the next sync, within 24 hours: events, profile, links and "
     "orders go; decisions keep what was shown, how likely it was and what it brought, under a random token.",
     "nextTraining": "Fitted models hold nothing about one person by name; what they learned from this customer goes "
@@ -68,10 +73,11 @@ def erase(
     upkeep.put_receipt(store, receipt, token, now)
     visitors = _visitors(shop, store, customer_id)
     upkeep.bury(store, [token_of(shop.secret, visitor_subject(visitor)) for visitor in visitors], now)
+    words = _words(store, customer_id, visitors)
     counts = _forget_everywhere(shop, store, customer_id, visitors)
     if on_erased is not None:
         on_erased(customer_id)
-    _leave_no_residue(store, [customer_id, *visitors])
+    _leave_no_residue(store, [customer_id, *visitors, *words])
     removed = {name: receipt["removed"].get(name, 0) + count for name, count in counts.items()}
     receipt |= {"state": ERASED, "erasedAt": format_instant(now), "removed": removed}
     upkeep.put_receipt(store, receipt, token, now)
@@ -151,7 +157,12 @@ def _forget_everywhere(shop: Shop, store: Store, customer_id: str, visitors: Col
     overwritten = _in_each_history(shop, lambda folder: histories.overwrite(folder, subjects))
     drain(shop.decision_logs, store)  # what was still in the logs arrives without its subject
     blank_erased(shop.decision_logs, store, store.erased())
-    return {**counts, "historyEvents": max(overwritten, default=0), "visitors": len(visitors)}
+    return {
+        **counts,
+        "historyEvents": max((each.events for each in overwritten), default=0),
+        "historyProfiles": max((each.profiles for each in overwritten), default=0),
+        "visitors": len(visitors),
+    }
 
 
 def _in_each_history(shop: Shop, action: Callable[[Path], Result], damaged: Result | None = None) -> list[Result]:
@@ -168,6 +179,26 @@ def _in_each_history(shop: Shop, action: Callable[[Path], Result], damaged: Resu
                 raise
             results += [] if damaged is None else [damaged]
     return results
+
+
+def _words(store: Store, customer_id: str, visitors: Collection[str]) -> set[str]:
+    """What they told in their own words, and where their parcels are, as it stands in the store's bytes."""
+    rows = [*store.customer_rows(customer_id), *(row for visitor in visitors for row in store.visitor_rows(visitor))]
+    told = [each for row in rows for fields in (decode(row), decode(row).get(GUEST) or {}) for each in _texts(fields)]
+    steps = (step for line in store.orders_of(customer_id) for step in line.steps)
+    told += [step.tracking_url for step in steps if step.tracking_url is not None]
+    return {orjson.dumps(text).decode()[1:-1] for text in told}
+
+
+def _texts(fields: Mapping[str, Any]) -> Iterator[str]:
+    for name, least in _IN_THEIR_WORDS.items():
+        waiting = [fields.get(name)]
+        while waiting:
+            value = waiting.pop()
+            if isinstance(value, str) and len(value.encode()) >= least:
+                yield value
+            elif isinstance(value, dict | list):
+                waiting += value.values() if isinstance(value, dict) else value
 
 
 def _leave_no_residue(store: Store, ids: Collection[str]) -> None:

@@ -24,7 +24,7 @@ from serving import store_sql as sql
 from serving.decision_drain import drain
 from serving.engine import Engine, Live
 from serving.events import StoredEvent
-from serving.fields import GUEST, MAPS, decode
+from serving.fields import GUEST, MAPS, camel, decode
 from serving.links import Timeline
 from serving.people import told
 from serving.subjects import subject_history
@@ -136,9 +136,4 @@ def _readable(row: Report | StoredEvent) -> dict[str, Any]:
 def _renamed(row: Mapping[str, Any]) -> dict[str, Any]:
     """In the words of the wire, without what was not said."""
     said = {name: format_instant(each) if name in _INSTANTS else each for name, each in row.items() if each is not None}
-    return {_camel(name): each for name, each in said.items()}
-
-
-def _camel(name: str) -> str:
-    first, *rest = name.split("_")
-    return first + "".join(word.capitalize() for word in rest)
+    return {camel(name): each for name, each in said.items()}

@@ -10,26 +10,28 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
+import orjson
 
 from features.errors import DataError
 
 Fields = Mapping[str, Any]
 """As on the wire: `name, region, postalPrefix, timeZone, tier, points, channels, projects, accountId`, and maps."""
 GUEST = "guest"
-MAPS = ("attributes", "answers", "asked", "consents")
-"""question -> answer, question -> instant of asking, purpose -> `{granted, wording, source, at}`."""
+MAPS = ("attributes", "answers", "asked", "shown", "consents")
+"""question -> answer, and the instants of that and of its showing; purpose -> `{granted, wording, source, at}`."""
 _decoder = msgspec.json.Decoder(dict[str, Any])
 
 
 def composed(changes: Iterable[Fields]) -> dict[str, Any]:
-    """Changes, oldest first, as one change."""
+    """Changes as JSON gives them, oldest first, as one change."""
     both: dict[str, Any] = {}
     for change in changes:
         for name, value in change.items():
             old = both.get(name)
             if name == GUEST:
+                both |= {each: said for each, said in value.items() if both.get(each, said) is None}  # it was forgotten
                 both[name] = composed([value, old or {}])  # of two guests the first one's words stay
-            elif isinstance(old, Mapping) and isinstance(value, Mapping):
+            elif isinstance(old, dict) and isinstance(value, dict):
                 both[name] = {**old, **value}
             else:
                 both[name] = value
@@ -46,8 +48,8 @@ def plain(change: Fields) -> dict[str, Any]:
 def refusals(fields: Fields) -> dict[str, Any]:
     """Purposes that were refused, each with how."""
     told = fields.get("consents")
-    given = told if isinstance(told, Mapping) else {}
-    return {purpose: how for purpose, how in given.items() if isinstance(how, Mapping) and how.get("granted") is False}
+    given = told if isinstance(told, dict) else {}
+    return {purpose: how for purpose, how in given.items() if isinstance(how, dict) and how.get("granted") is False}
 
 
 def handed_over(visitor: Fields) -> dict[str, Any]:
@@ -63,11 +65,11 @@ def encode(fields: Fields) -> bytes:
     """Fields as JSON.
 
     Raises:
-        DataError: something that JSON cannot hold.
+        DataError: something that JSON cannot hold, or a whole number beyond 64 bits.
     """
     try:
-        return msgspec.json.encode(fields)
-    except (UnicodeEncodeError, TypeError, RecursionError) as error:
+        return orjson.dumps(fields)
+    except (orjson.JSONEncodeError, RecursionError) as error:
         raise DataError("fields that cannot be written as JSON", got=str(error)) from None
 
 
@@ -76,5 +78,16 @@ def decode(payload: bytes) -> dict[str, Any]:
     return _decoder.decode(payload)
 
 
+def snake(name: str) -> str:
+    """A name of the wire as a column."""
+    return "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in name)
+
+
+def camel(name: str) -> str:
+    """A column as a name of the wire."""
+    first, *rest = name.split("_")
+    return first + "".join(word.capitalize() for word in rest)
+
+
 def _without_nones(value: Any) -> Any:
-    return {key: each for key, each in value.items() if each is not None} if isinstance(value, Mapping) else value
+    return {key: each for key, each in value.items() if each is not None} if isinstance(value, dict) else value

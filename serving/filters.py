@@ -41,6 +41,9 @@ def _filters(shelf: Shelf, query: Query) -> Iterable[tuple[str, Callable[[Candid
     if wanted.exclude_items:
         rows = shelf.bundle.items.rows_of(wanted.exclude_items)
         yield "excluded", lambda found: np.isin(found.items, rows)
+    if wanted.within_days is not None:
+        soon = np.nan_to_num(shelf.lead_days, nan=np.inf) <= float(wanted.within_days)
+        yield "arrives-later", lambda found: ~soon[found.items]
     if wanted.categories:
         allowed = shelf.bundle.categories_under(wanted.categories)
         yield "other-category", lambda found: ~np.isin(shelf.bundle.shared.category[found.items], allowed)

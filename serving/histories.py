@@ -1,9 +1,9 @@
 """The history artefact: what each subject did up to a sequence number of the store, mapped by every worker.
 
 Beside `Histories.arrays()` it holds the links between its subjects, so that erasure finds a customer's visitors
-without the dataset. Erasure overwrites a subject's slice in place, in the mapped files themselves: workers see it
-at once. From then on `erased.json` names the arrays whose checksums no longer hold; the next sync writes a new
-artefact.
+without the dataset, and the customers' profiles (`serving.profiles`). Erasure overwrites a subject's slice and profile
+in place, in the mapped files themselves: workers see it at once. From then on `erased.json` names the arrays whose
+checksums no longer hold; the next sync writes a new artefact.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import os
 import shutil
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -35,6 +35,7 @@ ERASED = "erased.json"
 LINK_ARRAYS = ("links.customer", "links.visitor")
 _BLANKS: dict[str, Any] = {"type": 0, "item": -1, "value": np.nan}
 """What an erased event reads as: no known type, no item, no value; all else is zero."""
+_PROFILES = ARRAYS[1]
 _SUBJECT_ARRAYS = ("subjects.blob", "subjects.hashes")
 
 
@@ -146,21 +147,28 @@ def erased_subjects(folder: Path, erased: Erased) -> list[str]:
     return [subject for subject in Vocabulary.from_arrays(arrays, "subjects") if erased.subject(subject)]
 
 
-def overwrite(folder: Path, subjects: Collection[str]) -> int:
+class Overwritten(NamedTuple):
+    """What erasure found of some subjects in a history."""
+
+    events: int = 0
+    profiles: int = 0
+
+
+def overwrite(folder: Path, subjects: Collection[str]) -> Overwritten:
     """Overwrite what a history holds of these subjects, in place and down to the disk.
 
     The id's bytes go first, so that no lookup finds the slice; then its hash becomes its neighbour's, which keeps
-    the search order; then the events become events of no type and no item.
+    the search order; then the events become events of no type and no item, and the profile's bytes zeros.
 
     Returns:
-        How many events were overwritten.
+        How many events and profiles were overwritten.
     """
     mapped = Artifact.open(folder, kind=KIND, format=FORMAT, verify=False).arrays
     known = Vocabulary.from_arrays(mapped, "subjects")
     rows = [row for subject in subjects if (row := known.find(subject)) is not None]
     if not rows:
-        return 0
-    names = {*FIELDS, *_SUBJECT_ARRAYS}
+        return Overwritten()
+    names = {*FIELDS, *_SUBJECT_ARRAYS, *({_PROFILES} & mapped.keys())}
     write_atomically(folder / ERASED, orjson.dumps({"changed": sorted(names | _changed(folder))}))
     arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r+", allow_pickle=False) for name in names}
     for row in rows:
@@ -168,10 +176,14 @@ def overwrite(folder: Path, subjects: Collection[str]) -> int:
     slices = [slice(int(mapped["offsets"][row]), int(mapped["offsets"][row + 1])) for row in rows]
     for name, where in ((name, where) for name in ("type", *FIELDS) for where in slices):
         arrays[name][where] = _BLANKS.get(name, 0)
+    bounds = mapped.get(ARRAYS[0], np.zeros(len(known) + 1, np.int64))
+    for row in rows if _PROFILES in arrays else ():
+        arrays[_PROFILES][bounds[row] : bounds[row + 1]] = 0
     for name, array in arrays.items():
         array.flush()
         _flush(folder / f"{name}.npy")
-    return sum(where.stop - where.start for where in slices)
+    profiles = sum(bool(bounds[row] < bounds[row + 1]) for row in rows)
+    return Overwritten(sum(where.stop - where.start for where in slices), profiles)
 
 
 def _blank_id(known: Vocabulary, row: int, arrays: dict[str, Any]) -> None:

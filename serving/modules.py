@@ -37,9 +37,9 @@ class Filled:
 def build(now: Situation, module: Module, slots: int) -> Filled:
     """Rank a module's items: enough of them that other slots may take some away."""
     query = now.query
-    if module.categories:
-        wanted = msgspec.structs.replace(query.filter, categories=module.categories)
-        query = msgspec.structs.replace(query, filter=wanted)
+    if module.categories or module.within_days is not None:
+        limits = {"categories": module.categories, "within_days": module.within_days}
+        query = msgspec.structs.replace(query, filter=msgspec.structs.replace(query.filter, **limits))
     asked = msgspec.structs.replace(query, num_results=module.size * slots)
     return _BUILDERS[module.kind](now, asked, module)
 
@@ -92,10 +92,18 @@ def _for_you(now: Situation, query: Query, module: Module) -> Filled:
 
 
 def _popular(now: Situation, query: Query, module: Module) -> Filled:
-    """What sells where and when the request comes from, as far as that is known; then what sells at all."""
-    anywhere = _only(now.live, query, module, _by_kind(now.live, "popularity"))
-    here = _by_kind(now.live, "context-popularity")
-    return _then(_only(now.live, query, module, here), anywhere) if here else anywhere
+    """What sells where and when the request comes from, as far as that is known; then what sells at all.
+
+    It fills every slot that nothing else can, so it ends in all that the shop sells.
+    """
+    live, near = now.live, _by_kind(now.live, "popularity")
+    here = _by_kind(live, "context-popularity")
+    found = _then(_only(live, query, module, here), _only(live, query, module, near)) if here else None
+    found = found or _only(live, query, module, near)
+    if len(found.slate.items) < query.num_results and query.context.region is not None:
+        anywhere = msgspec.structs.replace(query, context=msgspec.structs.replace(query.context, region=None))
+        found = _then(found, _only(live, anywhere, module, near))
+    return found
 
 
 def _then(first: Filled, second: Filled) -> Filled:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from serving.asking import ANOTHER, question_now
 from serving.candidates import Rows
 from serving.caps import Counts
 from serving.eligibility import why_not
@@ -54,19 +55,20 @@ class Offered:
             used, taken: items and names that stand above on the page.
             selling: how many things above want to sell.
         """
-        found = [(name, self._why_not(name, used, taken, selling)) for name in slot.modules]
+        found = [(name, self._why_not(slot, name, used, taken, selling)) for name in slot.modules]
         return [(name, why) for name, why in found if why is not None]
 
-    def _why_not(self, name: str, used: set[int], taken: set[str], selling: int) -> str | None:
+    def _why_not(self, slot: Slot, name: str, used: set[int], taken: set[str], selling: int) -> str | None:
         if name in self.reasons:
             return self.reasons[name]
         if self.counts is not None and (full := self.counts.why_not(name)) is not None:
             return full.words
-        if name in taken:
+        content = self.contents[name]
+        again = isinstance(content, Filled) and bool(content.module.again)
+        if name in taken and not (again and slot.policy is None):
             return TAKEN
         if self.message and selling and self.sells(name):
             return ONE_OFFER
-        content = self.contents[name]
         if isinstance(content, Filled):
             left = len(self.unused(content, used)[0])
             if left < content.module.minimum:
@@ -124,4 +126,23 @@ def offer(
             reasons[name] = found
         else:
             contents[name] = found
+    _ask_once(now, layout, contents, reasons)
     return Offered(contents, reasons, message, counts)
+
+
+def _ask_once(now: Situation, layout: Page, contents: dict[str, Filled | Said], reasons: dict[str, str]) -> None:
+    """Of all questions that fit, leave the one that is worth most, or none."""
+    asking = {
+        name: str(each.action.question)
+        for name, each in contents.items() if isinstance(each, Said) and each.action.question is not None
+    }  # fmt: skip
+    if not asking:
+        return
+    able = {
+        slot.name: [name for name in slot.modules if name in contents and name not in asking] for slot in layout.slots
+    }
+    chosen, why = question_now(now, list(asking.values()), able)
+    for name, question in asking.items():
+        if question != chosen:
+            del contents[name]
+            reasons[name] = ANOTHER if chosen else why

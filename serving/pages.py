@@ -70,11 +70,20 @@ async def page_soon(engine: Engine, request: PageRequest, now: int, keep: Keep) 
     if request.explain:
         answer["explain"] = explained(situation, offered)
     answer = remember(engine, unwritten, answer)
+    note_questions(engine, query, body)
     if draws is not None and draws.fresh and unwritten is decisions and answer.get("logged") is False:
         # What is drawn and not remembered can never be learned from: then nothing is drawn.
         draws.again(closed=True)
         answer |= plan.decided()[0]
     return answer
+
+
+def note_questions(engine: Engine, query: Query, body: Answer) -> None:
+    """Remember which question was put for the first time."""
+    for slot in body["slots"]:
+        asked = slot.get("question")
+        if asked is not None and not engine.preview and asked["question"] not in query.person.shown:
+            engine.note_shown(query, asked["question"])
 
 
 def draws_of(engine: Engine, live: Live, query: Query, slots: Sequence[Slot], holdout: bool) -> Draws | None:
@@ -156,7 +165,8 @@ class Plan:
             content = self.offered.contents.get(choice.action or "")
             rows, sources = self.offered.unused(content, taken.items)
             decision = self._decision(request_id, slot, position, vetoed, choice, rows)
-            slots.append(_slot(self.now, content, decision, rows, sources))
+            once_more = (choice.action or "") in taken.names
+            slots.append(_slot(self.now, content, decision, rows, sources, once_more=once_more))
             decisions.append(decision)
             shown.append(rows)
             taken.items.update(rows.tolist())
@@ -277,8 +287,9 @@ def explained(now: Situation, offered: Offered) -> Answer:
 
 
 def _slot(
-    now: Situation, content: Filled | Said | None, decision: Decision, rows: Rows, sources: tuple[str, ...]
-) -> Answer:
+    now: Situation, content: Filled | Said | None, decision: Decision, rows: Rows, sources: tuple[str, ...], *,
+    once_more: bool,
+) -> Answer:  # fmt: skip
     head = {"slot": decision.slot, "decisionId": decision.decision_id, "actionId": decision.action_id}
     if content is None:
         reason = NOTHING if decision.fallback is None else UNFILLED
@@ -286,11 +297,12 @@ def _slot(
     if isinstance(content, Said):
         return {**head, **told_of(content), "items": [], "reason": decision.fallback}
     about = "" if content.about is None else title_of(now.live.ranker, content.about)
+    heading = content.module.again if once_more else content.module.title
     hearts, _ = open_wishes(content.query.history, rows)
     return {
         **head,
         "kind": content.module.kind,
-        "title": in_language(content.module.title, now.locale).replace("{item}", about),
+        "title": in_language(heading, now.locale).replace("{item}", about),
         "items": cards(now.live, content.query, rows, sources, hearts),
         "reason": decision.fallback,
     }

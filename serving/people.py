@@ -5,7 +5,6 @@ Two functions, so that consents can be read first and nothing else read where th
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -42,7 +41,8 @@ def consents_of(
         rows = engine.store.visitor_rows(visitor_id) if visitor_id is not None else []
     if past is None and not rows:
         return Consents(assumed=assumed)
-    said = plain(composed([{"consents": past}, *(_only_consents(_agreed.decode(row)) for row in rows)]))
+    changes = [Agreed(past), *(_agreed.decode(row) for row in rows)]
+    said = plain(composed(_only_consents(change) for change in changes))
     return Consents(_map(said, "consents"), assumed)
 
 
@@ -82,11 +82,16 @@ def _person(fields: Fields, reports: list[Report], now: int) -> Person:
         points=float(points) if isinstance(points, int | float) else None,
         attributes=_map(fields, "attributes"),
         answers=answers,
-        asked={question: at for question, at in _map(fields, "asked").items() if isinstance(at, int)},
+        asked=_instants(fields, "asked"),
+        shown=_instants(fields, "shown"),
         channels=tuple(map(str, channels)) if isinstance(channels, list | tuple) else None,
         orders=as_of(lines_of(reports), now) if reports else (),
         projects=projects_in(fields),
     )
+
+
+def _instants(fields: Fields, name: str) -> dict[str, int]:
+    return {question: at for question, at in _map(fields, name).items() if isinstance(at, int)}
 
 
 def projects_in(fields: Fields) -> tuple[Project, ...]:
@@ -107,11 +112,11 @@ def _answers(fields: Fields) -> dict[str, str]:
 
 
 def _only_consents(change: Agreed) -> dict[str, Any]:
-    guest = change.guest.get("consents") if isinstance(change.guest, Mapping) else None
+    guest = change.guest.get("consents") if isinstance(change.guest, dict) else None
     said = {"consents": change.consents} if change.consents is not None else {}
     return said | ({GUEST: {"consents": guest}} if guest else {})
 
 
-def _map(fields: Fields, name: str) -> Mapping[str, Any]:
+def _map(fields: Fields, name: str) -> dict[str, Any]:
     found = fields.get(name)
-    return found if isinstance(found, Mapping) else {}
+    return found if isinstance(found, dict) else {}

@@ -29,7 +29,8 @@ class Person(msgspec.Struct, frozen=True):
         tier, points: of the loyalty programme.
         attributes: the shop's own columns.
         answers: question -> what they answered, also before signing in.
-        asked: question -> instant at which it was put last, answered or not.
+        asked: question -> instant at which it was answered or skipped.
+        shown: question -> instant at which it was shown first.
         channels: on which they may be written to; None: nobody has said.
         orders: their order lines, in the order of ordering, each as known now.
         projects: what they are at, such as a room to furnish (`serving.projects`).
@@ -44,6 +45,7 @@ class Person(msgspec.Struct, frozen=True):
     attributes: Mapping[str, Any] = {}
     answers: Mapping[str, str] = {}
     asked: Mapping[str, int] = {}
+    shown: Mapping[str, int] = {}
     channels: tuple[str, ...] | None = None
     orders: tuple[OrderLine, ...] = ()
     projects: tuple[Project, ...] = ()

@@ -51,6 +51,8 @@ class Filter(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="ca
     categories: tuple[str, ...] = ()
     """Only items whose category path begins with one of these."""
     in_stock: bool = True
+    within_days: Annotated[float, msgspec.Meta(ge=0, le=366)] | None = None
+    """Only items that arrive within so many days."""
 
 
 class Notes:

@@ -103,7 +103,7 @@ def item_reasons(ranker: Ranker, query: Query, items: Rows, sources: Sequence[st
     out = [""] * len(items)
     for name in dict.fromkeys(sources):
         mine = np.flatnonzero(names == name)
-        kind = name if name == WISHLIST else ranker.bundle.recipe.spec(name).kind
+        kind = name if name in (WISHLIST, VIEWED) else ranker.bundle.recipe.spec(name).kind
         texts = _TELL[kind](ranker, query, items[mine], name, words)
         for place, text in zip(mine, texts, strict=True):
             out[place] = text

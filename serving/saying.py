@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from features.moments import DAY, to_datetime, zone
+from serving.asking import PUT, put_before
 from serving.eligibility import why_no_action, why_not
 from serving.reasons import title_of
 from serving.settings.actions import Action, Text
@@ -53,6 +54,10 @@ def say(action: Action, now: Situation, told: Mapping[str, str]) -> Said | str:
         return why
     if action.kind == "status" and not now.awaited:
         return NO_ORDER
+    if action.question is not None:
+        why = why_not(now.live.config.questions[action.question].when, now)
+        if why is not None or put_before(now.query.person, action.question):
+            return why or PUT
     for text in variants(action, now):
         said = _said(text, told)
         if said is not None:

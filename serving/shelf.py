@@ -18,6 +18,7 @@ class Shelf:
         bundle: what was learned.
         withdrawn, in_stock: bool[n_items].
         price: float32[n_items], NaN where unknown.
+        lead_days: float32[n_items], days from an order to its delivery, NaN where unknown.
         texts: item row -> live title and the like.
         unlisted: live items that the bundle does not know yet.
     """
@@ -29,6 +30,8 @@ class Shelf:
         self.in_stock: npt.NDArray[np.bool_] = np.array(bundle.arrays.get("item.in_stock", np.ones(count, bool)), bool)
         listed = bundle.arrays.get("item.price", bundle.shared.price)
         self.price: npt.NDArray[np.float32] = np.array(listed, np.float32)
+        unknown = np.full(count, np.nan, np.float32)
+        self.lead_days = cast("npt.NDArray[np.float32]", bundle.arrays.get("item.lead_days", unknown))
         self.texts: dict[int, Mapping[str, Any]] = {}
         self.unlisted: dict[str, Mapping[str, Any]] = {}
 

@@ -26,6 +26,7 @@ from serving.engine import Live
 from serving.person import Project
 from serving.projects import going_on
 from serving.query import Query
+from serving.questions import Rarity, rarity
 
 T = TypeVar("T")
 SESSION = 30 * MINUTE
@@ -113,8 +114,29 @@ class Situation:
         """Codes of the categories of the page and of the running session."""
         context = self.query.context
         named = self.codes_under((context.category,)) if context.category else frozenset()
-        rows = [int(self.live.bundle.items.find(context.item_id) or -1)] if context.item_id else []
+        rows = [self.row_of(context.item_id)] if context.item_id else []
         return named | self.codes_of([*rows, *self.session.item.tolist()])
+
+    @cached_property
+    def category_path(self) -> str:
+        """Path of the category of the page, else of what was looked at last; empty where nothing was."""
+        context = self.query.context
+        if context.category:
+            return context.category
+        seen = [int(row) for row in self.session.item if row >= 0]
+        rows = [self.row_of(context.item_id)] if context.item_id else seen[-1:]
+        codes = [int(self._categories[row]) for row in rows if row >= 0]
+        return self.live.bundle.text("category_path", codes[0]) if codes and codes[0] >= 0 else ""
+
+    @cached_property
+    def rarity(self) -> Rarity:
+        """How usual it is to look at this, at this hour, on this device."""
+        return rarity(self.live.hours, self.query.context.device, self.local.hour, self.category_path)
+
+    @property
+    def unusual(self) -> bool:
+        """Whether something is looked at in an unusual moment."""
+        return bool(self.category_path) and self.rarity.value <= self.live.config.shop.unusual
 
     @cached_property
     def bought(self) -> frozenset[int]:

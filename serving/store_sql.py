@@ -180,17 +180,21 @@ DROP_EVENTS_OF_CUSTOMER: Final = "DELETE FROM events WHERE customer_id = ?"
 DROP_ANONYMOUS_EVENTS: Final = "DELETE FROM events WHERE visitor_id = ? AND customer_id IS NULL"
 DROP_HELD: Final = "DELETE FROM held WHERE subject = ?"
 DROP_CUSTOMER: Final = "DELETE FROM customers WHERE customer_id = ?"
+DROP_ORDERS: Final = "DELETE FROM orders WHERE customer_id = ?"
+DROP_VISITOR: Final = "DELETE FROM visitors WHERE visitor_id = ?"
 DROP_LINKS_OF_CUSTOMER: Final = "DELETE FROM links WHERE customer_id = ?"
 ALL_CUSTOMERS: Final = """
     SELECT customer_id FROM events WHERE customer_id IS NOT NULL
     UNION SELECT customer_id FROM decisions WHERE customer_id IS NOT NULL
     UNION SELECT customer_id FROM customers
+    UNION SELECT customer_id FROM orders
     UNION SELECT customer_id FROM links WHERE customer_id IS NOT NULL
     UNION SELECT substr(subject, 3) FROM held WHERE subject >= 'c:' AND subject < 'c;'
     UNION SELECT substr(subject, 3) FROM shown WHERE subject >= 'c:' AND subject < 'c;'"""
 ALL_ANONYMOUS: Final = """
     SELECT visitor_id FROM events WHERE visitor_id IS NOT NULL AND customer_id IS NULL
     UNION SELECT visitor_id FROM decisions WHERE visitor_id IS NOT NULL AND customer_id IS NULL
+    UNION SELECT visitor_id FROM visitors
     UNION SELECT substr(subject, 3) FROM held WHERE subject >= 'v:' AND subject < 'v;'
     UNION SELECT substr(subject, 3) FROM shown WHERE subject >= 'v:' AND subject < 'v;'"""
 PUT_RECEIPT: Final = """
@@ -213,18 +217,22 @@ ITEMS_BETWEEN: Final = (
 CUSTOMERS_BETWEEN: Final = (
     "SELECT change, customer_id, payload, changed_at FROM customers WHERE change > ? AND change <= ? ORDER BY change"
 )
+ORDERS_BETWEEN: Final = (
+    "SELECT change, customer_id, payload FROM orders WHERE change > ? AND change <= ? ORDER BY change LIMIT ?"
+)
 REWARDS_BETWEEN: Final = (
     "SELECT seq, decision_id, reward, value, at FROM rewards WHERE seq > ? AND seq <= ? ORDER BY seq"
 )
 DROP_OLD_REWARDS: Final = "DELETE FROM rewards WHERE seq <= ?"
 DROP_OLD_EVENTS: Final = "DELETE FROM events WHERE seq <= ? AND recorded_at < ?"
 DROP_OLD_DECISIONS: Final = "DELETE FROM decisions WHERE seq <= ? AND decided_at < ?"
-CROWDED_ITEMS: Final = """
-    SELECT item_id FROM items WHERE change <= ? GROUP BY item_id HAVING count(*) > 1"""
-CHANGES_OF_ITEM: Final = "SELECT change, payload FROM items WHERE item_id = ? AND change <= ? ORDER BY change"
-MERGE_ITEM: Final = "UPDATE items SET payload = ? WHERE change = ?"
-DROP_MERGED_ITEM: Final = "DELETE FROM items WHERE item_id = ? AND change < ?"
-DROP_OLD_CUSTOMERS: Final = """
-    DELETE FROM customers
-    WHERE change <= ? AND change NOT IN (SELECT max(change) FROM customers GROUP BY customer_id)"""
+CROWDED: Final = "SELECT {key} FROM {table} WHERE change <= ? GROUP BY {key} HAVING count(*) > 1"
+CHANGES_OF: Final = "SELECT change, payload FROM {table} WHERE {key} = ? AND change <= ? ORDER BY change"
+MERGE_CHANGES: Final = "UPDATE {table} SET payload = ? WHERE change = ?"
+DROP_MERGED: Final = "DELETE FROM {table} WHERE {key} = ? AND change < ?"
+MERGED_TABLES: Final = {"items": "item_id", "customers": "customer_id"}
+"""Tables of changes whose rows become one by key once they are in the dataset, with their keys."""
+DROP_OLD_ORDERS: Final = """
+    DELETE FROM orders WHERE change <= ?1 AND changed_at < ?2 AND (
+        changed_at < ?3 OR change NOT IN (SELECT max(change) FROM orders GROUP BY order_id, line))"""
 LATEST_RECORDED: Final = "SELECT recorded_at FROM events ORDER BY seq DESC LIMIT 1"

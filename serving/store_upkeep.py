@@ -12,6 +12,8 @@ import orjson
 
 from serving import store_sql as sql
 from serving.events import StoredEvent, decode
+from serving.fields import composed
+from serving.fields import decode as fields_in
 from serving.held import holder_of
 from serving.store import Store
 from serving.store_shown import forget_shown
@@ -108,10 +110,11 @@ def forget(store: Store, customer_id: str | None, visitors: Collection[str]) -> 
     What the deleted events brought to decisions stays as rewards of these decisions.
 
     Returns:
-        How many events and customer rows were deleted and how many decisions scrubbed.
+        How many rows of events, fields (`customers`, `visitorFields`) and orders were deleted and how many decisions
+        scrubbed.
     """
     token = random_token()
-    counts = {"events": 0, "decisions": 0, "customers": 0}
+    counts = {"events": 0, "decisions": 0, "customers": 0, "visitorFields": 0, "orders": 0}
     with store.database.transaction() as connection:
         for whose, who in [*((_ANONYMOUS, v) for v in visitors), *([(_KNOWN, customer_id)] if customer_id else [])]:
             events = connection.execute(whose.rewarding, (who,)).fetchall()
@@ -121,8 +124,11 @@ def forget(store: Store, customer_id: str | None, visitors: Collection[str]) -> 
         for subject in (holder_of(customer_id, None), *(holder_of(None, visitor) for visitor in visitors)):
             connection.execute(sql.DROP_HELD, (subject,))
             forget_shown(connection, [subject])
+        for visitor in visitors:
+            counts["visitorFields"] += connection.execute(sql.DROP_VISITOR, (visitor,)).rowcount
         if customer_id is not None:
             counts["customers"] = connection.execute(sql.DROP_CUSTOMER, (customer_id,)).rowcount
+            counts["orders"] = connection.execute(sql.DROP_ORDERS, (customer_id,)).rowcount
             connection.execute(sql.DROP_LINKS_OF_CUSTOMER, (customer_id,))
     return counts
 
@@ -227,23 +233,41 @@ def drop_ended(store: Store, now: int) -> None:
         connection.execute(sql.DROP_ENDED, (now,))
 
 
-def drop_synced(store: Store, *, decisions: int, items: int, customers: int, rewards: int, before: int) -> None:
-    """Delete what the dataset has of decisions (older than an instant), rewards and superseded customer versions.
+def drop_orders(store: Store, up_to: int, before: int, last_before: int) -> None:
+    """Delete reports of orders that every history in use contains, when they were received before an instant.
 
-    An item's changes stay in force until a bundle knows them: they become one row with all their fields.
+    The last report of each line stays longer, so that a state that a shop tells each night is known as told.
+
+    Args:
+        store: where.
+        up_to: change number that all histories in use reach.
+        before: reports received before this instant.
+        last_before: last reports received before this one.
+    """
+    with store.database.transaction() as connection:
+        connection.execute(sql.DROP_OLD_ORDERS, (up_to, before, last_before))
+
+
+def drop_synced(store: Store, *, decisions: int, items: int, customers: int, rewards: int, before: int) -> None:
+    """Delete what the dataset has of decisions (older than an instant) and rewards.
+
+    Changes of an item stay in force until a bundle knows them, and changes of a customer may be asked for where no
+    history is mapped: those of one become one row with all their fields.
     """
     with store.database.transaction() as connection:
         connection.execute(sql.DROP_OLD_DECISIONS, (decisions, before))
         connection.execute(sql.DROP_OLD_REWARDS, (rewards,))
-        connection.execute(sql.DROP_OLD_CUSTOMERS, (customers,))
-        for (item_id,) in connection.execute(sql.CROWDED_ITEMS, (items,)).fetchall():
-            changes = connection.execute(sql.CHANGES_OF_ITEM, (item_id, items)).fetchall()
-            merged: dict[str, Any] = {}
-            for _, payload in changes:
-                merged |= orjson.loads(payload)
-            last = changes[-1][0]
-            connection.execute(sql.MERGE_ITEM, (orjson.dumps(merged), last))
-            connection.execute(sql.DROP_MERGED_ITEM, (item_id, last))
+        _merge(connection, "items", items)
+        _merge(connection, "customers", customers)
+
+
+def _merge(connection: sqlite3.Connection, table: str, up_to: int) -> None:
+    names = {"table": table, "key": sql.MERGED_TABLES[table]}
+    for (each,) in connection.execute(sql.CROWDED.format(**names), (up_to,)).fetchall():
+        changes = connection.execute(sql.CHANGES_OF.format(**names), (each, up_to)).fetchall()
+        merged, last = composed(fields_in(payload) for _, payload in changes), changes[-1][0]
+        connection.execute(sql.MERGE_CHANGES.format(**names), (orjson.dumps(merged), last))
+        connection.execute(sql.DROP_MERGED.format(**names), (each, last))
 
 
 # --- looking ----------------------------------------------------------------------------------------------------------

@@ -27,11 +27,15 @@ from serving.artifact import live_name, read_manifest
 from serving.decision_drain import blank_erased, drain
 from serving.erase import COMPLETE, ERASED, sweep, sweep_history
 from serving.histories import folders, publish_history, verify_history, write_history
+from serving.profiles import REACH
 from serving.store import Store
 from serving.sync_collect import Collected, Progress, progress_in, progress_of
+from serving.sync_people import profiles_of
 
 RETRY_SPAN = DAY
 """Rows stay in the store this long after they were received, so that a client's retry is known as a duplicate."""
+REPORT_SPAN = 90 * DAY
+"""The last report of each order line stays this long, so that the same state told again is known as told."""
 _SPARSE = 0.5
 _VACUUM_ABOVE = 64 * 1024 * 1024
 
@@ -135,14 +139,16 @@ class _Sync:
         wanted = {
             "store_id": self.store_id,
             "store_seq": progress.events,
+            **{name: getattr(progress, table) for name, table in REACH.items()},
             "dataset": manifest.imports[-1].id if manifest.imports else None,
         }
         self.report.history = live
         if not manifest.imports or (live is not None and self._stands(live, wanted)):
             return
         name = write_history(
-            self.shop.histories, histories_as_of(self.dataset), self._links(), {**wanted, "as_of": self.now}
-        )
+            self.shop.histories, histories_as_of(self.dataset), self._links(), {**wanted, "as_of": self.now},
+            profiles_of(self.dataset),
+        )  # fmt: skip
         self.done("history written")
         # Somebody may have been erased since the dataset was read: either the erasure finds this folder, or its
         # tombstone stands before this look.
@@ -177,24 +183,25 @@ class _Sync:
 
     def _drop(self, progress: Progress) -> None:
         before = self.now - RETRY_SPAN
-        self.report.events_dropped = upkeep.drop_events(self.store, self._reached_by_all(), before)
+        self.report.events_dropped = upkeep.drop_events(self.store, self._reached_by_all("store_seq"), before)
+        upkeep.drop_orders(self.store, self._reached_by_all("orders_seq"), before, self.now - REPORT_SPAN)
         upkeep.drop_ended(self.store, self.now)
         upkeep.drop_synced(
             self.store, decisions=progress.decisions, items=progress.items, customers=progress.customers,
             rewards=progress.rewards, before=before,
         )  # fmt: skip
 
-    def _reached_by_all(self) -> int:
-        """The sequence number that the live history and the one before it both reach; workers may still read either."""
-        reached = [self._reach(folder) for folder in folders(self.shop.histories)]
+    def _reached_by_all(self, number: str) -> int:
+        """The number that the live history and the one before it both reach; workers may still read either."""
+        reached = [self._reach(folder, number) for folder in folders(self.shop.histories)]
         return min(reached) if len(reached) > 1 else 0  # with one, a worker may serve without any history yet
 
-    def _reach(self, folder: Path) -> int:
+    def _reach(self, folder: Path, number: str) -> int:
         try:
             manifest = read_manifest(folder)
         except BundleError:
             return 0
-        return int(manifest["store_seq"]) if manifest.get("store_id") == self.store_id else 0
+        return int(manifest.get(number, 0)) if manifest.get("store_id") == self.store_id else 0
 
     def _tidy(self, erased_any: bool) -> None:
         pages, free, size = self.store.database.space()

@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from features import columns as c
 from features.dataset import KEYS, Dataset, Manifest
+from features.order_reports import Report
 from serving import store_sql as sql
 from serving import sync_rows
 from serving.events import decode
@@ -35,6 +36,7 @@ class Progress(msgspec.Struct, frozen=True):
     items: int = 0
     customers: int = 0
     rewards: int = 0
+    orders: int = 0
 
     def note(self, store_id: str) -> str:
         """The line that an import record keeps of it."""
@@ -93,6 +95,7 @@ def collect(store: Store, into: Collected, since: Progress, until: Progress) -> 
     _events(store, into, (since.events, until.events), erased)
     _decisions(store, into, (since.decisions, until.decisions), erased)
     _links(store, into, (since.events, until.events), erased)
+    _orders(store, into, (since.orders, until.orders), erased)
     changes = _changes(store, sql.ITEMS_BETWEEN, (since.items, until.items), lambda _: False)
     into.write("items", sync_rows.items_table(_latest(into.dataset, "items", changes), changes))
     changes = _changes(store, sql.CUSTOMERS_BETWEEN, (since.customers, until.customers), erased.customer)
@@ -137,6 +140,12 @@ def _decisions(store: Store, into: Collected, span: tuple[int, int], erased: Era
 def _links(store: Store, into: Collected, span: tuple[int, int], erased: Erased) -> None:
     rows = [row[1:] for row in store.database.query(sql.LINKS_BETWEEN, span)]
     into.write("identities", sync_rows.identities_table(row for row in rows if not erased.customer(row[1])))
+
+
+def _orders(store: Store, into: Collected, span: tuple[int, int], erased: Erased) -> None:
+    for rows in _chunks(store, sql.ORDERS_BETWEEN, span):
+        reports = ((each, msgspec.json.decode(payload, type=Report)) for _, each, payload in rows)
+        into.write("orders", sync_rows.orders_table(row for row in reports if not erased.customer(row[0])))
 
 
 def _changes(

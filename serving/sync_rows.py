@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -11,12 +11,25 @@ import pyarrow as pa
 
 from features import columns as c
 from features.moments import to_datetime
-from features.schemas import CUSTOMERS, DECISIONS, EVENTS, IDENTITIES, ITEMS, OUTCOMES
+from features.order_reports import Report
+from features.schemas import CUSTOMERS, DECISIONS, EVENTS, IDENTITIES, ITEMS, ORDERS, OUTCOMES
 from features.text import stable_hash
 from serving.events import StoredEvent
+from serving.fields import GUEST, composed, plain, snake
 
 SOURCE = "store"
-_JSON_COLUMNS = {"eligible", "vetoed", "features", "attributes", "answers", "asked", "consents", "projects"}
+Row = Mapping[str, Any]
+Change = tuple[str, dict[str, Any], int]
+"""Whose it is, the changed fields as on the wire, and when."""
+JSON_COLUMNS = {"eligible", "vetoed", "features", "attributes", "answers", "asked", "consents", "projects"}
+ORDER_COLUMNS: Mapping[str, str] = {
+    "order_id": c.ORDER_ID, "line": c.LINE, "at": c.VALID_FROM, "item_id": c.ITEM_ID, "quantity": c.QUANTITY,
+    "ordered_at": "ordered_at", "promised_at": "promised_at", "payment_state": "payment_state",
+    "state": "shipment_state", "text": "state_text", "image_url": "state_image_url", "tracking_url": "tracking_url",
+    "confirmed_for": "confirmed_for", "place": "pickup_place", "hours": "pickup_hours", "gift": "gift",
+    "subscription": "subscription",
+}  # fmt: skip
+"""Fields of `features.order_reports.Report` -> columns of `orders`."""
 _DECISION_DEFAULTS: Mapping[str, Any] = {
     c.REQUEST_ID: "", "surface": "", "slot": "", "position": 0, "draw_order": 0, "eligible": [], "vetoed": [],
     "action_propensity": 1.0, "drawn": True, "policy": "", "bundle_id": "", "shop_hash": "", "holdout": False,
@@ -60,44 +73,71 @@ def outcomes_table(rewards: Iterable[tuple[str, str, float, int]]) -> pa.Table:
     return pa.Table.from_pylist(rows, schema=OUTCOMES)
 
 
-def items_table(
-    latest: Mapping[str, Mapping[str, Any]], changes: Sequence[tuple[str, dict[str, Any], int]]
-) -> pa.Table:
+def orders_table(reports: Iterable[tuple[str, Report]]) -> pa.Table:
+    """Reports of order lines as (customer id, report): one version each, with what it names and nothing else."""
+    rows = []
+    for customer_id, report in reports:
+        row = {column: getattr(report, name) for name, column in ORDER_COLUMNS.items()}
+        row |= {c.CUSTOMER_ID: customer_id, "shipment_state": report.state or None, c.SOURCE: SOURCE}
+        rows.append(row)
+    return pa.Table.from_pylist(rows, schema=ORDERS)
+
+
+def items_table(latest: Mapping[str, Row], changes: Sequence[Change]) -> pa.Table:
     """Versions of items.
 
     Args:
         latest: the dataset's latest version of each changed item that it has.
         changes: (item id, changed fields as on the wire, instant), oldest first.
     """
-    return _versions(latest, changes, c.ITEM_ID, ITEMS)
+    return _versions(latest, changes, c.ITEM_ID, ITEMS, lambda _, fields, at: _from_wire(fields, at))
 
 
-def customers_table(
-    latest: Mapping[str, Mapping[str, Any]], changes: Sequence[tuple[str, dict[str, Any], int]]
-) -> pa.Table:
-    """Versions of customers, as `items_table` makes them of items."""
-    return _versions(latest, changes, c.CUSTOMER_ID, CUSTOMERS)
+def customers_table(latest: Mapping[str, Row], changes: Sequence[Change]) -> pa.Table:
+    """Versions of customers, as `items_table` makes them of items; maps change key by key (`serving.fields`)."""
+    return _versions(latest, changes, c.CUSTOMER_ID, CUSTOMERS, lambda before, fields, _: _changed(before, fields))
 
 
 def _versions(
-    latest: Mapping[str, Mapping[str, Any]],
-    changes: Sequence[tuple[str, dict[str, Any], int]],
+    latest: Mapping[str, Row],
+    changes: Sequence[Change],
     key: str,
     schema: pa.Schema,
+    changed: Callable[[Row, Row, int], Row],
 ) -> pa.Table:
     """Each change over the version before it: a version is a whole row, so what was not named is repeated."""
     now: dict[str, dict[str, Any]] = {}
     versions: dict[tuple[str, int], dict[str, Any]] = {}
     for each, fields, at in changes:
         before = now.get(each) or dict(latest.get(each, {}))
-        row = before | _columns(_from_wire(fields, at), schema)
+        row = before | _columns(changed(before, fields, at), schema)
         row |= {key: each, c.VALID_FROM: to_datetime(at), c.SOURCE: SOURCE}
         now[each] = versions[each, at] = row
     return pa.Table.from_pylist(list(versions.values()), schema=schema)
 
 
+def _changed(before: Row, change: Row) -> dict[str, Any]:
+    """The columns that a change of a customer's fields touches, as they are after it."""
+    named = {*change, *(change.get(GUEST) or {})} - {GUEST}
+    past = {name: _parsed(snake(name), before.get(snake(name))) for name in named}
+    after = plain(composed([{name: value for name, value in past.items() if value is not None}, change]))
+    return {snake(name): after.get(name) for name in named}
+
+
+def _parsed(name: str, value: Any) -> Any:
+    return parsed(value) if name in JSON_COLUMNS else value
+
+
+def parsed(text: Any) -> Any:
+    """JSON text as what it says; None where it is none."""
+    try:
+        return None if text is None else orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return None
+
+
 def _from_wire(fields: Mapping[str, Any], at: int) -> dict[str, Any]:
-    named = {_snake(name): value for name, value in fields.items()}
+    named = {snake(name): value for name, value in fields.items()}
     withdraw = named.pop("withdraw", None)
     if withdraw is not None:
         named["available_until"] = to_datetime(at) if withdraw else None
@@ -111,10 +151,6 @@ def _columns(fields: Mapping[str, Any], schema: pa.Schema) -> dict[str, Any]:
 
 
 def _text(name: str, value: Any) -> Any:
-    if name not in _JSON_COLUMNS or value is None or isinstance(value, str):
+    if name not in JSON_COLUMNS or value is None or isinstance(value, str):
         return value
     return orjson.dumps(value).decode()
-
-
-def _snake(name: str) -> str:
-    return "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in name)

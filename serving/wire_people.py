@@ -59,15 +59,15 @@ class UpdateRequest(Body, frozen=True, kw_only=True):
     """`POST /v1/customers/update`: fields that are not named stay, null forgets one; attributes change key by key."""
 
     user_id: Id
-    name: Short | None | UnsetType = UNSET
-    region: Short | None | UnsetType = UNSET
-    postal_prefix: Short | None | UnsetType = UNSET
-    time_zone: Short | None | UnsetType = UNSET
-    tier: Short | None | UnsetType = UNSET
-    points: Annotated[float, Meta(ge=0, le=1e12)] | None | UnsetType = UNSET
-    attributes: Annotated[dict[Short, Any], Meta(max_length=200)] | None | UnsetType = UNSET
-    channels: Annotated[tuple[Id, ...], Meta(max_length=50)] | None | UnsetType = UNSET
-    projects: Annotated[tuple[ProjectIn, ...], Meta(max_length=50)] | None | UnsetType = UNSET
+    name: Short | UnsetType | None = UNSET
+    region: Short | UnsetType | None = UNSET
+    postal_prefix: Short | UnsetType | None = UNSET
+    time_zone: Short | UnsetType | None = UNSET
+    tier: Short | UnsetType | None = UNSET
+    points: Annotated[float, Meta(ge=0, le=1e12)] | UnsetType | None = UNSET
+    attributes: Annotated[dict[Short, Any], Meta(max_length=200)] | UnsetType | None = UNSET
+    channels: Annotated[tuple[Id, ...], Meta(max_length=50)] | UnsetType | None = UNSET
+    projects: Annotated[tuple[ProjectIn, ...], Meta(max_length=50)] | UnsetType | None = UNSET
 
 
 class AnswerRequest(Body, frozen=True, kw_only=True):

@@ -23,11 +23,12 @@ def item_arrays(dataset: Dataset, items: Vocabulary, as_of: int) -> dict[str, Ar
     Returns:
         `items.*`, `shared.*`, `text.<column>.*`, `text.category_path.*` (one text a category code),
         `item.price` float32 (NaN unknown), `item.in_stock` bool (unknown counts as in stock), `item.unit_cost`
-        float32 (NaN unknown) and `item.net_share` float32, what tax leaves of the price (1 where no rate is known).
+        float32 (NaN unknown) and `item.net_share` float32, what tax leaves of the price (1 where no rate is known), and
+        `item.lead_days` float32, days from an order to its delivery (NaN unknown).
     """
     shared, paths = shared_tables(dataset, items, as_of)
     with dataset.connect() as duck:
-        columns = ", ".join((c.ITEM_ID, *TEXTS, c.PRICE, "in_stock", *MONEY))
+        columns = ", ".join((c.ITEM_ID, *TEXTS, c.PRICE, "in_stock", "lead_time_days", *MONEY))
         rows = duck.sql(f"SELECT {columns} FROM ({versions_as_of('items', as_of)})").to_arrow_table()
     place = items.rows_of(rows[c.ITEM_ID].to_pylist())
     here = np.flatnonzero(place >= 0)
@@ -44,7 +45,10 @@ def item_arrays(dataset: Dataset, items: Vocabulary, as_of: int) -> dict[str, Ar
     listed_price = rows[c.PRICE].to_numpy().astype(np.float32)[here]
     price[place[here]] = np.where(np.isnan(listed_price), price[place[here]], listed_price)
     in_stock[place[here]] = rows["in_stock"].fill_null(True).to_numpy()[here]
-    return {**arrays, "item.price": price, "item.in_stock": in_stock, **_money(rows, place, here, len(items))}
+    lead_days = np.full(len(items), np.nan, np.float32)
+    lead_days[place[here]] = rows["lead_time_days"].to_numpy().astype(np.float32)[here]
+    shelf = {"item.price": price, "item.in_stock": in_stock, "item.lead_days": lead_days}
+    return {**arrays, **shelf, **_money(rows, place, here, len(items))}
 
 
 def _money(rows: pa.Table, place: npt.NDArray[np.int32], here: npt.NDArray[np.intp], n: int) -> dict[str, Array]:

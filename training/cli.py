@@ -35,6 +35,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "experiment": ("experiment", "Say what the permanent holdout and other experiments show."),
     "power": ("power", "Say what an experiment can see, and what the holdout costs."),
     "report": ("report", "Say what personalisation brought in a month, and whom a mail should go to."),
+    "journey": ("journey", "Say where people stand on their journey, and where they are lost."),
     "replay": ("replay", "Say what a policy would have been worth on the log."),
     "sync": ("sync", "Bring what the service received into the dataset."),
     "erase": ("erase", "Forget a customer."),

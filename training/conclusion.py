@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from training import evidence, journal
+from training.delivery_report import of_deliveries
 from training.gate import Verdict, beside_baselines
 from training.journal import Judged
 from training.material import Material
@@ -47,6 +48,7 @@ def conclude(
         journal.log_learned(session.run, learned)
         drawn = journal.draw(judged, verdict, material, settings, learned, choice.variety)
         proof = evidence.of_winner(session, material, judged, verdict.winner)
+        arrivals = of_deliveries(session, material)
     windows = {"Tuned on": material.tuned, "Judged on": material.judged}
     report = Report(
         shop=session.config.shop.name, verdict=verdict, outcome=outcome_of(version, promoted), as_of=material.as_of,
@@ -54,9 +56,9 @@ def conclude(
         counts=material.counts(), recipes={name: describe(recipe) for name, recipe in judged.recipes.items()},
         findings=[
             *tuned_in(session, choice), *findings(beside_baselines(judged.entrants, settings)), *told(choice.variety),
-            *proof.sentences,
+            *proof.sentences, *arrivals.sentences,
         ],
-        notes=session.notes, steps=session.meter.steps, plots={**drawn, **proof.plots},
+        notes=session.notes, steps=session.meter.steps, plots={**drawn, **proof.plots, **arrivals.plots},
     )  # fmt: skip
     journal.log_tables(session.run, verdict, choice, session.meter)
     journal.log_report(session.run, report)

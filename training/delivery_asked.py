@@ -77,26 +77,25 @@ class Answers:
     """Distributions that tables gave, and what came.
 
     Args:
+        question: int64[n], which question was answered.
         state: int64[n], place in `STATES`.
         has_promise: bool[n].
+        late: bool[n], whether what was promised first had passed when it was asked.
         clock: float64[n], days since the anchor when it was asked.
         took: float64[n], days from the anchor to the delivery; infinite where it had not come by the end.
         days: float64[n, ATOMS], the quantiles at `ATOM_LEVELS`.
     """
 
+    question: Whole
     state: Whole
     has_promise: Mask
+    late: Mask
     clock: Doubles
     took: Doubles
     days: Doubles
 
     def __len__(self) -> int:
         return len(self.state)
-
-    @property
-    def promised_states(self) -> Whole:
-        """States of those with a promise."""
-        return self.state[self.has_promise]
 
     def where(self, some: Mask) -> Answers:
         """Some of them."""
@@ -109,11 +108,15 @@ class Answers:
         low, high = self.days[:, before], self.days[:, before + 1]
         return np.asarray(low + (place - before) * (high - low))
 
+    def level(self) -> Doubles:
+        """float64[n]: the level at which the delivery fell; 0 and 1 outside of those that are kept."""
+        places = zip(self.took, self.days, strict=True)
+        return np.array([np.interp(took, days, ATOM_LEVELS, left=0.0, right=1.0) for took, days in places], np.float64)
+
     def allowed(self, tilt: Doubles | float) -> Doubles:
         """float64[n]: the greatest m for which the delivery lies between the levels tilt m and 1 - (1 - tilt) m."""
-        level = np.array([np.interp(took, days, ATOM_LEVELS, left=0.0, right=1.0)
-                          for took, days in zip(self.took, self.days, strict=True)], np.float64)  # fmt: skip
-        return np.minimum(level / tilt, (1 - level) / (1 - np.asarray(tilt)))
+        level = self.level()
+        return np.asarray(np.minimum(level / tilt, (1 - level) / (1 - np.asarray(tilt))), np.float64)
 
 
 def answers_of(arrays: Mapping[str, Array], questions: Sequence[Question], until: int) -> Answers:
@@ -126,15 +129,25 @@ def answers_of(arrays: Mapping[str, Array], questions: Sequence[Question], until
     """
     deliveries = Deliveries.from_arrays(arrays)
     rows = []
-    for each in questions:
+    for place, each in enumerate(questions):
         curve = deliveries.curve(each.line, each.row, each.category, each.now) if deliveries else None
         if curve is None or curve.anchor + curve.days[TAIL] * DAY > until:
             continue
         took = np.inf if each.delivered is None else (each.delivered - curve.anchor) / DAY
         has_promise = each.line.promised_at is not None
-        rows.append((curve.state, has_promise, (each.now - curve.anchor) / DAY, took, curve.days))
-    state, promised, clock, days_taken, days = list(zip(*rows, strict=True)) or [()] * 5
+        rows.append(
+            (
+                place,
+                curve.state,
+                has_promise,
+                each.line.is_late(each.now),
+                (each.now - curve.anchor) / DAY,
+                took,
+                curve.days,
+            )
+        )
+    place_of, state, promised, late, clock, days_taken, days = list(zip(*rows, strict=True)) or [()] * 7
     return Answers(
-        np.array(state, np.int64), np.array(promised, bool), np.array(clock, np.float64),
-        np.array(days_taken, np.float64), np.array(days, np.float64).reshape(-1, ATOMS),
+        np.array(place_of, np.int64), np.array(state, np.int64), np.array(promised, bool), np.array(late, bool),
+        np.array(clock, np.float64), np.array(days_taken, np.float64), np.array(days, np.float64).reshape(-1, ATOMS),
     )  # fmt: skip

@@ -147,9 +147,11 @@ def spells_of(lines: Sequence[OrderLine], as_of: int) -> Spells:
         rows += [(place, *spell, as_of if delivered is None else delivered, delivered is not None)
                  for spell in _spells(line, as_of)]  # fmt: skip
     columns = list(zip(*rows, strict=True)) or [()] * len(Spells.__slots__)
-    kinds = {"has_promise": np.bool_, "known": np.bool_}
-    return Spells(*(np.array(column, kinds.get(name, np.int64))
-                    for name, column in zip(Spells.__slots__, columns, strict=True)))  # fmt: skip
+    kinds: dict[str, Any] = {"has_promise": np.bool_, "known": np.bool_}
+    arrays: Any = [
+        np.array(column, kinds.get(name, np.int64)) for name, column in zip(Spells.__slots__, columns, strict=True)
+    ]
+    return Spells(*arrays)
 
 
 def _spells(line: OrderLine, as_of: int) -> list[tuple[int, int, int, bool, int, int]]:

@@ -1,8 +1,8 @@
 """How much predicted deliveries can be believed: coverage and width of the 80 % intervals on a later time.
 
-Everything is learned as of the start of the last window and asked in it (`training.delivery_asked.asked`). A question counts
-once the latest instant that any method named has passed: what is left out is decided by predictions, never by what came.
-Lines that were not delivered by then were missed by all.
+Everything is learned as of the start of the last window and asked in it (`training.delivery_asked.asked`). A question
+counts once the latest instant that any method named has passed: what is left out is decided by predictions, never by
+what came. Lines that were not delivered by then were missed by all.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ import numpy.typing as npt
 from features.moments import DAY
 from features.orders import OrderLine
 from serving.delivery import CLASSES, STATES, Deliveries
-from training.delivery import COVERAGE, LEAST, TAILS, Learned, learn, window_of
+from training.delivery import COVERAGE, TAILS, Learned, learn, window_of
 from training.delivery_asked import Question, asked
-from training.delivery_lines import Doubles, Kinds, Mask, before, counted
+from training.delivery_lines import Doubles, Kinds, Mask, Whole, before, counted
 from training.intervals import Interval, share_interval
 
 OURS: Final = "kokyaku"
-PROMISED: Final = "promised date and delays"
-BY_CATEGORY: Final = "quantiles by category"
+PROMISED: Final = "promised"
+BY_CATEGORY: Final = "category"
 METHODS: Final = (OURS, PROMISED, BY_CATEGORY)
-EVERYTHING: Final = "all"
+EVERYTHING, IN_TIME, LATE = "all", "asked: in time", "asked: late"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +34,16 @@ class Part:
     """A method on some of the questions.
 
     Args:
-        slice: `all`, `state: ...` or `lead time: ...`.
+        slice: `all`, `asked: ...`, `state: ...` or `lead time: ...`.
         method: one of `METHODS`.
         coverage: share of the questions whose delivery fell into the interval; its n counts orders.
         questions: how many there are.
         mean_width, median_width: days.
+        matched_width: mean days if both ends moved outwards alike until as many were held as by kokyaku, never before
+            now: how far is taken from the same window, in the method's favour. NaN where that cannot be.
         error: mean |likely - delivered|, days, of those that came.
+        score: mean interval score, days: the width and ten times what a delivery lies outside (Gneiting & Raftery 2007,
+            equation 43); of what has not come, what it lies outside by now.
         after: share that came after the interval, or not yet.
     """
 
@@ -49,7 +53,9 @@ class Part:
     questions: int
     mean_width: float
     median_width: float
+    matched_width: float
     error: float
+    score: float
     after: float
 
 
@@ -107,11 +113,9 @@ def prove(lines: Sequence[OrderLine], kinds: Kinds, as_of: int) -> Proof | None:
         BY_CATEGORY: by_category(past, kinds, questions),
     }
     came = np.array([np.inf if each.delivered is None else each.delivered for each in questions])
-    latest = np.stack([each[:, 2] for each in said.values()])
-    decided = np.isfinite(said[OURS][:, 2]) & (np.where(np.isnan(latest), -np.inf, latest).max(axis=0) <= as_of)
-    kept = np.flatnonzero(decided)
+    kept = _decided(said, as_of)
     mine = [questions[place] for place in kept]
-    parts = _parts(mine, {name: each[kept] for name, each in said.items()}, came[kept])
+    parts = _parts(mine, {name: each[kept] for name, each in said.items()}, came[kept], as_of)
     return Proof(
         start=start,
         until=as_of,
@@ -123,17 +127,15 @@ def prove(lines: Sequence[OrderLine], kinds: Kinds, as_of: int) -> Proof | None:
     )
 
 
-def too_little(lines: Sequence[OrderLine]) -> str:
-    """Why nothing is predicted, or nothing measured, as a sentence."""
-    if not lines:
-        return "No delivery is predicted: the shop has no order lines with states."
-    done = counted(lines)["delivered"]
-    what = f"{done:,} delivered lines, and at least {LEAST} are needed before the last windows"
-    return f"Predicted deliveries are not measured: {what}."
+def _decided(said: Mapping[str, Doubles], until: int) -> Whole:
+    """Places of the questions that have an answer, and whose latest instant has passed whoever named it."""
+    latest = np.stack([each[:, 2] for each in said.values()])
+    passed = np.where(np.isnan(latest), -np.inf, latest).max(axis=0) <= until
+    return np.flatnonzero(np.isfinite(said[OURS][:, 2]) & passed)
 
 
 def by_promise(past: Sequence[OrderLine], questions: Sequence[Question]) -> Doubles:
-    """float64[n, 3]: what is promised and the quantiles of all delays so far, never before now; NaN without a promise."""
+    """float64[n, 3]: what is promised and the quantiles of all delays, never before now; NaN without a promise."""
     delays = [
         line.delivered_at - line.first_promised_at
         for line in past
@@ -143,7 +145,7 @@ def by_promise(past: Sequence[OrderLine], questions: Sequence[Question]) -> Doub
     promised = np.array([
         np.nan if each.line.promised_at is None else each.line.promised_at for each in questions
     ], np.float64)  # fmt: skip
-    return np.maximum(promised[:, None] + tails, _now(questions)[:, None])
+    return np.asarray(np.maximum(promised[:, None] + tails, _now(questions)[:, None]), np.float64)
 
 
 def by_category(past: Sequence[OrderLine], kinds: Kinds, questions: Sequence[Question]) -> Doubles:
@@ -155,7 +157,7 @@ def by_category(past: Sequence[OrderLine], kinds: Kinds, questions: Sequence[Que
                 took.setdefault(code, []).append(line.delivered_at - line.ordered_at)
     tails = {code: np.quantile(days, TAILS) for code, days in took.items()}
     found = np.array([each.line.ordered_at + tails.get(each.category, tails[-1]) for each in questions]).reshape(-1, 3)
-    return np.maximum(found, _now(questions)[:, None])
+    return np.asarray(np.maximum(found, _now(questions)[:, None]), np.float64)
 
 
 def told(proof: Proof) -> list[str]:
@@ -164,14 +166,20 @@ def told(proof: Proof) -> list[str]:
     if ours is None:
         return ["Predicted deliveries cannot be judged: nothing that was asked in the last window is decided yet."]
     said = [
-        f"When an order arrives is predicted as an interval: {_covered(ours)} of the deliveries of the last window fell "
-        f"into it (meant: {COVERAGE:.0%}), at a mean width of {ours.mean_width:.1f} days."
+        f"When an order arrives is predicted as an interval: {_covered(ours)} of the deliveries of the last window "
+        f"fell into it (meant: {COVERAGE:.0%}), at a mean width of {ours.mean_width:.1f} days."
     ]
     said += [
-        f"Beside it, {name} ({_covered(each)}) would take {each.mean_width:.1f} days."
-        for name, each in ((PROMISED, promise), (BY_CATEGORY, category))
+        f"{name} held {_covered(each)} at {each.mean_width:.1f} days."
+        for name, each in (
+            ("The promised date with the usual delays", promise),
+            ("The category's usual time", category),
+        )
         if each is not None
     ]
+    late = proof.part(LATE, OURS)
+    if late is not None:
+        said.append(f"Of lines that were late already it held {_covered(late)}, at {late.mean_width:.1f} days.")
     ended = sum(proof.counts[name] for name in ("cancelled", "lost", "returned"))
     share = ended / max(proof.counts["lines"], 1)
     return [
@@ -195,28 +203,59 @@ def _predicted(deliveries: Deliveries | None, questions: Sequence[Question]) -> 
     return found
 
 
-def _parts(questions: Sequence[Question], said: Mapping[str, Doubles], came: Doubles) -> list[Part]:
+def _parts(questions: Sequence[Question], said: Mapping[str, Doubles], came: Doubles, until: int) -> list[Part]:
+    orders = np.array([each.line.order_id for each in questions], str)
+    now, parts = _now(questions), []
+    for name, mask in _slices(questions).items():
+        share = float(_inside(said[OURS][mask], came[mask]).mean()) if mask.any() else np.nan
+        for method, each in said.items():
+            some = mask & np.isfinite(each[:, 2])
+            if some.any():
+                matched = matched_width(each[some], came[some], now[some], share)
+                parts.append(_part((name, method), each[some], came[some], orders[some], matched, until))
+    return parts
+
+
+def _slices(questions: Sequence[Question]) -> dict[str, Mask]:
     state = np.array([each.line.state for each in questions], str)
     lead = np.array([each.lead_class for each in questions], np.int64)
-    orders = np.array([each.line.order_id for each in questions], str)
-    slices: dict[str, Mask] = {EVERYTHING: np.ones(len(questions), bool)}
-    slices |= {f"state: {name}": state == name for name in STATES}
-    slices |= {f"lead time: {name}": lead == place for place, name in enumerate(CLASSES)}
-    return [
-        _part(name, method, each[some], came[some], orders[some])
-        for name, mask in slices.items()
-        for method, each in said.items()
-        if (some := mask & np.isfinite(each[:, 2])).any()
-    ]
+    late = np.array([each.line.is_late(each.now) for each in questions], bool)
+    found: dict[str, Mask] = {EVERYTHING: np.ones(len(questions), bool), IN_TIME: ~late, LATE: late}
+    found |= {f"state: {name}": state == name for name in STATES}
+    return found | {f"lead time: {name}": lead == place for place, name in enumerate(CLASSES)}
 
 
-def _part(name: str, method: str, said: Doubles, came: Doubles, orders: npt.NDArray[np.str_]) -> Part:
+def matched_width(said: Doubles, came: Doubles, now: Doubles, share: float) -> float:
+    """`Part.matched_width`, days.
+
+    Args:
+        said: float64[n, 3], intervals.
+        came: float64[n], infinite where not yet.
+        now: float64[n], the moments of asking; all in microseconds.
+        share: of the deliveries to be held.
+    """
+    short = np.sort(np.maximum(said[:, 0] - came, came - said[:, 2]))
+    move = max(float(short[max(int(np.ceil(share * len(short))) - 1, 0)]), 0.0)
+    if not np.isfinite(move):
+        return np.nan
+    return float((said[:, 2] + move - np.maximum(said[:, 0] - move, now)).mean() / DAY)
+
+
+def _inside(said: Doubles, came: Doubles) -> Mask:
+    return np.asarray((said[:, 0] <= came) & (came <= said[:, 2]))
+
+
+def _part(
+    name: tuple[str, str], said: Doubles, came: Doubles, orders: npt.NDArray[np.str_], matched: float, until: int
+) -> Part:  # fmt: skip
     low, likely, high = said.T
     width, off = (high - low) / DAY, np.abs(likely - came)[np.isfinite(came)] / DAY
-    inside = (low <= came) & (came <= high)
+    at = np.minimum(came, until)
+    missed = (np.maximum(low - at, 0) + np.maximum(at - high, 0)) / DAY
     return Part(
-        name, method, share_interval(inside, orders), len(said), float(width.mean()), float(np.median(width)),
-        float(off.mean()) if len(off) else np.nan, float(np.mean(came > high)),
+        *name, share_interval(_inside(said, came), orders), len(said), float(width.mean()), float(np.median(width)),
+        matched, float(off.mean()) if len(off) else np.nan, float((width + 2 / (1 - COVERAGE) * missed).mean()),
+        float(np.mean(came > high)),
     )  # fmt: skip
 
 

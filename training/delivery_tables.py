@@ -1,7 +1,7 @@
 """Distributions of the days to delivery by state, clock and group, from spells of which some still go on.
 
-At each clock stand the spells that were still going on then (a landmark; van Houwelingen 2007), so that what time has
-passed already counts. Lines that are not delivered yet are censored: each group's distribution is that of Kaplan & Meier
+At each clock stand the spells that were still going on then (a landmark; van Houwelingen 2007), so that the time that
+has passed counts. Lines that are not delivered yet are censored: each group's distribution is that of Kaplan & Meier
 (1958), whose last line counts as delivered when it was last seen (Efron 1967). A group is drawn to its parent by mixing
 both distributions:
 
@@ -12,7 +12,8 @@ so that an item with few deliveries speaks as its category does, that as its lea
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Sequence
+from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -36,13 +37,23 @@ CLOCKS: Final = np.array([_SINCE, _TO_PROMISE], np.float64)
 """Days since a state began, and since what was promised; float64[2, clocks]."""
 
 
-def tables_of(spells: Spells, groups: Groups, prior: float) -> npt.NDArray[np.float32]:
+class Prior(NamedTuple):
+    """How many deliveries of what is wider count beside a group's own."""
+
+    of_all: float
+    """Of the clock before, beside those of all items at a clock."""
+    of_class: float
+    of_category: float
+    of_item: float
+
+
+def tables_of(spells: Spells, groups: Groups, priors: Sequence[Prior]) -> npt.NDArray[np.float32]:
     """float32[2 anchors, 5 states, groups, clocks, ATOMS]: days from the anchor to delivery; NaN where too few went by.
 
     Args:
         spells: as known at a moment.
         groups: of the same lines.
-        prior: deliveries that the wider group counts like.
+        priors: what wider groups count like, by state.
     """
     shape = (len(CLOCKS), len(STATES), len(groups.level), CLOCKS.shape[1], ATOMS)
     tables = np.full(shape, np.nan, np.float32)
@@ -52,12 +63,12 @@ def tables_of(spells: Spells, groups: Groups, prior: float) -> npt.NDArray[np.fl
             if anchor == PROMISE:
                 here &= spells.has_promise
             if len(np.unique(spells.line[here & spells.known])) >= LEAST_STATE:
-                tables[anchor, state] = _table(spells, here, since, groups, CLOCKS[anchor], prior)
+                tables[anchor, state] = _table(spells, here, since, groups, CLOCKS[anchor], priors[state])
     return tables
 
 
 def _table(
-    spells: Spells, here: Mask, since: Whole, groups: Groups, clocks: Doubles, prior: float
+    spells: Spells, here: Mask, since: Whole, groups: Groups, clocks: Doubles, prior: Prior
 ) -> Doubles:  # fmt: skip
     """float64[groups, clocks, ATOMS] of one state and anchor."""
     days = (spells.delivered - since) / DAY
@@ -80,7 +91,7 @@ def _table(
 
 
 def _drawn(
-    days: Doubles, known: Mask, of_line: Whole, groups: Groups, wider: Doubles, prior: float
+    days: Doubles, known: Mask, of_line: Whole, groups: Groups, wider: Doubles, prior: Prior
 ) -> Doubles:  # fmt: skip
     """float64[groups, ATOMS] at one clock, widest level first, each drawn to its parent."""
     found = np.empty((len(groups.level), ATOMS))
@@ -93,7 +104,7 @@ def _drawn(
             continue
         own, count = distributions(days[there], known[there], of_line[there, level] - mine[0], len(mine))
         some = np.flatnonzero(count)
-        share = count[some] / (count[some] + prior)
+        share = count[some] / (count[some] + prior[level])
         found[mine[some]] = mixed(own[some], parents[some], share)
     return found
 
@@ -151,7 +162,7 @@ def mixed(own: Doubles, parent: Doubles, share: Doubles) -> Doubles:
 
 
 def beyond(values: Doubles, before: float, clock: float) -> Doubles:
-    """float64[ATOMS]: a distribution given that it lies after a clock; what remained at the clock before where little does."""
+    """float64[ATOMS]: a distribution given that it is after a clock; where little of it is, what remained is held."""
     later = values[values > clock]
     if len(later) >= max(BEYOND * ATOMS, 1):
         return np.asarray(np.interp(ATOM_LEVELS, (np.arange(len(later)) + 0.5) / len(later), later))
@@ -160,18 +171,17 @@ def beyond(values: Doubles, before: float, clock: float) -> Doubles:
     return values + (clock - before)
 
 
-def at_levels(tables: npt.NDArray[np.float32], low: Doubles, high: Doubles) -> npt.NDArray[np.float32]:
-    """float32[..., 3]: the quantiles at `low`, one half and `high` of each state.
+def at_levels(tables: npt.NDArray[np.float32], levels: Doubles) -> npt.NDArray[np.float32]:
+    """float32[2, 5, groups, clocks, columns]: the quantiles at some levels of each state.
 
     Args:
         tables: of `tables_of`.
-        low, high: float64[5], one for each state.
+        levels: float64[5, columns].
     """
-    found = np.empty((*tables.shape[:-1], 3), np.float32)
-    for state, ends in enumerate(zip(low.tolist(), high.tolist(), strict=True)):
-        for column, wanted in enumerate((ends[0], 0.5, ends[1])):
-            place = np.clip(wanted * ATOMS - 0.5, 0, ATOMS - 1)
-            before = int(min(place, ATOMS - 2))
-            two = tables[:, state, ..., before : before + 2]
-            found[:, state, ..., column] = two[..., 0] + np.float32(place - before) * (two[..., 1] - two[..., 0])
+    found = np.empty((*tables.shape[:-1], levels.shape[1]), np.float32)
+    for (state, column), level in np.ndenumerate(levels):
+        place = float(np.clip(level * ATOMS - 0.5, 0, ATOMS - 1))
+        before = int(min(place, ATOMS - 2))
+        two = tables[:, state, ..., before : before + 2]
+        found[:, state, ..., column] = two[..., 0] + np.float32(place - before) * (two[..., 1] - two[..., 0])
     return found

@@ -17,19 +17,21 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
+from features import columns as c
 from features.assemble import CODED, FINGERPRINT, SHARED_NAMES
 from features.confidence import ConfidenceParams
+from features.covariates import LOOKS
 from features.dataset import Dataset
 from features.errors import ConfigError
 from features.history import Histories
 from features.ids import Array
 from features.moments import to_datetime
-from serving.bundle import Bundle, text_arrays
+from serving.bundle import Bundle, text_arrays, text_of
 from serving.recipe import Recipe, SourceSpec, as_json
 from training.catalogue import item_arrays, item_texts
 from training.content import ItemTexts
 from training.interactions import Fitted, Progress, preference_matrix, silent, trainable
-from training.known import Dimension, Prices, contexts_of, prices_of
+from training.known import Dimension, Prices, contexts_of, prices_of, told_of
 from training.methods import Method, parsed, resolved_recipe
 from training.popularity import PopularityParams, fit_frequency, fit_popularity
 from training.split import MIN_CUSTOMERS, buyers
@@ -100,6 +102,17 @@ class Cut:
     def contexts(self) -> Mapping[str, Dimension]:
         """Where purchases came from: `region`, `traffic_source`, `device`, those that at least one tells."""
         return contexts_of(self._dataset, self.known, self.regions, self.as_of)
+
+    @cached_property
+    def categories(self) -> tuple[str, ...]:
+        """The path of each category code of the items."""
+        count = int(np.asarray(self.items["shared.category"]).max(initial=-1)) + 1
+        return tuple(text_of(self.items, "category_path", code) for code in range(count))
+
+    @cached_property
+    def looked_on(self) -> Dimension | None:
+        """The device of each look (`features.covariates.LOOKS`), where any is told."""
+        return told_of(self._dataset, self.known, self.as_of, (c.DEVICE,), LOOKS).get(c.DEVICE)
 
     def fit(self, spec: SourceSpec, progress: Progress = silent) -> Fitted:
         """Fit a source, or take what was fitted for the same method and parameters.
@@ -178,6 +191,7 @@ def fit_bundle(
     created_at: str = "",
     metrics: Mapping[str, float] | None = None,
     rankers: Mapping[str, Array] | None = None,
+    tables: Mapping[str, Array] | None = None,
     progress: Callable[[str, int, int], None] = lambda name, done, total: None,
 ) -> Bundle:
     """A bundle in memory: what is evaluated, and what is published by writing it down.
@@ -190,6 +204,7 @@ def fit_bundle(
         created_at: ISO 8601, for people.
         metrics: figures that go with it.
         rankers: arrays of trees (`training.rankers.Rankers.fit`), where a recipe has a ranker.
+        tables: small tables that pages read beside the ranking (`training.questions`, `training.delivery`).
         progress: hears `(source, done, total)`.
 
     Raises:
@@ -202,7 +217,8 @@ def fit_bundle(
     for name in (*recipe.weights, *recipe.new_weights, *voices, recipe.fill):
         if name not in named:
             raise ConfigError("no such source in the recipe", where=f"recipe {recipe.name}", got=name)
-    arrays = {**(items if items is not None else cut.items), **(rankers or {}), "item.catalogue": cut.listed}
+    arrays = {**(items if items is not None else cut.items), **(rankers or {}), **(tables or {})}
+    arrays["item.catalogue"] = cut.listed
     arrays |= fit_sources(cut, recipe.sources, progress)
     manifest = {
         "bundle_id": _bundle_id(recipe, cut.as_of, data_hash),

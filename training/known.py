@@ -123,24 +123,36 @@ def contexts_of(
     Returns:
         Name -> dimension, without those that no purchase tells; other events may tell their customer's region alone.
     """
-    told = _told(dataset, known, as_of)
+    told = told_of(dataset, known, as_of, (c.REGION, c.TRAFFIC_SOURCE, c.DEVICE), ("purchase",))
     home = coded([regions.get(row) for row in range(len(known))])
     lived = Dimension(home.names, home.code[known.subject_rows()])
     told[c.REGION] = told[c.REGION].or_else(lived) if c.REGION in told else lived
     return {name: dimension for name, dimension in told.items() if dimension.names}
 
 
-def _told(dataset: Dataset | None, known: Histories, as_of: int) -> dict[str, Dimension]:
-    """What purchases themselves tell, in the order of the histories; found by the key that both are hashed to."""
+def told_of(
+    dataset: Dataset | None, known: Histories, as_of: int, columns: Sequence[str], types: Sequence[str]
+) -> dict[str, Dimension]:
+    """What events of some types tell of where they came from, in the order of the histories.
+
+    They are found by the key that both are hashed to; events of other types tell nothing.
+
+    Args:
+        dataset: where events carry their context; without it nothing is told.
+        known: as of the moment.
+        as_of: microseconds.
+        columns: of `region`, `traffic_source`, `device`.
+        types: of events.
+    """
     if dataset is None or not len(known.events):
         return {}
-    columns = (c.REGION, c.TRAFFIC_SOURCE, c.DEVICE)
     some = " OR ".join(f"{name} IS NOT NULL" for name in columns)
+    named = ", ".join(f"'{name}'" for name in types)
     with dataset.connect() as duck:
         rows = duck.sql(
             f"SELECT md5_number_lower({c.EVENT_ID}) AS key, {', '.join(columns)} "
             f"FROM ({events_as_of(as_of, amended=dataset.manifest().amended)}) "
-            f"WHERE {c.TYPE} = 'purchase' AND ({some}) ORDER BY key"
+            f"WHERE {c.TYPE} IN ({named}) AND ({some}) ORDER BY key"
         ).to_arrow_table()
     if not len(rows):
         return {}

@@ -20,6 +20,7 @@ PLOT_TITLES: Mapping[str, str] = {
     "learned": "What the ranker looks at",
     "calibration": "Whether the score is the chance of a purchase",
     "category-lists": "Where the bought item stands in its category",
+    "deliveries": "Whether orders arrive when it was said",
     "months": "What it learned from",
 }
 """Plot name -> heading, in the order of the page."""

@@ -12,6 +12,7 @@ from features.dataset import Dataset
 from features.errors import ConfigError, DataError
 from features.ids import Array
 from features.moments import format_instant
+from features.orders import OrderLine
 from features.shop import Shop
 from serving.bundle import Bundle
 from serving.config import ShopConfig, load_config
@@ -65,6 +66,8 @@ class Session:
     rankers: Rankers | None = None
     tuned: Tuned = field(default_factory=dict)
     """Parameters that tuning found for this shop."""
+    order_lines: list[OrderLine] | None = None
+    """As of the moment of the run, once somebody has read them."""
     notes: list[str] = field(default_factory=list)
     """Sentences on what was left out and why."""
 

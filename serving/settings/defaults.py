@@ -10,7 +10,10 @@ DEFAULT_MODULES: dict[str, Module] = {
     "buy-again": Module("buy-again", {"en": "Buy again", "ja": "またお求めですか"}),
     "wishlist": Module("wishlist", {"en": "Because of your wishlist", "ja": "お気に入りから"}, minimum=1),
     "for-you": Module("for-you", {"en": "New for you", "ja": "あなたへのおすすめ"}),
-    "popular": Module("popular", {"en": "Popular near you", "ja": "お近くで人気"}, minimum=1),
+    "popular": Module(
+        "popular", {"en": "Popular near you", "ja": "お近くで人気"}, minimum=1,
+        again={"en": "More that others like", "ja": "ほかにも人気の商品"},
+    ),
     "related": Module("related-to-last-view", {"en": "Goes with {item}", "ja": "{item} と一緒に"}),
     "goes-with-order": Module(
         "goes-with-order", {"en": "Goes with your {item}", "ja": "ご注文の {item} と一緒に"}, minimum=1,

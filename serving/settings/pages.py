@@ -12,6 +12,8 @@ from serving.strict import Strict
 ModuleKind = Literal[
     "buy-again", "wishlist", "for-you", "popular", "related-to-last-view", "session", "goes-with-order", "viewed",
 ]  # fmt: skip
+FLOOR = "popular"
+"""The module that cannot fail: it ends the list of every slot that no policy decides and that may not be empty."""
 PAGES = ("home", "landing", "category", "product", "basket", "wishlist", "my-page", "after-purchase", "order-status")
 """Pages that the storefront knows; a shop may add its own."""
 
@@ -26,6 +28,8 @@ class Module(Strict, frozen=True, omit_defaults=True):
         minimum: with fewer the module is not shown at all.
         when: who may get it.
         categories: only items whose category path begins with one of these; empty: any.
+        again: heading by locale where it stands on a page once more, with other items; empty: it stands there once.
+        within_days: only items that arrive within so many days; what is not known does not.
     """
 
     kind: ModuleKind
@@ -34,6 +38,8 @@ class Module(Strict, frozen=True, omit_defaults=True):
     minimum: Annotated[int, msgspec.Meta(ge=1, le=50)] = 3
     when: When = ALWAYS
     categories: tuple[str, ...] = ()
+    again: dict[str, str] = msgspec.field(default_factory=dict)
+    within_days: Annotated[float, msgspec.Meta(ge=0, le=366)] | None = None
 
 
 class Slot(Strict, frozen=True, omit_defaults=True):
@@ -45,6 +51,7 @@ class Slot(Strict, frozen=True, omit_defaults=True):
         policy: name of a learned policy (`policies/<name>/`) that decides it; None: the first that can be shown.
         family: slots of one family draw alike, on every channel; default: the name.
         epoch_days: local days after which a subject's draw is made anew.
+        may_be_empty: whether it stays empty when nothing of the list can be shown; else what is popular takes it.
     """
 
     name: str
@@ -52,6 +59,7 @@ class Slot(Strict, frozen=True, omit_defaults=True):
     policy: str | None = None
     family: str | None = None
     epoch_days: Annotated[int, msgspec.Meta(ge=1, le=366)] = 1
+    may_be_empty: bool = False
 
 
 class Page(Strict, frozen=True):

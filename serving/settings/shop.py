@@ -25,6 +25,8 @@ class ShopSettings(Strict, frozen=True):
     """Whether the shop's customers live where summer is in January."""
     holdout: float = 0.02
     """Share of customers who permanently get the page that is the same for all, so that the difference shows."""
+    unusual: Annotated[float, msgspec.Meta(gt=0, lt=1)] = 0.05
+    """A moment is unusual where at most this share of looks at the category on the device is at hours as rare as it."""
 
 
 class ModelSettings(Strict, frozen=True):

@@ -13,10 +13,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from features.dataset import Dataset
 from features.errors import BundleError, NotFoundError
 from features.history import Histories, History, customer_subject, visitor_subject
 from features.ids import Vocabulary
 from features.moments import parse_instant
+from features.order_reports import Report
 from features.shop import Shop
 from serving import histories as history_files
 from serving import store_upkeep as upkeep
@@ -25,11 +27,16 @@ from serving.decision_log import DecisionLog
 from serving.erase import erase, read_receipt, sweep
 from serving.events import StoredEvent
 from serving.histories import open_history, overwrite, verify_history, write_history
+from serving.profiles import People, Profile
 from serving.store import Store
 from serving.sync import sync
 from serving.tombstones import Erased, erased_of, is_erased, token_of
 
 NOON = parse_instant("2020-03-31T12:00Z")
+NAME, GUEST_ANSWER, ANSWER = "Annabel-Lee of Kyoto", "a lame greyhound", 'allergic to 牛乳 "milk"'
+TRACK, SITE = "https://carrier.example/t/99180", "https://carrier.example/t/55512"
+WORDS = (NAME, GUEST_ANSWER, ANSWER.replace('"', '\\"'), TRACK, SITE)
+"""What was told of Ann, as JSON has it."""
 ANN, LAPTOP, BOB = "customer-annabel-7731", "visitor-laptop-4471", "customer-bob-1182"
 
 
@@ -43,6 +50,11 @@ def event(event_id, customer_id=None, visitor_id=None, *, at=NOON, type="view", 
 def decision(number, customer_id, visitor_id=None):
     return {"decision_id": f"d{number}", "request_id": "r", "decided_at": NOON, "customer_id": customer_id,
             "visitor_id": visitor_id, "items": ["tea"], "action_propensity": 0.25}  # fmt: skip
+
+
+def report(order_id, at, tracking_url=None):
+    state = "confirmed" if at == NOON else "shipped"
+    return Report(order_id=order_id, line="1", at=at, item_id="tea", state=state, tracking_url=tracking_url)
 
 
 @pytest.fixture
@@ -68,6 +80,10 @@ def log(shop):
 def known(shop, store, log):
     """Ann (with her laptop) and Bob: in the live history, the one before, the store and the decision logs."""
     store.append_sync([event("b0", BOB), event("a0", ANN)])
+    store.put_customer(ANN, {"name": NAME, "consents": {"training": {"granted": True}}}, NOON)
+    store.put_customer(BOB, {"name": "Bob"}, NOON)
+    store.put_orders([(ANN, report("o1", NOON, TRACK)), (BOB, report("o2", NOON))], NOON)
+    store.put_visitor(LAPTOP, {"answers": {"dog": GUEST_ANSWER}}, NOON)
     log.append([decision(0, ANN)])
     sync(shop, now=NOON + 1)
     store.append_sync(
@@ -81,7 +97,9 @@ def known(shop, store, log):
     sync(shop, now=NOON + 6)
     store.append_sync([event("a2", ANN, at=NOON + 7, decision_id="d1"), event("v3", None, LAPTOP, at=NOON + 8)])
     store.append_sync([event("b2", BOB, at=NOON + 9)])
-    store.put_customer(ANN, {"answers": {"pet": "dog"}}, NOON + 7)
+    store.put_customer(ANN, {"answers": {"diet": ANSWER}}, NOON + 7)
+    store.put_orders([(ANN, report("o1", NOON + 7, SITE))], NOON + 7)
+    store.put_visitor(LAPTOP, {"answers": {"dog": GUEST_ANSWER}}, NOON + 8)
     log.append([decision(1, ANN, LAPTOP), decision(2, None, LAPTOP), decision(3, BOB)])
     return store
 
@@ -98,12 +116,12 @@ def traces(shop, *ids):
 
 
 def test_the_bytes_of_the_id_are_nowhere_but_in_the_dataset(shop, known):
-    """Store, write-ahead log, decision logs, both histories: nothing is left of customer and visitor."""
-    assert traces(shop, ANN, LAPTOP)
+    """Store, write-ahead log, decision logs, both histories: nothing is left of customer, visitor and their words."""
+    assert {text for _, text in traces(shop, ANN, LAPTOP, *WORDS)} == {ANN, LAPTOP, *WORDS}
     bobs_row = known.events_of(BOB, None, 0)
     erase(shop, known, ANN, now=NOON + 10)
-    left = traces(shop, ANN, LAPTOP)
-    assert [(name, text) for name, text in left if text == ANN] == []
+    left = traces(shop, ANN, LAPTOP, *WORDS)
+    assert [(name, text) for name, text in left if text != LAPTOP] == []
     # Bob's event names the shared device: that row is his.
     assert {name for name, _ in left} <= {"store.db"}
     assert known.events_of(BOB, None, 0) == bobs_row
@@ -115,16 +133,22 @@ def test_no_read_finds_the_customer_and_everybody_else_is_untouched(shop, known)
     assert len(before) == 2
     receipt = erase(shop, known, ANN, now=NOON + 10)
     assert known.events_of(ANN, None) == known.events_of(None, LAPTOP) == []
-    assert known.read_customer(ANN) is None
+    assert known.read_customer(ANN) is None and known.read_visitor(LAPTOP) is None
+    assert known.orders_of(ANN) == () and len(known.orders_of(BOB)) == 1
     assert known.links_of(ANN) == known.claims_of(ANN) == []
     for folder in _folders(shop):
         histories, _ = open_history(folder)
         assert len(histories.of(customer_subject(ANN))) == len(histories.of(visitor_subject(LAPTOP))) == 0
+        people = history_files.open_people(folder, upkeep.store_id(known))
+        assert people.of(customer_subject(ANN)) is None and people.agreed(customer_subject(ANN)) is None
+        bob = people.of(customer_subject(BOB))
+        assert (bob.fields, [each.order_id for each in bob.orders]) == ({"name": "Bob"}, ["o2"])
         for name in ("time", "item", "type", "value", "key"):
             left, right = getattr(histories.of(customer_subject(BOB)), name), getattr(before[folder.name], name)
             np.testing.assert_array_equal(left, right)
     assert receipt["removed"] == {
-        "events": 6, "decisions": 1, "customers": 1, "historyEvents": 4, "visitors": 1,
+        "events": 6, "decisions": 1, "customers": 2, "visitorFields": 1, "orders": 2, "historyEvents": 4,
+        "historyProfiles": 1, "visitors": 1,
     }  # fmt: skip
 
 
@@ -184,9 +208,11 @@ def test_late_data_of_the_erased_is_refused_everywhere(shop, known, log):
     late = [event("l1", ANN), event("l2", None, LAPTOP), event("l3", ANN, "new phone", type="sign_in", item_id=None)]
     assert known.append_sync(late) == ["erased"] * 3
     assert not known.put_customer(ANN, {"tier": "gold"}, NOON)
+    assert not known.put_visitor(LAPTOP, {"answers": {"dog": "no"}}, NOON)
+    assert known.put_orders([(ANN, report("o3", NOON)), (BOB, report("o4", NOON))], NOON) == ["erased", "accepted"]
     log.append([decision(9, ANN, LAPTOP)])
     sync(shop, now=NOON + 20)
-    assert traces(shop, ANN) == []
+    assert traces(shop, ANN, *WORDS) == []
     assert known.links_of(ANN) == []
 
 
@@ -206,12 +232,31 @@ def test_workers_that_mapped_the_history_see_the_erasure_at_once(shop, known):
     """The files are overwritten in place, not replaced: no reload is needed."""
     mapped, _ = open_history(shop.histories / str(live_name(shop.histories)))
     slice_before = mapped.of(customer_subject(ANN))
+    mapped_people = history_files.open_people(shop.histories / str(live_name(shop.histories)), upkeep.store_id(known))
+    row = mapped.subjects.find(customer_subject(ANN))
+    raw_before = mapped_people.raw[mapped_people.offsets[row] : mapped_people.offsets[row + 1]]
+    assert mapped_people.of(customer_subject(ANN)).fields["name"] == NAME
     assert len(slice_before) == 3 and slice_before.item.max() >= 0
     erase(shop, known, ANN, now=NOON)
     assert len(mapped.of(customer_subject(ANN))) == 0
     assert slice_before.item.tolist() == [-1, -1, -1]  # even a request that held the slice reads nothing of it
     assert slice_before.type.tolist() == slice_before.key.tolist() == slice_before.time.tolist() == [0, 0, 0]
     assert np.isnan(slice_before.value).all()
+    assert mapped_people.of(customer_subject(ANN)) is None
+    assert bytes(raw_before) == bytes(len(raw_before))
+
+
+def test_the_dataset_forgets_words_and_orders_with_the_next_sync(shop, known):
+    """And a history that is written from it holds no profile."""
+    erase(shop, known, ANN, now=NOON + 10)
+    report = sync(shop, now=NOON + 20)
+    dataset = Dataset(shop.dataset)
+    assert {row["customer_id"] for row in dataset.read("customers").to_pylist()} == {BOB}
+    assert {row["customer_id"] for row in dataset.read("orders").to_pylist()} == {BOB}
+    people = history_files.open_people(shop.histories / report.history, upkeep.store_id(known))
+    assert people.of(customer_subject(ANN)) is None and people.of(customer_subject(BOB)).fields == {"name": "Bob"}
+    raw = b"".join(path.read_bytes() for path in shop.root.rglob("*") if path.is_file())
+    assert not [text for text in (ANN, *WORDS) if text.encode() in raw]
 
 
 def test_an_erasure_takes_well_under_five_seconds_and_readers_go_on(shop, known):
@@ -370,8 +415,8 @@ def test_checksums_hold_except_where_erasure_changed_the_files(tmp_path):
     """Damage elsewhere is still noticed, and what erasure changed is named."""
     folder = tmp_path / write_history(tmp_path, build(["c:ann", "c:bob"]), [], MANIFEST)
     verify_history(folder)
-    assert overwrite(folder, ["c:ann"]) == 1
-    assert overwrite(folder, ["c:ann", "c:nobody"]) == 0
+    assert overwrite(folder, ["c:ann"]) == (1, 0)
+    assert overwrite(folder, ["c:ann", "c:nobody"]) == (0, 0)
     verify_history(folder)
     assert {"type", "key", "subjects.blob"} <= set(orjson.loads((folder / "erased.json").read_bytes())["changed"])
     offsets = folder / "offsets.npy"
@@ -390,6 +435,29 @@ def test_a_history_knows_the_visitors_of_its_customers(tmp_path):
     folder = tmp_path / write_history(tmp_path, build(subjects), set(links), MANIFEST)
     assert history_files.visitors_of(folder, "ann") == ["laptop", "phone"]
     assert history_files.visitors_of(folder, "bob") == history_files.visitors_of(folder, "cleo") == []
+
+
+def test_in_a_history_without_profiles_the_events_are_overwritten_all_the_same(tmp_path, monkeypatch):
+    """One that the program before wrote may serve until the next sync."""
+    monkeypatch.setattr(history_files, "people_arrays", lambda *given: {})
+    folder = tmp_path / write_history(tmp_path, build(["c:ann", "c:bob"]), [], MANIFEST)
+    assert history_files.open_people(folder, "s") is None
+    assert overwrite(folder, ["c:ann"]) == (1, 0)
+    assert len(open_history(folder)[0].of("c:ann")) == 0 and len(open_history(folder)[0].of("c:bob")) == 2
+
+
+def test_profiles_are_overwritten_with_their_subject_and_no_other(tmp_path):
+    """Some subjects have events and no profile, some a profile and no events."""
+    profiles = {"c:bob": Profile({"name": "Bob"}), "c:cleo": Profile({"name": "Cleopatra"})}
+    folder = tmp_path / write_history(tmp_path, build(["c:ann", "c:bob"]), [], MANIFEST, profiles)
+    people = history_files.open_people(folder, "s")
+    assert overwrite(folder, ["c:ann", "c:cleo"]) == (1, 1)
+    assert people.of("c:cleo") is None and people.of("c:bob") == profiles["c:bob"]
+    assert b"Cleopatra" not in (folder / "people.bytes.npy").read_bytes()
+    verify_history(folder)
+    # A reader that found the bytes just before they went reads nothing, and does not fail.
+    half = People(people.subjects, people.offsets, np.where(people.raw == 0, 0, 32).astype(np.uint8), (0, 0))
+    assert half.of("c:bob") is None and half.agreed("c:bob") is None
 
 
 def test_names_of_histories_never_meet(tmp_path):

@@ -1,4 +1,4 @@
-"""`kokyaku bench`: measure accuracy, cold start, visits, defaults, uplift, coverage, import, serving, policies."""
+"""`kokyaku bench`: measure accuracy, strangers, visits, uplift, coverage, deliveries, import, serving, policies."""
 
 from __future__ import annotations
 
@@ -7,11 +7,14 @@ import typer
 from training.bench import (
     accuracy,
     cold,
+    context,
     coverage,
     defaults,
+    delivery,
     importing,
     learning,
     oracle,
+    pages,
     peeking,
     policy,
     serve,
@@ -23,11 +26,14 @@ from training.bench import (
 app = typer.Typer(help=__doc__, no_args_is_help=True, rich_markup_mode="rich", pretty_exceptions_enable=False)
 app.command("accuracy")(accuracy.command)
 app.command("cold")(cold.command)
+app.command("context")(context.command)
 app.command("coverage")(coverage.command)
 app.command("defaults")(defaults.command)
+app.command("delivery")(delivery.command)
 app.command("import")(importing.command)
 app.command("learning")(learning.command)
 app.command("oracle")(oracle.command)
+app.command("pages")(pages.command)
 app.command("peeking")(peeking.command)
 app.command("policy")(policy.command)
 app.command("serve")(serve.command)

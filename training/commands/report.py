@@ -69,7 +69,7 @@ def money(
     show_money(report)
     name = f"money-{report.ledger.month.name}"
     files = {f"{name}.html": html(report).encode(), f"{name}.pdf": pdf(report)}
-    written = _write(out or opened.reports, files)
+    written = write_pages(out or opened.reports, files)
     console.print(f"Written: {', '.join(map(str, written))}", highlight=False, markup=False, soft_wrap=True)
     rows = json_rows(report)
     if json:
@@ -210,7 +210,7 @@ def _dataset(folder: Path) -> Dataset:
     return found
 
 
-def _write(folder: Path, files: dict[str, bytes]) -> list[Path]:
+def write_pages(folder: Path, files: dict[str, bytes]) -> list[Path]:
     """Write files into a folder, which is made where it is missing.
 
     Raises:

@@ -1,15 +1,19 @@
 """Plots: the one package that speaks matplotlib. Each function gives the bytes of a PNG; `sheet` those of a PDF."""
 
+from training.plots.delivery import intervals
 from training.plots.drawing import Mark
 from training.plots.draws import Gap, love, weights
 from training.plots.evidence import Spot, deciles, places, reliability, variety
 from training.plots.experiment import differences
+from training.plots.journey import Box, Flow, journey_map
 from training.plots.paper import sheet
 from training.plots.recipes import comparison, coverage, forest, learned, months, slices
 from training.plots.search import Point, history
 from training.plots.uplift import Line, effect_tenths, gains, qini_curves, values
 
 __all__ = [
+    "Box",
+    "Flow",
     "Gap",
     "Line",
     "Mark",
@@ -23,6 +27,8 @@ __all__ = [
     "forest",
     "gains",
     "history",
+    "intervals",
+    "journey_map",
     "learned",
     "love",
     "months",
