@@ -264,7 +264,9 @@ class Case:
         }
         if choice.action is not None:
             body |= self._content(choice.action, self.now.query.now if waiting is None else waiting.decided_at)
-        return body, [] if waiting is not None else [decision]
+        # A message that still waits is no new decision; a draw is one even where it draws what waits.
+        drawn = self.draws is not None and bool(self.draws.fresh)
+        return body, [decision] if waiting is None or drawn else []
 
     def _content(self, action: str, decided_at: int) -> Answer:
         """The words of a declared action, and of a message from when until when it may be sent."""

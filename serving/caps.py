@@ -9,7 +9,7 @@ to midnight. The same function looks before the draw and inside the transaction 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 
 import msgspec
@@ -230,9 +230,15 @@ class Counts:
     known: bool
     hold: int | None = None
     closed: bool = False
+    _found: dict[str, Reached | None] = field(default_factory=dict)
 
     def why_not(self, action: str) -> Reached | None:
         """The limit that keeps an action from being shown now; None where there is none."""
+        if action not in self._found:
+            self._found[action] = self._look(action)
+        return self._found[action]
+
+    def _look(self, action: str) -> Reached | None:
         limits = self.limits.get(action)
         if limits is None:
             return None
@@ -264,6 +270,7 @@ class Counts:
         """Go on from what the store knows now."""
         self.tally = self.tally if tally is None else tally
         self.closed = closed
+        self._found.clear()
 
     def _showing(self, decision_id: str, action: str) -> Showing:
         until = None if self.hold is None else self.now + self.hold

@@ -45,7 +45,15 @@ class Offered:
     @property
     def unfit(self) -> frozenset[str]:
         """What is not for this subject now, whatever else could be shown."""
-        return frozenset(self.reasons) | (self.counts.barred if self.counts is not None else frozenset())
+        return frozenset(self.reasons) if self.counts is None else frozenset(self.reasons) | self.counts.barred
+
+    @property
+    def why_unfit(self) -> Mapping[str, str]:
+        """Why it is not, limits included."""
+        if self.counts is None:
+            return self.reasons
+        full = {name: found.words for name in self.counts.limits if (found := self.counts.why_not(name)) is not None}
+        return {**full, **self.reasons}
 
     def vetoes(self, slot: Slot, used: set[int], taken: set[str], selling: int) -> list[tuple[str, str]]:
         """What may not take a slot, and why, before anything is decided.

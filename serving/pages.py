@@ -281,7 +281,7 @@ def explained(now: Situation, offered: Offered) -> Answer:
             "stage": now.stage.name, "why": now.stage.why, "region": now.region, "season": now.local.season,
             "segments": sorted(segments_of(now)), "projects": [project.kind for project in now.projects],
         },
-        "unfit": [{"actionId": name, "reason": why} for name, why in offered.reasons.items()],
+        "unfit": [{"actionId": name, "reason": why} for name, why in offered.why_unfit.items()],
         "personalData": sorted(now.used),
     }  # fmt: skip
 

@@ -34,6 +34,7 @@ from serving.caps import (
 )  # fmt: skip
 from serving.erase import erase, sweep
 from serving.events import StoredEvent
+from serving.export import export_customer
 from serving.held import Wishes
 from serving.settings.actions import Caps
 from serving.store import Store
@@ -300,6 +301,16 @@ def test_a_page_drawn_again_in_one_session_is_one_showing(shop_with) -> None:
     assert len(engine.store.tally_of("c:ann", [], now).rows) == 2
     vetoed = [each["vetoed"] for each in records(engine) if each["action_id"] == "care"]
     assert [reason for _, reason in vetoed[0]] == ["cap: 1 a day, until 2024-10-05T00:00:00Z"]
+
+
+def test_explain_and_export_tell_of_limits(shop_with) -> None:
+    engine = shop_with("caps = {ever = 1}\n")
+    now = engine.clock.now()
+    hero(engine, at=now)
+    told = pages.page(engine, wire.PageRequest(user_id="ann", explain=True), now + 2 * HOUR)["explain"]["unfit"]
+    assert {"actionId": "tea", "reason": "cap: 1 ever"} in told
+    (shown,) = export_customer(engine, "ann")["shown"]
+    assert (shown["actionId"], shown["surface"], shown["state"]) == ("tea", "page.home", SHOWN)
 
 
 def test_nothing_is_read_where_nothing_is_limited(shop_with, monkeypatch) -> None:

@@ -259,6 +259,19 @@ def test_one_message_an_epoch_once_it_was_sent(shop) -> None:
     assert shop.ask()["decision"] == "now"
 
 
+def test_a_letter_on_its_way_is_the_same_letter_in_the_next_epoch(shop) -> None:
+    """Three days of post, an epoch of one: what is drawn the next day is logged, the letter is the one that waits."""
+    write_policy(shop.shop.policies, policy("mails", {"care": 5.0}, floor=0.0))
+    channel = '[channels.direct-mail]\nactions = ["care"]\npolicy = "mails"\nlead-hours = 72\n'
+    shop.says(BASE + AWAKE + channel)
+    first = shop.ask(channel="direct-mail")
+    shop.at(NOON + DAY)
+    again = shop.ask(channel="direct-mail")
+    assert (again["decision"], again["decisionId"]) == ("now", first["decisionId"])
+    assert len(shop.engine.store.tally_of("c:ann", [], NOON).rows) == 1
+    assert [each["drawn"] for each in records(shop.engine) if each["surface"] == "direct-mail"] == [True, True]
+
+
 # --- dog food every 32 days -------------------------------------------------------------------------------------------
 
 FEED = f"""{AGREED}[shop]
