@@ -10,6 +10,7 @@ import numpy as np
 
 from serving.asking import ANOTHER, question_now
 from serving.candidates import Rows
+from serving.caps import Counts
 from serving.eligibility import why_not
 from serving.modules import Filled, build
 from serving.person import MARKETING
@@ -60,6 +61,7 @@ class Offered:
         category: int32[n_items], the category of each item.
         message: whether the page is a message: facts first, at most one thing that sells.
         per_category: items of one category that the page shows at most.
+        counts: what is limited; looked at anew at each round of deciding.
     """
 
     contents: Mapping[str, Filled | Said]
@@ -67,11 +69,20 @@ class Offered:
     category: Rows
     message: bool = False
     per_category: int | None = None
+    counts: Counts | None = None
 
     @property
     def unfit(self) -> frozenset[str]:
         """What is not for this subject now, whatever else could be shown."""
-        return frozenset(self.reasons)
+        return frozenset(self.reasons) if self.counts is None else frozenset(self.reasons) | self.counts.barred
+
+    @property
+    def why_unfit(self) -> Mapping[str, str]:
+        """Why it is not, limits included."""
+        if self.counts is None:
+            return self.reasons
+        full = {name: found.words for name in self.counts.limits if (found := self.counts.why_not(name)) is not None}
+        return {**full, **self.reasons}
 
     def vetoes(self, slot: Slot, taken: Taken) -> list[tuple[str, str]]:
         """What may not take a slot, and why, before anything is decided.
@@ -86,6 +97,8 @@ class Offered:
     def _why_not(self, slot: Slot, name: str, taken: Taken) -> str | None:
         if name in self.reasons:
             return self.reasons[name]
+        if self.counts is not None and (full := self.counts.why_not(name)) is not None:
+            return full.words
         content = self.contents[name]
         again = isinstance(content, Filled) and bool(content.module.again)
         if name in taken.names and not (again and slot.policy is None):
@@ -129,7 +142,9 @@ class Offered:
 Build = Callable[[Situation, Module, int], Filled]
 
 
-def offer(now: Situation, layout: Page, *, holdout: bool, surface: str, build: Build = build) -> Offered:
+def offer(
+    now: Situation, layout: Page, *, holdout: bool, surface: str, build: Build = build, counts: Counts | None = None
+) -> Offered:
     """Look at everything that the slots of a page name, once.
 
     Args:
@@ -138,6 +153,7 @@ def offer(now: Situation, layout: Page, *, holdout: bool, surface: str, build: B
         holdout: whether the subject gets what is the same for all.
         surface: where it will be shown; a message sells only with consent to marketing.
         build: ranks the items of a module.
+        counts: the limits of what the page names; None: nothing of it is limited.
     """
     config, told = now.live.config, Fields(now)
     message = surface not in SCREENS
@@ -163,7 +179,8 @@ def offer(now: Situation, layout: Page, *, holdout: bool, surface: str, build: B
         else:
             contents[name] = found
     _ask_once(now, layout, contents, reasons)
-    return Offered(contents, reasons, now.live.bundle.shared.category, message, layout.per_category)
+    category = now.live.bundle.shared.category
+    return Offered(contents, reasons, category, message, layout.per_category, counts)
 
 
 def _ask_once(now: Situation, layout: Page, contents: dict[str, Filled | Said], reasons: dict[str, str]) -> None:

@@ -12,11 +12,13 @@ import numpy as np
 from features.errors import RequestError
 from features.personal import open_wishes
 from serving.candidates import Rows
+from serving.caps import Counts, limits_of
 from serving.decide import POLICY, Decision, feature_rows, new_id, told_by, unit_of
 from serving.drawing import Choice, Draws
 from serving.eligibility import segments_of
 from serving.engine import Engine, Live
 from serving.experiments import arranged
+from serving.held import holder_of
 from serving.keeping import Keep, at_once, settled
 from serving.modules import Filled
 from serving.offered import Offered, Taken, offer
@@ -58,10 +60,11 @@ async def page_soon(engine: Engine, request: PageRequest, now: int, keep: Keep) 
     layout, arms = arranged(engine.shop, experiments, request.page, layout, None if holdout else unit_of(query))
     layout = live.stops.arranged(layout)
     situation = Situation(live, query)
-    offered = offer(situation, layout, holdout=holdout, surface=request.surface)
+    counts = counts_of(engine, situation, layout)
+    offered = offer(situation, layout, holdout=holdout, surface=request.surface, counts=counts)
     draws = draws_of(engine, live, query, layout.slots, holdout)
     plan = Plan(situation, layout, offered, holdout, draws, arms)
-    body, decisions, unwritten = await settled(draws, plan.decided, None if engine.preview else keep)
+    body, decisions, unwritten = await settled(draws, plan.decided, None if engine.preview else keep, counts)
     answer = {"page": request.page, "greeting": greeting(situation), **body, "bundleId": live.bundle.id}
     answer |= basis(situation)
     if request.explain:
@@ -89,6 +92,20 @@ def draws_of(engine: Engine, live: Live, query: Query, slots: Sequence[Slot], ho
         return None
     held = engine.store.held_of(query.user_id, query.visitor_id)
     return Draws(engine.shop, live.policies, live.config.shop.time_zone, query, new_id(), held)
+
+
+def counts_of(engine: Engine, now: Situation, layout: Page) -> Counts | None:
+    """The limits of what a page names; None, and nothing is read, where nothing of it is limited."""
+    declared = now.live.config.actions
+    limited = {name: declared[name] for slot in layout.slots for name in slot.modules
+               if name in declared and declared[name].limited}  # fmt: skip
+    if not limited:
+        return None
+    query = now.query
+    limits = {name: (limits_of(action, now.zone),) for name, action in limited.items()}
+    subject = holder_of(query.user_id, query.visitor_id)
+    tally = engine.store.tally_of(subject, [name for name, (own,) in limits.items() if own.finite], query.now)
+    return Counts(limits, tally, query.surface, query.session_id, query.now, subject is not None)
 
 
 def layout_of(live: Live, name: str) -> Page:
@@ -254,7 +271,7 @@ def explained(now: Situation, offered: Offered) -> Answer:
             "stage": now.stage.name, "why": now.stage.why, "region": now.region, "season": now.local.season,
             "segments": sorted(segments_of(now)), "projects": [project.kind for project in now.projects],
         },
-        "unfit": [{"actionId": name, "reason": why} for name, why in offered.reasons.items()],
+        "unfit": [{"actionId": name, "reason": why} for name, why in offered.why_unfit.items()],
         "personalData": sorted(now.used),
     }  # fmt: skip
 
@@ -268,7 +285,7 @@ def _slot(
         reason = NOTHING if decision.fallback is None else UNFILLED
         return {**head, "kind": None, "title": None, "items": [], "reason": reason}
     if isinstance(content, Said):
-        return {**head, **_said(content), "items": [], "reason": decision.fallback}
+        return {**head, **told_of(content), "items": [], "reason": decision.fallback}
     about = "" if content.about is None else title_of(now.live.ranker, content.about)
     heading = content.module.again if once_more else content.module.title
     hearts, _ = open_wishes(content.query.history, rows)
@@ -281,7 +298,8 @@ def _slot(
     }
 
 
-def _said(content: Said) -> Answer:
+def told_of(content: Said) -> Answer:
+    """An action's words and media, as on the wire."""
     told: Answer = {
         "kind": content.action.kind, "title": content.title, "text": content.text, "imageUrl": content.image_url,
         "alt": content.alt, "url": content.url,
