@@ -194,11 +194,17 @@ class Case:
         """All that speaks against an action now, in order."""
         if self.counts is None:
             return []
-        found = list(self.looked[action].rulings)
+        stopped = self._stopped.get(action)
+        found = [*([Ruling(stopped)] if stopped is not None else []), *self.looked[action].rulings]
         if self._sent(action):
             found.append(Ruling(DONE, self._epoch[1], CAPPED))
         full = None if self.counts.closed else self.counts.why_not(action)
         return found if full is None else [*found, Ruling(full.words, full.until, CAPPED)]
+
+    @cached_property
+    def _stopped(self) -> dict[str, str]:
+        """What the shop took off, and why."""
+        return dict(self.live.stops.vetoes(self.slot.modules, self.slot.name))
 
     def _sent(self, action: str) -> bool:
         """Whether this epoch's message was sent: the policy's one answer, or without a policy this very action."""

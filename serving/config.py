@@ -27,6 +27,7 @@ from serving.settings.sequences import Exits, Sequence, SequenceStep
 from serving.settings.shop import (
     ConsentSettings,
     GateSettings,
+    JourneySettings,
     ModelSettings,
     QuietHours,
     RepurchaseSettings,
@@ -36,9 +37,9 @@ from serving.settings.when import Hours, Received, When
 from serving.strict import nearest
 
 TABLES = (
-    ShopSettings, ModelSettings, GateSettings, ConsentSettings, QuietHours, RepurchaseSettings, SelectionSettings,
-    Boost, Module, Page, Slot, Experiment, Arm, SlotChange, Channel, Action, Caps, Text, When, Hours, Received,
-    Question, Option, ProjectRule, Sequence, SequenceStep, Exits,
+    ShopSettings, ModelSettings, GateSettings, ConsentSettings, QuietHours, JourneySettings, RepurchaseSettings,
+    SelectionSettings, Boost, Module, Page, Slot, Experiment, Arm, SlotChange, Channel, Action, Caps, Text, When, Hours,
+    Received, Question, Option, ProjectRule, Sequence, SequenceStep, Exits,
 )  # fmt: skip
 """Every struct of the file, for the nearest valid name of a typo."""
 
@@ -56,6 +57,7 @@ class ShopConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename
     gate: GateSettings = GateSettings()
     consent: ConsentSettings = ConsentSettings()
     quiet: QuietHours = QuietHours()
+    journey: JourneySettings = JourneySettings()
     repurchase: RepurchaseSettings = RepurchaseSettings()
     selection: SelectionSettings = SelectionSettings()
     modules: dict[str, Module] = msgspec.field(default_factory=lambda: dict(DEFAULT_MODULES))

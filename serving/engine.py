@@ -38,6 +38,7 @@ from serving.questions import Hours, Learned, learned_of
 from serving.ranker import Ranker
 from serving.repurchase import Windows
 from serving.shelf import Shelf
+from serving.stops import NO_STOPS, Stops, read_stops
 from serving.store import Store
 from serving.store_upkeep import store_id
 from serving.subjects import subject_history
@@ -65,6 +66,8 @@ class Live:
     """Learned policies that slots of the configuration name."""
     people: People | None = None
     """What the dataset knows of customers beside events; None before the first sync, and in a history that is older."""
+    stops: Stops = NO_STOPS
+    """What the shop took off everywhere."""
 
     @property
     def bundle(self) -> Bundle:
@@ -132,6 +135,7 @@ class Engine:
         known = self._open_people(name)
         self.live = Live(config, config.hash, ranker, histories, translation, seq, name, stamp, policies, known)
         self.refresh_shelf()
+        self.refresh_stops()
 
     def history_of(self, live: Live, user_id: str | None, visitor_id: str | None) -> History:
         """What one subject did up to this second, in the bundle's item rows.
@@ -177,6 +181,7 @@ class Engine:
             self._refresh_bundle()
             self._refresh_history()
             self.refresh_shelf()
+            self.refresh_stops()
             return self.live is not before
 
     def refresh_shelf(self) -> None:
@@ -184,6 +189,13 @@ class Engine:
         changes, self._items_seen = self.store.item_changes(self._items_seen)
         if changes:
             self.live.ranker.shelf.apply(changes)
+
+    def refresh_stops(self) -> None:
+        """Take up what was stopped or lifted since the last look (by this worker or another)."""
+        stops = read_stops(self.store)
+        if stops != self.live.stops:
+            self.live.ranker.shelf.stop(stops.items)
+            self.live = replace(self.live, stops=stops)
 
     def close(self) -> None:
         """Flush and close the store and the decision log."""
@@ -219,6 +231,7 @@ class Engine:
             return
         changes, _ = self.store.item_changes(0)
         ranker.shelf.apply(changes)
+        ranker.shelf.stop(self.live.stops.items)
         translation = _translation(self.live.histories, ranker.bundle)
         # Settings that the old bundle did not fit are looked at again.
         stamp = _UNREAD if "shop.toml" in self.refusals else self.live.config_stamp

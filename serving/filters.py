@@ -30,6 +30,7 @@ def _filters(shelf: Shelf, query: Query) -> Iterable[tuple[str, Callable[[Candid
     wanted = query.filter
     yield "not-in-catalogue", lambda found: ~shelf.bundle.catalogue[found.items]
     yield "withdrawn", lambda found: shelf.withdrawn[found.items]
+    yield "stopped", lambda found: shelf.stopped[found.items]
     if wanted.in_stock:
         yield "out-of-stock", lambda found: ~shelf.in_stock[found.items]
     if query.barred:

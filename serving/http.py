@@ -22,6 +22,7 @@ from serving.decide import new_id
 from serving.engine import Engine
 from serving.export import export_customer
 from serving.intake import error_body, take_events, take_items
+from serving.intake_stops import take_stops
 from serving.openapi import document
 
 MAX_BODY = 1 << 20
@@ -196,6 +197,11 @@ async def _receipt(engine: Engine, body: bytes, now: int) -> tuple[int, Any]:
     return 200, erase.read_receipt(engine.store, receipt_id)
 
 
+async def _stops(engine: Engine, body: bytes, now: int) -> tuple[int, Any]:
+    request = wire.decode(body, wire.StopsRequest)
+    return 200, await asyncio.to_thread(take_stops, engine, request, now)
+
+
 def _counted(route: str, answer: dict[str, Any]) -> dict[str, Any]:
     if answer.get("logged") is False:
         UNLOGGED.inc()
@@ -220,5 +226,6 @@ HANDLERS: dict[str, tuple[str, Handler]] = {
     "/v1/customers/export": ("admin", _export),
     "/v1/customers/erase": ("admin", _erase),
     "/v1/receipts/read": ("admin", _receipt),
+    "/v1/stops": ("admin", _stops),
 }
 """path -> (scope that a key needs, handler)."""

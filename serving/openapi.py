@@ -61,6 +61,11 @@ EXAMPLES: Mapping[str, tuple[type[msgspec.Struct], str, Mapping[str, Any]]] = {
     "/v1/customers/export": (wire.CustomerRequest, "Everything that is kept of a customer", {"userId": "1"}),
     "/v1/customers/erase": (wire.CustomerRequest, "Forget a customer; answers 202 with a receipt", {"userId": "1"}),
     "/v1/receipts/read": (wire.ReceiptRequest, "How far an erasure is", {"receiptId": "r-1"}),
+    "/v1/stops": (
+        wire.StopsRequest,
+        "Stop an item, action, module or campaign everywhere, lift a stop, or list them",
+        {"add": {"kind": "item", "name": "1082185", "because": "recalled by the maker"}, "by": "quality"},
+    ),
 }
 """path -> (body, summary, example)."""
 

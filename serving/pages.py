@@ -13,7 +13,7 @@ from features.errors import RequestError
 from features.personal import open_wishes
 from serving.candidates import Rows
 from serving.caps import Counts, limits_of
-from serving.decide import POLICY, Decision, feature_rows, new_id, unit_of
+from serving.decide import POLICY, Decision, feature_rows, new_id, told_by, unit_of
 from serving.drawing import Choice, Draws
 from serving.eligibility import segments_of
 from serving.engine import Engine, Live
@@ -21,7 +21,7 @@ from serving.experiments import arranged
 from serving.held import holder_of
 from serving.keeping import Keep, at_once, settled
 from serving.modules import Filled
-from serving.offered import Offered, offer
+from serving.offered import Offered, Taken, offer
 from serving.pipeline import Answer, cards, explain, hydrate, remember
 from serving.query import Filter, Query
 from serving.reasons import title_of
@@ -56,9 +56,9 @@ async def page_soon(engine: Engine, request: PageRequest, now: int, keep: Keep) 
     layout = layout_of(live, request.page)
     query, holdout = hydrate(engine, live, request, now)
     query = msgspec.structs.replace(query, surface=f"{request.surface}.{request.page}", filter=Filter())
-    layout, arms = arranged(
-        engine.shop, live.config.experiments, request.page, layout, None if holdout else unit_of(query)
-    )
+    experiments = live.stops.running(live.config.experiments)
+    layout, arms = arranged(engine.shop, experiments, request.page, layout, None if holdout else unit_of(query))
+    layout = live.stops.arranged(layout)
     situation = Situation(live, query)
     counts = counts_of(engine, situation, layout)
     offered = offer(situation, layout, holdout=holdout, surface=request.surface, counts=counts)
@@ -121,16 +121,6 @@ def layout_of(live: Live, name: str) -> Page:
     return found
 
 
-@dataclass
-class Taken:
-    """What the slots above have used up."""
-
-    items: set[int] = field(default_factory=set)
-    names: set[str] = field(default_factory=set)
-    selling: int = 0
-    """Things that want to sell, so far."""
-
-
 @dataclass(frozen=True)
 class Plan:
     """All that the slots of one page are decided from.
@@ -160,18 +150,17 @@ class Plan:
         decisions: list[Decision] = []
         shown: list[Rows] = []
         for position, slot in enumerate(self.layout.slots):
-            vetoed = self.offered.vetoes(slot, taken.items, taken.names, taken.selling)
+            vetoed = self.offered.vetoes(slot, taken)
             choice = self._choice(slot, families, vetoed)
             content = self.offered.contents.get(choice.action or "")
-            rows, sources = self.offered.unused(content, taken.items)
+            rows, sources = self.offered.unused(content, taken)
             decision = self._decision(request_id, slot, position, vetoed, choice, rows)
             once_more = (choice.action or "") in taken.names
             slots.append(_slot(self.now, content, decision, rows, sources, once_more=once_more))
             decisions.append(decision)
             shown.append(rows)
-            taken.items.update(rows.tolist())
-            taken.names.add(choice.action or "")
-            taken.selling += self.offered.sells(choice.action)
+            sells = self.offered.sells(choice.action)
+            taken.add(choice.action, rows.tolist(), self.offered.category, sells=sells)
         return {"requestId": request_id, "slots": slots}, with_features(self.now, decisions, shown)
 
     def _choice(self, slot: Slot, families: Counter[str], vetoed: list[tuple[str, str]]) -> Choice:
@@ -193,7 +182,8 @@ class Plan:
             items=[live.bundle.items[int(row)] for row in rows],
             policy=choice.policy, drawn=choice.drawn, reused_from=choice.reused_from, features=choice.features,
             bundle_id=live.bundle.id, shop_hash=live.shop_hash, holdout=self.holdout,
-            customer_id=query.user_id, visitor_id=query.visitor_id, arm=self.arms.get(slot.name),
+            customer_id=query.user_id, visitor_id=query.visitor_id, context=told_by(query.context),
+            arm=self.arms.get(slot.name),
             fallback=choice.fallback,
         )  # fmt: skip
 

@@ -14,7 +14,7 @@ import numpy as np
 from features.history import History
 from features.moments import MICROSECOND
 from serving.context import completed
-from serving.decide import Decision, encoded, feature_rows, in_holdout, new_id
+from serving.decide import Decision, encoded, feature_rows, in_holdout, new_id, told_by
 from serving.engine import Engine, Live, item_card
 from serving.filters import check_exclude
 from serving.person import PERSONALIZATION, Consents
@@ -64,7 +64,9 @@ def related(engine: Engine, request: RelatedRequest, now: int) -> Answer:
 def rank_list(engine: Engine, request: RankingsRequest, now: int) -> Answer:
     """`POST /v1/rankings`: the given items in the customer's order; unsaid ones keep the given order at the end."""
     live = engine.live
-    given = list(dict.fromkeys(request.input_list))
+    asked = list(dict.fromkeys(request.input_list))
+    stopped = [text for text in asked if text in live.stops.items]
+    given = [text for text in asked if text not in live.stops.items]
     rows = live.bundle.items.rows_of(given)
     query, holdout = hydrate(engine, live, request, now, num_results=len(given))
     slate = live.ranker.rank_given(query, np.unique(rows[rows >= 0]), personal=not holdout)
@@ -76,7 +78,10 @@ def rank_list(engine: Engine, request: RankingsRequest, now: int) -> Answer:
     ordered = sorted(known, key=lambda pair: len(place) if pair[1] is None else pair[1])
     ranking = [{"itemId": text, "score": 0.0 if at is None else float(slate.scores[at])} for text, at in ordered]
     missing = [text for text in given if not live.ranker.shelf.knows(text)]
-    return {"requestId": new_id(), "personalizedRanking": ranking, "missingIds": missing, "bundleId": live.bundle.id}
+    answer = {
+        "requestId": new_id(), "personalizedRanking": ranking, "missingIds": missing, "bundleId": live.bundle.id,
+    }  # fmt: skip
+    return answer | ({"stoppedIds": stopped} if stopped else {})
 
 
 def hydrate(
@@ -140,7 +145,7 @@ def decide_list(
         policy="holdout" if holdout else live.bundle.recipe.name,
         bundle_id=live.bundle.id, shop_hash=live.shop_hash, holdout=holdout,
         customer_id=query.user_id, visitor_id=query.visitor_id,
-        features=feature_rows(live.bundle, query, slate.items),
+        features=feature_rows(live.bundle, query, slate.items), context=told_by(query.context),
         fallback=why_filled(query, slate),
     )  # fmt: skip
 

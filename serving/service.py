@@ -28,6 +28,7 @@ from serving.engine import Engine
 from serving.http import routes
 from serving.shopfront import EngineFront
 from serving.web import routes as web_routes
+from serving.web.studio import routes as studio_routes
 
 WATCH_SECONDS = 0.5
 log = logging.getLogger("kokyaku")
@@ -54,11 +55,11 @@ def engine() -> Engine:
 
 
 def build_app(access: Access) -> Starlette:
-    """The mounted application: the API, and the storefront."""
+    """The mounted application: the API, the storefront and the studio."""
     front = EngineFront(engine, demo=access.dev)
     loopback_only = (lambda headers: access.check("read", headers)) if access.dev else None
     pages = web_routes(front, secret=lambda: engine().shop.secret, check=loopback_only)
-    return Starlette(routes=[*routes(engine, access), *pages])
+    return Starlette(routes=[*routes(engine, access), *studio_routes(engine, access), *pages])
 
 
 def _access() -> Access:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, cast
 
 import numpy as np
@@ -16,7 +16,7 @@ class Shelf:
 
     Attributes:
         bundle: what was learned.
-        withdrawn, in_stock: bool[n_items].
+        withdrawn, in_stock, stopped: bool[n_items].
         price: float32[n_items], NaN where unknown.
         lead_days: float32[n_items], days from an order to its delivery, NaN where unknown.
         texts: item row -> live title and the like.
@@ -27,6 +27,7 @@ class Shelf:
         self.bundle = bundle
         count = len(bundle.items)
         self.withdrawn = np.zeros(count, bool)
+        self.stopped = np.zeros(count, bool)
         self.in_stock: npt.NDArray[np.bool_] = np.array(bundle.arrays.get("item.in_stock", np.ones(count, bool)), bool)
         listed = bundle.arrays.get("item.price", bundle.shared.price)
         self.price: npt.NDArray[np.float32] = np.array(listed, np.float32)
@@ -49,6 +50,13 @@ class Shelf:
             if fields.get("price") is not None:
                 self.price[row] = np.float32(fields["price"])
             self.texts[row] = {**self.texts.get(row, {}), **fields}
+
+    def stop(self, item_ids: Collection[str]) -> None:
+        """From now on these items are stopped, and no others."""
+        stopped = np.zeros(len(self.bundle.items), bool)
+        rows = self.bundle.items.rows_of(list(item_ids))
+        stopped[rows[rows >= 0]] = True
+        self.stopped = stopped
 
     def knows(self, item_id: str) -> bool:
         """Whether the item stands in the bundle or was upserted since."""

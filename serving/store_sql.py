@@ -66,6 +66,13 @@ _PEOPLE: Final = (
         changed_at INTEGER NOT NULL)""",
     "CREATE INDEX visitors_by_id ON visitors (visitor_id, change)",
 )
+# What the shop stopped everywhere; a lifted stop stays, for whoever asks later.
+_STOPS: Final = (
+    """CREATE TABLE stops (
+        number INTEGER PRIMARY KEY AUTOINCREMENT, kind TEXT NOT NULL, name TEXT NOT NULL, because TEXT NOT NULL,
+        who TEXT NOT NULL, at INTEGER NOT NULL, lifted_by TEXT, lifted_at INTEGER)""",
+    "CREATE UNIQUE INDEX stops_in_force ON stops (kind, name) WHERE lifted_at IS NULL",
+)
 # What was shown of what is limited, and each message, under the person's name; and what was given out, under nobody's.
 _SHOWN: Final = (
     """CREATE TABLE shown (
@@ -76,7 +83,7 @@ _SHOWN: Final = (
     "CREATE INDEX shown_reserved ON shown (action_id, until) WHERE state = 'reserved'",
     "CREATE TABLE used (action_id TEXT PRIMARY KEY, people INTEGER NOT NULL, cost REAL NOT NULL) WITHOUT ROWID",
 )
-STEPS: Final = (_TABLES, _HELD, _PEOPLE, _SHOWN)
+STEPS: Final = (_TABLES, _HELD, _PEOPLE, _STOPS, _SHOWN)
 """Step n leads from version n to n + 1; a store of an older program takes those that it lacks."""
 
 # --- the live path -------------------------------------------------------------------------------------------------
@@ -139,6 +146,34 @@ HAND_OVER: Final = """
     ON CONFLICT (subject, family, place, epoch) DO NOTHING"""
 LET_GO: Final = "DELETE FROM held WHERE subject = ? AND family = ? AND place = ? AND epoch = ?"
 DROP_ENDED: Final = "DELETE FROM held WHERE ends_at <= ?"
+
+# --- stops ---------------------------------------------------------------------------------------------------------
+_STOP: Final = "SELECT number, kind, name, because, who, at, lifted_by, lifted_at FROM stops"
+STOPS_IN_FORCE: Final = f"{_STOP} WHERE lifted_at IS NULL ORDER BY number"
+LATEST_STOPS: Final = f"{_STOP} ORDER BY number DESC LIMIT ?"
+STOP_OF: Final = f"{_STOP} WHERE kind = ? AND name = ? AND lifted_at IS NULL"
+STOP_BY_NUMBER: Final = f"{_STOP} WHERE number = ?"
+ADD_STOP: Final = "INSERT INTO stops (kind, name, because, who, at) VALUES (?, ?, ?, ?, ?)"
+LIFT_STOP: Final = "UPDATE stops SET lifted_by = ?, lifted_at = ? WHERE number = ? AND lifted_at IS NULL"
+
+# --- figures -------------------------------------------------------------------------------------------------------
+OUTCOMES: Final = """
+    WITH shown AS MATERIALIZED (
+        SELECT decision_id, json(CAST(payload AS TEXT)) AS told FROM decisions
+        WHERE seq > ?1 AND decided_at >= ?2 AND decided_at <= ?3),
+    got AS MATERIALIZED (
+        SELECT json_extract(CAST(payload AS TEXT), '$.decision_id') AS decision_id, type FROM events
+        WHERE type IN ('click', 'purchase') AND recorded_at >= ?2
+        UNION SELECT decision_id, reward FROM rewards WHERE reward IN ('click', 'purchase'))
+    SELECT json_extract(told, '$.surface') AS surface, json_extract(told, '$.slot') AS slot,
+        json_extract(told, '$.action_id') AS action, count(*) AS times, count(click.type), count(buy.type),
+        count(json_extract(told, '$.fallback'))
+    FROM shown
+    LEFT JOIN got AS click ON click.decision_id = shown.decision_id AND click.type = 'click'
+    LEFT JOIN got AS buy ON buy.decision_id = shown.decision_id AND buy.type = 'purchase'
+    GROUP BY surface, slot, action ORDER BY surface, slot, times DESC, action"""
+"""`got` has each decision and kind of outcome once, as UNION leaves no row twice."""
+DECIDED_AT: Final = "SELECT decided_at FROM decisions WHERE seq = ?"
 
 # --- what was shown ------------------------------------------------------------------------------------------------
 _COUNTED: Final = "state IN ('shown', 'reserved', 'sent')"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 from msgspec import Meta
@@ -134,6 +134,25 @@ class CustomerRequest(Body, frozen=True, kw_only=True):
     """`POST /v1/customers/read` and `/v1/customers/erase`."""
 
     user_id: Id
+
+
+class StopIn(Body, frozen=True, kw_only=True):
+    """What shall be stopped everywhere, and why."""
+
+    kind: Literal["item", "action", "module", "campaign"]
+    name: Id
+    because: Annotated[str, Meta(min_length=1, max_length=500)]
+
+
+class StopsRequest(Body, frozen=True, kw_only=True):
+    """`POST /v1/stops`: stop something, lift a stop by its number, or (with neither) list what is stopped.
+
+    `by` says who does it.
+    """
+
+    add: StopIn | None = None
+    lift: int | None = None
+    by: Annotated[str, Meta(min_length=1, max_length=200)] = "api"
 
 
 class ReceiptRequest(Body, frozen=True, kw_only=True):

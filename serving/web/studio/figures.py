@@ -1,0 +1,158 @@
+"""What came of what was shown: exposures, clicks and purchases by page, slot and action, from the store's own rows.
+
+One statement of SQLite counts them, in a thread and at most every few seconds, so that looking cannot hurt serving.
+Clicks and purchases count for the decision that they name, each decision once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from features.moments import HOUR
+from serving import store_sql as sql
+from serving.engine import Engine
+from serving.store import Store
+from serving.web.studio.why import Z95
+
+WINDOWS = (1, 24, 72, 168)
+"""Hours that can be chosen."""
+MOST = 50_000
+"""Decisions that are looked at: the latest ones."""
+FRESH = 5.0
+"""Seconds for which a count is shown again."""
+
+
+@dataclass(frozen=True)
+class Share:
+    """A share with its 95 % interval (Wilson 1927); None of nothing.
+
+    Args:
+        hits, of: counts.
+    """
+
+    hits: int
+    of: int
+
+    @property
+    def value(self) -> float | None:
+        """The share itself."""
+        return self.hits / self.of if self.of else None
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """Its ends, within [0, 1]."""
+        if not self.of:
+            return None
+        n, p = self.of, self.hits / self.of
+        middle = (p + Z95**2 / (2 * n)) / (1 + Z95**2 / n)
+        half = Z95 / (1 + Z95**2 / n) * (p * (1 - p) / n + Z95**2 / (4 * n**2)) ** 0.5
+        return (0.0 if not self.hits else max(0.0, middle - half), 1.0 if self.hits == n else min(1.0, middle + half))
+
+
+@dataclass(frozen=True)
+class Row:
+    """One action in one slot of one page (or channel); None: nothing was shown."""
+
+    surface: str
+    slot: str
+    action: str | None
+    shown: int
+    clicked: int
+    bought: int
+    fallbacks: int
+
+    @property
+    def clicks(self) -> Share:
+        """Share of decisions with a click."""
+        return Share(self.clicked, self.shown)
+
+    @property
+    def purchases(self) -> Share:
+        """Share of decisions with a purchase."""
+        return Share(self.bought, self.shown)
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Counts of a window.
+
+    Args:
+        rows: by page, slot and action, the most shown first within a slot.
+        since, until: instants.
+        cut: whether the window holds more decisions than are looked at.
+        unlogged: decisions of this worker, since it started, that could not be logged.
+    """
+
+    rows: tuple[Row, ...]
+    since: int
+    until: int
+    cut: bool
+    unlogged: int
+
+    @property
+    def shown(self) -> int:
+        """All decisions."""
+        return sum(row.shown for row in self.rows)
+
+    @property
+    def fallbacks(self) -> Share:
+        """Share of decisions that did not hold what they should."""
+        return Share(sum(row.fallbacks for row in self.rows), self.shown)
+
+    @property
+    def lost(self) -> Share:
+        """Share of this worker's unlogged decisions among all."""
+        return Share(self.unlogged, self.shown + self.unlogged)
+
+    @property
+    def highest(self) -> float:
+        """The highest end of an interval of clicks: where a chart ends."""
+        return max((row.clicks.interval or (0.0, 0.0))[1] for row in self.rows) if self.rows else 1.0
+
+
+def count(store: Store, since: int, until: int, unlogged: int = 0, most: int = MOST) -> Figures:
+    """Count the decisions of a window and what came of them up to now.
+
+    Args:
+        store: of the shop.
+        since, until: instants, the first one included.
+        unlogged: see `Figures`.
+        most: decisions that are looked at, at most.
+    """
+    last = int(store.database.query(sql.LAST_SEQ, ("decisions",))[0][0])
+    first = max(0, last - most)
+    rows = store.database.query(sql.OUTCOMES, (first, since, until))
+    found = tuple(Row(*row) for row in rows)
+    before = store.database.query(sql.DECIDED_AT, (first,)) if first else []
+    cut = bool(before) and int(before[0][0]) >= since
+    return Figures(found, since, until, cut, unlogged)
+
+
+@dataclass
+class Counted:
+    """Figures that are a few seconds old at most.
+
+    Args:
+        engine_of: gives the engine.
+        clock: seconds; only differences count.
+    """
+
+    engine_of: Callable[[], Engine]
+    clock: Callable[[], float] = time.monotonic
+    _kept: dict[int, tuple[float, Figures]] = field(default_factory=dict)
+    _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    async def of(self, hours: int) -> Figures:
+        """The figures of the last hours; one count at a time, whoever looks."""
+        async with self._lock:
+            kept = self._kept.get(hours)
+            if kept is None or self.clock() - kept[0] >= FRESH:
+                engine = self.engine_of()
+                now = engine.clock.now()
+                unlogged = int(getattr(engine.decisions, "failures", 0))
+                found = await asyncio.to_thread(count, engine.store, now - hours * HOUR, now, unlogged)
+                self._kept[hours] = kept = self.clock(), found
+            return kept[1]

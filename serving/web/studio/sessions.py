@@ -1,0 +1,166 @@
+"""Admin sessions: a key is shown once and becomes a cookie that only this site sends; forms carry a token."""
+
+from __future__ import annotations
+
+import hmac
+import secrets
+import time
+from collections import OrderedDict, deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from hashlib import sha256
+from typing import Final
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+
+from features.errors import KokyakuError
+from serving.access import Access
+from serving.web.identity import Signer, same_origin
+
+PURPOSE: Final = "studio"
+PATH: Final = "/studio"
+AGE: Final = 8 * 3600
+"""Seconds after which one logs in again."""
+DEVELOPER: Final = "developer"
+_MOST: Final = 1_000
+"""Ended sessions and hosts with failures that are remembered."""
+
+
+class TooManyError(KokyakuError):
+    """Too many wrong keys in a short time."""
+
+    code = "too_many"
+    status = 429
+
+
+class Session(msgspec.Struct, frozen=True):
+    """Who looks.
+
+    Args:
+        id: random.
+        who: the name that they gave themselves; stands beside their stops.
+        key: fingerprint of the key that they logged in with; the session ends when that key does.
+        ends: seconds since 1970 at which it ends.
+        locale: language of the studio; empty: the shop's.
+    """
+
+    id: str
+    who: str
+    key: str
+    ends: float
+    locale: str = ""
+
+
+@dataclass
+class Throttle:
+    """Wrong keys of one address: so many in so many seconds, then it has to wait.
+
+    Args:
+        clock: seconds; only differences count.
+    """
+
+    clock: Callable[[], float]
+    most: int = 5
+    seconds: float = 60.0
+    _wrong: OrderedDict[str, deque[float]] = field(default_factory=OrderedDict)
+
+    def check(self, host: str) -> None:
+        """Let the address try.
+
+        Raises:
+            TooManyError: it has to wait.
+        """
+        wrong = self._wrong.get(host, deque())
+        while wrong and wrong[0] <= self.clock() - self.seconds:
+            wrong.popleft()
+        if len(wrong) >= self.most:
+            raise TooManyError("too many wrong keys", where="key", hint=f"wait {self.seconds:.0f} seconds")
+
+    def failed(self, host: str) -> None:
+        """Remember a wrong key."""
+        self._wrong.setdefault(host, deque(maxlen=self.most)).append(self.clock())
+        self._wrong.move_to_end(host)
+        while len(self._wrong) > _MOST:
+            self._wrong.popitem(last=False)
+
+
+class Sessions:
+    """Reads and writes admin sessions.
+
+    Args:
+        signer: seals the cookie with the shop's secret.
+        access: which keys may do what; in development everybody on loopback has a session.
+        clock: seconds since 1970.
+    """
+
+    def __init__(self, signer: Signer, access: Access, clock: Callable[[], float] = time.time) -> None:
+        self.signer, self.access, self.clock = signer, access, clock
+        self.throttle = Throttle(clock)
+        self._ended: OrderedDict[str, None] = OrderedDict()
+
+    def read(self, request: Request) -> Session | None:
+        """The session of a request; None where there is none, or it has ended."""
+        sealed = request.cookies.get(self.signer.cookie(PURPOSE))
+        raw = self.signer.open(PURPOSE, sealed)
+        try:
+            session = None if raw is None else msgspec.json.decode(raw, type=Session)
+        except msgspec.DecodeError:  # written by another version of ours
+            session = None
+        if session is not None and self._holds(session):
+            return session
+        return self._begun(DEVELOPER, "") if self.access.dev else None
+
+    def log_in(self, request: Request, key: str, who: str) -> Session:
+        """A session for an admin key.
+
+        Raises:
+            AccessError: the key is wrong.
+            ScopeError: it is right but no admin's.
+            TooManyError: this address has to wait.
+        """
+        host = request.client.host if request.client else ""
+        self.throttle.check(host)
+        try:
+            self.access.check("admin", {**request.headers, "x-api-key": key, "authorization": ""})
+        except KokyakuError:
+            self.throttle.failed(host)
+            raise
+        return self._begun(who.strip()[:200] or "studio", self._fingerprint(key))
+
+    def write(self, request: Request, response: Response, session: Session) -> None:
+        """Set the cookie: not for scripts, never sent from another site, to the studio only."""
+        name, value = self.signer.cookie(PURPOSE), self.signer.seal(PURPOSE, msgspec.json.encode(session))
+        age, secure = max(0, int(session.ends - self.clock())), request.url.scheme == "https"
+        response.set_cookie(name, value, max_age=age, path=PATH, httponly=True, samesite="strict", secure=secure)
+
+    def end(self, response: Response, session: Session) -> None:
+        """End a session: its cookie is of no use any more, wherever it was copied to."""
+        self._ended[session.id] = None
+        while len(self._ended) > _MOST:
+            self._ended.popitem(last=False)
+        response.delete_cookie(self.signer.cookie(PURPOSE), path=PATH, httponly=True, samesite="strict")
+
+    def token(self, session: Session) -> str:
+        """What forms of this session carry."""
+        return self.signer.token(f"{PURPOSE} {session.id}")
+
+    def ours(self, request: Request, token: str, session: Session) -> bool:
+        """Whether a form came from a page that we rendered for this session."""
+        return same_origin(request) and hmac.compare_digest(token.encode(), self.token(session).encode())
+
+    def _begun(self, who: str, key: str) -> Session:
+        return Session(secrets.token_hex(16), who, key, self.clock() + AGE)
+
+    def _holds(self, session: Session) -> bool:
+        if session.id in self._ended or session.ends <= self.clock():
+            return False
+        if self.access.dev:
+            return True
+        keys = [entry.key for entry in self.access.keys if "admin" in entry.scopes]
+        return any(hmac.compare_digest(session.key, self._fingerprint(key)) for key in keys)
+
+    def _fingerprint(self, key: str) -> str:
+        """Of a key, salted with the shop's secret: the cookie tells nothing of it."""
+        return sha256(f"{self.signer.token(PURPOSE)} {key}".encode()).hexdigest()[:32]
