@@ -385,7 +385,7 @@ def test_a_draw_over_its_limit_is_drawn_anew_with_its_own_chances(toy_shop, shop
 def test_what_takes_the_place_of_a_draw_has_a_point_of_its_own(tmp_path) -> None:
     """Whoever drew tea had a point in one part of [0, 1); at points of their own they draw as it is logged."""
     (tmp_path / "secret.key").write_bytes(SECRET)
-    made, slot = policy("p", {"tea": 5.0, "care": 0.0}, floor=0.1), Slot("hero", ("tea", "care"), policy="p")
+    made, slot = policy("p", {"tea": 5.0, "care": 1.0}, floor=0.1), Slot("hero", ("tea", "care"), policy="p")
     taken, chances = [], set()
     for n in range(300):
         query = Query(START, History.empty(), user_id=f"u{n}")
