@@ -1,4 +1,4 @@
-"""What a change of `shop.toml` would have done: the last requests, rebuilt under the file that serves and under a draft.
+"""What a change of `shop.toml` would have done: the last requests, rebuilt under the file that serves and a draft.
 
     found = dry_run(engine, read_draft(text), asked_in_store(engine.store, 500))
 
@@ -16,7 +16,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from features.errors import RequestError
 from serving import wire
 from serving.asked_before import Asked
 from serving.config import ShopConfig
@@ -32,7 +31,8 @@ REGIONS = 5
 """So many regions are told apart."""
 NO_SLOT = "(no such slot)"
 NOTHING = "(nothing)"
-ERASED, NO_PAGE, HELD_OUT = "who asked was erased", "no such page or channel", "held out, and nobody is named"
+ERASED, GONE = "who asked was erased", "one of the files has no such page or channel"
+HELD_OUT, UNNAMED = "of the holdout, and nobody is named", "an action for somebody who is not named"
 _ANSWER = re.compile(r"^(the answer to \S+) is .*$", re.DOTALL)
 
 
@@ -147,39 +147,45 @@ def dry_run(engine: Engine, draft: ShopConfig, asked: Sequence[Asked], tell: Tel
     openings, found = Openings(engine), DryRun()
     sides = engine.live, openings.live(draft)
     for done, each in enumerate(asked, 1):
-        why = _barred(engine, each)
-        looks = None if why else _looks(engine, each, sides)
-        if looks is None:
-            found.left_out[why or NO_PAGE] += 1
+        why = _barred(engine, each, [live.config for live in sides])
+        if why is None:
+            _note(found, each, *(_look(engine, each, live) for live in sides))
         else:
-            _note(found, each, *looks)
+            found.left_out[why] += 1
         tell("requests", done, len(asked))
     _merge_regions(found.groups)
     return found
 
 
-def _barred(engine: Engine, asked: Asked) -> str | None:
+def _barred(engine: Engine, asked: Asked, configs: Sequence[ShopConfig]) -> str | None:
+    """Why a request is not rebuilt; None where it is."""
     if is_token(asked.customer) or engine.store.is_erased(asked.customer, asked.visitor):
         return ERASED
     nobody = asked.customer is None and asked.visitor is None
-    return HELD_OUT if nobody and asked.holdout else None
+    if nobody and asked.holdout:
+        return HELD_OUT
+    if any(asked.surface in config.channels for config in configs):
+        there = all(asked.surface in config.channels for config in configs)
+        return UNNAMED if nobody else None if there else GONE
+    return None if all(_page(asked)[1] in config.pages for config in configs) else GONE
 
 
-def _looks(engine: Engine, asked: Asked, sides: tuple[Live, Live]) -> tuple[Look, Look] | None:
-    """Both looks; None where either file has no such page or channel."""
-    who = {"user_id": asked.customer, "visitor_id": asked.visitor, "context": asked.context}
-    channels = [asked.surface in live.config.channels for live in sides]
-    try:
-        if all(channels):
-            action = wire.ActionRequest(channel=asked.surface, **who)
-            left, right = (look_at_action(engine, action, asked.at, live, asked.request_id) for live in sides)
-            return left, right
-        surface, _, name = asked.surface.partition(".")
-        page = wire.PageRequest(page=name or surface, surface=surface, explain=True, **who)
-        left, right = (look_at_page(engine, page, asked.at, live, asked.request_id) for live in sides)
-    except RequestError:
-        return None
-    return left, right
+def _page(asked: Asked) -> tuple[str, str]:
+    """Surface and name of a page."""
+    surface, _, name = asked.surface.partition(".")
+    return surface, name
+
+
+def _look(engine: Engine, asked: Asked, live: Live) -> Look:
+    surface, name = _page(asked)
+    who, request_id = (asked.customer, asked.visitor), asked.request_id
+    if asked.surface in live.config.channels:
+        action = wire.ActionRequest(channel=asked.surface, user_id=who[0], visitor_id=who[1], context=asked.context)
+        return look_at_action(engine, action, asked.at, live, request_id)
+    page = wire.PageRequest(
+        page=name, surface=surface, user_id=who[0], visitor_id=who[1], context=asked.context, explain=True
+    )
+    return look_at_page(engine, page, asked.at, live, request_id)
 
 
 def _note(found: DryRun, asked: Asked, left: Look, right: Look) -> None:

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
-from features.errors import ConfigError, KokyakuError
+from features.errors import ConfigError, KokyakuError, NotFoundError
 from features.shop import Shop
 from serving.artifact import live_name
 from serving.bundle import Bundle, open_bundle
@@ -50,10 +51,30 @@ class Checked:
         return sum(each.verdict == verdict for each in self.findings)
 
     @property
+    def exit_code(self) -> int:
+        """2 where something fails, else 0."""
+        return 2 if self.count("fail") else 0
+
+    @property
     def summary(self) -> str:
         """The counts in words."""
         told = [(self.count("fail"), "failure"), (self.count("warn"), "warning"), (self.count("note"), "note")]
         return ", ".join(f"{count} {name}{'s' if count != 1 else ''}" for count, name in told)
+
+
+def read_text(path: Path) -> str:
+    """The text of a draft.
+
+    Raises:
+        NotFoundError: there is no such file.
+        ConfigError: it is not text.
+    """
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise ConfigError("not UTF-8 text", where=str(path), hint="save the file as UTF-8") from None
+    except OSError as error:
+        raise NotFoundError("the file cannot be read", where=str(path), got=error.strerror) from None
 
 
 def findings(look: Look) -> list[Finding]:

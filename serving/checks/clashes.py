@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import date
 
 from features.moments import season_of
@@ -124,5 +124,5 @@ def _season(config: ShopConfig, whens: Sequence[When]) -> str | None:
     return None if fits else f"in month {_told(months[0])} it is never {_told(seasons[0])}"
 
 
-def _told(values: set[object] | set[str]) -> str:
+def _told(values: Iterable[object]) -> str:
     return " or ".join(map(str, sorted(values, key=str)))

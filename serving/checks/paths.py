@@ -94,12 +94,13 @@ class _Names:
     def boosted(self, where: str, key: str, text: str) -> Iterator[Finding]:
         """A warning for a boost of nothing."""
         known = {"category": self._steps, "brand": self._brands}.get(key) or list(self.bundle.items)
-        there = {
-            "category": lambda: bool(self.bundle.codes_under((text,))),
-            "brand": lambda: fold(text) in {fold(each) for each in self._brands},
-            "item-id": lambda: self.bundle.items.find(text) is not None,
-        }[key]
-        if not there():
+        if key == "category":
+            there = bool(self.bundle.codes_under((text,)))
+        elif key == "brand":
+            there = fold(text) in {fold(each) for each in known}
+        else:
+            there = self.bundle.items.find(text) is not None
+        if not there:
             yield warn(where, f"no item is of {key} {_quoted(text)}", _near(text, known) or "look for a typo")
 
     @property

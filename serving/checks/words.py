@@ -15,6 +15,7 @@ from serving.settings.when import ALWAYS, When
 from serving.texts import ANSWERS, FIELDS, fields_of, pieces, rendered
 
 ALL, NOTHING = "all known", "nothing known"
+PASSED_OVER = "(passed over)"
 _ODD = (
     (re.compile(r"\bNone\b|\bnan\b|[{}]"), "says {found!r}"),
     (re.compile(r"  +"), "has two spaces in a row"),
@@ -101,8 +102,12 @@ def unsaid(look: Look) -> Iterator[Finding]:
         for at in range(len(action.texts)):
             why = _never(look, action, at)
             if why is not None:
-                yield warn(f"[actions.{name}] text {at + 1}", f"it can never be said: {why}", "change it or take it out")
-        missing = min((needs(text) - SURE - implied(action.when) - implied(text.when) for text in action.texts), key=len)
+                yield warn(
+                    f"[actions.{name}] text {at + 1}", f"it can never be said: {why}", "change it or take it out"
+                )
+        missing = min(
+            (needs(text) - SURE - implied(action.when) - implied(text.when) for text in action.texts), key=len
+        )
         if action.when.known is not True and missing:
             yield note(
                 f"[actions.{name}]", f"it cannot be said to a stranger: its words need {listed(sorted(missing))}",
