@@ -85,6 +85,8 @@ def case_of(engine: Engine, request: ActionRequest, now: int) -> Case:
         raise RequestError("name a userId or a visitorId", where="userId")
     consents = consents_of(engine, live, request)
     whole = [*unreachable(name, channel, request.user_id), *refused(channel, consents, request.consent)]
+    if channel.policy in live.stops.campaigns:  # the first of its list for everybody is not what was meant
+        whole.append(Ruling("the channel's policy is stopped"))
     slot = Slot(name, channel.actions, channel.policy, channel.family, channel.epoch_days)
     if whole:
         query = Query(now, History.empty(), request.user_id, request.visitor_id, surface=name)
