@@ -49,7 +49,7 @@ ARGS = [
 ]  # fmt: skip
 
 PAGES = ("/", "/web/landing", "/web/category", "/web/category?path=Drinks", "/web/search?q=t", "/web/wishlist",
-         "/web/basket", "/web/me", "/web/thanks", "/web/customers")  # fmt: skip
+         "/web/basket", "/web/me", "/web/thanks", "/web/share", "/web/photo", "/web/customers")  # fmt: skip
 EMPTY = """() => [...document.querySelectorAll("[data-slot]:has(.shelf)")].filter((slot) =>
     !slot.querySelector("[data-item]")).length"""
 CONTENTS = """() => [...document.querySelectorAll("[data-slot]")].map((slot) =>

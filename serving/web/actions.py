@@ -24,7 +24,7 @@ from serving.web.shopfront import ItemJson
 
 DEEDS: Final = frozenset({"wishlist", "wishlist_remove", "cart", "cart_remove", "purchase", "order"})
 PLACES: Final = frozenset(
-    {"home", "landing", "category", "search", "item", "basket", "wishlist", "me", "order", "thanks"}
+    {"home", "landing", "category", "search", "item", "basket", "wishlist", "me", "order", "thanks", "share", "photo"}
 )
 MAX_BODY: Final = 16_384
 MAX_DECISION: Final = 128
@@ -201,6 +201,13 @@ def click_event(visit: Visit, decision_id: str, slot: str) -> dict[str, Any]:
     """A click on an action, once a visit."""
     event = _base(visit, "click", "", decision_id)
     return {**event, "eventId": event_id(visit, decision_id, f"click {slot}"), "properties": {"slot": slot}}
+
+
+def review_event(visit: Visit, item_id: str, text: str, photo: str) -> dict[str, Any]:
+    """Somebody's words on what they got; the same words are sent once a visit."""
+    event = _base(visit, "review", item_id, "")
+    said = {"text": text, **({"photoUrl": photo} if photo else {})}
+    return {**event, "eventId": event_id(visit, "review", f"{item_id} {text} {photo}"), "properties": said}
 
 
 def search_event(visit: Visit, query: str) -> dict[str, Any]:

@@ -81,6 +81,8 @@ class Contents:
             Place("me", "/web/me", "me.title", self.me),
             Place("order", "/web/order", "me.orders", self.order),
             Place("thanks", "/web/thanks", "thanks.title", self.thanks),
+            Place("share", "/web/share", "share.title", self.share),
+            Place("photo", "/web/photo", "photo.title", self.photo),
         )
 
     # ---- pages
@@ -188,6 +190,15 @@ class Contents:
         context = await self._decided(request, frame, "after-purchase")
         slots = tuple(slot for slot in context["slots"] if slot.kind != "status" or not lines)
         return context | {"orders": lines, "slots": slots}
+
+    async def share(self, request: Request, frame: Frame) -> dict[str, Any]:
+        """What is on its way, to be shown to others: the product's own address, and nothing of the order."""
+        lines = [line for line in await self._orders(frame) if line.open]
+        return {"lines": [(line, f"{request.base_url}{line.href.lstrip('/')}") for line in lines]}
+
+    async def photo(self, request: Request, frame: Frame) -> dict[str, Any]:
+        """Where somebody writes about what was delivered."""
+        return {"orders": [line for line in await self._orders(frame) if line.delivered]}
 
     # ---- what they are made of
 

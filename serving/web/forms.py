@@ -27,6 +27,7 @@ from serving.web.actions import (
     order_reports,
     read_deed,
     read_form,
+    review_event,
     search_event,
     view_events,
 )
@@ -34,12 +35,13 @@ from serving.web.basket import Basket, Line
 from serving.web.contents import Contents, wording
 from serving.web.frame import Frame, Framer, json_response, wants_json
 from serving.web.identity import begin_session, same_origin
-from serving.web.order_views import order_href
+from serving.web.order_views import order_href, picture
 from serving.web.render import PRIVATE
 from serving.web.shopfront import ItemJson, Json, Shopfront
 
 MAX_BACK: Final = 4_000
 MAX_ANSWER: Final = 200
+MAX_REVIEW: Final = 1_000
 LATER: Final = {"1": 1, "7": 7}
 """Days that the demo can let pass."""
 BANNERS: Final[Mapping[str, Mapping[str, bool]]] = {
@@ -122,7 +124,31 @@ class Forms:
         if self.framer.looks(request) and same_origin(request) and self.framer.visits.known(request):
             with suppress(Unavailable):
                 await self.shopfront.send_events([click_event(frame.visit, decision_id, slot)])
+        if frame.shop["demo"] and url.startswith("/") and urlsplit(url).path not in self._pages:
+            # A shop has its own site around these pages; a demo has not.
+            context = {"path": url, "place": "elsewhere", "back": "/", "banner": False}
+            return self.framer.page(request, frame, "elsewhere.html", context)
         return RedirectResponse(url, 303, headers=PRIVATE)
+
+    async def review(self, request: Request) -> Response:
+        """Keep somebody's words on what was delivered to them.
+
+        Raises:
+            RequestError: no words or too many, or the photo's address is none.
+            NotFoundError: nothing of the kind was delivered to them.
+        """
+        form, frame = await self._read(request)
+        text, photo = form.get("text", "").strip(), form.get("photo", "").strip()
+        if not 0 < len(text) <= MAX_REVIEW:
+            raise RequestError(f"1 to {MAX_REVIEW} characters", where="text")
+        if photo and not (photo.startswith("https://") and picture(photo) and len(photo) <= MAX_REVIEW):
+            raise RequestError("not an https address", where="photo")
+        user_id, item_id = frame.visit.user_id, form.get("item", "")
+        orders = [] if user_id is None else await self.shopfront.orders(user_id, frame.locale)
+        if not any(order["itemId"] == item_id and order["state"] == "delivered" for order in orders):
+            raise NotFoundError("no such order", where="order", got=item_id)
+        _accepted(await self.shopfront.send_events([review_event(frame.visit, item_id, text, photo)]))
+        return self._done(request, frame, "review", form, then="/")
 
     # ---- what people tell
 

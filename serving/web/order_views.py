@@ -42,12 +42,13 @@ class OrderView:
 
     Args:
         order_id, line: its key.
+        item_id: what was ordered.
         title, href: of the product.
         image, art, tone: its picture.
         see: address of the order's own page.
         pieces, ordered: in words.
         state: its last state, in words.
-        open: whether it is still under way.
+        open, delivered: whether it is still under way, or has come and stayed.
         expected: when it comes, in words.
         late: what is said because it is late, or will be; empty where it is not.
         steps: oldest first.
@@ -56,6 +57,7 @@ class OrderView:
 
     order_id: str
     line: str
+    item_id: str
     title: str
     href: str
     image: str
@@ -66,6 +68,7 @@ class OrderView:
     ordered: str
     state: str
     open: bool
+    delivered: bool
     expected: str
     late: str
     steps: tuple[StepView, ...]
@@ -79,6 +82,7 @@ def order_view(order: OrderJson, shop: ShopJson, t: Words) -> OrderView:
     return OrderView(
         order_id=order["orderId"],
         line=order["line"],
+        item_id=order["itemId"],
         title=order["title"],
         href=f"/web/item?id={_quoted(order['itemId'])}",
         image=picture(order.get("imageUrl")),
@@ -89,6 +93,7 @@ def order_view(order: OrderJson, shop: ShopJson, t: Words) -> OrderView:
         ordered=t("order.of", day=format_day(order["orderedAt"], shop["timeZone"], t.locale)),
         state=_state(order["state"], t),
         open=still,
+        delivered=order["state"] == "delivered",
         expected=_expected(order, shop, t) if still else "",
         late=_late(order, t) if still else "",
         steps=tuple(_step(step, place, shop, t) for place, step in enumerate(order["steps"])),

@@ -62,6 +62,7 @@ def routes(
     ]
     posted: list[tuple[str, Handler]] = [
         ("/web/events", forms.events),
+        ("/web/review", forms.review),
         ("/web/answer", forms.answer),
         ("/web/consent", forms.consent),
         ("/web/me/erase", forms.erase),

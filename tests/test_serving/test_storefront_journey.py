@@ -297,6 +297,41 @@ def test_time_and_steps_are_the_demos_alone() -> None:
         assert step(client, order, "stolen").status_code == 400
 
 
+def test_words_on_what_came_are_an_event(client: TestClient, shop: Any) -> None:
+    """Only what was delivered to oneself can be written about; words and photo are checked, and sent once."""
+    order = bought(client)
+    assert "As soon as something has been delivered" in client.get("/web/photo").text
+    said = {"item": "f1", "text": "It creaks <b>a little</b>", "photo": "https://img.example/chair.jpg"}
+    html = client.get("/web/photo").text
+    assert submit(client, html, "/web/review", **said).status_code == 404
+    step(client, order, "delivered")
+    html = client.get("/web/photo").text
+    heard(html)
+    shop.events.clear()
+    for wrong in ({"text": " "}, {"text": "x" * 1001}, {"photo": "http://img.example/a.jpg"}, {"photo": "/a.jpg"}):
+        assert submit(client, html, "/web/review", **{**said, **wrong}).status_code == 400
+    assert submit(client, html, "/web/review", **{**said, "item": "t1"}).status_code == 404
+    assert shop.events == []
+    for _ in range(2):
+        assert "Thank you for your words" in submit(client, html, "/web/review", **said).text
+    (event,) = shop.events
+    assert (event["type"], event["itemId"], event["userId"]) == ("review", "f1", "1609")
+    assert event["properties"] == {"text": said["text"], "photoUrl": said["photo"]}
+
+
+def test_what_is_coming_can_be_shown_without_the_order(client: TestClient, shop: Any) -> None:
+    """The address to share is the product's; the order's number is nowhere on the page."""
+    assert "Nothing is on its way" in client.get("/web/share").text
+    order = bought(client)
+    html = client.get("/web/share").text
+    heard(html)
+    (shared,) = [a["value"] for a in Page(html).all("input", type="text")]
+    assert shared == "http://testserver/web/item?id=f1"
+    assert order not in html
+    step(client, order, "delivered")
+    assert "Nothing is on its way" in client.get("/web/share").text
+
+
 # ---- walking through the shop
 
 
@@ -370,6 +405,12 @@ def test_an_actions_link_is_a_click_and_leads_nowhere_else(client: TestClient, s
     assert click["decisionId"].endswith("-top-1")
     client.get(link + "&", headers={"Sec-Fetch-Site": "cross-site"}, follow_redirects=False)
     assert len(shop.events) == 1
+    signer = Signer(lambda: SECRET)
+    own = signer.seal("go", b'["/care/<b>sofas","d","s"]')
+    answer = client.get(f"/web/go?to={own}", follow_redirects=False)
+    assert (answer.status_code, "/care/<b>sofas" in Page(answer.text).text) == (200, True)
+    far = signer.seal("go", b'["https://shop.example/club","d","s"]')
+    assert client.get(f"/web/go?to={far}", follow_redirects=False).headers["location"] == "https://shop.example/club"
     forged = Signer(lambda: SECRET[::-1]).seal("go", b'["https://evil.example","d","s"]')
     for to in ("", "https://evil.example", forged):
         assert client.get(f"/web/go?to={to}", follow_redirects=False).status_code == 404
