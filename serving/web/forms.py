@@ -17,7 +17,6 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from features.errors import NotFoundError, RequestError, Unavailable
-from features.moments import DAY, format_instant, parse_instant
 from serving.web.actions import (
     Deed,
     Origin,
@@ -42,15 +41,12 @@ from serving.web.shopfront import ItemJson, Json, Shopfront
 MAX_BACK: Final = 4_000
 MAX_ANSWER: Final = 200
 MAX_REVIEW: Final = 1_000
-LATER: Final = {"1": 1, "7": 7}
-"""Days that the demo can let pass."""
 BANNERS: Final[Mapping[str, Mapping[str, bool]]] = {
     "both": {"personalization": True, "marketing": True},
     "page": {"personalization": True, "marketing": False},
     "none": {"personalization": False, "marketing": False},
 }
 """The buttons of the banner and what each means."""
-LATE_BY: Final = 14 * DAY
 
 
 class Forms:
@@ -68,18 +64,18 @@ class Forms:
         Raises:
             RequestError: the form is not one of ours, or the shop refused the event.
         """
-        form, frame = await self._read(request)
+        form, frame = await self.read(request)
         deed = read_deed(form)
         events, basket, lines = await self._record(deed, frame)
-        _accepted(await self.shopfront.send_events(events))
+        accepted(await self.shopfront.send_events(events))
         then = ""
         if lines:
             order_id = str(events[0]["orderId"])
             if frame.visit.user_id is not None:
                 reports = order_reports(order_id, frame.visit.user_id, lines, frame.shop["now"])
-                _accepted(await self.shopfront.send_orders(reports))
+                accepted(await self.shopfront.send_orders(reports))
             then = order_href(order_id, "/web/thanks")
-        return self._done(request, replace(frame, basket=basket), deed.type, form, then=then)
+        return self.done(request, replace(frame, basket=basket), deed.type, form, then=then)
 
     async def _record(self, deed: Deed, frame: Frame) -> tuple[list[Json], Basket, list[tuple[Line, ItemJson | None]]]:
         """The events of a deed, the basket after it, and the lines that were bought by it."""
@@ -137,7 +133,7 @@ class Forms:
             RequestError: no words or too many, or the photo's address is none.
             NotFoundError: nothing of the kind was delivered to them.
         """
-        form, frame = await self._read(request)
+        form, frame = await self.read(request)
         text, photo = form.get("text", "").strip(), form.get("photo", "").strip()
         if not 0 < len(text) <= MAX_REVIEW:
             raise RequestError(f"1 to {MAX_REVIEW} characters", where="text")
@@ -147,8 +143,8 @@ class Forms:
         orders = [] if user_id is None else await self.shopfront.orders(user_id, frame.locale)
         if not any(order["itemId"] == item_id and order["state"] == "delivered" for order in orders):
             raise NotFoundError("no such order", where="order", got=item_id)
-        _accepted(await self.shopfront.send_events([review_event(frame.visit, item_id, text, photo)]))
-        return self._done(request, frame, "review", form, then="/")
+        accepted(await self.shopfront.send_events([review_event(frame.visit, item_id, text, photo)]))
+        return self.done(request, frame, "review", form, then="/")
 
     # ---- what people tell
 
@@ -158,20 +154,20 @@ class Forms:
         Raises:
             RequestError: there is no such question or answer.
         """
-        form, frame = await self._read(request)
+        form, frame = await self.read(request)
         question, what = form.get("question", ""), form.get("do", "answer")
         if what == "forget":
             await self.shopfront.forget(*frame.who, question)
-            return self._done(request, frame, "forgotten", form)
+            return self.done(request, frame, "forgotten", form)
         if what == "skip":
             await self.shopfront.answer(*frame.who, question, None)
-            return self._done(request, frame, "skipped", form)
+            return self.done(request, frame, "skipped", form)
         said = " ".join(form.get("answer", "").split())
         if not 0 < len(said) <= MAX_ANSWER:
             raise RequestError(f"an answer has 1 to {MAX_ANSWER} characters", where="answer")
         await self.shopfront.answer(*frame.who, question, said)
         why = (await self.shopfront.questions(frame.locale))[question]["why"]
-        return self._done(request, frame, "answer", form, more=why)
+        return self.done(request, frame, "answer", form, more=why)
 
     async def consent(self, request: Request) -> Response:
         """Keep what was chosen in the banner, or one purpose on one's own page.
@@ -179,7 +175,7 @@ class Forms:
         Raises:
             RequestError: an unknown button or purpose.
         """
-        form, frame = await self._read(request)
+        form, frame = await self.read(request)
         what = form.get("do", "")
         granted = dict(BANNERS[what]) if what in BANNERS else _choice(what)
         words = {purpose: wording(purpose, frame.words) for purpose in granted}
@@ -187,7 +183,7 @@ class Forms:
         said = "consent"
         if "personalization" in granted:
             said = "consent.yes" if granted["personalization"] else "consent.no"
-        return self._done(request, frame, said, form)
+        return self.done(request, frame, said, form)
 
     # ---- one's own data
 
@@ -205,7 +201,7 @@ class Forms:
         Raises:
             RequestError: it was not confirmed.
         """
-        form, frame = await self._read(request)
+        form, frame = await self.read(request)
         if form.get("sure") != "yes":
             raise RequestError("tick the box first: erasing cannot be undone", where="sure")
         receipt_id = await self.shopfront.erase(*frame.who)
@@ -214,54 +210,14 @@ class Forms:
         response = RedirectResponse(f"/web/receipt?id={receipt_id}", 303, headers=PRIVATE)
         return self.framer.after_deed(request, response, Frame(frame.shop, visit, Basket()))
 
-    # ---- the demo's time
-
-    async def later(self, request: Request) -> Response:
-        """Let days pass in the shop.
-
-        Raises:
-            NotFoundError: this shop has no time of its own.
-            RequestError: not so many days.
-        """
-        form, frame = await self._read(request)
-        if not (frame.shop["demo"] and frame.shop["travels"]):
-            raise NotFoundError("no such page", where=request.url.path)
-        if form.get("days") not in LATER:
-            raise RequestError("so many days cannot pass at once", where="days", got=form.get("days"))
-        await self.shopfront.later(LATER[form["days"]])
-        return self._done(request, frame, "later", form)
-
-    async def step(self, request: Request) -> Response:
-        """Let an order of the chosen customer move on.
-
-        Raises:
-            NotFoundError: outside the demo, or the customer has no such order line.
-            RequestError: it cannot move there.
-        """
-        form, frame = await self._read(request)
-        user_id = frame.visit.user_id
-        if not frame.shop["demo"] or user_id is None:
-            raise NotFoundError("no such page", where=request.url.path)
-        key, state = (form.get("order", ""), form.get("line", "")), form.get("do", "")
-        orders = await self.shopfront.orders(user_id, frame.locale)
-        order = next((each for each in orders if (each["orderId"], each["line"]) == key), None)
-        if order is None:
-            raise NotFoundError("no such order", where="order", got=key[0])
-        if f"demo.says.{state}" not in frame.words:
-            raise RequestError("an order cannot move there", where="do", got=state)
-        report: Json = {"orderId": key[0], "line": key[1], "userId": user_id, "itemId": order["itemId"]}
-        report["text"] = frame.words(f"demo.says.{state}")
-        if state == "late":
-            from_ = max(parse_instant(order.get("promisedAt") or frame.shop["now"]), parse_instant(frame.shop["now"]))
-            report["promisedAt"] = format_instant(from_ + LATE_BY)
-        else:
-            report["shipmentState"] = state
-        _accepted(await self.shopfront.send_orders([report]))
-        return self._done(request, frame, "step", form)
-
     # ---- the way in and out of a form
 
-    async def _read(self, request: Request) -> tuple[dict[str, str], Frame]:
+    async def read(self, request: Request) -> tuple[dict[str, str], Frame]:
+        """A posted form with its frame.
+
+        Raises:
+            RequestError: it is not one of ours, or leads back to no page of ours.
+        """
         form = await read_form(request)
         frame = await self.framer.read(request)
         if not self.framer.ours(request, form.get("token", ""), frame.visit):
@@ -280,7 +236,7 @@ class Forms:
             raise RequestError("not a page of this shop", where="back", got=back[:60])
         return f"{parts.path}?{parts.query}" if parts.query else parts.path
 
-    def _done(
+    def done(
         self, request: Request, frame: Frame, said: str, form: Mapping[str, str], *, more: str = "", then: str = ""
     ) -> Response:
         """Back to the page, or on to the next one, which says what happened."""
@@ -298,7 +254,12 @@ class Forms:
         return self.framer.after_deed(request, response, frame, f"{said}\n{more}" if more else said)
 
 
-def _accepted(answer: Json) -> None:
+def accepted(answer: Json) -> None:
+    """Go on only where the shop took everything.
+
+    Raises:
+        RequestError: it refused something; its first reason.
+    """
     if answer.get("rejected"):
         first = answer["rejected"][0]
         raise RequestError(str(first.get("message") or "refused"), where=str(first.get("field") or "events"))

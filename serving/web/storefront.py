@@ -20,6 +20,7 @@ from features.text import MAX_ID_LENGTH
 from serving.web import pictures
 from serving.web.basket import Basket
 from serving.web.contents import Contents, Place
+from serving.web.demo import Demo
 from serving.web.forms import Forms
 from serving.web.frame import Frame, Framer
 from serving.web.identity import Signer, Visits, begin_session, checked_id
@@ -50,6 +51,7 @@ def routes(
     framer = Framer(shopfront, Visits(signer), check)
     contents = Contents(shopfront, framer)
     forms = Forms(shopfront, framer, contents)
+    demo = Demo(shopfront, forms)
     store = Storefront(shopfront, framer, forms)
     got: list[tuple[str, Handler]] = [
         *((place.path, store.page(place)) for place in contents.places),
@@ -66,8 +68,8 @@ def routes(
         ("/web/answer", forms.answer),
         ("/web/consent", forms.consent),
         ("/web/me/erase", forms.erase),
-        ("/web/demo/later", forms.later),
-        ("/web/demo/step", forms.step),
+        ("/web/demo/later", demo.later),
+        ("/web/demo/step", demo.step),
     ]
     served: list[BaseRoute] = [Route(path, framer.guarded(handler)) for path, handler in got]
     served += [Route(path, framer.guarded(handler), methods=["POST"]) for path, handler in posted]
