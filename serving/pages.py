@@ -10,6 +10,7 @@ import msgspec
 import numpy as np
 
 from features.errors import RequestError
+from features.moments import format_instant
 from features.personal import open_wishes
 from serving.candidates import Rows
 from serving.caps import Counts, limits_of
@@ -308,4 +309,6 @@ def told_of(content: Said) -> Answer:
         told["orders"] = list(content.orders)
     if content.question is not None:
         told["question"] = content.question
+    if content.expires_at is not None:
+        told["expiresAt"] = format_instant(content.expires_at)
     return told
