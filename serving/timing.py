@@ -17,7 +17,7 @@ from serving.caps import FAILED, SENT, SESSION, SHOWN, Counts
 from serving.due import due_items
 from serving.eligibility import in_hours
 from serving.person import MARKETING, Consents
-from serving.progress import has_news, silent_until, told_until
+from serving.progress import TELLING, has_news, silent_until, told_until
 from serving.promises import kept_until
 from serving.query import Filter
 from serving.saying import Fields, Said, say
@@ -177,14 +177,17 @@ def look(name: str, channel_name: str, channel: Channel, now: Situation, counts:
         since = told_until(name, channel_name, counts)
         told = replace(told, orders=tuple(order_cards(now, since=since)))
         steps += _no_news(channel_name, now, counts, since)
+    elif counts.hold is not None and action.kind in TELLING and action.when.awaiting:
+        steps += _no_news(channel_name, now, counts, None)  # care for what is awaited fills a silence
     found = [*([_early(action, channel, now) or Ruling(told)] if isinstance(told, str) else [])]
     return Looked(None if isinstance(told, str) else told, (*found, *_placed(action, channel, now), *steps))
 
 
-def _no_news(channel: str, now: Situation, counts: Counts, since: int) -> list[Ruling]:
-    """A message about an order waits for a step that was not told, but not for ever."""
+def _no_news(channel: str, now: Situation, counts: Counts, since: int | None) -> list[Ruling]:
+    """A message about an order waits for a step that was not told, but not for ever; without `since` for silence."""
     end = silent_until(channel, now, counts)
-    return [] if has_news(now, since) or now.query.now >= end else [Ruling("no news of the order", end)]
+    told = since is not None and has_news(now, since)
+    return [] if told or now.query.now >= end else [Ruling("no news of the order", end)]
 
 
 def _own(channel: Channel, now: Situation) -> Iterator[Ruling]:
