@@ -21,9 +21,8 @@ from serving.caps import SENT, UNCOUNTED, Counts, Limits, limits_of
 from serving.decide import POLICY, Decision, in_holdout, new_id
 from serving.drawing import UNKEPT, Choice, Draws
 from serving.engine import Engine, Live
-from serving.held import holder_of
 from serving.keeping import Keep, settled
-from serving.pages import draws_of, first_fillable, told_of
+from serving.pages import counted, draws_of, first_fillable, told_of
 from serving.pipeline import Answer, consents_of, hydrate, remember
 from serving.query import Filter, Query
 from serving.settings.channels import SCREENS, Channel
@@ -121,23 +120,21 @@ def channel_of(live: Live, name: str) -> Channel:
 
 def counts_on(engine: Engine, name: str, channel: Channel, now: Situation) -> Counts:
     """The limits of a channel's actions: every message counts; on a screen what is limited or a step of a sequence."""
-    config, query = now.live.config, now.query
+    config = now.live.config
     message = channel.medium_of(name) not in SCREENS
     contact = Limits(now.zone, channel.caps, channel=name)
     limits: dict[str, tuple[Limits, ...]] = {}
     for action in channel.actions:
         declared = config.actions.get(action)
-        counted = declared is not None and (declared.limited or sequences_of(action, declared, name, config.sequences))
-        if message or counted or contact.personal:
+        looked_at = message or contact.personal
+        if declared is not None and not looked_at:
+            looked_at = declared.limited or bool(sequences_of(action, declared, name, config.sequences))
+        if looked_at:
             own = (
                 Limits(now.zone, cost=channel.cost) if declared is None else limits_of(declared, now.zone, channel.cost)
             )
             limits[action] = (own, contact) if contact.personal else (own,)
-    subject = holder_of(query.user_id, query.visitor_id)
-    finite = [action for action, each in limits.items() if each[0].finite]
-    tally = engine.store.tally_of(subject, finite, query.now)
-    hold = lead_of(channel) + HOLD if message else None
-    return Counts(limits, tally, name, query.session_id, query.now, subject is not None, hold)
+    return counted(engine, now.query, limits, lead_of(channel) + HOLD if message else None)
 
 
 @dataclass

@@ -12,7 +12,7 @@ import numpy as np
 from features.errors import RequestError
 from features.personal import open_wishes
 from serving.candidates import Rows
-from serving.caps import Counts, limits_of
+from serving.caps import Counts, Limits, limits_of
 from serving.decide import POLICY, Decision, feature_rows, new_id, told_by, unit_of
 from serving.drawing import Choice, Draws
 from serving.eligibility import segments_of
@@ -103,9 +103,22 @@ def counts_of(engine: Engine, now: Situation, layout: Page) -> Counts | None:
         return None
     query = now.query
     limits = {name: (limits_of(action, now.zone),) for name, action in limited.items()}
+    return counted(engine, query, limits)
+
+
+def counted(engine: Engine, query: Query, limits: Mapping[str, tuple[Limits, ...]], hold: int | None = None) -> Counts:
+    """Limits beside what stands against them.
+
+    Args:
+        engine, query: of the request.
+        limits: action -> its limits, its own first.
+        hold: of a message: microseconds for which its reservation counts.
+    """
     subject = holder_of(query.user_id, query.visitor_id)
-    tally = engine.store.tally_of(subject, [name for name, (own,) in limits.items() if own.finite], query.now)
-    return Counts(limits, tally, query.surface, query.session_id, query.now, subject is not None)
+    finite = [name for name, (own, *_) in limits.items() if own.finite]
+    tally = engine.store.tally_of(subject, finite, query.now)
+    tally = tally.as_of(query.now) if engine.preview else tally
+    return Counts(limits, tally, query.surface, query.session_id, query.now, subject is not None, hold)
 
 
 def layout_of(live: Live, name: str) -> Page:
