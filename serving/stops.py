@@ -18,7 +18,7 @@ import msgspec
 from features.errors import NotFoundError, RequestError
 from features.moments import format_instant
 from serving import store_sql as sql
-from serving.settings.pages import Page
+from serving.settings.pages import FLOOR, Page, Slot
 from serving.strict import nearest
 
 if TYPE_CHECKING:
@@ -112,9 +112,14 @@ class Stops:
         """A page on which stopped policies decide nothing: the first module that can be filled takes the slot."""
         if not any(slot.policy in self.campaigns for slot in layout.slots):
             return layout
-        replace = msgspec.structs.replace
-        slots = (replace(slot, policy=None) if slot.policy in self.campaigns else slot for slot in layout.slots)
-        return replace(layout, slots=tuple(slots))
+        slots = (_undecided(slot) if slot.policy in self.campaigns else slot for slot in layout.slots)
+        return msgspec.structs.replace(layout, slots=tuple(slots))
+
+
+def _undecided(slot: Slot) -> Slot:
+    """A slot without its policy; like every such slot it ends in what cannot fail."""
+    floor = () if slot.may_be_empty or FLOOR in slot.modules else (FLOOR,)
+    return msgspec.structs.replace(slot, policy=None, modules=(*slot.modules, *floor))
 
 
 NO_STOPS = Stops()

@@ -36,7 +36,7 @@ from = 2024-10-04
 until = 2024-10-06
 [pages.home]
 slots = [
-  {name = "top", modules = ["june", "viewed"]},
+  {name = "top", modules = ["june", "viewed"], may-be-empty = true},
   {name = "drawn", modules = ["buy-again", "popular"], policy = "hero"},
   {name = "last", modules = ["popular"]},
 ]

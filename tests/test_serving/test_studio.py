@@ -55,7 +55,7 @@ texts = [{title = "Never"}]
 when = {stages = ["lapsed"]}
 [pages.home]
 slots = [
-  {name = "top", modules = ["never", "autumn", "viewed"]},
+  {name = "top", modules = ["never", "autumn", "viewed"], may-be-empty = true},
   {name = "drawn", modules = ["buy-again", "popular"], policy = "hero"},
   {name = "last", modules = ["popular", "for-you"]},
 ]
