@@ -20,7 +20,6 @@ order that is reported a little after its purchase does not count twice.
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -65,6 +64,8 @@ SEEN = frozenset({int(EventType.VIEW), int(EventType.CLICK), _CART})
 """Looks at an item."""
 CART_ENDS = frozenset({int(EventType.CART_REMOVE), _PURCHASE})
 WISH_ENDS = frozenset({int(EventType.WISHLIST_REMOVE), _PURCHASE})
+_NO_KINDS = np.zeros(1, np.int64)
+_IS_SEEN = np.isin(_CODES, list(SEEN))
 _TELLING = np.isin(_CODES, [_SEARCH, _WISH, *SEEN])
 _OF_BASKETS, _OF_WISHES = np.isin(_CODES, [_CART, *CART_ENDS]), np.isin(_CODES, [_WISH, *WISH_ENDS])
 
@@ -225,15 +226,16 @@ def _first_sign(
     known: History, telling: Places, wishes: Mapping[int, int], least: int, category: Rows | None
 ) -> tuple[int, str, int] | None:
     """When, by what, and by how many items somebody began to consider; None: nothing says so."""
-    items = known.item[telling]
-    kinds = np.where(items < 0, -1, 0 if category is None else category[items]).tolist()
-    codes, rows = known.type[telling].tolist(), items.tolist()
-    looked = {(kind, item) for kind, item, code in zip(kinds, rows, codes, strict=True) if code in SEEN and kind >= 0}
-    alike = Counter([kind for kind, _ in looked])
-    if not (wishes or _SEARCH in codes or max(alike.values(), default=0) >= least):
+    items, types = known.item[telling], known.type[telling]
+    kinds = np.where(items < 0, -1, 0 if category is None else category[items]).astype(np.int64)
+    looks = ((kinds << 32) | items)[_IS_SEEN[types] & (kinds >= 0)]
+    looks.sort()
+    alike = np.bincount(looks[np.append(looks[1:] != looks[:-1], True)] >> 32) if len(looks) else _NO_KINDS
+    if not (wishes or has_type(types, _SEARCH) or alike.max() >= least):
         return None
     seen: dict[int, set[int]] = {}
-    for at, code, item, kind in zip(known.time[telling].tolist(), codes, rows, kinds, strict=True):
+    rows = zip(known.time[telling].tolist(), types.tolist(), items.tolist(), kinds.tolist(), strict=True)
+    for at, code, item, kind in rows:
         if code == _SEARCH:
             return at, "searched", 0
         if code == _WISH:
@@ -243,7 +245,7 @@ def _first_sign(
             several = seen.setdefault(kind, set())
             several.add(item)
             if len(several) >= least:
-                return at, "one_kind", alike[kind]
+                return at, "one_kind", int(alike[kind])
     return None
 
 

@@ -17,8 +17,12 @@ from features.shop import Shop
 from features.text import unit_hash
 from serving.bundle import Bundle
 from serving.candidates import Rows
-from serving.query import Query
+from serving.query import Context, Query
 
+LOGGED_CONTEXT = (
+    "region", "device", "traffic_source", "campaign", "time_zone", "locale", "category", "item_id",
+)  # fmt: skip
+"""The fields of a request's context that decisions keep."""
 POLICY = "first-fillable"
 
 
@@ -46,12 +50,20 @@ class Decision(msgspec.Struct, frozen=True):
     features: dict[str, Any] | None = None
     """`{"fingerprint", "as_of", "rows"}`: the feature rows of the items shown, in their order. Where a policy drew:
     `{"names", "rows", "items"}`, the one row of the subject that it read, and those of the items."""
+    context: dict[str, str] | None = None
+    """Where the request came from, as far as it told: nothing of it is personal."""
     drawn: bool = True
     reused_from: str | None = None
     arm: str | None = None
     """`<experiment>/<arm>` where an experiment is about this slot and the subject stands in it."""
     fallback: str | None = None
     logged: bool = True
+
+
+def told_by(context: Context) -> dict[str, str] | None:
+    """What a request told of where it comes from, for the log: no address, no referrer, no user agent."""
+    told = {name: getattr(context, name) for name in LOGGED_CONTEXT}
+    return {name: value for name, value in told.items() if value} or None
 
 
 def encoded(decision: Decision) -> bytes:

@@ -74,7 +74,8 @@ class Deliveries:
     Args:
         arrays: without their prefix.
 
-            - `table` float32[2 anchors, 5 states, groups, clocks, levels], days from the anchor; NaN: never seen;
+            - `table` float32[2 anchors, 5 states, groups, clocks, 4], days from the anchor to the earliest, likely and
+              latest delivery, and to the latest of a line that is late already; NaN: never seen;
             - `clock` float64[2, clocks], days since the anchor, rising;
             - `anchor` int8[5], which anchor a state uses where a promise is known;
             - `level` int8[groups], place in `LEVELS`; group 0 is all items;
@@ -121,8 +122,9 @@ class Deliveries:
         if curve is None:
             return None
         is_late = told.first_promised is not None and told.first_promised < now
-        anchor, (low, middle, high) = curve.anchor, curve.days
-        likely, latest = max(now, anchor + int(middle * DAY)), max(now, anchor + int(high * DAY))
+        anchor, (low, middle, high, high_late) = curve.anchor, curve.days
+        likely = max(now, anchor + int(middle * DAY))
+        latest = max(now, anchor + int((high_late if is_late else high) * DAY))
         day = told.confirmed_for
         return Expected(
             earliest=now if is_late else max(now, anchor + int(low * DAY)), likely=likely, latest=latest,

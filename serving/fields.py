@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
+import orjson
 
 from features.errors import DataError
 
@@ -64,11 +65,11 @@ def encode(fields: Fields) -> bytes:
     """Fields as JSON.
 
     Raises:
-        DataError: something that JSON cannot hold.
+        DataError: something that JSON cannot hold, or a whole number beyond 64 bits.
     """
     try:
-        return msgspec.json.encode(fields)
-    except (UnicodeEncodeError, TypeError, RecursionError) as error:
+        return orjson.dumps(fields)
+    except (orjson.JSONEncodeError, RecursionError) as error:
         raise DataError("fields that cannot be written as JSON", got=str(error)) from None
 
 

@@ -1,9 +1,9 @@
 """The history artefact: what each subject did up to a sequence number of the store, mapped by every worker.
 
 Beside `Histories.arrays()` it holds the links between its subjects, so that erasure finds a customer's visitors
-without the dataset. Erasure overwrites a subject's slice in place, in the mapped files themselves: workers see it
-at once. From then on `erased.json` names the arrays whose checksums no longer hold; the next sync writes a new
-artefact.
+without the dataset, and the customers' profiles (`serving.profiles`). Erasure overwrites a subject's slice and profile
+in place, in the mapped files themselves: workers see it at once. From then on `erased.json` names the arrays whose
+checksums no longer hold; the next sync writes a new artefact.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ import numpy as np
 from features.errors import RequestError
 from features.personal import open_wishes
 from serving.candidates import Rows
-from serving.decide import POLICY, Decision, feature_rows, new_id, unit_of
+from serving.decide import POLICY, Decision, feature_rows, new_id, told_by, unit_of
 from serving.drawing import Choice, Draws
 from serving.eligibility import segments_of
 from serving.engine import Engine, Live
@@ -176,7 +176,7 @@ class Plan:
             items=[live.bundle.items[int(row)] for row in rows],
             policy=choice.policy, drawn=choice.drawn, reused_from=choice.reused_from, features=choice.features,
             bundle_id=live.bundle.id, shop_hash=live.shop_hash, holdout=self.holdout,
-            customer_id=query.user_id, visitor_id=query.visitor_id, arm=self.arms.get(slot.name),
+            customer_id=query.user_id, visitor_id=query.visitor_id, context=told_by(query.context), arm=self.arms.get(slot.name),
             fallback=choice.fallback,
         )  # fmt: skip
 

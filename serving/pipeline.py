@@ -14,7 +14,7 @@ import numpy as np
 from features.history import History
 from features.moments import MICROSECOND
 from serving.context import completed
-from serving.decide import Decision, encoded, feature_rows, in_holdout, new_id
+from serving.decide import Decision, encoded, feature_rows, in_holdout, new_id, told_by
 from serving.engine import Engine, Live, item_card
 from serving.filters import check_exclude
 from serving.person import PERSONALIZATION, Consents
@@ -145,7 +145,7 @@ def decide_list(
         policy="holdout" if holdout else live.bundle.recipe.name,
         bundle_id=live.bundle.id, shop_hash=live.shop_hash, holdout=holdout,
         customer_id=query.user_id, visitor_id=query.visitor_id,
-        features=feature_rows(live.bundle, query, slate.items),
+        features=feature_rows(live.bundle, query, slate.items), context=told_by(query.context),
         fallback=why_filled(query, slate),
     )  # fmt: skip
 

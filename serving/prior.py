@@ -10,8 +10,9 @@ with the cell's weighted mean and its effective size, and one strength a dimensi
 learns the strengths). A dimension that the visit does not tell is skipped, with all cells of it.
 
 Actions are served by it as a policy (`training.prior_policy` writes the same chances as trees), questions as a table of
-the bundle (`serving.questions`). Popular items by context (`serving.sources.context`) are the same idea over a whole catalogue: there a cell is a ranked
-list that is worked out in training, here it is a number an arm, so that any set of arms can be asked for.
+the bundle (`serving.questions`). Popular items by context (`serving.sources.context`) are the same idea over a whole
+catalogue: there a cell is a ranked list that is worked out in training, here it is a number an arm, so that any set of
+arms can be asked for.
 """
 
 from __future__ import annotations
@@ -103,7 +104,8 @@ class ContextPrior:
             words: what the visit tells (`words_of`); what the prior does not know counts as not told.
         """
         row = [self._codes[at].get(words.get(name, ""), -1) for at, name in enumerate(self.names)]
-        return self.scores(np.array([row], np.int64))[0]
+        found: Doubles = self.scores(np.array([row], np.int64))[0]
+        return found
 
     def scores(self, codes: Codes) -> Doubles:
         """float64[n, arms]: the chances for many visits.
@@ -127,7 +129,7 @@ class ContextPrior:
         if cells is None:
             return
         sizes = [len(self.words[at]) for at in places]
-        at = packed(codes[np.ix_(rows, places)], sizes)[:, None] + np.arange(arms) * prod(sizes)
+        at = packed(codes[rows][:, list(places)], sizes)[:, None] + np.arange(arms) * prod(sizes)
         row = find(cells.codes, at.ravel()).reshape(at.shape)
         visit, arm = np.nonzero(row >= 0)
         size, mean = cells.size[row[visit, arm]], cells.mean[row[visit, arm]]
@@ -160,7 +162,8 @@ class ContextPrior:
         words = tuple(tuple(Vocabulary.from_arrays(arrays, f"{prefix}.words.{at}")) for at in range(len(names)))
         cells = {
             tuple(at for at in range(len(names)) if int(bits) >> at & 1): Cells(
-                *(np.asarray(arrays[f"{prefix}.cells.{number}.{name}"]) for name in Cells.__slots__)
+                np.asarray(arrays[f"{prefix}.cells.{number}.codes"], np.int64),
+                *(np.asarray(arrays[f"{prefix}.cells.{number}.{name}"], np.float64) for name in ("mean", "size")),
             )
             for number, bits in enumerate(np.asarray(arrays[f"{prefix}.places"]).tolist())
         }

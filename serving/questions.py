@@ -31,7 +31,7 @@ STEP = " > "
 Money = Annotated[float, Meta(ge=0)]
 
 
-class Question(Strict):
+class Question(Strict, frozen=True):
     """A question that the shop may put, as its file declares it.
 
     Args:
@@ -132,9 +132,8 @@ def rarity(hours: Hours | None, device: str | None, hour: int, category: str) ->
     )
     value = float(hours.rarity[row, column, hour])
     what, count = name or "the shop", int(hours.looks[row, column])
-    return Rarity(
-        value, f"at most {value:.1%} of looks at {what} on {device} are at hours as rare as {hour}:00 ({count:,} looks)"
-    )
+    told = f"at most {value:.1%} of looks at {what} on {device} are at hours as rare as {hour}:00"
+    return Rarity(value, f"{told} ({count:,} looks)")
 
 
 def value_of_answer(chance: Doubles, value: Doubles) -> float:

@@ -1,8 +1,9 @@
 """The store: what the service must not forget between an answer and the next sync.
 
-Events, decisions, draws that hold, links, the shop's changes to items and customers, tombstones and receipts, in one
-SQLite file. An acknowledged write survives `kill -9` and power loss; it is seen by the next read of any process. What
-sync and erasure do with the store is in `serving.store_upkeep`; every statement is in `serving.store_sql`.
+Events, decisions, draws that hold, links, the shop's changes to items, what was told of people
+(`serving.store_people`), tombstones and receipts, in one SQLite file. An acknowledged write survives `kill -9` and
+power loss; it is seen by the next read of any process. What sync and erasure do with the store is in
+`serving.store_upkeep`; every statement is in `serving.store_sql`.
 """
 
 from __future__ import annotations

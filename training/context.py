@@ -1,11 +1,13 @@
-"""Popularity by context, with hierarchical back-off: shop -> region -> x season -> x traffic source -> x device.
+"""Popularity by context, with hierarchical back-off: region -> x season -> x source -> x device -> x part of day.
 
 A cell's shares are a Dirichlet posterior whose prior is the cell one dimension up:
 
     p(j | cell) = (sales of j in the cell + strength x p(j | the cell above)) / (sales in the cell + strength)
 
 One strength a dimension, chosen on the latest purchases by the likelihood that the earlier ones give them. A dimension
-that does not raise it (clearly: by more than twice its standard error) is dropped and costs a request nothing.
+that does not raise it (clearly: by more than twice its standard error) is dropped and costs a request nothing. The
+dimensions, their order and how a cell is found are those of every contextual prior (`serving.prior`); what differs is
+what a cell holds: here a ranked list over a whole catalogue, counted by fading sales.
 """
 
 from __future__ import annotations
@@ -23,9 +25,10 @@ import scipy.sparse as sp
 from msgspec import Meta
 
 from features.ids import Vocabulary
-from features.moments import DAY, HOUR, SEASONS, local_time
+from features.moments import DAY, HOUR, SEASONS, local_columns, local_time
 from features.schemas import EventType
-from serving.sources.context import DIMENSIONS, cell_key
+from serving.prior import BANDS, DIMENSIONS, band_of, find, packed
+from serving.sources.context import cell_key
 from training.interactions import Fitted, Progress, silent
 from training.known import Dimension, Known
 from training.split import customers
@@ -58,14 +61,14 @@ class ContextPopularityParams(msgspec.Struct, frozen=True, forbid_unknown_fields
     length: Positive = 300
     """Items of each list."""
     time_zone: str = "UTC"
-    """Where seasons begin and end."""
+    """Where seasons and days begin and end."""
     southern: tuple[str, ...] = ()
     """Regions south of the equator: January is summer there."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sales:
-    """Purchases by known customers of listed items: one a customer, item and context, the latest.
+    """Purchases by known customers of listed items: one a customer, item and context but the hour, the latest.
 
     Args:
         customer, item: int64[r].
@@ -104,10 +107,7 @@ class Level:
 
     def find(self, packed: Counts) -> Counts:
         """int64[n]: the row of each packed cell, -1 where nothing was sold or something is unknown."""
-        if not len(self.codes):
-            return np.full(len(packed), -1)
-        at = np.minimum(np.searchsorted(self.codes, packed), len(self.codes) - 1)
-        return np.where((self.codes[at] == packed) & (packed >= 0), at, -1)
+        return find(self.codes, packed)
 
     def values(self, code: int) -> tuple[int, ...]:
         """The codes of a cell's values, dimension by dimension."""
@@ -131,7 +131,7 @@ def fit_context_popularity(
 
     Returns:
         `items` int32[C + 1, N] best first, ties by row, -1 beyond the end; `scores` float32[C + 1, N], shares;
-        `cells.*`, the vocabulary of the C cells (`serving.sources.context.cell_key`); `dimensions` bool[4], which ones
+        `cells.*`, the vocabulary of the C cells (`serving.sources.context.cell_key`); `dimensions` bool[5], which ones
         any cell has. The last row is the whole shop.
         Figures: the strength of each dimension that stays, by name, and `cells`; where no dimension tells more of what
         is bought than the whole shop does there are none.
@@ -174,14 +174,16 @@ def sales_of(known: Known, params: ContextPopularityParams) -> Sales:
         names = np.array([name in params.southern for name in told["region"].names] + [False])
         southern = names[told["region"].code]
     told["season"] = seasons_of(events.time[at], southern, params.time_zone)
+    told["hour"] = bands_of(events.time[at], params.time_zone)
     dimensions = {name: told[name] for name in DIMENSIONS if name in told}
     sales = Sales(
         rows[at].astype(np.int64), events.item[at].astype(np.int64), (known.as_of - events.time[at]) / DAY, dimensions
     )
-    # A context that is not told is a value of its own here, so codes from -1 on.
+    # A context that is not told is a value of its own here, so codes from -1 on. The hour is that of the latest.
     number = sales.customer * max(len(known.listed), 1) + sales.item
-    for each in dimensions.values():
-        number = number * (len(each.names) + 1) + each.code + 1
+    for name, each in dimensions.items():
+        if name != "hour":
+            number = number * (len(each.names) + 1) + each.code + 1
     _, first = np.unique(number, return_index=True)
     return sales.take(first)
 
@@ -192,6 +194,13 @@ def seasons_of(time: Counts, southern: npt.NDArray[np.bool_], zone: str) -> Dime
     northern = [SEASONS.index(local_time(int(hour) * HOUR, zone).season) for hour in hours.tolist()]
     code = (np.array(northern, np.int32)[where] + 2 * southern) % 4 if len(time) else np.empty(0)
     return Dimension(SEASONS, code.astype(np.int32))
+
+
+def bands_of(time: Counts, zone: str) -> Dimension:
+    """The part of the local day of each instant."""
+    code = np.array([[name for name, _, _ in BANDS].index(band_of(hour)) for hour in range(24)], np.int32)
+    hours, _, _ = local_columns(time, zone)
+    return Dimension(tuple(name for name, _, _ in BANDS), code[hours])
 
 
 def choose_strengths(sales: Sales, listed: npt.NDArray[np.bool_], params: ContextPopularityParams) -> dict[str, float]:
@@ -232,12 +241,9 @@ def level_of(sales: Sales, names: Sequence[str], n: int, params: ContextPopulari
 
 def packed_codes(sales: Sales, names: Sequence[str]) -> Counts:
     """int64[r]: one number a combination of values, -1 where one is unknown."""
-    packed, known = np.zeros(len(sales.item), np.int64), np.ones(len(sales.item), bool)
-    for name in names:
-        dimension = sales.dimensions[name]
-        packed = packed * max(len(dimension.names), 1) + dimension.code
-        known &= dimension.code >= 0
-    return np.where(known, packed, -1)
+    some = [sales.dimensions[name] for name in names]
+    codes = np.array([each.code for each in some], np.int64).reshape(len(some), len(sales.item)).T
+    return packed(codes, [len(each.names) for each in some])
 
 
 def shop_shares(sales: Sales, listed: npt.NDArray[np.bool_], params: ContextPopularityParams) -> Doubles:

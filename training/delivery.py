@@ -2,9 +2,9 @@
 
 Three moments follow each other. Up to the first, tables are fitted to choose by; what happens until the second chooses
 the prior, each state's anchor and the side on which its interval may miss. Up to the second, the tables are fitted that
-are shipped; what happens until the last calibrates their levels, so that four of five deliveries fall into the interval
-(split conformal prediction on the level of a quantile: Chernozhukov, Wuethrich & Zhu 2021, "Distributional conformal
-prediction", PNAS 118).
+are shipped; what happens until the last calibrates their levels: four of five deliveries shall fall into the interval,
+of lines that are late and of those that are not (split conformal prediction on the level of a quantile: Chernozhukov,
+Wuethrich & Zhu 2021, "Distributional conformal prediction", PNAS 118).
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ LEAST_ASKED, LEAST_OF_STATE = 100, 400
 """Answers without which no level is corrected, and without which a state has the level of all states."""
 WINDOW, SHARE = 90.0, 0.2
 """Days of a later window, at most, and its share of the past, at most."""
-PRIORS: Final = (Prior(20.0, 20.0), Prior(3.0, 20.0))
+PRIORS: Final = (Prior(20.0, 20.0, 20.0, 20.0), Prior(20.0, 3.0, 3.0, 20.0))
 """Tried ones."""
 TILTS: Final = (0.5, 0.25, 0.1)
 """Tried shares of the misses that come before the interval; the others come after it."""
@@ -46,13 +46,13 @@ class Choice:
     """What was chosen on the window before the calibration.
 
     Args:
-        prior: one of `PRIORS`, by the least loss of the better anchors.
+        priors: of `PRIORS` the one with less loss, by state; the first where nothing was asked.
         loss: float64[2, 5], mean pinball loss in days by anchor and state, of lines with a promise; NaN: not asked.
         anchor: int8[5], the one with less loss; the promise where nothing was asked: it knows the lead time.
         tilt: float64[5], the share of `TILTS` that gave the narrowest interval.
     """
 
-    prior: Prior
+    priors: Sequence[Prior]
     loss: Doubles
     anchor: _States
     tilt: Doubles
@@ -65,15 +65,14 @@ class Learned:
     Args:
         arrays: `delivery.*`, as a bundle carries them.
         choice: what they were made by.
-        low, high: float64[5], the levels of the ends of each state's interval.
+        levels: float64[5, 4], of the columns of the table, by state.
         calibrated: int64[5], answers of each state that they are from.
         counts: lines by what became of them.
     """
 
     arrays: Mapping[str, Array]
     choice: Choice
-    low: Doubles
-    high: Doubles
+    levels: Doubles
     calibrated: Array
     counts: Mapping[str, int]
 
@@ -95,12 +94,13 @@ def learn(lines: Sequence[OrderLine], kinds: Kinds, as_of: int) -> Learned | Non
     if counted(past)["delivered"] < LEAST:
         return None
     choice = choose(past, kinds, fitted_at - length, fitted_at)
-    whole = fit(past, kinds, fitted_at, choice.anchor, choice.prior)
+    whole = fit(past, kinds, fitted_at, choice.anchor, choice.priors)
     later = answers_of(whole, asked(lines, kinds, fitted_at, as_of), as_of)
-    miss, count = misses(later, choice.tilt)
+    miss, count = misses(later.where(~later.late), choice.tilt)
     low, high = choice.tilt * miss, 1 - (1 - choice.tilt) * miss
-    arrays = {**whole, "delivery.table": at_levels(whole["delivery.table"].view(np.float32), low, high)}
-    return Learned(arrays, choice, low, high, count, counted(lines))
+    levels = np.stack([low, np.full(len(STATES), 0.5), high, np.maximum(high, late_level(later))], axis=1)
+    arrays = {**whole, "delivery.table": at_levels(whole["delivery.table"].view(np.float32), levels)}
+    return Learned(arrays, choice, levels, count, counted(lines))
 
 
 def window_of(lines: Sequence[OrderLine], as_of: int) -> int:
@@ -109,7 +109,7 @@ def window_of(lines: Sequence[OrderLine], as_of: int) -> int:
 
 
 def fit(
-    lines: Sequence[OrderLine], kinds: Kinds, as_of: int, anchor: _States, prior: Prior
+    lines: Sequence[OrderLine], kinds: Kinds, as_of: int, anchor: _States, priors: Sequence[Prior]
 ) -> dict[str, Array]:  # fmt: skip
     """`delivery.*` with all levels (`ATOM_LEVELS`) in the table.
 
@@ -118,10 +118,10 @@ def fit(
         kinds: of their items.
         as_of: microseconds.
         anchor: int8[5]; the state's beginning is used where too few lines of a state had a promise.
-        prior: what the wider group counts like.
+        priors: what wider groups count like, by state.
     """
     groups = groups_of(lines, kinds, least=LEAST_OWN, most=MOST_OWN)
-    table = tables_of(spells_of(lines, as_of), groups, prior)
+    table = tables_of(spells_of(lines, as_of), groups, priors)
     told = ~np.isnan(table[PROMISE, :, 0, 0, 0])
     return {
         "delivery.table": table, "delivery.clock": CLOCKS, "delivery.level": groups.level,
@@ -132,7 +132,7 @@ def fit(
 
 
 def choose(lines: Sequence[OrderLine], kinds: Kinds, fitted_at: int, until: int) -> Choice:
-    """Fit at a moment with each prior; choose by what was asked from then on.
+    """Fit at a moment with each prior; choose for each state by what was asked from then on.
 
     Args:
         lines: as known at `until`.
@@ -140,22 +140,25 @@ def choose(lines: Sequence[OrderLine], kinds: Kinds, fitted_at: int, until: int)
         fitted_at, until: microseconds.
     """
     past, questions = before(lines, fitted_at), asked(lines, kinds, fitted_at, until)
-    found = {prior: _by_anchor(past, kinds, fitted_at, prior, questions, until) for prior in PRIORS}
-    began, promise = found[PRIORS[0]]
-    both = np.intersect1d(began.question, promise.question)
-    loss = {prior: np.array([_losses(each, both) for each in pair]) for prior, pair in found.items()}
-    share = np.bincount(began.state, minlength=len(STATES))
-    prior = min(PRIORS, key=lambda each: float(np.nansum(np.fmin(*loss[each]) * share)))
-    anchor = np.where(loss[prior][STATE_BEGAN] <= loss[prior][PROMISE], STATE_BEGAN, PROMISE).astype(np.int8)
-    tilt = _tilts([each.where(anchor[each.state] == kind) for kind, each in enumerate(found[prior])])
-    return Choice(prior, loss[prior], anchor, tilt)
+    tried = [_by_anchor(past, kinds, fitted_at, prior, questions, until) for prior in PRIORS]
+    both = np.intersect1d(tried[0][STATE_BEGAN].question, tried[0][PROMISE].question)
+    losses = np.array([[_losses(each, both) for each in pair] for pair in tried])
+    least = np.argmin(np.nan_to_num(losses.min(axis=1), nan=np.inf), axis=0)
+    loss = np.take_along_axis(losses, least[None, None], axis=0)[0]
+    anchor = np.where(loss[STATE_BEGAN] <= loss[PROMISE], STATE_BEGAN, PROMISE).astype(np.int8)
+    used = [
+        each.where((least[each.state] == row) & (anchor[each.state] == kind))
+        for row, pair in enumerate(tried)
+        for kind, each in enumerate(pair)
+    ]
+    return Choice([PRIORS[row] for row in least], loss, anchor, _tilts(used))
 
 
 def _by_anchor(
     past: Sequence[OrderLine], kinds: Kinds, fitted_at: int, prior: Prior, questions: Sequence[Question], until: int
 ) -> tuple[Answers, Answers]:
     """What tables say with either anchor in all states."""
-    arrays = fit(past, kinds, fitted_at, np.full(len(STATES), STATE_BEGAN, np.int8), prior)
+    arrays = fit(past, kinds, fitted_at, np.full(len(STATES), STATE_BEGAN, np.int8), [prior] * len(STATES))
     promise = {**arrays, "delivery.anchor": np.full(len(STATES), PROMISE, np.int8)}
     return answers_of(arrays, questions, until), answers_of(promise, questions, until)
 
@@ -203,6 +206,17 @@ def misses(answers: Answers, tilt: Doubles) -> tuple[Doubles, Array]:
     common = _miss(allowed)
     own = [_miss(allowed[answers.state == s]) if count[s] >= LEAST_OF_STATE else common for s in range(len(STATES))]
     return np.array(own), count
+
+
+def late_level(answers: Answers) -> float:
+    """The level below which `COVERAGE` of the lines came that were late when it was asked; 0 where there were few.
+
+    Their interval begins now. What made a line late may go on, which its state and clock alone do not tell.
+    """
+    levels = answers.level()[answers.late]
+    if len(levels) < LEAST_ASKED:
+        return 0.0
+    return float(np.sort(levels)[min(int(np.ceil((len(levels) + 1) * COVERAGE - 1e-9)), len(levels)) - 1])
 
 
 def _miss(allowed: Doubles) -> float:

@@ -80,6 +80,7 @@ class Answers:
         question: int64[n], which question was answered.
         state: int64[n], place in `STATES`.
         has_promise: bool[n].
+        late: bool[n], whether what was promised first had passed when it was asked.
         clock: float64[n], days since the anchor when it was asked.
         took: float64[n], days from the anchor to the delivery; infinite where it had not come by the end.
         days: float64[n, ATOMS], the quantiles at `ATOM_LEVELS`.
@@ -88,6 +89,7 @@ class Answers:
     question: Whole
     state: Whole
     has_promise: Mask
+    late: Mask
     clock: Doubles
     took: Doubles
     days: Doubles
@@ -106,10 +108,14 @@ class Answers:
         low, high = self.days[:, before], self.days[:, before + 1]
         return np.asarray(low + (place - before) * (high - low))
 
+    def level(self) -> Doubles:
+        """float64[n]: the level at which the delivery fell; 0 and 1 outside of those that are kept."""
+        places = zip(self.took, self.days, strict=True)
+        return np.array([np.interp(took, days, ATOM_LEVELS, left=0.0, right=1.0) for took, days in places], np.float64)
+
     def allowed(self, tilt: Doubles | float) -> Doubles:
         """float64[n]: the greatest m for which the delivery lies between the levels tilt m and 1 - (1 - tilt) m."""
-        level = np.array([np.interp(took, days, ATOM_LEVELS, left=0.0, right=1.0)
-                          for took, days in zip(self.took, self.days, strict=True)], np.float64)  # fmt: skip
+        level = self.level()
         return np.asarray(np.minimum(level / tilt, (1 - level) / (1 - np.asarray(tilt))), np.float64)
 
 
@@ -129,9 +135,19 @@ def answers_of(arrays: Mapping[str, Array], questions: Sequence[Question], until
             continue
         took = np.inf if each.delivered is None else (each.delivered - curve.anchor) / DAY
         has_promise = each.line.promised_at is not None
-        rows.append((place, curve.state, has_promise, (each.now - curve.anchor) / DAY, took, curve.days))
-    place_of, state, promised, clock, days_taken, days = list(zip(*rows, strict=True)) or [()] * 6
+        rows.append(
+            (
+                place,
+                curve.state,
+                has_promise,
+                each.line.is_late(each.now),
+                (each.now - curve.anchor) / DAY,
+                took,
+                curve.days,
+            )
+        )
+    place_of, state, promised, late, clock, days_taken, days = list(zip(*rows, strict=True)) or [()] * 7
     return Answers(
-        np.array(place_of, np.int64), np.array(state, np.int64), np.array(promised, bool), np.array(clock, np.float64),
-        np.array(days_taken, np.float64), np.array(days, np.float64).reshape(-1, ATOMS),
+        np.array(place_of, np.int64), np.array(state, np.int64), np.array(promised, bool), np.array(late, bool),
+        np.array(clock, np.float64), np.array(days_taken, np.float64), np.array(days, np.float64).reshape(-1, ATOMS),
     )  # fmt: skip

@@ -19,7 +19,7 @@ from features.orders import OrderLine
 from serving.delivery import CLASSES, STATES, Deliveries
 from training.delivery import COVERAGE, TAILS, Learned, learn, window_of
 from training.delivery_asked import Question, asked
-from training.delivery_lines import Doubles, Kinds, Mask, before, counted
+from training.delivery_lines import Doubles, Kinds, Mask, Whole, before, counted
 from training.intervals import Interval, share_interval
 
 OURS: Final = "kokyaku"
@@ -113,9 +113,7 @@ def prove(lines: Sequence[OrderLine], kinds: Kinds, as_of: int) -> Proof | None:
         BY_CATEGORY: by_category(past, kinds, questions),
     }
     came = np.array([np.inf if each.delivered is None else each.delivered for each in questions])
-    latest = np.stack([each[:, 2] for each in said.values()])
-    decided = np.isfinite(said[OURS][:, 2]) & (np.where(np.isnan(latest), -np.inf, latest).max(axis=0) <= as_of)
-    kept = np.flatnonzero(decided)
+    kept = _decided(said, as_of)
     mine = [questions[place] for place in kept]
     parts = _parts(mine, {name: each[kept] for name, each in said.items()}, came[kept], as_of)
     return Proof(
@@ -127,6 +125,13 @@ def prove(lines: Sequence[OrderLine], kinds: Kinds, as_of: int) -> Proof | None:
         undecided=1 - len(kept) / max(len(questions), 1),
         learned=learned,
     )
+
+
+def _decided(said: Mapping[str, Doubles], until: int) -> Whole:
+    """Places of the questions that have an answer, and whose latest instant has passed whoever named it."""
+    latest = np.stack([each[:, 2] for each in said.values()])
+    passed = np.where(np.isnan(latest), -np.inf, latest).max(axis=0) <= until
+    return np.flatnonzero(np.isfinite(said[OURS][:, 2]) & passed)
 
 
 def by_promise(past: Sequence[OrderLine], questions: Sequence[Question]) -> Doubles:

@@ -72,8 +72,7 @@ def log_deliveries(run: Run, proof: Proof) -> None:
     run.log_table("tables/deliveries.csv", ("slice", "method", *FIGURES), [
         [part.slice, part.method, *figures_of(part).values()] for part in proof.parts
     ])  # fmt: skip
-    columns = ("state", "loss, state began", "loss, promise", "anchor", "misses before", "low", "high", "answers")
-    run.log_table("tables/delivery-choices.csv", columns, choices_of(proof.learned))
+    run.log_table("tables/delivery-choices.csv", CHOICES, choices_of(proof.learned))
     found = {f"delivery/lines/{name}": float(count) for name, count in proof.counts.items()}
     found |= {"delivery/undecided": proof.undecided, "delivery/not delivered": proof.open_share}
     for part in proof.parts:
@@ -96,13 +95,30 @@ def figures_of(part: Part) -> dict[str, float]:
     return dict(zip(FIGURES, values, strict=True))
 
 
+CHOICES = ("state", "loss, state began", "loss, promise", "anchor", "prior", "misses before", "low", "high",
+           "high if late", "answers")  # fmt: skip
+"""What is told of what was chosen."""
+
+
 def choices_of(learned: Learned) -> list[list[Value]]:
-    """A row a state: losses of both anchors, the one that is used, where the interval misses, its levels."""
+    """A row a state, as `CHOICES`: the prior is that of a category, the levels are those of the table."""
     choice, anchor = learned.choice, learned.arrays["delivery.anchor"].tolist()
-    numbers: Any = (*choice.loss, choice.tilt, learned.low, learned.high, learned.calibrated)
-    began, promised, tilt, low, high, count = (each.tolist() for each in numbers)
+    numbers: Any = (*choice.loss, choice.tilt, *learned.levels.T, learned.calibrated)
+    began, promised, tilt, low, _, high, late, count = (each.tolist() for each in numbers)
+    prior = [each.of_category for each in choice.priors]
     return [
-        [state, began[row], promised[row], ANCHORS[anchor[row]], tilt[row], low[row], high[row], count[row]]
+        [
+            state,
+            began[row],
+            promised[row],
+            ANCHORS[anchor[row]],
+            prior[row],
+            tilt[row],
+            low[row],
+            high[row],
+            late[row],
+            count[row],
+        ]
         for row, state in enumerate(STATES)
     ]
 

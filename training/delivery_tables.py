@@ -12,6 +12,7 @@ so that an item with few deliveries speaks as its category does, that as its lea
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -37,21 +38,22 @@ CLOCKS: Final = np.array([_SINCE, _TO_PROMISE], np.float64)
 
 
 class Prior(NamedTuple):
-    """How many deliveries of the wider group count beside a group's own."""
+    """How many deliveries of what is wider count beside a group's own."""
 
-    of_groups: float
-    """Beside those of a category or a class of lead time."""
-    of_items: float
-    """Beside those of an item."""
+    of_all: float
+    """Of the clock before, beside those of all items at a clock."""
+    of_class: float
+    of_category: float
+    of_item: float
 
 
-def tables_of(spells: Spells, groups: Groups, prior: Prior) -> npt.NDArray[np.float32]:
+def tables_of(spells: Spells, groups: Groups, priors: Sequence[Prior]) -> npt.NDArray[np.float32]:
     """float32[2 anchors, 5 states, groups, clocks, ATOMS]: days from the anchor to delivery; NaN where too few went by.
 
     Args:
         spells: as known at a moment.
         groups: of the same lines.
-        prior: what the wider group counts like.
+        priors: what wider groups count like, by state.
     """
     shape = (len(CLOCKS), len(STATES), len(groups.level), CLOCKS.shape[1], ATOMS)
     tables = np.full(shape, np.nan, np.float32)
@@ -61,7 +63,7 @@ def tables_of(spells: Spells, groups: Groups, prior: Prior) -> npt.NDArray[np.fl
             if anchor == PROMISE:
                 here &= spells.has_promise
             if len(np.unique(spells.line[here & spells.known])) >= LEAST_STATE:
-                tables[anchor, state] = _table(spells, here, since, groups, CLOCKS[anchor], prior)
+                tables[anchor, state] = _table(spells, here, since, groups, CLOCKS[anchor], priors[state])
     return tables
 
 
@@ -102,7 +104,7 @@ def _drawn(
             continue
         own, count = distributions(days[there], known[there], of_line[there, level] - mine[0], len(mine))
         some = np.flatnonzero(count)
-        share = count[some] / (count[some] + (prior.of_items if level == len(LEVELS) - 1 else prior.of_groups))
+        share = count[some] / (count[some] + prior[level])
         found[mine[some]] = mixed(own[some], parents[some], share)
     return found
 
@@ -169,18 +171,17 @@ def beyond(values: Doubles, before: float, clock: float) -> Doubles:
     return values + (clock - before)
 
 
-def at_levels(tables: npt.NDArray[np.float32], low: Doubles, high: Doubles) -> npt.NDArray[np.float32]:
-    """float32[..., 3]: the quantiles at `low`, one half and `high` of each state.
+def at_levels(tables: npt.NDArray[np.float32], levels: Doubles) -> npt.NDArray[np.float32]:
+    """float32[2, 5, groups, clocks, columns]: the quantiles at some levels of each state.
 
     Args:
         tables: of `tables_of`.
-        low, high: float64[5], one for each state.
+        levels: float64[5, columns].
     """
-    found = np.empty((*tables.shape[:-1], 3), np.float32)
-    for state, ends in enumerate(zip(low.tolist(), high.tolist(), strict=True)):
-        for column, wanted in enumerate((ends[0], 0.5, ends[1])):
-            place = np.clip(wanted * ATOMS - 0.5, 0, ATOMS - 1)
-            before = int(min(place, ATOMS - 2))
-            two = tables[:, state, ..., before : before + 2]
-            found[:, state, ..., column] = two[..., 0] + np.float32(place - before) * (two[..., 1] - two[..., 0])
+    found = np.empty((*tables.shape[:-1], levels.shape[1]), np.float32)
+    for (state, column), level in np.ndenumerate(levels):
+        place = float(np.clip(level * ATOMS - 0.5, 0, ATOMS - 1))
+        before = int(min(place, ATOMS - 2))
+        two = tables[:, state, ..., before : before + 2]
+        found[:, state, ..., column] = two[..., 0] + np.float32(place - before) * (two[..., 1] - two[..., 0])
     return found

@@ -6,8 +6,9 @@ towards the shop, with strengths that give the latest quarter of looks the highe
 
     alpha(category) = looks + min(strength, size of the department's) x p(department)
 
-Shares given so are a Dirichlet posterior, so that the share of any set of hours is a Beta: its 95 % upper end is what is
-published. A category of few looks has the spread of few, unless categories are known to differ little.
+What is published of an hour is the 95 % upper end of the share of hours at least as rare, as exact intervals have it
+(Clopper & Pearson 1934): as if one more look had fallen there. A category of few looks has the spread of few, unless
+categories are known to differ little.
 """
 
 from __future__ import annotations
@@ -176,7 +177,8 @@ def below(counts: Doubles, above: Doubles, strength: float) -> Doubles:
     size = above.sum(axis=2, keepdims=True)
     if strength == np.inf:
         return np.broadcast_to(above, counts.shape)
-    return smoothed(counts) + above / size * np.minimum(strength, size)
+    found: Doubles = smoothed(counts) + above / size * np.minimum(strength, size)
+    return found
 
 
 def smoothed(counts: Doubles) -> Doubles:
@@ -186,11 +188,11 @@ def smoothed(counts: Doubles) -> Doubles:
 
 
 def upper_tails(alpha: Doubles) -> Doubles:
-    """float64[..., 24]: upper ends of the share of hours at least as rare as each."""
+    """float64[..., 24]: upper ends of the share of hours at least as rare as each: a Beta with one more look in it."""
     rarer = alpha[..., None, :] <= alpha[..., :, None] * (1 + 1e-12)
     part, total = (rarer * alpha[..., None, :]).sum(axis=-1), alpha.sum(axis=-1, keepdims=True)
     rest = np.maximum(total - part, 0.0)
-    found: Doubles = np.where(rest > 1e-9 * total, betaincinv(part, np.maximum(rest, 1e-9), CONFIDENCE), 1.0)
+    found: Doubles = np.where(rest > 1e-9 * total, betaincinv(part + 1, np.maximum(rest, 1e-9), CONFIDENCE), 1.0)
     return found
 
 

@@ -20,6 +20,7 @@ from features.schemas import EventType
 from features.shop import Shop
 from serving.config import ShopConfig
 from serving.tombstones import erased_of
+from training.agreed import agreed_only
 from training.split import Window, last_windows
 
 LEAST_DAYS = 8.0
@@ -91,11 +92,15 @@ def load_material(shop: Shop, config: ShopConfig, as_of: int | None = None) -> M
         raise DataError(f"no events{moment}", where=str(dataset.root), hint="import some, or choose a later --as-of")
     if as_of is None:
         as_of = int(histories.events.time.max()) // SECOND * SECOND + SECOND
+    histories, left = agreed_only(dataset, histories, config.consent.assumed, as_of)
+    if not len(histories.events):
+        hint = "record consents to training, or declare a basis in shop.toml: [consent]"
+        raise DataError("nobody has agreed to be learned from", where=str(dataset.root), hint=hint)
     windows, notes = _windows(histories, as_of, config.model.window_days)
     inputs = [_input(record) for record in msgspec.to_builtins(manifest)["imports"]]
     return Material(
         dataset, histories, as_of, *windows, regions_of(dataset, histories, as_of), inputs,
-        _hash(manifest, as_of, erased=len(erased_of(shop))), notes,
+        _hash(manifest, as_of, erased=len(erased_of(shop))), (*left, *notes),
     )  # fmt: skip
 
 

@@ -13,9 +13,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import combinations
+from itertools import combinations, pairwise
 from math import prod
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 import numpy as np
@@ -23,8 +23,7 @@ import numpy.typing as npt
 from msgspec import Meta
 
 from features.errors import DataError
-from serving.prior import DIMENSIONS, NOTHING, Cells, Codes, ContextPrior, Doubles, packed, words_of
-from training.uplift.log import DecisionLog
+from serving.prior import DIMENSIONS, Cells, Codes, ContextPrior, Doubles, packed
 
 Mask = npt.NDArray[np.bool_]
 Share = Annotated[float, Meta(gt=0, lt=1)]
@@ -34,6 +33,7 @@ LEAST_HELD_OUT = 100
 """Later rows to choose strengths on; with fewer no dimension can be told from chance."""
 EDGE = 1e-6
 """Chances are taken to lie so far inside 0 and 1: nothing is impossible for having been seen seldom."""
+
 
 class PriorParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How a contextual prior is learned."""
@@ -102,7 +102,9 @@ class Seen:
             if name not in self.names:
                 raise DataError("no such dimension", got=name, hint=f"there are: {', '.join(self.names)}")
         at = [self.names.index(name) for name in names]
-        return replace(self, codes=self.codes[:, at], names=tuple(names), words=tuple(self.words[place] for place in at))
+        return replace(
+            self, codes=self.codes[:, at], names=tuple(names), words=tuple(self.words[place] for place in at)
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +115,7 @@ class Gain:
         name: of the dimension; `arm` for telling the arms apart.
         strength: the best one.
         mean: log likelihood a row (weighted) beyond the cell above.
-        error: its standard error over people; NaN where there were too few rows to look.
+        error: its standard error over people; NaN, as the mean, where there were too few rows to look, or one value.
         kept: whether the prior has it.
     """
 
@@ -197,7 +199,10 @@ def choose(seen: Seen, params: PriorParams) -> tuple[Gain, ...]:
     # Arms are what the prior is about, so they are told apart however little it helps.
     arm, p = _best(ARM, {s: _apart(pairs, s, params) for s in STRENGTHS}, p, held)
     found, strengths = [replace(arm, kept=True)], dict[str, float]()
-    for name in seen.names:
+    for name, words in zip(seen.names, seen.words, strict=True):
+        if len(words) < 2:  # what is always the same tells nothing, but its cell would count all rows twice
+            found.append(_untold(name))
+            continue
         gain, chance = _best(name, _tried(pairs, arm.strength, strengths, name, params), p, held)
         found.append(gain)
         if gain.kept:
@@ -225,78 +230,6 @@ def counted(seen: Seen, between: float, strengths: Mapping[str, float], params: 
     )
 
 
-def seen_in(log: DecisionLog, reward: str, southern: Sequence[str] = ()) -> Seen:
-    """Decisions about somebody unknown, as tries of actions (`tries_of`).
-
-    Where the log does not tell who was known (a column `known`), all decisions count.
-
-    Args:
-        log: of one slot; its features are those of a visit (`features.covariates.VISIT`), as far as it has them.
-        reward: one that is 0 or 1.
-        southern: regions south of the equator.
-
-    Raises:
-        DataError: no such reward, or no decision is left.
-    """
-    some = log.take(strangers(log))
-    codes, words = contexts(some, southern)
-    return tries_of(some, reward, codes, DIMENSIONS, words)
-
-
-def tries_of(
-    log: DecisionLog, reward: str, codes: Codes, names: tuple[str, ...], words: tuple[tuple[str, ...], ...]
-) -> Seen:
-    """Decisions as tries of actions: the usable ones whose reward and propensity are known.
-
-    Args:
-        log: of one slot.
-        reward: one that is 0 or 1.
-        codes: int64[n, dimensions], what is known of each decision.
-        names, words: of the dimensions.
-
-    Raises:
-        DataError: no such reward, or no decision is left.
-    """
-    rows = log.usable & np.isfinite(log.reward(reward)) & np.isfinite(log.taken)
-    if not rows.any():
-        raise DataError("no decision to learn from", hint="log some first: the slot must be drawn")
-    some = log.take(rows)
-    arms = tuple(NOTHING if action is None else action for action in some.actions)
-    return Seen(
-        some.action.astype(np.int64), some.reward(reward), 1 / some.taken, some.decided_at, some.subject, codes[rows],
-        arms, names, words,
-    )  # fmt: skip
-
-
-def strangers(log: DecisionLog) -> Mask:
-    """bool[n]: decisions about somebody who was not known; all where the log does not say."""
-    if "known" not in log.names:
-        return np.ones(len(log), np.bool_)
-    known: Mask = log.features[:, log.names.index("known")] == 1
-    return ~known
-
-
-def contexts(log: DecisionLog, southern: Sequence[str] = ()) -> tuple[Codes, tuple[tuple[str, ...], ...]]:
-    """int64[n, DIMENSIONS], -1 where not told, and the words of each dimension, sorted."""
-    columns = {name: at for at, name in enumerate(log.names)}
-    texts = log.words or ((),) * len(log.names)
-    asked = [name for name in ("region", "month", "hour", "traffic_source", "device") if name in columns]
-    block = np.nan_to_num(log.features[:, [columns[name] for name in asked]], nan=-1).astype(np.int64)
-    distinct, where = np.unique(block, axis=0, return_inverse=True)
-    told = []
-    for row in distinct.tolist():
-        visit = {
-            name: (texts[columns[name]][value] if texts[columns[name]] else value)
-            for name, value in zip(asked, row, strict=True)
-            if value >= 0
-        }
-        told.append(words_of(visit, southern))
-    words = tuple(tuple(sorted({each[name] for each in told if name in each})) for name in DIMENSIONS)
-    place = [{word: code for code, word in enumerate(each)} for each in words]
-    codes = [[place[at].get(each.get(name, ""), -1) for at, name in enumerate(DIMENSIONS)] for each in told]
-    return np.array(codes, np.int64).reshape(-1, len(DIMENSIONS))[where.ravel()], words
-
-
 def log_likelihood(chance: Doubles, outcome: Doubles) -> Doubles:
     """float64[n]: log likelihood of outcomes from 0 to 1."""
     p = np.clip(chance, EDGE, 1 - EDGE)
@@ -313,7 +246,7 @@ def _windows(seen: Seen, params: PriorParams) -> list[tuple[Seen, Seen]]:
     edges = np.quantile(seen.time, [min(max(share, 0.0), 1.0) for share in shares], method="higher")
     edges[-1] = seen.time.max() + 1
     pairs = []
-    for start, end in zip(edges, edges[1:], strict=False):
+    for start, end in pairwise(edges):
         before, after = seen.take(seen.time < start), seen.take((seen.time >= start) & (seen.time < end))
         if min(len(before), len(after)) >= LEAST_HELD_OUT:
             pairs.append((before, after))
@@ -322,7 +255,8 @@ def _windows(seen: Seen, params: PriorParams) -> list[tuple[Seen, Seen]]:
 
 def _joined(parts: Sequence[Seen]) -> Seen:
     names = [name for name in _ROWS if getattr(parts[0], name) is not None]
-    return replace(parts[0], **{name: np.concatenate([getattr(part, name) for part in parts]) for name in names})
+    rows: dict[str, Any] = {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
+    return replace(parts[0], **rows)
 
 
 def _apart(pairs: Sequence[tuple[Seen, Seen]], between: float, params: PriorParams) -> Doubles:
@@ -348,6 +282,7 @@ def _tried(
 
 def _best(name: str, tried: Mapping[float, Doubles], p: Doubles, held: Seen) -> tuple[Gain, Doubles]:
     """The strength of highest likelihood on later rows, whether it is clearly better than before, and its chances."""
+
     def likelihood(chance: Doubles) -> Doubles:
         return log_likelihood(chance if held.offset is None else chance + held.offset, held.outcome)
 

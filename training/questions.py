@@ -10,7 +10,7 @@ Who answers is not everybody: both tables are of people who answer questions.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import duckdb
@@ -23,11 +23,12 @@ from features.dataset import Dataset
 from features.errors import DataError
 from features.ids import Array, Vocabulary
 from features.moments import DAY
-from serving.prior import DIMENSIONS, words_of
+from serving.prior import DIMENSIONS, Codes, words_of
 from serving.questions import ANSWERS
 from training.fitting import Cut
 from training.hours import hour_arrays, looks_of
-from training.prior import Codes, PriorFitted, PriorParams, Seen, fit_prior, tries_of
+from training.prior import ActionsFitted, PriorParams, Seen, fit_actions, fit_prior
+from training.prior_log import tries_of
 from training.uplift.log import DecisionLog, Doubles
 from training.uplift.reading import NEEDED, opened, read_log
 
@@ -61,21 +62,26 @@ class Answers:
     before: dict[int, int]
 
 
-def page_tables(cut: Cut, dataset: Dataset, time_zone: str, southern: Sequence[str] = ()) -> dict[str, Array]:
+def page_tables(cut: Cut, dataset: Dataset, time_zone: str, erased: Callable[[str], bool]) -> dict[str, Array]:
     """The small tables of a bundle that pages read beside the ranking: hours of looks, and answers.
 
     Args:
         cut: what was known.
         dataset: the same, with decisions.
         time_zone: of the shop.
-        southern: regions south of the equator.
+        erased: says of a subject whether it asked to be forgotten.
     """
-    return hour_arrays(looks_of(cut, time_zone)) | question_arrays(dataset, cut.as_of, time_zone, southern)
+    return hour_arrays(looks_of(cut, time_zone)) | question_arrays(dataset, cut.as_of, time_zone, erased=erased)
 
 
 def question_arrays(
-    dataset: Dataset, as_of: int, time_zone: str, southern: Sequence[str] = (), params: PriorParams | None = None
-) -> dict[str, Array]:  # fmt: skip
+    dataset: Dataset,
+    as_of: int,
+    time_zone: str,
+    southern: Sequence[str] = (),
+    params: PriorParams | None = None,
+    erased: Callable[[str], bool] | None = None,
+) -> dict[str, Array]:
     """`context.answers.*` of a bundle (`serving.questions.learned_of`); none where nothing was answered.
 
     Args:
@@ -84,11 +90,12 @@ def question_arrays(
         time_zone: of the shop.
         southern: regions south of the equator.
         params: of the priors.
+        erased: says of a subject whether it asked to be forgotten.
     """
-    answers = answers_of(dataset, as_of, time_zone, southern)
+    answers = answers_of(dataset, as_of, time_zone, southern, erased)
     if not answers:
         return {}
-    slots = _slots(dataset, as_of)
+    slots = _slots(dataset, as_of, erased)
     arrays: dict[str, Array] = dict(Vocabulary.of(each.question for each in answers).arrays(f"{ANSWERS}.questions"))
     for number, each in enumerate(answers):
         prefix = f"{ANSWERS}.{number}"
@@ -96,7 +103,7 @@ def question_arrays(
         known = {slot: found for slot, log in slots.items() if (found := values_of(log, each, params)) is not None}
         arrays |= Vocabulary.of(known).arrays(f"{prefix}.slots")
         for at, fitted in enumerate(known.values()):
-            arrays |= Vocabulary.of(fitted.prior.arms).arrays(f"{prefix}.slot.{at}.actions")
+            arrays |= Vocabulary.of(fitted.beyond.prior.arms).arrays(f"{prefix}.slot.{at}.actions")
             arrays[f"{prefix}.slot.{at}.value"] = by_option(fitted, each.options)
     return arrays
 
@@ -114,7 +121,7 @@ def answered(answers: Answers) -> Seen:
     )  # fmt: skip
 
 
-def values_of(log: DecisionLog, answers: Answers, params: PriorParams | None = None) -> PriorFitted | None:
+def values_of(log: DecisionLog, answers: Answers, params: PriorParams | None = None) -> ActionsFitted | None:
     """What actions of a slot bring by what was answered; None where nobody who had answered was decided for."""
     if log.keys is None:
         raise DataError("the log does not say which decisions these are")
@@ -124,7 +131,7 @@ def values_of(log: DecisionLog, answers: Answers, params: PriorParams | None = N
         seen = tries_of(log.take(rows), REWARD, told[rows, None], (ANSWER,), (answers.options,))
     except DataError:
         return None
-    return fit_prior(seen, params_about(params))
+    return fit_actions(seen, params_about(params))
 
 
 def params_about(params: PriorParams | None) -> PriorParams:
@@ -133,19 +140,26 @@ def params_about(params: PriorParams | None) -> PriorParams:
     return PriorParams((ANSWER,), params.windows, params.held_out, params.least_people)
 
 
-def by_option(fitted: PriorFitted, options: Sequence[str]) -> Doubles:
+def by_option(fitted: ActionsFitted, options: Sequence[str]) -> Doubles:
     """float64[options, actions]: the chance of a click; the same for all where answers do not tell."""
-    prior = fitted.prior
-    return np.stack([prior.score({ANSWER: option}) for option in options])
+    told = [{ANSWER: option} for option in options]
+    return np.stack([fitted.base.prior.score(each) + fitted.beyond.prior.score(each) for each in told])
 
 
-def answers_of(dataset: Dataset, as_of: int, time_zone: str, southern: Sequence[str] = ()) -> list[Answers]:
+def answers_of(
+    dataset: Dataset,
+    as_of: int,
+    time_zone: str,
+    southern: Sequence[str] = (),
+    erased: Callable[[str], bool] | None = None,
+) -> list[Answers]:
     """What was answered to each question, by its id; the first answer of each person counts for chances."""
     with opened(dataset, as_of, COLUMNS) as (duck, now):
         _make_answers(duck, now)
         rows = duck.sql("SELECT * FROM answers ORDER BY question, moment, key").to_arrow_table().to_pylist()
-        before = duck.sql("SELECT question, answer, key FROM answered_before").to_arrow_table().to_pylist()
-    found = []
+        before = duck.sql("SELECT * FROM answered_before").to_arrow_table().to_pylist()
+    gone = {subject for subject in {row["subject"] for row in rows} if erased is not None and erased(subject)}
+    rows, found = [row for row in rows if row["subject"] not in gone], []
     for question in sorted({row["question"] for row in rows}):
         mine = [row for row in rows if row["question"] == question]
         options = tuple(sorted({row["answer"] for row in mine}))
@@ -156,7 +170,10 @@ def answers_of(dataset: Dataset, as_of: int, time_zone: str, southern: Sequence[
         found.append(Answers(
             question, options, np.array([places[row["answer"]] for row in first], np.int64),
             np.array([row["moment"] for row in first], np.int64), numbers, words,
-            {row["key"]: places[row["answer"]] for row in before if row["question"] == question},
+            {
+                row["key"]: places[row["answer"]]
+                for row in before if row["question"] == question and row["subject"] not in gone
+            },
         ))  # fmt: skip
     return found
 
@@ -172,36 +189,35 @@ def _words(row: dict[str, object], time_zone: str, southern: Sequence[str]) -> d
 
 def _make_answers(duck: duckdb.DuckDBPyConnection, now: int) -> None:
     """Make tables `answers`, and `answered_before`: decision x question with the last answer by then."""
+    question, answer = (f"json_extract_string({c.ATTRIBUTES}, '$.{name}')" for name in ("question", "answer"))
     duck.execute(f"""
-        CREATE TEMP TABLE told AS SELECT * FROM source_events WHERE {c.TYPE} = 'answer'
-        AND json_extract_string({c.ATTRIBUTES}, '$.question') <> '' AND json_extract_string({c.ATTRIBUTES}, '$.answer') <> ''""")
+        CREATE TEMP TABLE told AS SELECT *, {question} AS question, {answer} AS answer FROM source_events
+        WHERE {c.TYPE} = 'answer' AND {question} <> '' AND {answer} <> ''""")
     duck.execute(f"""
         CREATE TEMP TABLE answers AS
-        SELECT subject, epoch_us({c.OCCURRED_AT}) AS moment, {c.REGION}, {c.TRAFFIC_SOURCE}, {c.DEVICE},
-               json_extract_string({c.ATTRIBUTES}, '$.question') AS question,
-               json_extract_string({c.ATTRIBUTES}, '$.answer') AS answer, md5_number_lower({c.EVENT_ID}) AS key
+        SELECT subject, epoch_us({c.OCCURRED_AT}) AS moment, {c.REGION}, {c.TRAFFIC_SOURCE}, {c.DEVICE}, question,
+               answer, md5_number_lower({c.EVENT_ID}) AS key
         FROM ({resolved_sql("told", c.OCCURRED_AT, now)}) WHERE subject IS NOT NULL""")
     duck.execute(f"CREATE TEMP TABLE made AS SELECT * FROM decisions WHERE epoch_us({c.DECIDED_AT}) < {now}")
     duck.execute(f"""
         CREATE TEMP TABLE answered_before AS
-        SELECT a.question, a.answer, md5_number_lower(d.{c.DECISION_ID}) AS key
+        SELECT a.subject, a.question, a.answer, md5_number_lower(d.{c.DECISION_ID}) AS key
         FROM ({resolved_sql("made", c.DECIDED_AT, now)}) d
         JOIN answers a ON a.subject = d.subject AND a.moment < epoch_us(d.{c.DECIDED_AT})
         QUALIFY row_number() OVER (PARTITION BY d.{c.DECISION_ID}, a.question ORDER BY a.moment DESC, a.key) = 1""")
 
 
-def _slots(dataset: Dataset, as_of: int) -> dict[str, DecisionLog]:
-    """The drawn decisions of each slot of pages, with their clicks; slots in which nothing can be known are left out."""
+def _slots(dataset: Dataset, as_of: int, erased: Callable[[str], bool] | None) -> dict[str, DecisionLog]:
+    """The drawn decisions of each slot, with their clicks; slots in which nothing can be known are left out."""
     with opened(dataset, as_of) as (duck, now):
-        places = duck.sql(
-            f"SELECT DISTINCT surface, slot FROM decisions WHERE epoch_us({c.DECIDED_AT}) < {now} AND drawn ORDER BY ALL"
-        ).fetchall()
+        before = f"drawn AND epoch_us({c.DECIDED_AT}) < {now}"
+        places = duck.sql(f"SELECT DISTINCT surface, slot FROM decisions WHERE {before} ORDER BY ALL").fetchall()
     found = {}
     for surface, slot in places:
         try:
             found[f"{surface}/{slot}"] = read_log(
                 dataset, surface=surface, slot=slot, rewards=(REWARD,), window=WINDOW, as_of=as_of, history=False,
-                from_events=True,
+                from_events=True, erased=erased,
             )  # fmt: skip
         except DataError:
             continue

@@ -20,13 +20,13 @@ from serving.recipe import Recipe, as_json
 from training import journal, sanity
 from training.conclusion import Outcome, conclude
 from training.contest import Arena, contest, sampled, voices_of
-from training.delivery_report import delivery_arrays
 from training.fitting import fit_bundle
 from training.gate import TASKS, Entrant, Verdict, decide, refreshed
 from training.intent import weighed_in
 from training.journal import Judged
 from training.material import Material, load_material
 from training.meter import Tell
+from training.page_tables import tables_of
 from training.publish import manifest_of, promote, publish, register_refused
 from training.recipes import BASELINES, SESSION, complete, menu, plain_only
 from training.selection import Choice, choose, unchosen, with_rankers, with_variety
@@ -200,7 +200,7 @@ def refit(
     bundle = fit_bundle(
         cut, recipe, rankers=rankers, data_hash=material.data_hash, metrics=verdict.figures(verdict.winner),
         created_at=format_instant(time.time_ns() // 1_000_000_000 * 1_000_000),
-        tables=delivery_arrays(session, material, cut),
+        tables=tables_of(session, material, cut),
     )  # fmt: skip
     return Candidate(bundle, judged.recipes[verdict.winner], verdict)
 

@@ -38,7 +38,11 @@ AT = "row_at"
 """Staged rows carry their place in the file under this name."""
 MAY_LIE_AHEAD = frozenset({"promised_at", "confirmed_for", "available_from", "available_until"})
 """Times that say what is planned; all others must not be later than the import."""
-JSON_COLUMNS = frozenset({c.ATTRIBUTES, "answers", "asked", "consents", "projects"})
+JSON_COLUMNS = {
+    **dict.fromkeys((c.ATTRIBUTES, "answers", "asked", "consents"), ("OBJECT", "a JSON object")),
+    "projects": ("ARRAY", "a JSON list"),
+}
+"""Columns of open text -> what it must be, in DuckDB's word and in ours."""
 WRITTEN_JSON = frozenset({"eligible", "vetoed", "features"})
 """JSON that named sources write themselves, as long as it needs to be."""
 
@@ -134,7 +138,8 @@ class Interpreter:
         if name in WRITTEN_JSON:
             return text
         if name in JSON_COLUMNS:
-            sieve.reject(_not_objects(text), BAD_VALUE, f"{detail}: not a JSON object")
+            kind, what = JSON_COLUMNS[name]
+            sieve.reject(_not_json(text, kind), BAD_VALUE, f"{detail}: not {what}")
             return text
         limit = MAX_ID_LENGTH if name.endswith("_id") or name in (c.LINE, c.TYPE) else MAX_TEXT_LENGTH
         sieve.reject(longer_than(text, limit), TOO_LONG, f"{detail}: more than {limit} characters")
@@ -213,15 +218,16 @@ def _column(rows: pa.Table, name: str) -> pa.Array:
     return flat(rows[name])
 
 
-def _not_objects(text: pa.Array) -> Any:
-    """Which texts are not JSON objects. A shape test only where all is empty; else DuckDB parses them."""
+def _not_json(text: pa.Array, kind: str) -> Any:
+    """Which texts are not JSON of a kind. A shape test only where all is empty; else DuckDB parses them."""
     import duckdb
 
     if text.null_count == len(text):
         return None
     with duckdb.connect(config={"threads": 1}) as duck:
         duck.register("texts", pa.table({"t": text}))
-        query = "SELECT CASE WHEN json_valid(t) THEN json_type(t) <> 'OBJECT' ELSE t IS NOT NULL END AS bad FROM texts"
+        is_other = f"json_type(t) <> '{kind}'"
+        query = f"SELECT CASE WHEN json_valid(t) THEN {is_other} ELSE t IS NOT NULL END AS bad FROM texts"
         return mask(duck.sql(query).to_arrow_table()["bad"])
 
 

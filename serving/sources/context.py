@@ -1,8 +1,8 @@
-"""Popularity by context: what sells in this region, this season, to visitors from this source, on this device."""
+"""Popularity by context: what sells in this region, season and part of the day, by traffic source and device."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from itertools import combinations
 from typing import cast
 
@@ -10,13 +10,11 @@ from features.ids import Vocabulary
 from features.moments import local_time
 from serving.bundle import Bundle
 from serving.candidates import Floats, Opinion, Rows
+from serving.prior import DIMENSIONS, band_of
 from serving.query import Query
 from serving.recipe import SourceSpec
 from serving.sources.contract import no_causes
 from serving.sources.plain import RankedLists
-
-DIMENSIONS = ("region", "season", "traffic_source", "device")
-"""What a context tells, widest first: a cell is shrunk to the one without its last dimension."""
 
 
 class ContextPopularity:
@@ -33,7 +31,9 @@ class ContextPopularity:
         self.name = spec.name
         self._cells = Vocabulary.from_arrays(arrays, "cells")
         self._lists = RankedLists(cast("Rows", arrays["items"]), cast("Floats", arrays["scores"]))
-        told = zip(DIMENSIONS, arrays["dimensions"].tolist(), strict=True)
+        # A bundle of an earlier version has no parts of the day, and its keys end before them.
+        self._keys = DIMENSIONS[: len(arrays["dimensions"])]
+        told = zip(self._keys, arrays["dimensions"].tolist(), strict=True)
         self._dimensions = tuple(name for name, cells in told if cells)
         self._zone = str(spec.params.get("time_zone", "UTC"))
         self._southern = frozenset(spec.params.get("southern", ()))
@@ -47,10 +47,10 @@ class ContextPopularity:
         return self._found(self.told(query))[1]
 
     def told(self, query: Query) -> dict[str, str]:
-        """What the request tells of the dimensions that cells have, the local season included."""
+        """What the request tells of the dimensions that cells have, season and part of the local day included."""
         context, southern = query.context, query.context.region in self._southern
-        season = local_time(query.now, self._zone, southern=southern).season
-        values = (context.region, season, context.traffic_source, context.device)
+        local = local_time(query.now, self._zone, southern=southern)
+        values = (context.region, local.season, context.traffic_source, context.device, band_of(local.hour))
         told = zip(DIMENSIONS, values, strict=True)
         return {name: value for name, value in told if value and name in self._dimensions}
 
@@ -58,7 +58,7 @@ class ContextPopularity:
         for size in range(len(told), 0, -1):
             for names in combinations(told, size):
                 cell = {name: told[name] for name in names}
-                row = self._cells.find(cell_key(cell))
+                row = self._cells.find(cell_key(cell, self._keys))
                 if row is not None:
                     return row, cell
         return len(self._cells), {}
@@ -68,11 +68,11 @@ class ContextPopularity:
         return no_causes(items)
 
 
-def cell_key(values: Mapping[str, str]) -> str:
+def cell_key(values: Mapping[str, str], names: Iterable[str] = DIMENSIONS) -> str:
     """The name of a cell: no two have the same one, whatever characters their values hold.
 
     >>> cell_key({"region": "Hokkaido", "device": "phone"})
-    '8:Hokkaido0:0:5:phone'
+    '8:Hokkaido0:0:5:phone0:'
     """
-    told = (values.get(name, "") for name in DIMENSIONS)
+    told = (values.get(name, "") for name in names)
     return "".join(f"{len(value)}:{value}" for value in told)

@@ -249,6 +249,30 @@ def test_parts_that_lack_a_newer_column_are_read(tmp_path: Path, make_dataset: M
         ]
 
 
+@pytest.mark.parametrize(
+    ("table", "newer"),
+    [("orders", ["confirmed_for", "pickup_place", "pickup_hours"]), ("customers", ["name", "asked", "projects"])],
+)
+def test_files_from_before_carriers_and_names_are_read(
+    tmp_path: Path, make_dataset: MakeDataset, table: str, newer: list[str]
+) -> None:
+    """Both ways of reading give nulls for what the file does not have, beside files that have it."""
+    key = {"orders": {"order_id": "o"}, "customers": {"customer_id": "ann"}}[table]
+    dataset = make_dataset(tmp_path, **{table: [{**key, "valid_from": 1}]})
+    (part,) = dataset.parts(table)
+    old = pq.read_table(part, partitioning=None)
+    assert set(newer) <= set(old.column_names)
+    pq.write_table(old.drop_columns(newer), part)
+    told = {name: parse_instant("2020-01-01") if name == "confirmed_for" else "x" for name in newer}
+    make_dataset(tmp_path, **{table: [{**key, "valid_from": 2, **told}]})
+    read = dataset.read(table).select([c.VALID_FROM, *newer]).sort_by(c.VALID_FROM)
+    assert read.schema.names[1:] == newer and read.slice(0, 1).to_pylist()[0][newer[0]] is None
+    with dataset.connect() as connection:
+        texts = ", ".join(f"{name}::VARCHAR" for name in newer)
+        found = connection.sql(f"SELECT {texts} FROM {table} ORDER BY valid_from").fetchall()
+    assert found[0] == (None,) * len(newer) and None not in found[1]
+
+
 def test_a_dataset_of_a_newer_program_is_refused(tmp_path: Path, make_dataset: MakeDataset) -> None:
     """An old program says so instead of reading half of a newer dataset."""
     dataset = make_dataset(tmp_path)

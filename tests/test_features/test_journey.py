@@ -334,7 +334,7 @@ def _world(events: Events, lines: Lines):
     return past, orders
 
 
-@settings(max_examples=150)
+@settings(max_examples=80)
 @given(EVENTS, LINES, st.booleans(), st.integers(0, 40))
 def test_changes_are_what_every_hour_says(events: Events, lines: Lines, kinds: bool, start: int):
     """At each hour, and a microsecond before and after it, the exact changes and the stage of the moment agree."""
@@ -352,7 +352,7 @@ def test_changes_are_what_every_hour_says(events: Events, lines: Lines, kinds: b
         assert told == stage_of(past, orders, now, SHORT, category).name, (now / HOUR, changes)
 
 
-@settings(max_examples=150)
+@settings(max_examples=80)
 @given(EVENTS, LINES, st.integers(0, 300))
 def test_since(events: Events, lines: Lines, hour: int):
     """From `since` to now, nobody was in a stage that comes later, where all is told at once and nothing undone."""

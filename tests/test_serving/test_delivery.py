@@ -25,10 +25,10 @@ ALL, CLASS, CATEGORY, ITEM = range(4)
 
 def arrays(anchor: int = STATE_BEGAN) -> dict[str, np.ndarray]:
     """Four groups, each a day later than the wider one; `attempted` was never seen."""
-    table = np.empty((2, 5, 4, 3, 3), np.float32)
+    table = np.empty((2, 5, 4, 3, 4), np.float32)
     for group in range(4):
-        table[STATE_BEGAN, :, group] = np.array([[2, 3, 6], [3, 4, 6], [5, 7, 9]]) + group
-        table[PROMISE, :, group] = np.array([[-3, -2, 1], [1, 2, 4], [6, 8, 11]]) + group
+        table[STATE_BEGAN, :, group] = np.array([[2, 3, 6, 7], [3, 4, 6, 8], [5, 7, 9, 12]]) + group
+        table[PROMISE, :, group] = np.array([[-3, -2, 1, 2], [1, 2, 4, 5], [6, 8, 11, 11]]) + group
     table[:, STATES.index("attempted")] = np.nan
     return {
         "delivery.table": table,

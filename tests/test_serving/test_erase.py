@@ -27,6 +27,7 @@ from serving.decision_log import DecisionLog
 from serving.erase import erase, read_receipt, sweep
 from serving.events import StoredEvent
 from serving.histories import open_history, overwrite, verify_history, write_history
+from serving.profiles import People, Profile
 from serving.store import Store
 from serving.sync import sync
 from serving.tombstones import Erased, erased_of, is_erased, token_of
@@ -434,6 +435,29 @@ def test_a_history_knows_the_visitors_of_its_customers(tmp_path):
     folder = tmp_path / write_history(tmp_path, build(subjects), set(links), MANIFEST)
     assert history_files.visitors_of(folder, "ann") == ["laptop", "phone"]
     assert history_files.visitors_of(folder, "bob") == history_files.visitors_of(folder, "cleo") == []
+
+
+def test_in_a_history_without_profiles_the_events_are_overwritten_all_the_same(tmp_path, monkeypatch):
+    """One that the program before wrote may serve until the next sync."""
+    monkeypatch.setattr(history_files, "people_arrays", lambda *given: {})
+    folder = tmp_path / write_history(tmp_path, build(["c:ann", "c:bob"]), [], MANIFEST)
+    assert history_files.open_people(folder, "s") is None
+    assert overwrite(folder, ["c:ann"]) == (1, 0)
+    assert len(open_history(folder)[0].of("c:ann")) == 0 and len(open_history(folder)[0].of("c:bob")) == 2
+
+
+def test_profiles_are_overwritten_with_their_subject_and_no_other(tmp_path):
+    """Some subjects have events and no profile, some a profile and no events."""
+    profiles = {"c:bob": Profile({"name": "Bob"}), "c:cleo": Profile({"name": "Cleopatra"})}
+    folder = tmp_path / write_history(tmp_path, build(["c:ann", "c:bob"]), [], MANIFEST, profiles)
+    people = history_files.open_people(folder, "s")
+    assert overwrite(folder, ["c:ann", "c:cleo"]) == (1, 1)
+    assert people.of("c:cleo") is None and people.of("c:bob") == profiles["c:bob"]
+    assert b"Cleopatra" not in (folder / "people.bytes.npy").read_bytes()
+    verify_history(folder)
+    # A reader that found the bytes just before they went reads nothing, and does not fail.
+    half = People(people.subjects, people.offsets, np.where(people.raw == 0, 0, 32).astype(np.uint8), (0, 0))
+    assert half.of("c:bob") is None and half.agreed("c:bob") is None
 
 
 def test_names_of_histories_never_meet(tmp_path):

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from features.errors import DataError, Unavailable
+from features.order_reports import Report
 from serving import store_upkeep as upkeep
 from serving.events import StoredEvent
 from serving.store import Store
@@ -276,9 +277,81 @@ class TestItemsAndCustomers:
         assert store.read_customer("ann") == expected
 
     def test_fields_that_are_no_json_are_refused(self, store):
-        with pytest.raises(DataError):
-            store.put_items([("tea", {"price": object()})], NOON)
+        for bad in (object(), "\ud800", 10**40):
+            with pytest.raises(DataError):
+                store.put_items([("tea", {"price": bad})], NOON)
+            with pytest.raises(DataError):
+                store.put_customer("ann", {"points": bad}, NOON)
+            with pytest.raises(DataError):
+                store.put_visitor("v", {"points": bad}, NOON)
         assert store.item_changes(0) == ([], 0)
+        assert store.read_customer("ann") is store.read_visitor("v") is None
+
+
+class TestPeople:
+    def report(self, at=NOON, state="shipped", order_id="o", **fields):
+        return Report(order_id=order_id, line="1", at=at, item_id="tea", state=state, **fields)
+
+    def test_a_visitor_s_fields_are_merged_key_by_key_and_none_forgets(self, store):
+        assert store.read_visitor("v") is None
+        store.put_visitor("v", {"name": "Ann", "answers": {"pet": "dog"}}, NOON)
+        store.put_visitor("v", {"name": None, "answers": {"tea": "green"}}, NOON + 1)
+        assert store.read_visitor("v") == {"answers": {"pet": "dog", "tea": "green"}}
+        assert store.read_customer("v") is None
+
+    def test_what_a_visitor_tells_again_is_not_stored_again(self, store):
+        for _ in range(3):
+            assert store.put_visitor("v", {"answers": {"pet": "dog"}}, NOON)
+        assert len(store.visitor_rows("v")) == 1
+
+    def test_changes_are_read_after_a_number(self, store):
+        store.put_customer("ann", {"tier": "gold"}, NOON)
+        store.put_orders([("ann", self.report()), ("bob", self.report(order_id="p"))], NOON)
+        store.put_customer("ann", {"tier": "silver"}, NOON)
+        store.put_orders([("ann", self.report(NOON + 1, "delivered"))], NOON)
+        fields, reports = store.told_of("ann", (0, 0))
+        assert fields == [{"tier": "gold"}, {"tier": "silver"}]
+        assert [report.state for report in reports] == ["shipped", "delivered"]
+        fields, reports = store.told_of("ann", (1, 1))
+        assert (fields, [report.state for report in reports]) == ([{"tier": "silver"}], ["delivered"])
+        assert [step.state for step in store.orders_of("ann")[0].steps] == ["shipped", "delivered"]
+        assert [step.state for step in store.orders_of("ann", after=1)[0].steps] == ["delivered"]
+        assert store.told_of("nobody", (0, 0)) == ([], []) and store.orders_of("nobody") == ()
+
+    def test_a_line_reported_twice_with_the_same_content_is_one_step(self, store):
+        once = self.report()
+        assert store.put_orders([("ann", once), ("ann", once)], NOON) == ["accepted", "duplicate"]
+        stamped = self.report(NOON + 9, stamped=True)
+        later = self.report(NOON + 9)
+        assert store.put_orders([("ann", stamped), ("ann", later)], NOON + 9) == ["duplicate", "accepted"]
+        assert store.put_orders([("bob", self.report(NOON + 10))], NOON + 10) == ["collision"]
+        assert len(store.orders_of("ann")[0].steps) == 1 and store.orders_of("bob") == ()
+
+    def test_orders_are_seen_by_another_process_and_after_opening_again(self, store, open_again):
+        store.put_orders([("ann", self.report())], NOON)
+        store.put_visitor("v", {"tier": "x"}, NOON)
+        other = open_again()
+        assert other.orders_of("ann") == store.orders_of("ann") != ()
+        assert other.read_visitor("v") == {"tier": "x"}
+
+    def test_a_sign_in_moves_what_was_told_in_the_same_transaction(self, store, monkeypatch):
+        store.put_visitor("v", {"answers": {"pet": "dog"}}, NOON)
+        sign_in = event("s", "ann", visitor_id="v", type="sign_in", item_id=None, at=NOON + 1)
+
+        def broken(*given):
+            raise RuntimeError
+
+        with monkeypatch.context() as crash:
+            crash.setattr("serving.store_people.refusals", broken)
+            with pytest.raises(RuntimeError):
+                store.append_sync([sign_in])
+        assert (store.read_visitor("v"), store.read_customer("ann")) == ({"answers": {"pet": "dog"}}, None)
+        assert store.append_sync([sign_in]) == ["accepted"]
+        assert (store.read_visitor("v"), store.read_customer("ann")) == (None, {"answers": {"pet": "dog"}})
+
+    def test_half_a_surrogate_pair_is_nobody(self, store):
+        assert store.visitor_rows("\ud800") == store.customer_rows("\ud800") == []
+        assert store.told_of("\ud800", (0, 0)) == ([], [])
 
 
 class TestTombstones:
@@ -298,6 +371,9 @@ class TestTombstones:
         )
         assert outcomes == ["erased", "erased", "erased", "accepted", "accepted"]
         assert not store.put_customer("ann", {"tier": "gold"}, NOON)
+        assert not store.put_visitor("laptop", {"tier": "gold"}, NOON) and store.put_visitor("ann", {}, NOON)
+        report = Report(order_id="o", line="1", at=NOON)
+        assert store.put_orders([("ann", report), ("bob", report)], NOON) == ["erased", "accepted"]
         assert store.read_customer("ann") is None
         assert store.links_of("ann") == []
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import msgspec
+import numpy as np
 import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -10,19 +12,20 @@ import pytest
 from features.build import histories_as_of
 from features.dataset import Dataset
 from features.errors import DataError
-from features.moments import DAY, parse_instant
+from features.moments import DAY, parse_instant, to_datetime
+from features.order_reports import Report, lines_of
 from features.shop import Shop
 from serving import store_upkeep as upkeep
 from serving.artifact import live_name, read_manifest
 from serving.decision_log import DecisionLog
 from serving.erase import erase, read_receipt
 from serving.events import StoredEvent
-from serving.histories import folders, open_history
+from serving.histories import folders, open_history, open_people
 from serving.store import Store
 from serving.sync import sync
 
 NOON = parse_instant("2020-03-31T12:00Z")
-ALL_TABLES = ("events", "decisions", "identities", "items", "customers", "outcomes")
+ALL_TABLES = ("events", "decisions", "identities", "items", "customers", "orders", "outcomes")
 
 
 def event(event_id, customer_id="ann", *, at=NOON, type="view", item_id="tea", **fields):
@@ -30,6 +33,13 @@ def event(event_id, customer_id="ann", *, at=NOON, type="view", item_id="tea", *
         event_id=event_id, occurred_at=at, recorded_at=at + 1, type=type, customer_id=customer_id, item_id=item_id,
         **fields,
     )  # fmt: skip
+
+
+REPORT = Report(
+    order_id="o1", line="2", at=NOON, item_id="tea", quantity=2.0, ordered_at=NOON - 1, promised_at=NOON + DAY,
+    payment_state="paid", state="shipped", text="on its way", image_url="https://i", tracking_url="https://t",
+    confirmed_for=NOON + 2, place="Shop", hours="9-17", gift=True, subscription="s", stamped=True,
+)  # fmt: skip
 
 
 def decision(number, customer_id="ann", **fields):
@@ -68,6 +78,7 @@ def filled(shop, store):
     )
     store.put_items([("tea", {"price": 3.0, "title": "Tea", "inStock": True})], NOON)
     store.put_customer("ann", {"answers": {"pet": "dog"}, "region": "north", "timeZone": "Asia/Tokyo"}, NOON)
+    store.put_orders([("ann", REPORT), ("bob", Report(order_id="o2", line="1", at=NOON, item_id="pot"))], NOON)
     log = DecisionLog(shop.decision_logs, "w")
     assert log.append([decision(1), decision(2, "bob")])
     log.close()
@@ -91,7 +102,7 @@ def instants(shop, table, column):
 def test_all_that_was_stored_is_in_the_dataset_as_it_was(shop, filled):
     """Each table gets its rows, in its own columns and types."""
     report = sync(shop, now=NOON + 50 * DAY)
-    assert report.counts == {"events": 4, "decisions": 2, "identities": 1, "items": 1, "customers": 1}
+    assert report.counts == {"events": 4, "decisions": 2, "identities": 1, "items": 1, "customers": 1, "orders": 2}
     assert report.decisions_drained == 2
     events = {row["event_id"]: row for row in rows(shop, "events")}
     assert set(events) == {"e1", "e2", "e3", "e4"}
@@ -114,6 +125,79 @@ def test_all_that_was_stored_is_in_the_dataset_as_it_was(shop, filled):
     (customer,) = rows(shop, "customers")
     assert (customer["region"], customer["time_zone"]) == ("north", "Asia/Tokyo")
     assert orjson.loads(customer["answers"]) == {"pet": "dog"}
+    order = {row["order_id"]: row for row in rows(shop, "orders")}["o1"]
+    assert order == {
+        "order_id": "o1", "line": "2", "valid_from": to_datetime(NOON), "customer_id": "ann", "item_id": "tea",
+        "quantity": 2.0, "ordered_at": to_datetime(NOON - 1), "promised_at": to_datetime(NOON + DAY),
+        "payment_state": "paid", "shipment_state": "shipped", "state_text": "on its way",
+        "state_image_url": "https://i", "tracking_url": "https://t", "confirmed_for": to_datetime(NOON + 2),
+        "pickup_place": "Shop", "pickup_hours": "9-17", "gift": True, "subscription": "s", "source": "store",
+    }  # fmt: skip
+    people = open_people(shop.histories / report.history, upkeep.store_id(filled))
+    profile = people.of("c:ann")
+    assert profile.orders == (msgspec.structs.replace(REPORT, stamped=False),)
+    assert profile.fields == {"answers": {"pet": "dog"}, "region": "north", "timeZone": "Asia/Tokyo"}
+    assert people.of("c:nobody") is None and people.after == (1, 2)
+
+
+def test_who_has_only_fields_or_orders_is_a_subject_without_events(shop, store):
+    """Profiles of strangers to the events move nobody's slice."""
+    store.append_sync([event("e1", "bob"), event("e2", "dan", item_id="pot"), event("e3", "dan")])
+    store.put_customer("ann", {"tier": "gold"}, NOON)
+    store.put_orders([("cleo", REPORT)], NOON)
+    report = sync(shop, now=NOON + DAY)
+    live, people = (find(shop.histories / report.history) for find in (open_history, one_s_people(store)))
+    histories = live[0]
+    assert list(histories.subjects) == ["c:ann", "c:bob", "c:cleo", "c:dan"]
+    assert [len(histories.at(row)) for row in range(4)] == [0, 1, 0, 2]
+    plain = histories_as_of(Dataset(shop.dataset))
+    for subject in plain.subjects:
+        np.testing.assert_array_equal(histories.of(subject).key, plain.of(subject).key)
+    assert [people.of(subject) is None for subject in histories.subjects] == [False, True, False, True]
+
+
+def one_s_people(store):
+    return lambda folder: open_people(folder, upkeep.store_id(store))
+
+
+def test_consents_keep_their_history_in_the_profile(shop, store, make_dataset):
+    """Each version repeats the one before: what is told twice is history once; an import is part of it."""
+    yes, no, import_ = {"granted": True, "at": "1"}, {"granted": False, "at": "2"}, {"granted": True, "at": "0"}
+    make_dataset(
+        shop.dataset, customers=[{"customer_id": "ann", "consents": orjson.dumps({"training": import_}).decode()}]
+    )
+    store.put_customer("ann", {"consents": {"marketing": yes}}, NOON)
+    sync(shop, now=NOON + DAY)
+    store.put_customer("ann", {"consents": {"marketing": no}}, NOON + 2 * DAY)
+    store.put_customer("ann", {"tier": "gold"}, NOON + 3 * DAY)
+    report = sync(shop, now=NOON + 4 * DAY)
+    profile = one_s_people(store)(shop.histories / report.history).of("c:ann")
+    assert [list(each) for each in profile.consents] == [["training", import_], ["marketing", yes], ["marketing", no]]
+    assert profile.fields == {"consents": {"training": import_, "marketing": no}, "tier": "gold"}
+
+
+def test_a_line_of_which_only_one_version_names_the_customer_is_his(shop, store, make_dataset):
+    """A carrier's export knows the order and not who ordered it; a line that nobody owns is in no profile."""
+    make_dataset(
+        shop.dataset,
+        events=[{"customer_id": "ann"}],
+        orders=[
+            {
+                "order_id": "o",
+                "customer_id": "ann",
+                "item_id": "tea",
+                "valid_from": NOON,
+                "shipment_state": "confirmed",
+            },
+            {"order_id": "o", "valid_from": NOON + 1, "shipment_state": "shipped"},
+            {"order_id": "p", "item_id": "tea", "valid_from": NOON, "shipment_state": "shipped"},
+        ],
+    )
+    report = sync(shop, now=NOON + DAY)
+    people = one_s_people(store)(shop.histories / report.history)
+    (line,) = lines_of(people.of("c:ann").orders)
+    assert (line.item_id, [step.state for step in line.steps]) == ("tea", ["confirmed", "shipped"])
+    assert len(people.raw) == people.offsets[-1] and len(people.subjects) == 1
 
 
 def test_syncing_again_adds_nothing(shop, filled):
@@ -207,6 +291,9 @@ def test_a_sync_that_is_interrupted_after_any_step_is_finished_by_the_next(shop,
     live = open_history(shop.histories / report.history)[0]
     assert {name: array.tobytes() for name, array in live.arrays().items()} == {n: a.tobytes() for n, a in one.items()}
     assert [path.name for path in folders(shop.histories)] == [report.history]
+    people, its = (one_s_people(filled)(folders(each.histories)[-1]) for each in (shop, twin))
+    assert people.raw.tobytes() == its.raw.tobytes() and people.after == its.after == (1, 2)
+    assert people.of("c:ann").orders and people.of("c:bob") is None
     assert not [receipt for receipt, _ in upkeep.receipts_in(filled, "erased")]
 
 
@@ -356,8 +443,8 @@ class TestErasedRows:
         report = sync(shop, now=NOON + 51 * DAY)
         assert report.receipts_completed == 1
         assert report.counts == {
-            "events erased": 3, "identities erased": 1, "customers erased": 1, "decisions made anonymous": 1,
-            "outcomes": 1,
+            "events erased": 3, "identities erased": 1, "customers erased": 1, "orders erased": 1,
+            "decisions made anonymous": 1, "outcomes": 1,
         }  # fmt: skip
         assert [row["event_id"] for row in rows(shop, "events")] == ["e4"]
         assert rows(shop, "identities") == rows(shop, "customers") == []

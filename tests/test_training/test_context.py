@@ -11,11 +11,14 @@ from features import columns as c
 from features.build import histories_as_of
 from features.dataset import Dataset
 from features.history import History
-from features.moments import DAY, SEASONS, parse_instant
+from features.ids import Vocabulary
+from features.moments import DAY, HOUR, SEASONS, parse_instant
+from serving.bundle import Bundle
+from serving.prior import DIMENSIONS
 from serving.query import Context, Query
 from serving.recipe import Recipe, SourceSpec
 from serving.sources import build_sources
-from serving.sources.context import DIMENSIONS, cell_key
+from serving.sources.context import cell_key
 from tests.test_training.test_fitting import histories_of
 from training.context import (
     ContextPopularityParams,
@@ -183,7 +186,7 @@ def test_nothing_after_the_moment_and_no_order_of_equal_times_is_learned(cut) ->
         assert (other.dimensions["region"].code == found[0].dimensions["region"].code).all()
 
 
-VALUES = st.tuples(*[st.sampled_from(["", "a", "1:a", "a0:", "0:", "é"])] * 4)
+VALUES = st.tuples(*[st.sampled_from(["", "a", "1:a", "a0:", "0:", "é"])] * 5)
 
 
 @given(VALUES, VALUES)
@@ -225,3 +228,35 @@ def test_an_events_own_region_comes_before_its_customers() -> None:
     both = own.or_else(home)
     assert both.names == ("a", "b", "c")
     assert both.code.tolist() == [1, 2, -1]
+
+
+def by_hour(alike: bool) -> Cut:
+    """Coffee sells in the morning, tea at night; or either at any time. Each customer buys each once."""
+    random, lines = np.random.default_rng(0), []
+    for customer in range(500):
+        for item in (0, 1):
+            hour = (8 if item == 0 else 23) if not alike else int(random.choice([8, 23]))
+            lines.append((f"c:{customer:04}", TODAY - int(random.integers(1, 100)) + hour / 24, item))
+    return Cut(histories_of(lines), NOW, min_customers=1)
+
+
+def test_the_part_of_the_day_is_the_last_dimension() -> None:
+    at = lambda source, hour: source.opine(Query(now=NOW + hour * HOUR, history=History.empty())).best(1).items.tolist()  # noqa: E731  # fmt: skip
+    cut = by_hour(alike=False)
+    assert "strength of hour" in cut.fit(SPEC).figures
+    source = build_sources(fit_bundle(cut, Recipe("r", (SourceSpec("popularity", "popularity"), SPEC), {})))["here"]
+    assert (at(source, 7), at(source, 22), at(source, 3)) == ([0], [1], [1])
+    assert source.cell(Query(now=NOW + 7 * HOUR, history=History.empty()))["hour"] == "morning"
+    assert "strength of hour" not in by_hour(alike=True).fit(SPEC).figures
+
+
+def test_bundles_without_parts_of_the_day_go_on_serving(cut) -> None:
+    bundle = fit_bundle(cut, Recipe("r", (SourceSpec("popularity", "popularity"), SPEC), {}))
+    now = build_sources(bundle)["here"]
+    cells = Vocabulary.from_arrays(bundle.source_arrays("here"), "cells")
+    older = Vocabulary.of(key.removesuffix("0:") for key in cells)
+    arrays = bundle.arrays | {"source.here.dimensions": bundle.source_arrays("here")["dimensions"][:4]}
+    arrays |= older.arrays("source.here.cells")
+    before = build_sources(Bundle(bundle.manifest, arrays))["here"]
+    for context in ({}, {"region": "north"}, {"region": "south", "device": "phone"}):
+        assert best(before, **context) == best(now, **context)

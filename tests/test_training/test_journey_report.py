@@ -28,6 +28,7 @@ from training.journey.report import MOST_GROUPS, Asked, groups_of, report_on
 from training.journey.spells import CODE, Spells, spells_of
 from training.journey.words import OTHER, UNKNOWN, headline, lasting, notes, span, stage_rows
 from training.known import Dimension
+from training.plots.journey import PLACES, Box, _free, journey_map
 from training.tracking import Tracking
 
 MakeShop = Callable[[Path], Shop]
@@ -378,3 +379,22 @@ def test_window_of_nothing(shop: Shop):
     with pytest.raises(ConfigError):
         report_on(shop, Asked(at(10), at(10)))
     assert report_on(shop, Asked(at(10), at(10) + HOUR)).everybody.subjects == 30
+
+
+# The map.
+
+
+def test_map_of_nobody():
+    """No people, no changes: still a picture."""
+    boxes = [Box(name, 0, ("0 people",)) for name in STAGES]
+    assert journey_map(boxes, [], title="t", note="").startswith(b"\x89PNG")
+    assert set(PLACES) == set(STAGES)
+
+
+def test_words_of_arrows_keep_apart():
+    """The middle of an arc where it is free, else the nearest place on it that is."""
+    straight = (0.0, 0.0), (2.0, 0.0), (4.0, 0.0)
+    assert _free(*straight, []) == (2.0, 0.0)
+    assert _free(*straight, [(2.0, 0.0)])[0] == pytest.approx(1.36)
+    assert _free(*straight, [(2.0, 0.2)]) == (2.0, 0.0)
+    assert _free(*straight, [(x / 4, 0.0) for x in range(17)]) == (2.0, 0.0)

@@ -17,6 +17,7 @@ from features.shop import Shop
 from serving.artifact import live_name
 from serving.bundle import open_live_bundle
 from serving.query import Query
+from serving.questions import Hours
 from serving.ranker import Ranker
 from training import methods, sanity
 from training.batch import open_answerer
@@ -70,6 +71,9 @@ def test_the_first_training_ends_in_something_that_serves(first: tuple[Shop, Out
     assert len(weighed) == 1  # in this shop people buy what they have just looked at
     assert bundle.recipe.session_weight > 0
     assert bundle.recipe.session == "session"
+    hours = Hours.from_arrays(bundle.arrays)
+    assert hours is not None
+    assert set(bundle.categories) <= set(hours.paths)
     answerer = open_answerer(shop)
     rows = answerer.answer(answerer.histories.subjects[0].removeprefix("c:"), 10)
     assert len(rows) == 10

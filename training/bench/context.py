@@ -1,4 +1,4 @@
-"""`kokyaku bench context`: what is known of somebody who just landed, for whether they buy and for what to show them."""
+"""`kokyaku bench context`: what a visit tells at landing, of who buys and of what to show."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from training.bench import shoppers, strangers
+from training.bench import asking, shoppers, strangers
 from training.bench.accuracy import bars
 from training.bench.oracle import simulated_shop
 from training.bench.rows import Row, print_rows, write_rows
@@ -30,10 +30,11 @@ def command(
     resamples: Annotated[int, typer.Option(min=10, max=100_000, help="Of the bootstrap.")] = 2000,
     json: JsonOption = None,
 ) -> None:
-    """Measure the contextual prior: purchases of real anonymous sessions, and actions for strangers in the simulated shop.
+    """Measure the contextual prior: purchases of real sessions, and actions for strangers in the simulated shop.
 
     Real sessions are judged month by month, each from the months before it, by what is known at landing. In the
     simulated shop the prior learns from the earlier decisions about unknown visitors; later ones are valued by truth.
+    There it also shows how often a moment is unusual, by department, and what the answer about a pet is worth.
 
     Examples:
 
@@ -85,4 +86,5 @@ def simulated(
         rows += strangers.rows_of(f"simulated-{size}-{seed}", f"{slot} {reward}", found, resamples)
         notes.append(f"  {slot} {reward}: {strangers.sentence(found.fitted.beyond.gains)}")
         tell("slots", done, len(TASKS))
+    rows += asking.rows_of(dataset, truth, f"simulated-{size}-{seed}")
     return notes

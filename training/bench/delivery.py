@@ -144,7 +144,7 @@ def rows_of(data: str, proof: Proof) -> list[Row]:
 def table_of(proof: Proof) -> Table:
     """A line a slice and method."""
     title = "80 % intervals of the delivery: % held, and widths in days"
-    table = Table(title=title, box=SIMPLE, pad_edge=False, padding=(0, 1, 0, 0), show_edge=False)
+    table = Table(title=title, box=SIMPLE, pad_edge=False, padding=0, show_edge=False)
     for column in ("", "method", "held", "95 %", "mean", "mid", "even", "score", "after", "n"):
         table.add_column(column, no_wrap=True, justify="left" if column in ("", "method") else "right")
     before = ""
@@ -165,15 +165,12 @@ def _cells(part: Part) -> list[str]:
 
 def choice_table(learned: Learned) -> Table:
     """What was chosen for each state, and by which losses."""
-    prior = learned.choice.prior
-    title = (
-        f"What was chosen; wider groups count as {prior.of_groups:g} deliveries, {prior.of_items:g} beside an item's"
-    )
-    table = Table(title=title, box=SIMPLE, pad_edge=False, padding=(0, 1, 0, 0), show_edge=False)
-    for column in ("", "loss: began", "promise", "used", "tilt", "low", "high", "answers"):
+    title = "Losses in days of both anchors, and what was chosen"
+    table = Table(title=title, box=SIMPLE, pad_edge=False, padding=0, show_edge=False)
+    for column in ("", "began", "promise", "used", "prior", "tilt", "low", "high", "late", "n"):
         table.add_column(column, no_wrap=True, justify="left" if column in ("", "used") else "right")
     for row in choices_of(learned):
-        table.add_row(*(f"{cell:.3f}" if isinstance(cell, float) else str(cell) for cell in row))
+        table.add_row(*(f"{cell:.2f}" if isinstance(cell, float) else str(cell) for cell in row))
     return table
 
 

@@ -1,4 +1,4 @@
-"""Real anonymous sessions: who buys, by what is known at landing, months ahead (Sakar, Polat, Katircioglu & Kastro 2019).
+"""Real anonymous sessions: who buys, by what is known at landing, months ahead (Sakar, Polat, Katircioglu & Kastro).
 
 12,330 sessions of different people of one shop within a year (UCI Online Shoppers Purchasing Intention). Each month is
 judged by what was learned in the months before it. The hour is not recorded, nor is the year; January and April are
@@ -193,7 +193,7 @@ def rows_of(found: Forecast, resamples: int = 2000) -> list[Row]:
     for name in METHODS:
         chance = found.chance[name]
         slope, intercept = recalibration(Scored(chance, found.bought, np.arange(len(chance), dtype=np.int32)))
-        loss = -log_likelihood(chance, found.bought)
+        loss = -log_likelihood(chance, found.bought.astype(np.float64))
         figures = {
             "log-loss": mean_interval(loss, resamples=resamples), "auc": auc(chance, found),
             "calibration-slope": slope, "calibration-intercept": intercept,
@@ -201,7 +201,7 @@ def rows_of(found: Forecast, resamples: int = 2000) -> list[Row]:
             "lift@10%": top_decile(chance, found),
         }  # fmt: skip
         if name != PRIOR:
-            mine = -log_likelihood(found.chance[PRIOR], found.bought)
+            mine = -log_likelihood(found.chance[PRIOR], found.bought.astype(np.float64))
             figures["log-loss-saved-by-kokyaku"] = compare(loss, mine, resamples=resamples)
             figures["auc-gained-by-kokyaku"] = auc(found.chance[PRIOR], found, chance)
         rows += [_row(name, metric, value) for metric, value in figures.items()]
@@ -226,12 +226,17 @@ def auc(chance: Doubles, found: Forecast, other: Doubles | None = None) -> Inter
             above, below = above - theirs[0], below - theirs[1]
         n = len(bought)
         total, weight = total + n * above.mean(), weight + n
-        variance += n**2 * (above.var(ddof=1) / len(above) + below.var(ddof=1) / len(below))
+        variance += n**2 * (_variance(above) + _variance(below))
     if not weight:
         return Interval(np.nan, np.nan, np.nan, 0, len(found.month))
     half = 1.96 * np.sqrt(variance) / weight
     value = total / weight
     return Interval(value, value - half, value + half, weight, len(found.month) - weight)
+
+
+def _variance(placements: Doubles) -> float:
+    """Of their mean; NaN with fewer than two."""
+    return float(placements.var(ddof=1)) / len(placements) if len(placements) > 1 else np.nan
 
 
 def _placements(chance: Doubles, bought: Mask) -> tuple[Doubles, Doubles]:

@@ -18,7 +18,8 @@ from features.text import event_key
 from serving.prior import ContextPrior
 from training.bench.rows import Row
 from training.intervals import Interval, compare, mean_interval, ratio
-from training.prior import ActionsFitted, Gain, PriorParams, Seen, contexts, fit_actions, seen_in, strangers
+from training.prior import ActionsFitted, Gain, PriorParams, Seen, fit_actions
+from training.prior_log import contexts, seen_in, strangers
 from training.simulation.effects import Segment
 from training.simulation.sessions import APART
 from training.simulation.truth import Truth
@@ -155,12 +156,12 @@ def rows_of(data: str, task: str, found: Judged, resamples: int = 2000) -> list[
 def _by_visitor(value: Doubles, visitor: Whole) -> Doubles:
     """float64[visitors]: sums, so that the ratio of their means is that of all decisions."""
     _, where = np.unique(visitor, return_inverse=True)
-    return np.bincount(where, value)
+    return np.bincount(where, value).astype(np.float64)
 
 
 def sentence(gains: tuple[Gain, ...]) -> str:
     """What the dimensions of a prior were worth, in words."""
-    if all(np.isnan(gain.mean) for gain in gains):
+    if np.isnan(gains[0].mean):
         return "too few decisions to tell any dimension from chance"
     kept = [f"{gain.name} (strength {gain.strength:g})" for gain in gains[1:] if gain.kept]
     return f"dimensions that tell something: {', '.join(kept) or 'none'}"

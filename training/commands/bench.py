@@ -14,6 +14,7 @@ from training.bench import (
     importing,
     learning,
     oracle,
+    pages,
     peeking,
     policy,
     serve,
@@ -32,6 +33,7 @@ app.command("delivery")(delivery.command)
 app.command("import")(importing.command)
 app.command("learning")(learning.command)
 app.command("oracle")(oracle.command)
+app.command("pages")(pages.command)
 app.command("peeking")(peeking.command)
 app.command("policy")(policy.command)
 app.command("serve")(serve.command)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from training.commands import train_slots, train_uplift
+from training.commands import train_prior, train_slots, train_uplift
 from training.commands.common import DEFAULT_SHOP, RootOption, ShopOption, console, open_shop
 
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 app = typer.Typer(invoke_without_command=True, rich_markup_mode="rich")
 app.command("uplift", short_help="Learn whom actions move, and rule what may serve.")(train_uplift.command)
 app.command("slots", short_help="Learn what each slot of a page should show to whom.")(train_slots.command)
+app.command("prior", short_help="Learn what a slot should show to unknown visitors.")(train_prior.command)
 
 
 @app.callback()

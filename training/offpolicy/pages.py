@@ -16,6 +16,8 @@ from serving.decide import POLICY
 from serving.query import Context
 from training.uplift.log import Keys
 
+READ = ("region", "device", "traffic_source")
+"""Fields of the context that learned policies read: earlier logs know no others."""
 _WANTED = f"""
 WITH asked AS (SELECT DISTINCT {c.REQUEST_ID} FROM decisions d
                SEMI JOIN wanted ON md5_number_lower(d.{c.DECISION_ID}) = wanted.key),
@@ -25,7 +27,7 @@ more AS (SELECT DISTINCT d.{c.REQUEST_ID} FROM decisions d SEMI JOIN roots ON d.
 SELECT md5_number_lower({c.DECISION_ID}) AS key, md5_number_lower(reused_from) AS root, {c.REQUEST_ID} AS request,
        epoch_us({c.DECIDED_AT}) AS "at", surface, slot, {c.ACTION_ID} AS action, items, eligible, bundle_id, shop_hash,
        drawn AND NOT holdout AND (fallback IS NULL OR policy = $rule) AS drawn, {c.CUSTOMER_ID} AS customer,
-       {c.VISITOR_ID} AS visitor,
+       {c.VISITOR_ID} AS visitor, context,
        CASE WHEN json_exists(features, '$.names')
             THEN json_object('names', features -> '$.names', 'row', features -> '$.rows[0]') END AS told
 FROM decisions SEMI JOIN (SELECT * FROM asked UNION SELECT * FROM more) USING ({c.REQUEST_ID})
@@ -102,11 +104,12 @@ def _request(rows: list[dict[str, Any]]) -> Request:
     first = rows[0]
     told = next((orjson.loads(row["told"]) for row in rows if row["told"]), None)
     known = dict(zip(told["names"], told["row"], strict=True)) if told else {}
+    where = orjson.loads(first["context"]) if first["context"] else None
     page = first["surface"].removeprefix("page.") if first["surface"].startswith("page.") else None
     return Request(
         at=first["at"], page=page, customer=first["customer"], visitor=first["visitor"],
-        context=Context(**{name: known.get(name) for name in ("region", "device", "traffic_source")}),
-        told=told is not None, bundle=first["bundle_id"], config=first["shop_hash"], slots=tuple(map(_shown, rows)),
+        context=Context(**({name: known.get(name) for name in READ} if where is None else where)),
+        told=told is not None or where is not None, bundle=first["bundle_id"], config=first["shop_hash"], slots=tuple(map(_shown, rows)),
     )  # fmt: skip
 
 

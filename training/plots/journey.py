@@ -25,6 +25,8 @@ _COLOURS: Final[Mapping[str, str]] = {
 }  # fmt: skip
 _LARGEST, _SMALLEST = 0.92, 0.05
 _THICKEST, _THINNEST = 9.0, 0.8
+_WORDS = (0.42, 0.17)
+"""Room that the words of an arrow take."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +68,9 @@ def journey_map(boxes: Sequence[Box], flows: Sequence[Flow], *, title: str, note
         axis.set_ylim(-1.3, 2.95)
         axis.set_title(title)
         widest = max((flow.many for flow in flows), default=1)
+        taken: list[Spot] = []
         for flow in sorted(flows, key=lambda flow: -flow.many):
-            _arrow(axis, flow, sides, widest)
+            _arrow(axis, flow, sides, widest, taken)
         for box in boxes:
             _square(axis, box, sides[box.name])
         axis.annotate(note, (-0.75, -1.25), fontsize=9, color="#5c6b78", va="bottom")
@@ -91,8 +94,8 @@ def _square(axis: Any, box: Box, side: float) -> None:
         axis.annotate(line, (x, place), fontsize=9, bbox=plate, **style)
 
 
-def _arrow(axis: Any, flow: Flow, sides: Mapping[str, float], widest: int) -> None:
-    """An arc from the edge of one square to the edge of the other, with its words on it."""
+def _arrow(axis: Any, flow: Flow, sides: Mapping[str, float], widest: int, taken: list[Spot]) -> None:
+    """An arc from the edge of one square to the edge of the other, with its words on it, where none are yet."""
     begin, end, bend = _ends(flow, sides)
     width = _THINNEST + (_THICKEST - _THINNEST) * flow.many / widest
     axis.add_patch(FancyArrowPatch(
@@ -101,11 +104,21 @@ def _arrow(axis: Any, flow: Flow, sides: Mapping[str, float], widest: int) -> No
     ))  # fmt: skip
     across, along = end[1] - begin[1], end[0] - begin[0]
     control = (begin[0] + end[0]) / 2 + bend * across, (begin[1] + end[1]) / 2 - bend * along
-    level = PLACES[flow.start][1] == PLACES[flow.end][1]
-    t = 0.5 if level else 0.36  # nearer the start: words of arrows to and fro stay apart
-    x, y = ((1 - t) ** 2 * a + 2 * t * (1 - t) * b + t * t * c for a, b, c in zip(begin, control, end, strict=True))
+    middle = _free(begin, control, end, taken)
+    taken.append(middle)
     plate = {"facecolor": PAPER, "edgecolor": "none", "alpha": 0.8, "pad": 0.6}
-    axis.annotate(flow.told, (x, y), fontsize=8, ha="center", va="center", color=INK, zorder=6, bbox=plate)
+    axis.annotate(flow.told, middle, fontsize=8, ha="center", va="center", color=INK, zorder=6, bbox=plate)
+
+
+def _free(begin: Spot, control: Spot, end: Spot, taken: Sequence[Spot]) -> Spot:
+    """The place on an arc (a quadratic Bezier curve) nearest its middle at which words cover no others."""
+    places = [
+        ((1 - t) ** 2 * begin[0] + 2 * t * (1 - t) * control[0] + t * t * end[0],
+         (1 - t) ** 2 * begin[1] + 2 * t * (1 - t) * control[1] + t * t * end[1])
+        for t in (0.5, 0.42, 0.58, 0.34, 0.66, 0.26, 0.74)
+    ]  # fmt: skip
+    free = [(x, y) for x, y in places if all(abs(x - u) > _WORDS[0] or abs(y - v) > _WORDS[1] for u, v in taken)]
+    return free[0] if free else places[0]
 
 
 def _ends(flow: Flow, sides: Mapping[str, float]) -> tuple[Spot, Spot, float]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import orjson
 import pytest
 
 from features.dataset import versions_as_of
-from features.moments import parse_instant
+from features.moments import parse_instant, to_datetime
 
 ITEMS: dict[str, Any] = {
     "table": "items",
@@ -143,3 +144,30 @@ def test_a_version_needs_its_keys(till: Any, table: str) -> None:
     header = ",".join([*keys, "more"])
     report = till.lines("," * len(keys) + "x", header=header, table=table, columns={key: key for key in keys})
     assert report.reasons == {"missing-id": 1}
+
+
+def test_an_export_of_deliveries_may_name_the_carrier_s_moment_and_the_pickup(till: Any) -> None:
+    """The moment lies ahead; mappings from before that name none of it keep working beside it."""
+    columns = {"order_id": "o", "line": "l", "customer_id": "c", "item_id": "i", "shipment_state": "s",
+               "valid_from": "t"}  # fmt: skip
+    till.lines("1,1,ann,tea,confirmed,2024-01-01T00:00Z", header="o,l,c,i,s,t", table="orders", columns=columns)
+    more = {"confirmed_for": "f", "pickup_place": "p", "pickup_hours": "h"}
+    report = till.lines(
+        "1,1,ann,tea,ready_for_pickup,2024-01-02T00:00Z,2999-01-05T10:00Z,Shop,9-17",
+        header="o,l,c,i,s,t,f,p,h", table="orders", columns=columns | more,
+    )  # fmt: skip
+    assert report.tables["orders"].accounted == 1
+    first, second = sorted(till.dataset.read("orders").to_pylist(), key=lambda row: row["valid_from"])
+    assert (first["confirmed_for"], first["pickup_place"]) == (None, None)
+    assert second["confirmed_for"] == to_datetime(parse_instant("2999-01-05T10:00Z"))
+    assert (second["pickup_place"], second["pickup_hours"], second["item_id"]) == ("Shop", "9-17", "tea")
+
+
+def test_an_export_of_customers_may_name_how_they_want_to_be_greeted(till: Any) -> None:
+    columns = {"customer_id": "c", "name": "n", "valid_from": "t", "projects": "p"}
+    project = '[{""kind"": ""garden"", ""since"": 1}]'
+    rows = (f'ann,Ann,2024-01-01T00:00Z,"{project}"', 'bob,Bob,2024-01-01T00:00Z,"{""kind"": 1}"')
+    report = till.lines(*rows, header="c,n,t,p", table="customers", columns=columns)
+    assert "projects" in till.quarantine(report)[0]["detail"]
+    (row,) = till.dataset.read("customers").to_pylist()
+    assert (row["name"], orjson.loads(row["projects"])) == ("Ann", [{"kind": "garden", "since": 1}])

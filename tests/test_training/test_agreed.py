@@ -1,0 +1,85 @@
+"""Consent to training filters rows before anything is fitted: the rule of `training.agreed`, case by case."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from features.build import histories_as_of
+from features.errors import DataError
+from features.moments import parse_instant
+from features.shop import Shop
+from serving.config import ShopConfig, read_config
+from training.agreed import agreed_only
+from training.material import load_material
+
+NOW = parse_instant("2020-01-01")
+YES, NO = json.dumps({"training": {"granted": True}}), json.dumps({"training": {"granted": False}})
+OTHER = json.dumps({"marketing": {"granted": True}})
+
+
+@pytest.fixture
+def told(make_dataset, tmp_path):
+    def make(**consents: str):
+        customers = [{"customer_id": who, "consents": said} for who, said in consents.items()]
+        events = [{"customer_id": who, "item_id": "tea"} for who in ("yes", "no", "other", "silent")]
+        events.append({"visitor_id": "v", "item_id": "tea"})
+        return make_dataset(tmp_path / "dataset", events=events, items=[{"item_id": "tea"}], customers=customers)
+
+    return make
+
+
+def left_in(dataset, *assumed: str) -> set[str]:
+    histories = histories_as_of(dataset, NOW)
+    found, _ = agreed_only(dataset, histories, assumed, NOW)
+    return {subject for subject in found.subjects if len(found.of(subject))}
+
+
+def test_where_consents_are_recorded_unknown_is_no(told) -> None:
+    dataset = told(yes=YES, no=NO, other=OTHER)
+    assert left_in(dataset) == {"c:yes", "v:v"}
+
+
+def test_another_basis_takes_in_everybody_but_who_refused(told) -> None:
+    dataset = told(yes=YES, no=NO, other=OTHER)
+    assert left_in(dataset, "training") == {"c:yes", "c:other", "c:silent", "v:v"}
+
+
+def test_a_shop_that_records_no_such_consent_has_nothing_to_go_by(told) -> None:
+    assert left_in(told(other=OTHER)) == {"c:yes", "c:no", "c:other", "c:silent", "v:v"}
+
+
+def test_later_consents_are_not_known(make_dataset, tmp_path) -> None:
+    versions = [
+        {"customer_id": "ann", "consents": NO, "valid_from": "2017-01-01"},
+        {"customer_id": "ann", "consents": YES, "valid_from": "2017-06-01"},
+    ]
+    dataset = make_dataset(
+        tmp_path / "d",
+        events=[{"customer_id": "ann", "item_id": "tea"}],
+        items=[{"item_id": "tea"}],
+        customers=versions,
+    )
+    histories = histories_as_of(dataset, NOW)
+    moment = 1_490_000_000_000_000
+    assert not len(agreed_only(dataset, histories, (), moment)[0].events)
+    assert len(agreed_only(dataset, histories, (), NOW)[0].events)
+
+
+def test_the_run_says_who_is_left_out_and_refuses_when_nobody_is_left(told, tmp_path) -> None:
+    told(yes=NO, no=NO, other=NO, silent=NO)
+    shop = Shop("toy", tmp_path)
+    material = load_material(shop, ShopConfig())
+    assert material.notes[0] == "4 of 4 customers have not agreed to be learned from: left out."
+    config = read_config('[consent]\nassumed = ["training"]\nbasis = "terms"', "shop.toml")
+    assert "4 of 4" in load_material(shop, config).notes[0]
+
+
+def test_nobody_at_all(make_dataset, tmp_path) -> None:
+    make_dataset(
+        tmp_path / "dataset", events=[{"customer_id": "ann", "item_id": "tea"}], items=[{"item_id": "tea"}],
+        customers=[{"customer_id": "ann", "consents": NO}],
+    )  # fmt: skip
+    with pytest.raises(DataError, match="nobody has agreed"):
+        load_material(Shop("toy", tmp_path), ShopConfig())

@@ -1,0 +1,120 @@
+"""Resting categories: windows of worlds with known rhythms, against a plain loop, and what serving makes of them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from features.history import Histories, History
+from features.ids import Vocabulary
+from features.moments import DAY
+from features.orders import OrderLine, Step
+from features.schemas import EventType
+from serving.repurchase import LEARNED, Windows
+from serving.settings.shop import RepurchaseSettings
+from training.repurchase import FREELY, GRID, LEAST, LONGEST, hazards, repurchase_days, spells
+
+PATHS = ("Home > Sofas", "Home > Food", "Garden > Spades")
+CATEGORY = np.array([0, 1, 2], np.int32)
+END = 20_000 * DAY
+
+
+def histories_of(bought: list[tuple[int, int, float]]) -> Histories:
+    """Purchases as (subject, item, days before the end)."""
+    ordered = sorted((who, END - int(days * DAY), item) for who, item, days in bought)
+    subjects = Vocabulary.of([f"c:{who:05}" for who in range(max(who for who, _, _ in ordered) + 1)])
+    time = np.array([at for _, at, _ in ordered], np.int64)
+    count = len(ordered)
+    events = History(
+        time, time.copy(), np.array([item for _, _, item in ordered], np.int32),
+        np.full(count, EventType.PURCHASE, np.int8), np.ones(count, np.float32), np.ones(count, np.float32),
+        np.arange(count, dtype=np.uint64),
+    )  # fmt: skip
+    counts = np.bincount([who for who, _, _ in ordered], minlength=len(subjects))
+    return Histories(subjects, Vocabulary.of(["a", "b", "c"]), np.append(0, np.cumsum(counts)), events)
+
+
+def test_a_sofa_rests_and_food_does_not() -> None:
+    """Sofas are bought once in two years by everybody, food every month: one rests for long, the other not at all."""
+    sofas = [(who, 0, 600 - who % 50) for who in range(400)]
+    food = [(who, 1, 300 - 30 * n) for who in range(400) for n in range(10)]
+    days = repurchase_days(histories_of(sofas + food), CATEGORY, PATHS, END)
+    assert days[0] > 365 and days[1] == 0 and np.isnan(days[2])
+
+
+def test_it_rests_until_one_in_ten_has_come_back() -> None:
+    """All come back after 200 days: of ten thousand the estimate is that of the group itself."""
+    bought = [(who, 0, 400) for who in range(5_000)] + [(who, 0, 200) for who in range(5_000)]
+    (days,) = repurchase_days(histories_of(bought), CATEGORY, PATHS[:1], END)
+    assert days == 200
+
+
+def test_too_little_is_said_to_be_too_little() -> None:
+    days = repurchase_days(histories_of([(who, 0, 10) for who in range(LEAST - 1)]), CATEGORY, PATHS, END)
+    assert np.isnan(days).all()
+
+
+spans = st.lists(st.tuples(st.integers(1, 900), st.booleans()), min_size=1, max_size=60)
+
+
+@given(spans)
+@settings(max_examples=60)
+def test_hazards_are_those_of_the_textbook(rows: list[tuple[int, bool]]) -> None:
+    """Kaplan and Meier by a plain loop over days; ties of coming back and leaving count as leaving last."""
+    days = np.array([span for span, _ in rows], float)
+    again = np.array([came for _, came in rows])
+    left = np.minimum(days, LONGEST)
+    hazard, alive = hazards(days, again)
+    for place, day in enumerate(GRID):
+        risk = sum(1 for each in left if each >= day)
+        came = sum(1 for each, yes in zip(left, again, strict=True) if yes and each == day)
+        assert alive[place] == risk
+        assert hazard[place] == pytest.approx(came / risk if risk else 0)
+    mixed, _ = hazards(days, again, (hazard, alive))
+    risky = alive > 0
+    assert mixed[risky] == pytest.approx(hazard[risky])  # a group mixed with itself is itself
+
+
+def test_spells_end_at_the_next_purchase_of_another_day() -> None:
+    code, days, again = spells(
+        histories_of([(0, 0, 10.5), (0, 0, 10.4), (0, 1, 9), (0, 0, 3.5), (1, 0, 7.5)]), CATEGORY, END
+    )
+    assert sorted(zip(code.tolist(), days.tolist(), again.tolist(), strict=True)) == [
+        (0, 4.0, False), (0, 7.0, True), (0, 8.0, False), (1, 9.0, False),
+    ]  # fmt: skip
+
+
+def test_windows_of_the_file_come_before_those_that_were_learned(toy) -> None:
+    """The longest path counts; 0 frees a category; without a window only what is on its way bars."""
+    bundle = toy({LEARNED: np.array([300.0, np.nan], np.float32)})
+    bought = lambda item, ago: History(  # noqa: E731
+        np.array([END - int(ago * DAY)]), np.array([END - int(ago * DAY)]), np.array([item], np.int32),
+        np.array([EventType.PURCHASE], np.int8), np.ones(1, np.float32), np.ones(1, np.float32), np.ones(1, np.uint64),
+    )  # fmt: skip
+    learned = Windows(bundle, RepurchaseSettings())
+    assert learned.barred(bought(0, 299), (), END) == (0,)
+    assert learned.barred(bought(0, 301), (), END) == ()
+    assert learned.barred(bought(5, 1), (), END) == ()
+    free = Windows(bundle, RepurchaseSettings(days={"Group": 5.0, "Group > A": 0.0}))
+    assert free.barred(bought(0, 1), (), END) == ()
+    assert free.barred(bought(5, 4), (), END) == (1,)
+    line = OrderLine("o", "1", "b1", END - DAY, (Step(END - DAY, "confirmed"),))
+    assert learned.barred(History.empty(), (line,), END) == (1,)
+    assert free.barred(History.empty(), (OrderLine("o", "1", "a1", END - DAY, line.steps),), END) == ()
+    gift = OrderLine("o", "1", "b1", END - DAY, line.steps, gift=True)
+    assert learned.barred(History.empty(), (gift,), END) == ()
+    assert FREELY < 300
+
+
+@pytest.fixture
+def toy():
+    from serving.bundle import Bundle
+    from tests.test_serving.conftest import build_toy_bundle
+
+    def make(more):
+        bundle = build_toy_bundle()
+        return Bundle(bundle.manifest, {**bundle.arrays, **more})
+
+    return make

@@ -1,0 +1,60 @@
+"""Who agreed to be learned from: consent to `training` as a filter on rows, before anything is fitted.
+
+Who refused is left out, always. Of whom nothing is known is left out as well where the shop records this consent of
+anybody and declares no other basis (`[consent] assumed`); a shop that records none of it has nothing to go by, and the
+run says so. Visitors without a name stay: nobody has asked them yet, and nothing leads to a person.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from features import columns as c
+from features.dataset import Dataset, versions_as_of
+from features.history import Histories, customer_subject
+from serving.person import TRAINING, Consents
+
+_decoder = msgspec.json.Decoder(dict[str, Any])
+
+
+def agreed_only(
+    dataset: Dataset, histories: Histories, assumed: Collection[str], as_of: int
+) -> tuple[Histories, tuple[str, ...]]:
+    """The histories of those who may be learned from, and what to know about the others, as sentences.
+
+    Args:
+        dataset: where consents are recorded.
+        histories: of all subjects.
+        assumed: purposes with another basis.
+        as_of: microseconds; later consents are not known.
+    """
+    told = training_consents(dataset, as_of)
+    if not told:
+        return histories, ()
+    known = {customer_subject(customer): granted for customer, granted in told.items()}
+    unknown = TRAINING in assumed
+    customers = sum(subject.startswith("c:") for subject in histories.subjects)
+    kept = np.fromiter(
+        (known.get(subject, unknown or not subject.startswith("c:")) for subject in histories.subjects),
+        bool, len(histories),
+    )  # fmt: skip
+    left = int((~kept).sum())
+    if not left:
+        return histories, ()
+    why = "have not agreed to be learned from" if unknown is False else "refused to be learned from"
+    return histories.where(kept[histories.subject_rows()]), (f"{left:,} of {customers:,} customers {why}: left out.",)
+
+
+def training_consents(dataset: Dataset, as_of: int) -> Mapping[str, bool]:
+    """customer id -> whether they agreed to `training`, of all of whom something is recorded."""
+    with dataset.connect() as duck:
+        known = versions_as_of("customers", as_of)
+        found = duck.sql(f"SELECT {c.CUSTOMER_ID}, consents FROM ({known}) WHERE consents IS NOT NULL")
+        rows = found.to_arrow_table()
+    texts = zip(rows[c.CUSTOMER_ID].to_pylist(), rows["consents"].to_pylist(), strict=True)
+    said = ((customer, _decoder.decode(text)) for customer, text in texts)
+    return {customer: Consents(each).to(TRAINING) for customer, each in said if TRAINING in each}
