@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 import uvicorn
@@ -28,6 +29,7 @@ from serving.artifact import publish_live
 from serving.bundle import Bundle, text_arrays, write_bundle
 from serving.clock import set_clock
 from serving.decision_drain import drain
+from serving.effects import SlotPolicy
 from serving.engine import Engine
 from serving.events import StoredEvent
 from serving.policy_files import write_policy
@@ -98,7 +100,8 @@ def stocked(folder: Path, locale: str) -> Shop:
         write_bundle(shop.bundles / name, Bundle(bundle.manifest, {**bundle.arrays, **texts}))
     publish_live(shop.bundles, "20241001T000000Z-blend-1f3a")
     hero = policy("hero", {"buy-again": 0.4, "for-you": 0.2, "popular": 0.3}, floor=0.1, nothing=False)
-    write_policy(shop.policies, hero)
+    sizes = tuple(msgspec.structs.replace(size, error=0.06, left=0.05) for size in hero.sheet.sizes["click"])
+    write_policy(shop.policies, SlotPolicy(msgspec.structs.replace(hero.sheet, sizes={"click": sizes}), {}))
     write_policy(shop.policies, policy("letters", {"autumn": 0.1, "letter": 0.2}, floor=0.3))
     set_clock(shop, AS_OF)
     return shop

@@ -18,6 +18,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from features.errors import KokyakuError, NotFoundError, RequestError
+from features.moments import parse_instant
 from features.text import MAX_ID_LENGTH
 from serving import wire
 from serving.access import Access
@@ -26,6 +27,7 @@ from serving.customers import active_customers
 from serving.drafts import read_draft
 from serving.engine import Engine, Live
 from serving.intake_stops import take_stops
+from serving.pipeline import Answer
 from serving.preview import Look, Openings, look_at_action, look_at_page
 from serving.stops import KINDS, Stop, all_stops
 from serving.web.identity import Signer
@@ -35,7 +37,7 @@ from serving.web.studio.compare import compared
 from serving.web.studio.desk import Desk, inside, read_form
 from serving.web.studio.figures import WINDOWS, Counted
 from serving.web.studio.sessions import PATH, Session, Sessions
-from serving.web.studio.why import chances_of, slots_of, subject_of
+from serving.web.studio.why import Chance, chances_of, slots_of, subject_of
 from serving.web.views import Viewer
 
 FOUND = 20
@@ -124,7 +126,7 @@ class Studio:
         sent = []
         if asked.customer or asked.visitor:
             sent = [look_at_action(engine, asked.action(name), now) for name in look.live.config.channels]
-        channels = [(each.answer, chances_of(each.live, each.decisions[0])) for each in sent]
+        channels = [_sent(each) for each in sent]
         return {
             "look": look, "slots": slots_of(look, _viewer(look.live)), "channels": channels,
             "subject": subject_of(engine, look, asked.request()), "at": wall_clock(now, _zone(look.live)),
@@ -277,6 +279,16 @@ def _viewer(live: Live) -> Viewer:
             "bundle_id": live.bundle.id, "as_of": None, "demo": False,
         }
     )  # fmt: skip
+
+
+def _sent(look: Look) -> tuple[Answer, tuple[Chance, ...]]:
+    """What a channel answers, with moments of the wall clock, and what it could have answered.
+
+    A message that waits to be sent is the answer without being decided again.
+    """
+    until = look.answer.get("until")
+    answer = {**look.answer, "until": wall_clock(parse_instant(until), _zone(look.live)) if until else None}
+    return answer, chances_of(look.live, look.decisions[0]) if look.decisions else ()
 
 
 def _zone(live: Live) -> str:
