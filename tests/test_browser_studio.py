@@ -54,8 +54,8 @@ OVERFLOW = "() => document.documentElement.scrollWidth - document.documentElemen
 TITLES = {
     "en": ["Dog food, lamb and rice 12 kg", "Sencha green tea 100 g", "Roasted hojicha, 40 bags", "Sourdough loaf",
            "Linen tote with inner pocket", "Beeswax candle, hand dipped", "Hand soap, cedar", "Olive oil 750 ml"],
-    "ja": ["ドッグフード ラム＆ライス 12kg", "煎茶 100g", "ほうじ茶 40袋", "天然酵母パン", "リネンのトートバッグ", "蜜蝋キャンドル",
-           "ハンドソープ ひのき", "オリーブオイル 750ml"],
+    "ja": ["ドッグフード ラム＆ライス 12kg", "煎茶 100g", "ほうじ茶 40袋", "天然酵母パン", "リネンのトートバッグ",
+           "蜜蝋キャンドル", "ハンドソープ ひのき", "オリーブオイル 750ml"],
 }  # fmt: skip
 TOML = (
     AGREED

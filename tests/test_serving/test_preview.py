@@ -5,21 +5,24 @@ from __future__ import annotations
 from pathlib import Path
 
 import msgspec
+import orjson
 import pytest
 
 from features.errors import ConfigError, NotFoundError
-from features.moments import DAY, HOUR
+from features.moments import DAY, HOUR, format_instant
 from serving import pages, wire
 from serving.actions import next_action
 from serving.bundle import write_bundle
 from serving.drafts import MAX_DRAFT, read_draft
 from serving.engine import Engine
 from serving.events import StoredEvent
+from serving.intake_people import take_orders
 from serving.keeping import at_once
 from serving.policy_files import write_policy
 from serving.preview import KEPT_OPEN, Openings, Preview, look_at_action, look_at_page
 from serving.query import Context
 from serving.stops import add_stop
+from serving.wire_people import OrdersRequest
 from tests.test_serving.conftest import AS_OF, RECIPE, build_toy_bundle
 from tests.test_serving.grown import AGREED, policy, records
 
@@ -124,6 +127,41 @@ def test_another_moment(engine) -> None:
     assert len(set(stages)) == 3, stages
     drawn = {look_at_page(engine, ask("bob"), NOW + day * DAY).decisions[1]["action_id"] for day in range(12)}
     assert len(drawn) > 1, "each day is drawn anew"
+
+
+def test_an_order_is_awaited_and_then_late(toy_shop) -> None:
+    """What the page tells of an order follows the moment: nothing before it, on its way, late, and help then leads."""
+    toy_shop.config.write_text(
+        AGREED
+        + """
+[actions.order]
+kind = "status"
+texts = [{title = "Your order"}]
+[actions.help]
+kind = "tip"
+texts = [{title = "We are sorry that it takes longer"}]
+when = {late = true}
+[pages.home]
+slots = [{name = "first", modules = ["help", "order", "popular"]}, {name = "second", modules = ["order", "popular"]}]
+"""
+    )
+    engine = Engine(toy_shop, worker="test")
+    report = {"orderId": "o", "userId": "ann", "itemId": "a0", "orderedAt": format_instant(AS_OF),
+              "promisedAt": format_instant(AS_OF + 5 * DAY), "shipmentState": "shipped",
+              "at": format_instant(AS_OF + HOUR)}  # fmt: skip
+    take_orders(engine, wire.decode(orjson.dumps({"orders": [report]}), OrdersRequest), AS_OF + DAY)
+
+    def seen(at: int) -> tuple[list[str | None], str]:
+        answer = look_at_page(engine, ask(), at).answer
+        return [slot["actionId"] for slot in answer["slots"]], answer["explain"]["situation"]["stage"]
+
+    assert seen(AS_OF - DAY)[0][0] == "popular"
+    assert seen(AS_OF + 2 * DAY) == (["order", "popular"], "waiting")
+    assert seen(AS_OF + 9 * DAY) == (["help", "order"], "waiting")
+    [order] = look_at_page(engine, ask(), AS_OF + 9 * DAY).answer["slots"][1]["orders"]
+    assert order["late"]
+    assert pages.page(engine, ask(), AS_OF + 2 * DAY)["slots"][0]["actionId"] == "order", "as it was shown"
+    engine.close()
 
 
 def test_a_draft(engine, toy_shop) -> None:

@@ -1,4 +1,4 @@
-"""The studio over the toy shop: who may in, what it shows and why, drafts, stops, figures; and that it leaves no trace."""
+"""The studio over the toy shop: who may in, what it shows and why, drafts, stops, figures; and no trace."""
 
 from __future__ import annotations
 
@@ -231,7 +231,9 @@ def test_a_session_ends_by_logout_time_or_with_its_key(engine) -> None:
         log_in(client)
         kept = dict(client.cookies)
         now[0] += 8 * 3600
-        assert client.get("/studio", headers={"cookie": "; ".join(f"{k}={v}" for k, v in kept.items())}).status_code == 303
+        assert (
+            client.get("/studio", headers={"cookie": "; ".join(f"{k}={v}" for k, v in kept.items())}).status_code == 303
+        )
         now[0] -= 8 * 3600
     with opened(engine, Access(dev=False, keys=(KeyEntry("new", ("admin",)),)), lambda: now[0]) as client:
         client.cookies.update(kept)
@@ -362,7 +364,9 @@ def test_everything_is_escaped(studio, engine) -> None:
     stop = {"kind": "item", "name": "b3", "because": HOSTILE, "by": HOSTILE}
     assert send(studio, "/studio/stops", token=token, **stop).status_code == 303
     assert see(studio, "/studio/stops").text.count(HOSTILE) >= 2
-    answer = send(studio, "/studio/compare", token=token, customer=HOSTILE, draft=f"[shop]\nname = '''{HOSTILE}'''\nx = 1")
+    answer = send(
+        studio, "/studio/compare", token=token, customer=HOSTILE, draft=f"[shop]\nname = '''{HOSTILE}'''\nx = 1"
+    )
     page = Page(answer.text)
     assert answer.status_code == 400 and not page.all("script")
     see(studio, status=400, page=HOSTILE)
@@ -405,7 +409,8 @@ def test_two_bundles_side_by_side(studio, engine, toy_shop) -> None:
 
 
 @pytest.mark.parametrize(("draft", "told"), [
-    ("[shop\n", "line 1"), ('[shop]\nname = "x"\nlocal = "en"', "line 3"), (TOML.replace('"hero"', '"hreo"'), "no such"),
+    ("[shop\n", "line 1"), ('[shop]\nname = "x"\nlocal = "en"', "line 3"),
+    (TOML.replace('"hero"', '"hreo"'), "no such policy"),
 ])  # fmt: skip
 def test_errors_of_a_draft_are_shown_beside_it(studio, draft, told) -> None:
     token = see(studio, "/studio/compare").token
@@ -442,7 +447,9 @@ def test_stop_and_lift_by_form(studio, engine) -> None:
     assert "Stopped." in page.text and "recall" in page.text and "Bea" in page.text
     assert "a0" not in [each.get("data-item") for each in see(studio, customer="ann").all("li")]
     number = page.all("button", name="lift")[0]["value"]
-    assert send(studio, "/studio/stops", token=form.token, lift=number).headers["location"] == "/studio/stops?done=lifted"
+    assert (
+        send(studio, "/studio/stops", token=form.token, lift=number).headers["location"] == "/studio/stops?done=lifted"
+    )
     page = see(studio, "/studio/stops")
     assert "Nothing is stopped." in page.text and "Lifted" in page.text
     for fields in ({"kind": "item", "name": "a9", "because": "x"}, {"kind": "x", "name": "a0", "because": "x"},

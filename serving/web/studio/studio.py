@@ -20,7 +20,6 @@ from starlette.routing import BaseRoute, Route
 from features.errors import KokyakuError, NotFoundError, RequestError
 from features.moments import parse_instant
 from features.text import MAX_ID_LENGTH
-from serving import wire
 from serving.access import Access
 from serving.config import ShopConfig
 from serving.customers import active_customers
@@ -29,7 +28,7 @@ from serving.engine import Engine, Live
 from serving.intake_stops import take_stops
 from serving.pipeline import Answer
 from serving.preview import Look, Openings, look_at_action, look_at_page
-from serving.stops import KINDS, Stop, all_stops
+from serving.stops import KINDS, all_stops
 from serving.web.identity import Signer
 from serving.web.render import PRIVATE
 from serving.web.studio.asked import DEVICES, SURFACES, Asked, wall_clock
@@ -37,6 +36,7 @@ from serving.web.studio.compare import compared
 from serving.web.studio.desk import Desk, inside, read_form
 from serving.web.studio.figures import WINDOWS, Counted
 from serving.web.studio.sessions import PATH, Session, Sessions
+from serving.web.studio.stopping import given, stopping, told
 from serving.web.studio.why import Chance, chances_of, slots_of, subject_of
 from serving.web.views import Viewer
 
@@ -204,7 +204,7 @@ class Studio:
         if request.method == "POST":
             fields = await self.desk.form(request, session)
             try:
-                asked = _stopping(fields, session)
+                asked = stopping(fields, session)
                 await asyncio.to_thread(take_stops, engine, asked, engine.clock.now())
                 done = "lifted" if asked.lift is not None else "stopped"
                 return RedirectResponse(f"{PATH}/stops?done={done}", 303, headers=PRIVATE)
@@ -212,9 +212,9 @@ class Studio:
                 error, status = refused.line(), refused.status
         rows = await asyncio.to_thread(all_stops, engine.store)
         context = {
-            "error": error, "done": fields.get("done", ""), "kinds": KINDS, "given": _given(fields),
-            "standing": [_told(stop, engine.live) for stop in engine.live.stops.each],
-            "lifted": [_told(stop, engine.live) for stop in rows if stop.lifted_at is not None],
+            "error": error, "done": fields.get("done", ""), "kinds": KINDS, "given": given(fields),
+            "standing": [told(stop, _zone(engine.live)) for stop in engine.live.stops.each],
+            "lifted": [told(stop, _zone(engine.live)) for stop in rows if stop.lifted_at is not None],
         }  # fmt: skip
         return self.desk.page(request, session, "studio/stops.html", context, status)
 
@@ -299,26 +299,3 @@ def _days(text: str) -> int:
     if text.lstrip("-").isdigit() and int(text) in SHIFTS:
         return int(text)
     raise RequestError("not a step in time", where="shift", got=text, hint=f"one of {', '.join(map(str, SHIFTS))}")
-
-
-def _stopping(fields: Mapping[str, str], session: Session) -> wire.StopsRequest:
-    """A form as `POST /v1/stops` takes it."""
-    who = fields.get("by", "").strip() or session.who
-    asked: dict[str, Any]
-    if fields.get("lift"):
-        number = fields["lift"]
-        asked = {"lift": int(number) if number.isascii() and number.isdigit() and len(number) < 15 else number}
-    else:
-        asked = {"add": {name: fields.get(name, "").strip() for name in ("kind", "name", "because")}}
-    return wire.decode(msgspec.json.encode({**asked, "by": who}), wire.StopsRequest)
-
-
-def _given(fields: Mapping[str, str]) -> dict[str, str]:
-    """What the form shows again."""
-    return {name: fields.get(name, "")[:MAX_ID_LENGTH] for name in ("kind", "name", "because", "by")}
-
-
-def _told(stop: Stop, live: Live) -> dict[str, Any]:
-    zone = _zone(live)
-    lifted = "" if stop.lifted_at is None else wall_clock(stop.lifted_at, zone)
-    return {**stop.told, "at": wall_clock(stop.at, zone), "liftedAt": lifted}

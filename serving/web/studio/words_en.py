@@ -181,7 +181,7 @@ EN: Final[dict[str, str]] = {
     "stops.lift.label": "Lift the stop of {name}",
     "figures.title": "Figures",
     "figures.note": (
-        "From the store's own rows, at most a few seconds old. A click or a purchase counts for the decision "
+        "From the store's own rows, at most ten seconds old. A click or a purchase counts for the decision "
         "that it names, each decision once. Intervals are Wilson's, 95 %."
     ),
     "figures.window": "Window",
