@@ -54,6 +54,10 @@ def command(
         str | None,
         typer.Option(help="The import's moment; later times are rejected (default: the shop's clock).", metavar="TIME"),
     ] = None,
+    basis: Annotated[
+        str | None,
+        typer.Option(help="On what ground this data may be used where no consent is recorded; goes into shop.toml."),
+    ] = None,
     shop: ShopOption = DEFAULT_SHOP,
     root: RootOption = None,
 ) -> None:
@@ -70,7 +74,7 @@ def command(
 
       kokyaku import --inspect orders.csv --write-mapping orders.toml
 
-      kokyaku import csv --path orders.csv --mapping orders.toml --shop mine
+      kokyaku import csv --path orders.csv --mapping orders.toml --shop mine --basis "terms of 2024, section 4"
 
       kokyaku import pairs --path train.txt --type purchase --shop research
 
@@ -102,6 +106,20 @@ def command(
         for each in (options, *([replace(options, campaigns=True)] if campaigns else [])):
             read = open_source(_named(source), file, given, each)
             print_report(run_with_progress(Dataset(opened.dataset), read, now=moment, erased=_erased(opened)))
+    _on_what_ground(opened, basis)
+
+
+def _on_what_ground(shop: Shop, basis: str | None) -> None:
+    """Write the basis into the shop's first file, or say what is missing."""
+    from features.dataset import Dataset
+    from training.agreed import recorded_consents
+    from training.first_file import without_ground, write_first
+
+    if basis is not None and not write_first(shop, "plain", basis):
+        console.print(f"{shop.config} is there already: write the basis into its table [consent].", soft_wrap=True)
+    missing = without_ground(shop, recorded_consents(Dataset(shop.dataset)))
+    if missing:
+        console.print(f"[yellow]{missing}[/yellow]", soft_wrap=True)
 
 
 def _experiment(source: str | None, mapping: Path | None, like: str | None) -> Experiment | None:
