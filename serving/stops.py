@@ -3,7 +3,7 @@
 A stop is a row of the store. Every worker's watch takes it up (`Engine.refresh`), and the one that received it at once.
 A stopped item is a candidate of nothing any more; a stopped action or module is vetoed in every slot and on every
 channel, also where it was drawn before; a stopped campaign is an experiment whose arms nobody gets, a policy that
-decides nothing, a channel on which nothing goes out, whichever bears the name.
+decides nothing, a channel on which nothing goes out, a sequence whose steps do not, whichever bears the name.
 """
 
 from __future__ import annotations
@@ -199,7 +199,7 @@ def check_target(config: ShopConfig, kind: str, name: str, *, known_item: bool) 
     valid = {
         "action": [*config.actions, *config.modules, *channelled],
         "module": [*config.modules],
-        "campaign": [*config.experiments, *config.channels, *policies],
+        "campaign": [*config.experiments, *config.channels, *config.sequences, *policies],
     }.get(kind, [])
     if kind in KINDS and name not in valid:
         hint = nearest(name, list(dict.fromkeys(valid))) if valid else "the shop's file names none"

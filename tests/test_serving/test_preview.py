@@ -213,6 +213,26 @@ def test_a_preview_shares_and_closes_nothing(engine) -> None:
     assert pages.page(engine, ask(), NOW)["slots"]
 
 
+def test_a_look_spends_no_cap(toy_shop) -> None:
+    """However often it is looked at, what is left stays for whom it is meant; then looks show that it is used."""
+    limited = TOML.replace("from = 2024-10-04\n", "from = 2024-10-04\ncaps = {ever = 1}\ncapacity = 2\n")
+    toy_shop.config.write_text(limited.replace(', policy = "hero"', "").replace('policy = "letters"\n', ""))
+    engine = Engine(toy_shop, worker="test")
+    before = bytes_of(toy_shop.root)
+    for user in ("ann", "bob", "cleo", "dan"):
+        for session in ("one", "two"):
+            look = look_at_page(engine, ask(user, session_id=session), NOW)
+            assert look.answer["slots"][0]["actionId"] == "june"
+    assert bytes_of(toy_shop.root) == before
+    assert pages.page(engine, ask("ann", session_id="one"), NOW)["slots"][0]["actionId"] == "june"
+    later = look_at_page(engine, ask("ann", session_id="two"), NOW + HOUR)
+    assert later.answer["slots"][0]["actionId"] is None, "once ever"
+    assert pages.page(engine, ask("bob", session_id="one"), NOW)["slots"][0]["actionId"] == "june"
+    full = look_at_page(engine, ask("cleo", session_id="one"), NOW)
+    assert full.answer["slots"][0]["actionId"] is None, "two people have it"
+    engine.close()
+
+
 def test_context_of_a_visitor(engine) -> None:
     context = Context(
         region="north", user_agent="Mozilla/5.0 (Linux; Android 14) Mobile", url="https://s.test/?gclid=1"

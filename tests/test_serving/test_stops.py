@@ -6,7 +6,7 @@ import orjson
 import pytest
 
 from features.errors import NotFoundError, RequestError
-from features.moments import DAY
+from features.moments import DAY, HOUR
 from serving import pages, pipeline, wire
 from serving.actions import next_action
 from serving.artifact import publish_live
@@ -157,6 +157,29 @@ def test_a_stopped_campaign_is_experiment_policy_and_channel(two) -> None:
     slot = Slot("s", ("for-you",), policy="hero")
     arranged = other.live.stops.arranged(Page((slot, Slot("t", ("for-you",), policy="else"))))
     assert arranged.slots == (Slot("s", ("for-you", "popular")), Slot("t", ("for-you",), policy="else"))
+
+
+def test_a_stopped_sequence_sends_none_of_its_steps(toy_shop) -> None:
+    """Not even as what it would be without a sequence; the other actions of the channel go on."""
+    toy_shop.config.write_text(TOML.replace('policy = "letters"\n', "").replace(', policy = "hero"', "") + """
+[sequences.welcome]
+trigger = "delivered"
+steps = [{action = "sale", channel = "email", delay-days = 1}]
+""")  # fmt: skip
+    engine = Engine(toy_shop, worker="one")
+    before = {each["actionId"]: each["reason"] for each in sent(engine, "bob")["vetoed"]}
+    assert before == {"sale": "no step of its sequence is to come"}
+    stop(engine, "campaign", "welcome")
+    after = sent(engine, "bob")
+    assert {each["actionId"]: each["reason"] for each in after["vetoed"]} == {"sale": "its sequence is stopped"}
+    assert after["actionId"] == "letter"
+    engine.close()
+
+
+def sent(engine: Engine, user: str) -> dict:
+    """What the channel answers at noon, when nobody sleeps."""
+    mail = wire.ActionRequest(channel="email", user_id=user)
+    return at_once(next_action(engine, mail, AS_OF + 12 * HOUR, engine.store.keep_at_once))
 
 
 def test_what_is_not_there_cannot_be_stopped(two) -> None:

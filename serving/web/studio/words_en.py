@@ -163,7 +163,7 @@ EN: Final[dict[str, str]] = {
     "kind.item": "item",
     "kind.action": "action",
     "kind.module": "module",
-    "kind.campaign": "campaign (experiment, policy or channel)",
+    "kind.campaign": "campaign (experiment, policy, channel or sequence)",
     "stops.name": "Its id or name",
     "stops.because": "Why",
     "stops.by": "Your name",

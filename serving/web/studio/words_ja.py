@@ -163,7 +163,7 @@ JA: Final[dict[str, str]] = {
     "kind.item": "商品",
     "kind.action": "アクション",
     "kind.module": "モジュール",
-    "kind.campaign": "キャンペーン（実験、方策、チャネル）",
+    "kind.campaign": "キャンペーン（実験、方策、チャネル、配信シナリオ）",
     "stops.name": "IDまたは名前",
     "stops.because": "理由",
     "stops.by": "お名前",
