@@ -345,6 +345,16 @@ def test_a_visitors_context(studio) -> None:
     see(studio, status=400, customer="x" * 600)
 
 
+def test_as_if_consent_were_refused(studio, engine) -> None:
+    """What a customer gets who does not agree to a personal page; more consent than was told cannot be claimed."""
+    engine.store.append_sync([event("ann", AS_OF - DAY, item=item) for item in ("b1", "b2", "b3")])
+    assert "own events" in see(studio, customer="ann").text
+    page = see(studio, customer="ann", consent="refused")
+    assert "own events" not in page.text and "personalization: no" in page.text
+    assert "you have not agreed to a personal page" in page.text
+    assert Asked(customer="ann", consent="granted").request().consents is None
+
+
 def test_customers_are_found_by_their_id(studio, engine) -> None:
     """Nobody is in the toy shop's history: the search says so, and keeps what was asked."""
     page = see(studio, find=HOSTILE)
