@@ -85,8 +85,9 @@ def case_of(engine: Engine, request: ActionRequest, now: int) -> Case:
         raise RequestError("name a userId or a visitorId", where="userId")
     consents = consents_of(engine, live, request)
     whole = [*unreachable(name, channel, request.user_id), *refused(channel, consents, request.consent)]
-    policy = None if channel.policy in live.stops.campaigns else channel.policy
-    slot = Slot(name, channel.actions, policy, channel.family, channel.epoch_days)
+    if channel.policy in live.stops.campaigns:  # the first of its list for everybody is not what was meant
+        whole.append(Ruling("the channel's policy is stopped"))
+    slot = Slot(name, channel.actions, channel.policy, channel.family, channel.epoch_days)
     if whole:
         query = Query(now, History.empty(), request.user_id, request.visitor_id, surface=name)
         holdout = in_holdout(engine.shop, request, live.config.shop.holdout)

@@ -91,7 +91,7 @@ def draws_of(engine: Engine, live: Live, query: Query, slots: Sequence[Slot], ho
     if holdout or not any(slot.policy for slot in slots):
         return None
     held = engine.store.held_of(query.user_id, query.visitor_id)
-    return Draws(engine.shop, live.policies, live.config.shop.time_zone, query, new_id(), held)
+    return Draws(engine.shop, live.policies, live.config.shop.time_zone, query, engine.request_id or new_id(), held)
 
 
 def counts_of(engine: Engine, now: Situation, layout: Page) -> Counts | None:

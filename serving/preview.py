@@ -52,14 +52,18 @@ class Preview(Engine):
         engine: whose store, histories and bundle are shared.
         live: what decides; default: what serves.
         moment: the moment that is looked at; later events are not seen. None: all that is known.
+        request_id: of a request that is rebuilt: where nobody is named, what is drawn hangs on it.
     """
 
-    def __init__(self, engine: Engine, live: Live | None = None, moment: int | None = None) -> None:
+    def __init__(
+        self, engine: Engine, live: Live | None = None, moment: int | None = None, request_id: str | None = None
+    ) -> None:
         vars(self).update(vars(engine))  # all that it shares, whatever an engine consists of
         self.preview = True
         self.decisions: Noted = Noted()
         self.live = live or engine.live
         self.moment = moment
+        self.request_id = request_id
 
     def history_of(self, live: Live, user_id: str | None, visitor_id: str | None) -> History:
         """What one subject did up to the moment that is looked at."""
@@ -91,7 +95,9 @@ class Look:
     now: int
 
 
-def look_at_page(engine: Engine, request: wire.PageRequest, now: int, live: Live | None = None) -> Look:
+def look_at_page(
+    engine: Engine, request: wire.PageRequest, now: int, live: Live | None = None, request_id: str | None = None
+) -> Look:
     """A page as it would be at a moment, past or to come, with all its explanations.
 
     What depends on time follows the moment: stage, expected delivery, quiet hours, epochs, boosts, dates. Fields and
@@ -102,22 +108,25 @@ def look_at_page(engine: Engine, request: wire.PageRequest, now: int, live: Live
         request: who, where, which page.
         now: the moment.
         live: another file or bundle (`Openings`); default: what serves.
+        request_id: of the request that is rebuilt, so that what was drawn for nobody in particular is drawn again.
 
     Raises:
         RequestError: the shop has no such page.
     """
-    preview = Preview(engine, live, now)
+    preview = Preview(engine, live, now, request_id)
     answer = pages.page(preview, request, now)
     return Look(answer, preview.decisions.rows, preview.live, now)
 
 
-def look_at_action(engine: Engine, request: wire.ActionRequest, now: int, live: Live | None = None) -> Look:
+def look_at_action(
+    engine: Engine, request: wire.ActionRequest, now: int, live: Live | None = None, request_id: str | None = None
+) -> Look:
     """What a channel would send somebody at a moment.
 
     Raises:
         RequestError: no such channel, or nobody is named.
     """
-    preview = Preview(engine, live, now)
+    preview = Preview(engine, live, now, request_id)
     answer = at_once(actions.next_action(preview, request, now, preview.store.keep_at_once))
     return Look(answer, preview.decisions.rows, preview.live, now)
 

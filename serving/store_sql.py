@@ -240,6 +240,7 @@ RECEIPTS_IN_STATE: Final = "SELECT payload, token FROM receipts WHERE state = ? 
 # --- sync ----------------------------------------------------------------------------------------------------------
 EVENTS_BETWEEN: Final = "SELECT seq, payload FROM events WHERE seq > ? AND seq <= ? ORDER BY seq LIMIT ?"
 DECISIONS_BETWEEN: Final = "SELECT seq, payload FROM decisions WHERE seq > ? AND seq <= ? ORDER BY seq LIMIT ?"
+LATEST_DECISIONS: Final = "SELECT seq, payload FROM decisions WHERE seq < ? ORDER BY seq DESC LIMIT ?"
 LINKS_BETWEEN: Final = (
     "SELECT seq, visitor_id, customer_id, linked_at FROM links"
     " WHERE seq > ? AND seq <= ? AND customer_id IS NOT NULL ORDER BY seq"

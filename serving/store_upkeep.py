@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 import sqlite3
 from collections.abc import Collection, Iterable, Sequence
@@ -39,6 +40,11 @@ class LogPosition:
 def random_token() -> str:
     """A name for nobody: stands where an erased customer's id stood, and no table leads back from it."""
     return f"erased-{secrets.token_hex(8)}"
+
+
+def is_token(customer_id: str | None) -> bool:
+    """Whether a customer's id is a name for nobody (`random_token`)."""
+    return customer_id is not None and re.fullmatch(r"erased-[0-9a-f]{16}", customer_id) is not None
 
 
 def store_id(store: Store) -> str:

@@ -23,6 +23,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "train": ("train", "Train, evaluate and put a new model before the gate."),
     "tune": ("tune", "Search for better parameters of a source or ranker."),
     "models": ("models", "List the registered models."),
+    "shop": ("shop", "Begin a shop.toml, look through it, try a change of it on the last requests."),
     "policies": ("policies", "List the learned policies and the slots that they decide."),
     "promote": ("promote", "Let a model that passed the gate serve."),
     "rollback": ("rollback", "Let the previous model serve again."),
