@@ -401,6 +401,27 @@ def test_a_draft_beside_the_file(studio, engine, toy_shop) -> None:
     assert "Nothing differs" in same.text
 
 
+def test_a_draft_over_the_last_requests(studio, engine, toy_shop) -> None:
+    now = engine.clock.now()
+    token = see(studio, "/studio/compare").token
+    draft = TOML.replace('["never", "autumn", "viewed"]', '["viewed"]')
+    none = send(studio, "/studio/compare", token=token, draft=draft, last="50")
+    assert "let the service answer some first" in none.text
+    for user in ("ann", "bob", "cleo"):
+        pages.page(engine, wire.PageRequest(user_id=user), now)
+    drain(engine.shop.decision_logs, engine.store)
+    before = records(engine)
+    answer = send(studio, "/studio/compare", token=token, draft=draft, last="50")
+    text = re.sub(r"\s+", " ", Page(answer.text).text)
+    assert answer.status_code == 200
+    assert "3 of 3 requests move; they are of 3 people." in text
+    assert re.search(r"home/top ?3 ?3 · \(100\.0 %", text)
+    assert "autumn → (nothing) 3" in text
+    assert records(engine) == before
+    for fields in ({"draft": TOML, "last": "50"}, {"draft": draft, "last": "1000000"}):
+        assert send(studio, "/studio/compare", token=token, **fields).status_code == 400
+
+
 def test_two_bundles_side_by_side(studio, engine, toy_shop) -> None:
     import msgspec
 

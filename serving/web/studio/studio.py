@@ -24,6 +24,7 @@ from serving.access import Access
 from serving.config import ShopConfig
 from serving.customers import active_customers
 from serving.drafts import read_draft
+from serving.dry_run import FEW
 from serving.engine import Engine, Live
 from serving.intake_stops import take_stops
 from serving.pipeline import Answer
@@ -35,6 +36,7 @@ from serving.web.studio.asked import DEVICES, SURFACES, Asked, wall_clock
 from serving.web.studio.compare import compared
 from serving.web.studio.desk import Desk, inside, read_form
 from serving.web.studio.figures import WINDOWS, Counted
+from serving.web.studio.rehearsal import LASTS, Rehearsals, by_slot
 from serving.web.studio.sessions import PATH, Session, Sessions
 from serving.web.studio.stopping import given, stopping, told
 from serving.web.studio.why import Chance, chances_of, slots_of, subject_of
@@ -89,7 +91,7 @@ class Studio:
 
     def __init__(self, desk: Desk) -> None:
         self.desk = desk
-        self.counted = Counted(desk.engine_of)
+        self.counted, self.rehearsals = Counted(desk.engine_of), Rehearsals()
         self._openings: Openings | None = None
 
     @property
@@ -157,16 +159,19 @@ class Studio:
         draft = fields.get("draft", "").replace("\r\n", "\n")
         serving = engine.live.bundle.id
         bundles = fields.get("left") or serving, fields.get("right") or serving
-        shown: dict[str, Any] = {"error": "", "comparison": None}
+        shown: dict[str, Any] = {"error": "", "comparison": None, "rehearsed": None}
         status = 200
         if request.method == "POST":
             try:
-                shown |= await self._compared(asked, bundles, draft)
+                if fields.get("last"):
+                    shown |= await self._rehearsed(draft, fields["last"])
+                else:
+                    shown |= await self._compared(asked, bundles, draft)
             except KokyakuError as error:
                 shown["error"], status = error.line(), error.status
         context = {
             **self._form(asked), **shown, "draft": draft or self._file(), "left": bundles[0], "right": bundles[1],
-            "bundles": self.openings.names(), "serving": serving, "file": str(engine.shop.config),
+            "bundles": self.openings.names(), "serving": serving, "file": str(engine.shop.config), "lasts": LASTS,
         }  # fmt: skip
         return self.desk.page(request, session, "studio/compare.html", context, status)
 
@@ -185,6 +190,11 @@ class Studio:
         return {
             "comparison": compared(*slots), "sides": sides, "at": wall_clock(now, _zone(left)), "greetings": greetings,
         }  # fmt: skip
+
+    async def _rehearsed(self, draft: str, last: str) -> dict[str, Any]:
+        config = await asyncio.to_thread(self._drafted, draft)
+        found = await self.rehearsals.of(self.desk.engine_of().shop, config, last)
+        return {"rehearsed": found, "moving": by_slot(found), "few": FEW}
 
     def _drafted(self, draft: str) -> ShopConfig | None:
         """The draft as settings; None where it is the shop's file as it stands."""

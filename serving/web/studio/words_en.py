@@ -156,6 +156,21 @@ EN: Final[dict[str, str]] = {
     "compare.items": "other items",
     "compare.words": "other words",
     "compare.slots": "Slot by slot",
+    "dry.do": "Over the last {n} requests",
+    "dry.note": (
+        "Over the last requests: each is rebuilt as of its moment under the file that serves "
+        "and under the draft. For more of them: kokyaku shop dry-run."
+    ),
+    "dry.title": "Over the last requests",
+    "dry.none": "No request for a page or an action can be rebuilt: let the service answer some first.",
+    "dry.moved": "{n} of {of} requests move; they are of {people} people.",
+    "dry.few": "With fewer than {n} requests shares say little.",
+    "dry.faithful": "Rebuilt under the file that serves, {n} of {of} slots show what was logged.",
+    "dry.left": "{n} left out: {why}.",
+    "dry.requests": "Requests",
+    "dry.emptied": "become empty",
+    "dry.flows": "Before → after",
+    "dry.whom": "For whom: moved / requests",
     "stops.title": "Stops",
     "stops.note": (
         "What is stopped is off everywhere within a second: pages, lists, related items, rankings, channels. "

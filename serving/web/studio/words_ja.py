@@ -156,6 +156,21 @@ JA: Final[dict[str, str]] = {
     "compare.items": "商品が違う",
     "compare.words": "文章が違う",
     "compare.slots": "スロットごと",
+    "dry.do": "直近{n}件の要求で比べる",
+    "dry.note": (
+        "直近の要求を一件ずつ、その時点の状態で、現在のファイルと下書きの両方で組み立て直しま"
+        "す。さらに多くは kokyaku shop dry-run をご利用ください。"
+    ),
+    "dry.title": "直近の要求での違い",
+    "dry.none": "組み立て直せるページやアクションの要求がまだありません。",
+    "dry.moved": "{of}件のうち{n}件が変わります（{people}名）。",
+    "dry.few": "{n}件未満では割合からほとんど何も言えません。",
+    "dry.faithful": "現在のファイルで組み立て直すと、{of}個のスロットのうち{n}個が記録どおりです。",
+    "dry.left": "{n}件は対象外：{why}",
+    "dry.requests": "要求",
+    "dry.emptied": "空になる",
+    "dry.flows": "前 → 後",
+    "dry.whom": "対象別：変わる件数／要求",
     "stops.title": "停止",
     "stops.note": (
         "停止したものは1秒以内に、ページ、一覧、関連商品、並べ替え、各チャネルのすべてから外れます。解除する"
