@@ -204,6 +204,11 @@ def walk(person: Marketer) -> None:
     person.page.locator(".compare-draft .primary").click()
     assert person.page.locator(".pair.differs").count() >= 1
     person.shoot("2-compare")
+    draft = person.page.locator("#draft")
+    draft.fill(draft.input_value().replace('"viewed", "autumn"', '"viewed"'))
+    person.page.locator("button[name=last]").first.click()
+    assert person.page.locator("#dry").is_visible()
+    person.shoot("2-dry-run")
     person.open("/studio?customer=ann")
     person.page.locator(".thing .stop").first.click()
     assert person.page.evaluate("document.activeElement.id") == "because", "where one goes on"
