@@ -236,7 +236,10 @@ def _steps(
     mine = sequences_of(name, action, channel_name, now.live.config.sequences)
     if not mine:
         return []
-    planned = [each for sequence in mine.values() for each in left_of(sequence, channel, now, counts)
+    running = now.live.stops.running(mine)
+    if not running:
+        return [Ruling("its sequence is stopped")]
+    planned = [each for sequence in running.values() for each in left_of(sequence, channel, now, counts)
                if (each.step.action, each.step.channel) == (name, channel_name)]  # fmt: skip
     first = min(planned, key=lambda each: each.at, default=None)
     if first is None:
