@@ -21,6 +21,7 @@ from serving import actions, pages, wire
 from serving.artifact import MANIFEST, live_name
 from serving.bundle import open_bundle
 from serving.business import Business
+from serving.caps import Tally
 from serving.config import ShopConfig
 from serving.engine import Discard, Engine, Live
 from serving.keeping import at_once
@@ -28,6 +29,7 @@ from serving.pipeline import Answer
 from serving.policy_files import open_policies
 from serving.ranker import Ranker
 from serving.shelf import Shelf
+from serving.store import Store
 
 KEPT_OPEN = 3
 """Bundles beside the live one that stay mapped for previews."""
@@ -43,6 +45,26 @@ class Noted(Discard):
         """Note the decisions for the one who looks."""
         self.rows += [orjson.loads(record) for record in records]
         return True
+
+
+class Past(Store):
+    """The store as a look at a moment sees it: of one person's showings only those before it are counted.
+
+    What was given out of a limited action over all people is not known for the past: it counts as it is now.
+
+    Args:
+        store: what it reads.
+        moment: microseconds.
+    """
+
+    def __init__(self, store: Store, moment: int) -> None:
+        vars(self).update(vars(store))
+        self._moment = moment
+
+    def tally_of(self, subject: str | None, finite: Sequence[str], now: int) -> Tally:
+        """What stood against the limits of a request at the moment."""
+        tally = super().tally_of(subject, finite, now)
+        return Tally([row for row in tally.rows if row.decided_at < self._moment], tally.used)
 
 
 class Preview(Engine):
@@ -63,6 +85,8 @@ class Preview(Engine):
         self.decisions: Noted = Noted()
         self.live = live or engine.live
         self.moment = moment
+        if moment is not None:
+            self.store = Past(engine.store, moment)
         self.request_id = request_id
 
     def history_of(self, live: Live, user_id: str | None, visitor_id: str | None) -> History:

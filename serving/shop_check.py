@@ -26,7 +26,8 @@ from serving.policy_files import open_policies
 
 CHECKS: tuple[Check, ...] = (
     usage.never_shown, usage.unlikely_conditions, usage.unused, paths.names, slots.unreachable, slots.can_be_empty,
-    slots.strange_to_policies, slots.messages, rules.boosts, rules.families, rules.channels, rules.purposes,
+    slots.strange_to_policies, slots.messages, rules.boosts, rules.families, rules.channels, rules.sequences,
+    rules.purposes,
     rules.quiet_hours, rules.experiments, words.unsaid, words.odd_words, words.languages,
 )  # fmt: skip
 _ORDER: Mapping[Verdict, int] = {"fail": 0, "warn": 1, "note": 2}

@@ -47,6 +47,9 @@ def _named(look: Look) -> Iterator[tuple[str, tuple[str, ...], str]]:
         yield f"[modules.{name}]", module.categories, "it can never show anything"
     for name, project in look.config.projects.items():
         yield f"[projects.{name}]", project.categories, "it never begins by itself"
+    for name, sequence in look.config.sequences.items():
+        yield f"[sequences.{name}]", sequence.categories, "nothing triggers it"
+        yield f"[sequences.{name}] exits", sequence.exits.categories, "no purchase ends it"
     for name, action in look.config.actions.items():
         yield f"[actions.{name}]", (action.category,) if action.category else (), "it is about nothing"
 

@@ -8,13 +8,13 @@ from itertools import combinations
 
 from features.text import fold
 from serving.checks.finding import Finding, Look, listed, note, warn
-from serving.checks.usage import keeps_quiet, zero
+from serving.checks.usage import zero
 from serving.experiments import changed
 from serving.intake_people import PURPOSES
-from serving.settings.channels import Channel
+from serving.settings.actions import Caps
 from serving.settings.pages import FLOOR, Slot
 from serving.settings.selection import Boost
-from serving.settings.when import ALWAYS
+from serving.settings.sequences import SequenceStep
 from serving.strict import nearest
 
 DAY = 24 * 60
@@ -82,13 +82,11 @@ def _unlike(family: str, members: list[tuple[str, Slot]]) -> Iterator[Finding]:
 
 
 def channels(look: Look) -> Iterator[Finding]:
-    """Channels that send nothing, whose later actions never come, or whose actions nobody declared."""
+    """Channels that send nothing, or whose actions nobody declared."""
     for name, channel in look.config.channels.items():
         where = f"[channels.{name}]"
         if span := zero(channel.caps):
             yield warn(where, f"nothing is ever sent: caps.{span} = 0", "raise the cap, or take the channel out")
-        elif channel.policy is None:
-            yield from _sequence(look, where, channel)
         if strange := [each for each in channel.actions if each not in look.config.actions]:
             yield note(
                 where, f"{listed(strange)} {'is' if len(strange) == 1 else 'are'} not declared: no words, no caps",
@@ -96,19 +94,41 @@ def channels(look: Look) -> Iterator[Finding]:
             )  # fmt: skip
 
 
-def _sequence(look: Look, where: str, channel: Channel) -> Iterator[Finding]:
-    """Of a channel that sends the first of its list: the action before whose turn the channel's cap is used up."""
-    if channel.caps.ever is None:
-        return
-    before = 0
-    for name in channel.actions:
-        if before >= channel.caps.ever:
-            what = f"caps.ever = {channel.caps.ever} is used up before it is the turn of {name}"
-            yield warn(where, what, f"raise it to more than {before}, or shorten the list")
-            return
-        action = look.config.actions.get(name)
-        sure = action is not None and action.when == ALWAYS and action.from_ is None and action.until is None
-        before += (action.caps.ever or 0) if action is not None and sure else 0
+def sequences(look: Look) -> Iterator[Finding]:
+    """Steps of a sequence that the caps of their channel or action leave no time for, if nothing else is sent."""
+    for name, sequence in look.config.sequences.items():
+        sent: list[tuple[str, str, int]] = []
+        for number, step in sorted(enumerate(sequence.steps, start=1), key=lambda each: each[1].delay_days):
+            first, last = int(step.delay_days), int(step.delay_days + step.within_days)
+            day = next((day for day in range(first, last + 1) if _room(look, step, sent, day)), None)
+            if day is None:
+                what = (
+                    f"step {number} ({step.action} on {step.channel}) can never be sent: it is due after {first} days"
+                )
+                tail = f" and given up after {last}, and caps leave no room between what was sent before"
+                remedy = f"raise the caps of {step.channel} or {step.action}, or put the steps further apart"
+                yield warn(f"[sequences.{name}]", what + tail, remedy)
+            else:
+                sent.append((step.channel, step.action, day))
+
+
+def _room(look: Look, step: SequenceStep, sent: list[tuple[str, str, int]], day: int) -> bool:
+    """Whether caps and cool-down let a step be sent so many days after the trigger."""
+    channel, action = look.config.channels[step.channel], look.config.actions[step.action]
+    contacts = [at for where, _, at in sent if where == step.channel]
+    mine = [at for _, what, at in sent if what == step.action]
+    rested = all(day - at >= action.cool_down_days for at in mine)
+    return rested and _below(channel.caps, contacts, day) and _below(action.caps, mine, day)
+
+
+def _below(caps: Caps, days: list[int], day: int) -> bool:
+    """Whether one more on a day stays within caps; each counts the day itself and those before it."""
+    for span, length in (("day", 1), ("week", 7), ("month", 30), ("ever", 0)):
+        most = getattr(caps, span)
+        counted = sum(1 for at in days if not length or day - at < length)
+        if most is not None and counted >= most:
+            return False
+    return True
 
 
 def purposes(look: Look) -> Iterator[Finding]:
@@ -130,7 +150,7 @@ def quiet_hours(look: Look) -> Iterator[Finding]:
     quiet = look.config.quiet
     start, end = (each.hour * 60 + each.minute for each in (quiet.from_, quiet.until))
     loud = (start - end) % DAY
-    kept = [name for name, each in look.config.channels.items() if keeps_quiet(name, each)]
+    kept = [name for name, each in look.config.channels.items() if each.is_quiet(name)]
     if 0 < loud < LEAST_MINUTES and kept:
         what = f"they leave {loud} minutes a day to send on {listed(kept)}"
         yield warn("[quiet]", what, "shorten them; the same from and until means that there are none")

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import get_args
 
 from serving.checks.finding import Finding, Look, listed, note, warn
-from serving.checks.usage import medium_of
-from serving.offered import IMPERSONAL, SCREENS
+from serving.offered import IMPERSONAL
 from serving.settings.actions import SELLING, Action
-from serving.settings.channels import Medium
+from serving.settings.channels import MEDIA, SCREENS
 from serving.settings.pages import Module, Page, Slot
 from serving.settings.when import ALWAYS
 from serving.texts import pieces
@@ -82,8 +80,8 @@ def messages(look: Look) -> Iterator[Finding]:
 def is_message(look: Look, page: str) -> bool:
     """Whether a page is named after a medium or channel that reaches somebody outside of the shop's screens."""
     channel = look.config.channels.get(page)
-    medium = page if channel is None else medium_of(page, channel)
-    return medium in get_args(Medium) and medium not in SCREENS
+    medium = page if channel is None else channel.medium_of(page)
+    return medium in MEDIA and medium not in SCREENS
 
 
 def _selling(look: Look, name: str, page: Page) -> Iterator[Finding]:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import get_args
 
 from serving.checks.clashes import clash, dated, ended, unlikely
 from serving.checks.finding import Finding, Look, listed, note, warn
 from serving.settings.actions import Action, Caps
-from serving.settings.channels import QUIET, Channel, Medium
 from serving.settings.check import conditions
 from serving.settings.when import Hours, When
 from serving.texts import ANSWERS, fields_of
@@ -51,11 +49,12 @@ def unused(look: Look) -> Iterator[Finding]:
     for name in sorted(look.config.segments.keys() - segments):
         yield warn(f"[segments.{name}]", "no condition names it", "name it in segments or not-segments, or take it out")
     projects = {name for when in whens for name in when.projects}
+    projects |= {str(each.project) for each in look.config.sequences.values()}
     for name in sorted(look.config.projects.keys() - projects):
         if "project" not in fields:
             yield warn(
-                f"[projects.{name}]", "no condition names it and no text says {project}",
-                "name it in projects = [...] of what is for it, or take it out",
+                f"[projects.{name}]", "no condition and no sequence names it, and no text says {project}",
+                "name it in projects = [...] of what is for it, or begin a sequence with it",
             )  # fmt: skip
     put = {action.question for name, action in look.config.actions.items() if _stands(look, name)}
     used = {name for when in whens for name in when.answers} | {each.removeprefix(ANSWERS) for each in fields}
@@ -122,17 +121,7 @@ def _barred(look: Look, name: str, when: When) -> str | None:
     channel, quiet = look.config.channels[name], look.config.quiet
     if span := zero(channel.caps):
         return f"caps.{span} = 0"
-    if when.hours is None or quiet.from_ == quiet.until or not keeps_quiet(name, channel):
+    if when.hours is None or quiet.from_ == quiet.until or not channel.is_quiet(name):
         return None
     loud = When(hours=Hours(quiet.until, quiet.from_))
     return "its hours are quiet ones" if clash(look.config, When(hours=when.hours), loud) else None
-
-
-def medium_of(name: str, channel: Channel) -> str:
-    """What kind of way a channel is: as it says, else its name where that is one, else mail."""
-    return channel.medium or (name if name in get_args(Medium) else "email")
-
-
-def keeps_quiet(name: str, channel: Channel) -> bool:
-    """Whether quiet hours hold for a channel."""
-    return medium_of(name, channel) in QUIET if channel.quiet is None else channel.quiet

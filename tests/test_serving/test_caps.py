@@ -341,6 +341,17 @@ def test_a_preview_spends_nothing(shop_with) -> None:
     assert engine.store.tally_of(None, ["tea"], START).used["tea"].people == 1
 
 
+def test_a_look_back_does_not_know_what_was_shown_later(shop_with) -> None:
+    from serving.preview import look_at_page
+
+    engine = shop_with("caps = {ever = 1}\n")
+    now = engine.clock.now()
+    hero(engine, at=now)
+    request = wire.PageRequest(user_id="ann")
+    seen = [look_at_page(engine, request, at).answer["slots"][0]["actionId"] for at in (now - HOUR, now + HOUR)]
+    assert seen == ["tea", "care"]
+
+
 def test_nobody_gets_what_is_capped_and_takes_from_what_is_finite(shop_with) -> None:
     assert hero(shop_with("cool-down-days = 1\n"), None)["actionId"] == "care"
     engine = shop_with("capacity = 2\n")
