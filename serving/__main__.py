@@ -1,7 +1,7 @@
 """`python -m serving VERB`: what an operator needs where only the service is installed.
 
 The verbs are those of `kokyaku`: erase, export, receipt, sync, doctor, shop check. Errors are one line on stderr, and
-exit code 2.
+the exit code is 2.
 """
 
 from __future__ import annotations

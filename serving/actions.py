@@ -17,11 +17,11 @@ import msgspec
 from features.errors import RequestError
 from features.history import History
 from features.moments import SECOND, day_start, format_instant, local_time
-from serving.caps import SENT, UNCOUNTED, Counts, Limits, limits_of
+from serving.caps import SENT, UNCOUNTED, Counts
+from serving.counting import counts_on
 from serving.decide import POLICY, Decision, in_holdout, new_id
 from serving.drawing import UNKEPT, Choice, Draws
 from serving.engine import Engine, Live
-from serving.held import holder_of
 from serving.keeping import Keep, settled
 from serving.pages import draws_of, first_fillable, told_of
 from serving.pipeline import Answer, consents_of, hydrate, remember
@@ -32,7 +32,6 @@ from serving.situation import Situation
 from serving.strict import nearest
 from serving.timing import (
     CAPPED,
-    HOLD,
     HOLDOUT,
     OPTED_OUT,
     Looked,
@@ -43,10 +42,9 @@ from serving.timing import (
     quiet_until,
     refused,
     send_before,
-    sequences_of,
     silent,
     unreachable,
-)  # fmt: skip
+)
 from serving.wire import ActionRequest
 
 NOTHING = "nothing is better now than what could be sent"
@@ -85,6 +83,8 @@ def case_of(engine: Engine, request: ActionRequest, now: int) -> Case:
         raise RequestError("name a userId or a visitorId", where="userId")
     consents = consents_of(engine, live, request)
     whole = [*unreachable(name, channel, request.user_id), *refused(channel, consents, request.consent)]
+    if channel.policy in live.stops.campaigns:  # the first of its list for everybody is not what was meant
+        whole.append(Ruling("the channel's policy is stopped"))
     slot = Slot(name, channel.actions, channel.policy, channel.family, channel.epoch_days)
     if whole:
         query = Query(now, History.empty(), request.user_id, request.visitor_id, surface=name)
@@ -115,27 +115,6 @@ def channel_of(live: Live, name: str) -> Channel:
         hint = nearest(name, list(found)) if found else "declare it in shop.toml: [channels.<name>]"
         raise RequestError("the shop has no such channel", where="channel", got=name, hint=hint)
     return found[name]
-
-
-def counts_on(engine: Engine, name: str, channel: Channel, now: Situation) -> Counts:
-    """The limits of a channel's actions: every message counts; on a screen what is limited or a step of a sequence."""
-    config, query = now.live.config, now.query
-    message = channel.medium_of(name) not in SCREENS
-    contact = Limits(now.zone, channel.caps, channel=name)
-    limits: dict[str, tuple[Limits, ...]] = {}
-    for action in channel.actions:
-        declared = config.actions.get(action)
-        counted = declared is not None and (declared.limited or sequences_of(action, declared, name, config.sequences))
-        if message or counted or contact.personal:
-            own = (
-                Limits(now.zone, cost=channel.cost) if declared is None else limits_of(declared, now.zone, channel.cost)
-            )
-            limits[action] = (own, contact) if contact.personal else (own,)
-    subject = holder_of(query.user_id, query.visitor_id)
-    finite = [action for action, each in limits.items() if each[0].finite]
-    tally = engine.store.tally_of(subject, finite, query.now)
-    hold = lead_of(channel) + HOLD if message else None
-    return Counts(limits, tally, name, query.session_id, query.now, subject is not None, hold)
 
 
 @dataclass

@@ -77,6 +77,10 @@ class Tally(msgspec.Struct, frozen=True):
     rows: Sequence[Shown] = ()
     used: Mapping[str, Used] = {}
 
+    def as_of(self, now: int) -> Tally:
+        """Without what was decided later, for a look back. What was given out of an action is not known by days."""
+        return Tally([row for row in self.rows if row.decided_at <= now], self.used)
+
 
 class Limits(msgspec.Struct, frozen=True):
     """The limits of an action, or of a channel, for one person.

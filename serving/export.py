@@ -38,7 +38,7 @@ _INSTANTS = {"occurred_at", "recorded_at", "at", "ordered_at", "promised_at", "c
 
 
 def export_customer(engine: Engine, user_id: str) -> dict[str, Any]:
-    """`POST /v1/customers/export`: fields, answers, consents with their history, orders, events, decisions, showings, links.
+    """`POST /v1/customers/export`: fields, answers, consents, orders, decisions, showings, links, events.
 
     Raises:
         NotFoundError: nothing is known of this person, or not any more.

@@ -14,6 +14,7 @@ from serving.caps import Counts
 from serving.eligibility import why_not
 from serving.modules import Filled, build
 from serving.person import MARKETING
+from serving.promises import kept_until
 from serving.saying import Fields, Said, say
 from serving.settings.pages import Module, Page, Slot
 from serving.situation import Situation
@@ -170,7 +171,8 @@ def offer(
         elif message and selling and not now.query.consents.to(MARKETING):
             found = f"no consent to {MARKETING}"
         elif name in config.actions:
-            found = say(config.actions[name], now, told)
+            action = config.actions[name]
+            found = say(action, now, told, kept_until(name, action, counts, now))
         else:
             module = config.modules[name]
             found = why_not(module.when, now) or build(now, module, len(layout.slots))

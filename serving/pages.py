@@ -10,15 +10,15 @@ import msgspec
 import numpy as np
 
 from features.errors import RequestError
+from features.moments import format_instant
 from features.personal import open_wishes
 from serving.candidates import Rows
-from serving.caps import Counts, limits_of
+from serving.counting import counts_of
 from serving.decide import POLICY, Decision, feature_rows, new_id, told_by, unit_of
 from serving.drawing import Choice, Draws
 from serving.eligibility import segments_of
 from serving.engine import Engine, Live
 from serving.experiments import arranged
-from serving.held import holder_of
 from serving.keeping import Keep, at_once, settled
 from serving.modules import Filled
 from serving.offered import Offered, Taken, offer
@@ -92,20 +92,6 @@ def draws_of(engine: Engine, live: Live, query: Query, slots: Sequence[Slot], ho
         return None
     held = engine.store.held_of(query.user_id, query.visitor_id)
     return Draws(engine.shop, live.policies, live.config.shop.time_zone, query, engine.request_id or new_id(), held)
-
-
-def counts_of(engine: Engine, now: Situation, layout: Page) -> Counts | None:
-    """The limits of what a page names; None, and nothing is read, where nothing of it is limited."""
-    declared = now.live.config.actions
-    limited = {name: declared[name] for slot in layout.slots for name in slot.modules
-               if name in declared and declared[name].limited}  # fmt: skip
-    if not limited:
-        return None
-    query = now.query
-    limits = {name: (limits_of(action, now.zone),) for name, action in limited.items()}
-    subject = holder_of(query.user_id, query.visitor_id)
-    tally = engine.store.tally_of(subject, [name for name, (own,) in limits.items() if own.finite], query.now)
-    return Counts(limits, tally, query.surface, query.session_id, query.now, subject is not None)
 
 
 def layout_of(live: Live, name: str) -> Page:
@@ -308,4 +294,6 @@ def told_of(content: Said) -> Answer:
         told["orders"] = list(content.orders)
     if content.question is not None:
         told["question"] = content.question
+    if content.expires_at is not None:
+        told["expiresAt"] = format_instant(content.expires_at)
     return told

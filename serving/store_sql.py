@@ -157,22 +157,20 @@ ADD_STOP: Final = "INSERT INTO stops (kind, name, because, who, at) VALUES (?, ?
 LIFT_STOP: Final = "UPDATE stops SET lifted_by = ?, lifted_at = ? WHERE number = ? AND lifted_at IS NULL"
 
 # --- figures -------------------------------------------------------------------------------------------------------
+EXPOSURES: Final = """
+    SELECT json_extract(CAST(payload AS TEXT), '$.surface', '$.slot', '$.action_id', '$.fallback') AS told, count(*)
+    FROM decisions WHERE seq > ? AND decided_at >= ? AND decided_at <= ? GROUP BY told"""
+"""All paths in one call: each row is parsed once."""
 OUTCOMES: Final = """
-    WITH shown AS MATERIALIZED (
-        SELECT decision_id, json(CAST(payload AS TEXT)) AS told FROM decisions
-        WHERE seq > ?1 AND decided_at >= ?2 AND decided_at <= ?3),
-    got AS MATERIALIZED (
+    WITH got AS MATERIALIZED (
         SELECT json_extract(CAST(payload AS TEXT), '$.decision_id') AS decision_id, type FROM events
         WHERE type IN ('click', 'purchase') AND recorded_at >= ?2
         UNION SELECT decision_id, reward FROM rewards WHERE reward IN ('click', 'purchase'))
-    SELECT json_extract(told, '$.surface') AS surface, json_extract(told, '$.slot') AS slot,
-        json_extract(told, '$.action_id') AS action, count(*) AS times, count(click.type), count(buy.type),
-        count(json_extract(told, '$.fallback'))
-    FROM shown
-    LEFT JOIN got AS click ON click.decision_id = shown.decision_id AND click.type = 'click'
-    LEFT JOIN got AS buy ON buy.decision_id = shown.decision_id AND buy.type = 'purchase'
-    GROUP BY surface, slot, action ORDER BY surface, slot, times DESC, action"""
-"""`got` has each decision and kind of outcome once, as UNION leaves no row twice."""
+    SELECT json_extract(CAST(payload AS TEXT), '$.surface', '$.slot', '$.action_id') AS told, type, count(*)
+    FROM got CROSS JOIN decisions ON decisions.decision_id = got.decision_id
+    WHERE seq > ?1 AND decided_at >= ?2 AND decided_at <= ?3 GROUP BY told, type"""
+"""`got` has each decision and kind of outcome once, as UNION leaves no row twice; it leads, so that decisions are found
+by their index."""
 DECIDED_AT: Final = "SELECT decided_at FROM decisions WHERE seq = ?"
 
 # --- what was shown ------------------------------------------------------------------------------------------------

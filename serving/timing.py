@@ -7,6 +7,7 @@ its actions. Everything is reckoned from when the person gets it: the channel's 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 
 import msgspec
 
@@ -16,6 +17,8 @@ from serving.caps import FAILED, SENT, SESSION, SHOWN, Counts
 from serving.due import due_items
 from serving.eligibility import in_hours
 from serving.person import MARKETING, Consents
+from serving.progress import TELLING, has_news, silent_until, told_until
+from serving.promises import kept_until
 from serving.query import Filter
 from serving.saying import Fields, Said, say
 from serving.sequences import Known, Planned, Send, steps_left
@@ -26,6 +29,7 @@ from serving.settings.shop import QuietHours
 from serving.settings.when import Hours, Words
 from serving.situation import Situation
 from serving.texts import fields_of
+from serving.waiting import order_cards
 
 HOLDOUT = "holdout"
 HOLD = DAY
@@ -168,9 +172,22 @@ def look(name: str, channel_name: str, channel: Channel, now: Situation, counts:
     steps = _steps(name, action, channel_name, channel, now, counts)
     if action is None:
         return Looked(None, (*_own(channel, now), *steps))
-    told = say(action, now, Fields(now))
+    told = say(action, now, Fields(now), kept_until(name, action, counts, now))
+    if action.kind == "status" and counts.hold is not None and not isinstance(told, str):
+        since = told_until(name, channel_name, counts)
+        told = replace(told, orders=tuple(order_cards(now, since=since)))
+        steps += _no_news(channel_name, now, counts, since)
+    elif counts.hold is not None and action.kind in TELLING and action.when.awaiting:
+        steps += _no_news(channel_name, now, counts, None)  # care for what is awaited fills a silence
     found = [*([_early(action, channel, now) or Ruling(told)] if isinstance(told, str) else [])]
     return Looked(None if isinstance(told, str) else told, (*found, *_placed(action, channel, now), *steps))
+
+
+def _no_news(channel: str, now: Situation, counts: Counts, since: int | None) -> list[Ruling]:
+    """A message about an order waits for a step that was not told, but not for ever; without `since` for silence."""
+    end = silent_until(channel, now, counts)
+    told = since is not None and has_news(now, since)
+    return [] if told or now.query.now >= end else [Ruling("no news of the order", end)]
 
 
 def _own(channel: Channel, now: Situation) -> Iterator[Ruling]:
@@ -219,7 +236,10 @@ def _steps(
     mine = sequences_of(name, action, channel_name, now.live.config.sequences)
     if not mine:
         return []
-    planned = [each for sequence in mine.values() for each in left_of(sequence, channel, now, counts)
+    running = now.live.stops.running(mine)
+    if not running:
+        return [Ruling("its sequence is stopped")]
+    planned = [each for sequence in running.values() for each in left_of(sequence, channel, now, counts)
                if (each.step.action, each.step.channel) == (name, channel_name)]  # fmt: skip
     first = min(planned, key=lambda each: each.at, default=None)
     if first is None:

@@ -10,11 +10,13 @@ from pathlib import Path
 
 import orjson
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from features.dataset import Dataset
+from features.history import History
 from features.moments import DAY, HOUR, MINUTE, day_start, local_time, parse_instant
+from features.shop import Shop
 from serving import actions, pages, wire
 from serving.caps import (
     FAILED,
@@ -32,11 +34,14 @@ from serving.caps import (
     Used,
     reached,
 )  # fmt: skip
+from serving.drawing import Draws
 from serving.erase import erase, sweep
 from serving.events import StoredEvent
 from serving.export import export_customer
 from serving.held import Wishes
+from serving.query import Query
 from serving.settings.actions import Caps
+from serving.settings.pages import Slot
 from serving.store import Store
 from serving.sync import sync
 from tests.test_serving.grown import START, policy, records
@@ -111,17 +116,22 @@ def row(at: int, *, state: str = SHOWN, until: int | None = None, action: str = 
 # --- the rules --------------------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=60)
+AGO = st.lists(st.one_of(st.integers(1, 50), st.integers(1, 200), st.integers(1, 800)), max_size=8)
+
+
+@settings(max_examples=150)
 @given(
-    times=st.lists(st.integers(0, 40 * 24), max_size=12, unique=True), now=st.integers(0, 40 * 24),
-    caps=st.fixed_dictionaries({name: st.one_of(st.none(), st.integers(0, 4)) for name in ("day", "week", "month")}),
-    cool=st.sampled_from([0.0, 0.5, 3.0]), zone=st.sampled_from(["UTC", "America/New_York", "Asia/Tokyo"]),
+    ago=AGO, now=st.integers(33 * 24, 40 * 24), cool=st.sampled_from([0.0, 0.0, 0.5, 3.0]),
+    caps=st.dictionaries(st.sampled_from(["day", "week", "month"]), st.integers(0, 5), max_size=2),
+    zone=st.sampled_from(["UTC", "America/New_York", "Asia/Tokyo"]),
 )  # fmt: skip
-def test_room_by_a_second_derivation(times, now, caps, cool, zone) -> None:
-    """An hourly walk says when there is room: at each hour the showings of its local days are counted anew."""
-    base = parse_instant("2026-10-10T00:30Z")  # New York's clocks go back on 1 November
-    past = [base + hour * HOUR for hour in times if hour < now]
+@example(ago=[20], now=33 * 24 + 10, cool=0.0, caps={"day": 1}, zone="UTC")
+@example(ago=[200, 30, 20], now=33 * 24 + 10, cool=0.0, caps={"week": 2}, zone="America/New_York")
+def test_room_by_a_second_derivation(ago, now, caps, cool, zone) -> None:
+    """A count of the showings of the last local days, at this moment and around the one that is promised."""
+    base = parse_instant("2026-09-26T00:30Z")  # New York's clocks go back on 1 November
     moment = base + now * HOUR
+    past = [moment - hours * HOUR for hours in ago]
 
     def room(at: int) -> bool:
         day = local_time(at, zone).day
@@ -247,7 +257,9 @@ import sys
 from pathlib import Path
 from serving.caps import Limits, Showing
 from serving.held import Wishes
+from serving.query import Query
 from serving.settings.actions import Caps
+from serving.settings.pages import Slot
 from serving.store import Store
 
 store = Store.open(Path(sys.argv[1]), b"s" * 32)
@@ -329,6 +341,17 @@ def test_a_preview_spends_nothing(shop_with) -> None:
     assert engine.store.tally_of(None, ["tea"], START).used["tea"].people == 1
 
 
+def test_a_look_back_does_not_know_what_was_shown_later(shop_with) -> None:
+    from serving.preview import look_at_page
+
+    engine = shop_with("caps = {ever = 1}\n")
+    now = engine.clock.now()
+    hero(engine, at=now)
+    request = wire.PageRequest(user_id="ann")
+    seen = [look_at_page(engine, request, at).answer["slots"][0]["actionId"] for at in (now - HOUR, now + HOUR)]
+    assert seen == ["tea", "care"]
+
+
 def test_nobody_gets_what_is_capped_and_takes_from_what_is_finite(shop_with) -> None:
     assert hero(shop_with("cool-down-days = 1\n"), None)["actionId"] == "care"
     engine = shop_with("capacity = 2\n")
@@ -368,6 +391,24 @@ def test_a_draw_over_its_limit_is_drawn_anew_with_its_own_chances(toy_shop, shop
     drawn = [each for each in records(engine) if each["customer_id"] == who and each["slot"] == "hero"]
     assert len(drawn) == 1 and drawn[0]["drawn"]
     assert {action for action, _ in drawn[0]["eligible"]} == {None, "care"}
+
+
+def test_what_takes_the_place_of_a_draw_has_a_point_of_its_own(tmp_path) -> None:
+    """Whoever drew tea had a point in one part of [0, 1); at points of their own they draw as it is logged."""
+    (tmp_path / "secret.key").write_bytes(SECRET)
+    made, slot = policy("p", {"tea": 5.0, "care": 1.0}, floor=0.1), Slot("hero", ("tea", "care"), policy="p")
+    taken, chances = [], set()
+    for n in range(300):
+        query = Query(START, History.empty(), user_id=f"u{n}")
+        draws = Draws(Shop("s", tmp_path), {"p": made}, "UTC", query, "r")
+        if draws.choose(slot, 0, []).action == "tea":
+            draws.again(anew=True)
+            again = draws.choose(slot, 0, [("tea", NOTHING_LEFT)])
+            assert dict(again.eligible)[again.action] == again.propensity and draws.fresh[0].instead_of is None
+            chances.add(dict(again.eligible)[None])
+            taken.append(again.action is None)
+    share, (chance,) = sum(taken) / len(taken), chances
+    assert len(taken) > 200 and abs(share - chance) < 4 * (chance * (1 - chance) / len(taken)) ** 0.5
 
 
 def test_a_store_that_refuses_shows_nothing_that_is_limited(shop_with, monkeypatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import numpy as np
 import orjson
 import pytest
@@ -13,9 +14,11 @@ from features.order_reports import Report
 from serving.clock import Clock
 from serving.eligibility import in_hours
 from serving.events import StoredEvent
+from serving.intake_stops import take_stops
 from serving.policy_files import write_policy
 from serving.settings.when import Hours
 from serving.timing import leaves
+from serving.wire import StopsRequest
 from tests.test_serving.conftest import AS_OF
 from tests.test_serving.grown import policy, records, stump
 
@@ -183,6 +186,23 @@ def test_what_ends_before_it_arrives_is_not_sent_and_what_begins_later_waits(sho
     shop.says(letter.replace('kind = "offer"', 'kind = "offer"\nfrom = 2024-10-10'))
     told = shop.ask("dan", "direct-mail")
     assert (told["decision"], told["until"]) == ("wait", "2024-10-08T00:00:00Z")
+
+
+def test_what_is_stopped_is_not_sent(shop) -> None:
+    """An action: the next one goes out. The channel, or the policy that decides it: nothing does."""
+    write_policy(shop.shop.policies, policy("mails", {"care": 1.0}, floor=0.0))
+    shop.says(BASE + AWAKE + '[channels.sms]\nactions = ["care"]\npolicy = "mails"\n')
+    add = {"kind": "action", "name": "tea", "because": "sold out"}
+    take_stops(shop.engine, msgspec.convert({"add": add, "by": "ann"}, StopsRequest), NOON)
+    told = shop.ask()
+    assert told["actionId"] == "care" and told["vetoed"] == [{"actionId": "tea", "reason": "stopped: sold out"}]
+    assert shop.ask(channel="sms")["decision"] == "now"
+    reason = "the channel's policy is stopped"
+    for name in ("mails", "sms"):
+        add = {"kind": "campaign", "name": name, "because": "too many"}
+        take_stops(shop.engine, msgspec.convert({"add": add, "by": "ann"}, StopsRequest), NOON)
+        silent = shop.ask("bob", "sms")
+        assert (silent["decision"], silent["reasons"]) == ("never", [reason])
 
 
 def test_leave_me_alone(shop) -> None:
