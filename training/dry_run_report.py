@@ -20,7 +20,7 @@ SHOWN = 3
 def show_dry_run(console: Console, found: DryRun, *, seed: int, personal: bool) -> None:
     """The answer in a sentence, then by slot, by segment, and what is held back."""
     for sentence in sentences(found):
-        console.print(sentence, highlight=False, markup=False)
+        console.print(sentence, highlight=False, markup=False, soft_wrap=True)
     if not found.moved:
         return
     for table in (_slots(found), _flows(found), _segments(found), _vetoes(found)):
