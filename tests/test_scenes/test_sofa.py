@@ -140,3 +140,10 @@ def test_a_step_is_told_once_on_a_channel(house: House) -> None:
     news = house.post("/v1/actions", userId="couple", channel="order-mail")
     assert news["actionId"] == "order-status"
     assert [step.get("fresh") for step in news["orders"][0]["steps"]] == [None, True]
+
+
+def test_a_language_that_nobody_wrote_words_in(house: House) -> None:
+    """A request in another language gets the shop's words, and never an error."""
+    buy(house)
+    page = house.page("order-status", userId="couple", context={"locale": "fr"})
+    assert actions(page)[0] == "order-status"
