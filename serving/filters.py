@@ -11,7 +11,8 @@ from features.errors import RequestError
 from features.personal import open_wishes
 from features.schemas import EventType
 from serving.candidates import Candidates
-from serving.query import Query
+from serving.matching import matching, where_of
+from serving.query import Filter, Query
 from serving.shelf import Shelf
 
 Mask = npt.NDArray[np.bool_]
@@ -48,6 +49,8 @@ def _filters(shelf: Shelf, query: Query) -> Iterable[tuple[str, Callable[[Candid
     if wanted.categories:
         allowed = shelf.bundle.categories_under(wanted.categories)
         yield "other-category", lambda found: ~np.isin(shelf.bundle.shared.category[found.items], allowed)
+    if wanted.where is not None:  # the dearest comes last: it is asked about what all others left
+        yield "does-not-match", lambda found: ~matching(shelf, query, found.items)
 
 
 def _touched(query: Query, *types: int) -> Callable[[Candidates], Mask]:
@@ -61,13 +64,14 @@ _EXCLUDE: dict[str, Callable[[Query], Callable[[Candidates], Mask]]] = {
 }
 
 
-def check_exclude(names: Iterable[str]) -> None:
-    """Refuse names that no filter has.
+def check_filter(wanted: Filter) -> None:
+    """Refuse exclusions that do not exist, and a condition that cannot be used.
 
     Raises:
-        RequestError: naming the field and the valid names.
+        RequestError: naming the field, and what would be right.
     """
-    for name in names:
+    where_of(wanted)
+    for name in wanted.exclude:
         if name not in _EXCLUDE:
             hint = f"valid: {', '.join(_EXCLUDE)}"
             raise RequestError("unknown exclusion", where="filter.exclude", got=name, hint=hint)

@@ -37,8 +37,8 @@ class Filled:
 def build(now: Situation, module: Module, slots: int) -> Filled:
     """Rank a module's items: enough of them that other slots may take some away."""
     query = now.query
-    if module.categories or module.within_days is not None:
-        limits = {"categories": module.categories, "within_days": module.within_days}
+    if module.categories or module.within_days is not None or module.where is not None:
+        limits = {"categories": module.categories, "within_days": module.within_days, "where": module.where}
         query = msgspec.structs.replace(query, filter=msgspec.structs.replace(query.filter, **limits))
     asked = msgspec.structs.replace(query, num_results=module.size * slots)
     return _BUILDERS[module.kind](now, asked, module)

@@ -16,7 +16,7 @@ from features.moments import MICROSECOND
 from serving.context import completed
 from serving.decide import Decision, encoded, feature_rows, in_holdout, new_id, told_by
 from serving.engine import Engine, Live, item_card
-from serving.filters import check_exclude
+from serving.filters import check_filter
 from serving.person import PERSONALIZATION, Consents
 from serving.query import Filter, Query
 from serving.ranker import Slate
@@ -96,7 +96,7 @@ def hydrate(
         RequestError: the filter names something that does not exist, or the time zone is none.
     """
     wanted: Filter = getattr(request, "filter", Filter(in_stock=False))
-    check_exclude(wanted.exclude)
+    check_filter(wanted)
     query = Query(
         now=now, history=History.empty(), session_id=getattr(request, "session_id", None),
         context=completed(request.context), filter=wanted,

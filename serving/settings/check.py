@@ -7,16 +7,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 from features.errors import ConfigError
 from features.moments import zone
 from serving.experiments import check_experiments
+from serving.expressions import Expression, ExpressionError, compiled
 from serving.settings.actions import Action, Text
 from serving.settings.asking import Question
+from serving.settings.pages import Module
 from serving.settings.selection import Boost
-from serving.settings.when import When
+from serving.settings.when import SeasonName, StageName, When
 from serving.strict import nearest
+from serving.terms import ITEM, check_situation
 from serving.texts import check_template, fields_of
 
 if TYPE_CHECKING:
@@ -47,10 +50,14 @@ def check(config: ShopConfig, where: str) -> None:
             check_holdable(config, slot.modules, f"{where} [pages.{page_name}]")
     for name in config.modules.keys() & config.actions.keys():
         raise ConfigError("a module and an action of one name", where=f"{where} [actions.{name}]", got=name)
+    for name, module in config.modules.items():
+        _check_where(module, f"{where} [modules.{name}]")
     for name, segment in config.segments.items():
         if segment.segments or segment.not_segments:
             hint = "a segment is made of conditions, not of other segments"
             raise ConfigError("a segment of segments", where=f"{where} [segments.{name}]", hint=hint)
+        if segment.if_ is not None and "segments" in _worded(config, segment.if_, f"{where} [segments.{name}]").names:
+            raise ConfigError("a segment of segments", where=f"{where} [segments.{name}]", got=segment.if_)
     for place, when in conditions(config):
         _check_when(config, when, f"{where} {place}")
     check_experiments(config, where)
@@ -144,8 +151,31 @@ def _check_question(question: Question, where: str) -> None:
         raise ConfigError("a name is not chosen from a list", where=where, got=values, hint="leave the options away")
 
 
+def _check_where(module: Module, where: str) -> None:
+    if module.where is None:
+        return
+    try:
+        compiled(module.where, ITEM)
+    except ExpressionError as error:
+        raise ConfigError(f"where: {error.place}", where=where, got=module.where, hint=error.hint) from None
+
+
+def _worded(config: ShopConfig, text: str, where: str) -> Expression:
+    """A condition in words, whose names all lead somewhere."""
+    worlds = {
+        "answers": tuple(config.questions), "segments": tuple(config.segments), "projects": tuple(config.projects),
+        "stage": get_args(StageName), "season": get_args(SeasonName),
+    }  # fmt: skip
+    try:
+        return check_situation(text, worlds)
+    except ExpressionError as error:
+        raise ConfigError(f"if: {error.place}", where=where, got=text, hint=error.hint) from None
+
+
 def _check_when(config: ShopConfig, when: When, where: str) -> None:
     _check_days(when, where, "a condition that ends before it begins")
+    if when.if_ is not None:
+        _worded(config, when.if_, where)
     asked = [*when.answers, *when.unanswered]
     for names, known, what in (
         ((*when.segments, *when.not_segments), config.segments, "segment"),
