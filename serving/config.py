@@ -22,7 +22,7 @@ from serving.settings.channels import Channel
 from serving.settings.check import check
 from serving.settings.defaults import DEFAULT_ACTIONS, DEFAULT_MODULES, DEFAULT_PAGES
 from serving.settings.pages import FLOOR, Module, Page, Slot
-from serving.settings.selection import Boost, SelectionSettings
+from serving.settings.selection import Boost, Pin, Quota, SelectionSettings
 from serving.settings.shop import (
     ConsentSettings,
     GateSettings,
@@ -36,8 +36,8 @@ from serving.strict import nearest
 
 TABLES = (
     ShopSettings, ModelSettings, GateSettings, ConsentSettings, QuietHours, RepurchaseSettings, SelectionSettings,
-    Boost, Module, Page, Slot, Experiment, Arm, SlotChange, Channel, Action, Caps, Text, When, Hours, Received,
-    Question, Option, ProjectRule,
+    Boost, Pin, Quota, Module, Page, Slot, Experiment, Arm, SlotChange, Channel, Action, Caps, Text, When, Hours,
+    Received, Question, Option, ProjectRule,
 )  # fmt: skip
 """Every struct of the file, for the nearest valid name of a typo."""
 
@@ -70,6 +70,14 @@ class ShopConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename
     def hash(self) -> str:
         """Twelve hex digits that change with any setting; logged with each decision."""
         told = msgspec.to_builtins(self, order="deterministic")
+        # A file without what came later keeps the hash that it had.
+        selection = told["selection"]
+        for later in ("pins", "quotas"):
+            if not selection[later]:
+                del selection[later]
+        for boost in selection["boosts"]:
+            if not boost["when"]:
+                del boost["when"]
         return hashlib.sha256(msgspec.json.encode(told)).hexdigest()[:12]
 
     def decided(self) -> Iterator[tuple[str, Slot]]:

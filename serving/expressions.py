@@ -138,7 +138,6 @@ def bound(values: Mapping[str, Value]) -> dict[str, Any]:
     return {f"_{name}": list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
 
-
 @lru_cache(maxsize=512)
 def _compiled(text: str, terms: tuple[tuple[str, Type], ...], values: tuple[tuple[str, Type], ...]) -> Expression:
     known = dict(terms)

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from features.errors import RequestError
 from features.personal import open_wishes
 from features.schemas import EventType
+from serving.business import Business
 from serving.candidates import Candidates
 from serving.matching import matching, where_of
 from serving.query import Filter, Query
@@ -18,20 +19,27 @@ from serving.shelf import Shelf
 Mask = npt.NDArray[np.bool_]
 
 
-def apply_filters(shelf: Shelf, query: Query, candidates: Candidates) -> Candidates:
+def apply_filters(
+    shelf: Shelf, query: Query, candidates: Candidates, business: Business | None = None
+) -> Candidates:  # fmt: skip
     """All filters in order; `removed` of the result tells what left and why."""
-    for reason, mask in _filters(shelf, query):
+    for reason, mask in _filters(shelf, query, business):
         if not len(candidates):
             break
         candidates = candidates.without(mask(candidates), reason)
     return candidates
 
 
-def _filters(shelf: Shelf, query: Query) -> Iterable[tuple[str, Callable[[Candidates], Mask]]]:
+def _filters(
+    shelf: Shelf, query: Query, business: Business | None
+) -> Iterable[tuple[str, Callable[[Candidates], Mask]]]:  # fmt: skip
     wanted = query.filter
+    buried = None if business is None else business.buried(query)
     yield "not-in-catalogue", lambda found: ~shelf.bundle.catalogue[found.items]
     yield "withdrawn", lambda found: shelf.withdrawn[found.items]
     yield "stopped", lambda found: shelf.stopped[found.items]
+    if buried is not None:
+        yield "buried", lambda found: buried[found.items]
     if wanted.in_stock:
         yield "out-of-stock", lambda found: ~shelf.in_stock[found.items]
     if query.barred:

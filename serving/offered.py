@@ -12,6 +12,7 @@ from serving.candidates import Rows
 from serving.eligibility import why_not
 from serving.modules import Filled, build
 from serving.person import MARKETING
+from serving.pinned import Laid, what_of
 from serving.saying import Fields, Said, say
 from serving.settings.pages import Module, Page, Slot
 from serving.situation import Situation
@@ -33,11 +34,13 @@ class Offered:
         contents: name -> what it would show.
         reasons: name -> why it may not be shown to this subject now.
         message: whether the page is a message: facts first, at most one thing that sells.
+        laid: pins of the page and quotas of its modules; None where there are none.
     """
 
     contents: Mapping[str, Filled | Said]
     reasons: Mapping[str, str]
     message: bool = False
+    laid: Laid | None = None
 
     @property
     def unfit(self) -> frozenset[str]:
@@ -52,8 +55,21 @@ class Offered:
             used, taken: items and names that stand above on the page.
             selling: how many things above want to sell.
         """
-        found = [(name, self._why_not(slot, name, used, taken, selling)) for name in slot.modules]
+        kept = self.laid.kept_names(slot) & self.contents.keys() if self.laid else set()
+        found = [(name, self._why_not(slot, name, used, taken | kept, selling)) for name in slot.modules]
         return [(name, why) for name, why in found if why is not None]
+
+    def pinned(self, slot: Slot, used: set[int], taken: set[str], selling: int) -> str | None:
+        """The first action or module that is pinned to a slot and may take it."""
+        if self.laid is None:
+            return None
+        for pin in self.laid.pinned(slot):
+            name = what_of(pin)
+            why = self._why_not(slot, name, used, taken, selling)
+            self.laid.note(pin, why)
+            if why is None:
+                return name
+        return None
 
     def _why_not(self, slot: Slot, name: str, used: set[int], taken: set[str], selling: int) -> str | None:
         if name in self.reasons:
@@ -65,7 +81,7 @@ class Offered:
         if self.message and selling and self.sells(name):
             return ONE_OFFER
         if isinstance(content, Filled):
-            left = len(self.unused(content, used)[0])
+            left = int(np.isin(self.unused(name, used, slot)[0], content.slate.items).sum())
             if left < content.module.minimum:
                 return f"too few items ({left} of {content.module.minimum})"
         return None
@@ -75,10 +91,13 @@ class Offered:
         content = self.contents.get(name or "")
         return isinstance(content, Filled) or (content is not None and content.action.sells)
 
-    def unused(self, content: Filled | Said | None, used: set[int]) -> tuple[Rows, tuple[str, ...]]:
-        """int32: the items of a module that no earlier slot shows, and the source of each."""
+    def unused(self, name: str | None, used: set[int], slot: Slot) -> tuple[Rows, tuple[str, ...]]:
+        """int32: the items of a module that no earlier slot shows, as this one would show them, and their sources."""
+        content = self.contents.get(name or "")
         if not isinstance(content, Filled):
             return np.empty(0, np.int32), ()
+        if self.laid is not None:
+            return self.laid.shown(str(name), content, used, slot)
         slate = content.slate
         free = [at for at, row in enumerate(slate.items.tolist()) if row not in used][: content.module.size]
         return slate.items[free], tuple(slate.sources[at] for at in free)
@@ -87,7 +106,9 @@ class Offered:
 Build = Callable[[Situation, Module, int], Filled]
 
 
-def offer(now: Situation, layout: Page, *, holdout: bool, surface: str, build: Build = build) -> Offered:
+def offer(
+    now: Situation, layout: Page, *, holdout: bool, surface: str, page: str = "", build: Build = build
+) -> Offered:  # fmt: skip
     """Look at everything that the slots of a page name, once.
 
     Args:
@@ -95,13 +116,16 @@ def offer(now: Situation, layout: Page, *, holdout: bool, surface: str, build: B
         layout: the page.
         holdout: whether the subject gets what is the same for all.
         surface: where it will be shown; a message sells only with consent to marketing.
+        page: its name, for what is pinned there.
         build: ranks the items of a module.
     """
+    laid = Laid.over(now, page, layout)
     config, told = now.live.config, Fields(now)
     message = surface not in SCREENS
     contents: dict[str, Filled | Said] = {}
     reasons: dict[str, str] = {}
-    for name in dict.fromkeys(name for slot in layout.slots for name in slot.modules):
+    named = (name for slot in layout.slots for name in slot.modules)
+    for name in dict.fromkeys((*named, *(laid.names() if laid else ()))):
         kind = config.modules[name].kind if name in config.modules else config.actions[name].kind
         selling = name in config.modules or config.actions[name].sells
         found: Filled | Said | str
@@ -121,7 +145,7 @@ def offer(now: Situation, layout: Page, *, holdout: bool, surface: str, build: B
         else:
             contents[name] = found
     _ask_once(now, layout, contents, reasons)
-    return Offered(contents, reasons, message)
+    return Offered(contents, reasons, message, laid)
 
 
 def _ask_once(now: Situation, layout: Page, contents: dict[str, Filled | Said], reasons: dict[str, str]) -> None:

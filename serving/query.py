@@ -88,6 +88,8 @@ class Query(msgspec.Struct, frozen=True):
         person: what the shop was told of the subject; NOBODY without consent.
         consents: what the subject agreed to.
         barred: codes of categories of which nothing is offered (`serving.repurchase`).
+        fits: numbers of the audiences of the shop's wishes that the subject belongs to (`serving.business`).
+        asked: kinds of personal data that were looked at to find that out.
         personal: whether what is personal may be used; without it history and person are empty.
         notes: what `once` remembers; queries that are made from this one share it.
     """
@@ -106,6 +108,8 @@ class Query(msgspec.Struct, frozen=True):
     person: Person = NOBODY
     consents: Consents = Consents()
     barred: tuple[int, ...] = ()
+    fits: frozenset[int] = frozenset()
+    asked: frozenset[str] = frozenset()
     personal: bool = True
     notes: Notes = msgspec.field(default_factory=Notes)
 

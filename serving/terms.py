@@ -55,6 +55,9 @@ SITUATION: Mapping[str, Type] = {
 }
 """Of a request: what `[... when]` has names for. A text that is not known is empty."""
 _NAME = "name"
+_CHOSEN = ("stage", "season")
+_BESIDE = {"in": ("segments", "projects"), "==": _CHOSEN, "!=": _CHOSEN}
+"""What may stand on the right of a text: its values are known when the file is read."""
 
 
 def situation_condition(text: str) -> Expression:
@@ -99,10 +102,8 @@ def _named(found: Expression) -> Iterator[tuple[str, str, int]]:
             if not quoted and not (one.text == "." and two.kind == _NAME):
                 raise ExpressionError("answers are read by question", word.at, 'write answers.pet or answers["pet"]')
             yield "answers", two.text[1:-1] if quoted else two.text, two.at
-        elif word.kind == "text" and one.text == "in" and two.text in ("segments", "projects"):
+        elif word.kind == "text" and two.text in _BESIDE.get(one.text, ()):
             yield two.text, word.text[1:-1], word.at
-        elif word.kind == "text" and one.text in ("==", "!=") and two.text in ("stage", "season"):
-            yield two.text, word.text[1:-1], word.at
-        elif word.text in ("stage", "season") and one.text in ("==", "!=", "in"):
+        elif word.text in _CHOSEN and one.text in ("==", "!=", "in"):
             texts = takewhile(lambda each: each.text in "[," or each.kind == "text", words[place + 2 :])
             yield from ((word.text, each.text[1:-1], each.at) for each in texts if each.kind == "text")

@@ -15,8 +15,8 @@ from serving.experiments import check_experiments
 from serving.expressions import Expression, ExpressionError, compiled
 from serving.settings.actions import Action, Text
 from serving.settings.asking import Question
+from serving.settings.check_selection import check_days, check_selection, wishes
 from serving.settings.pages import Module
-from serving.settings.selection import Boost
 from serving.settings.when import SeasonName, StageName, When
 from serving.strict import nearest
 from serving.terms import ITEM, check_situation
@@ -39,8 +39,7 @@ def check(config: ShopConfig, where: str) -> None:
         ConfigError: what is wrong, where, and what would be right.
     """
     _check_shop(config, where)
-    for number, boost in enumerate(config.selection.boosts, start=1):
-        _check_boost(boost, f"{where} [[selection.boosts]] number {number}")
+    check_selection(config, where)
     for name, action in config.actions.items():
         _check_action(config, action, f"{where} [actions.{name}]")
     for name, question in config.questions.items():
@@ -86,6 +85,7 @@ def conditions(config: ShopConfig) -> Iterator[tuple[str, When]]:
         yield f"[segments.{name}]", when
     for name, question in config.questions.items():
         yield f"[questions.{name}]", question.when
+    yield from ((place, wish.when) for place, wish in wishes(config))
 
 
 def _check_shop(config: ShopConfig, where: str) -> None:
@@ -100,22 +100,8 @@ def _check_shop(config: ShopConfig, where: str) -> None:
         raise ConfigError("assumed consent without a basis", where=f"{where} [consent]", hint=hint)
 
 
-def _check_boost(boost: Boost, where: str) -> None:
-    named = [text for text in (boost.category, boost.brand, boost.item_id) if text is not None]
-    if len(named) != 1 or not named[0].strip():
-        hint = "name exactly one of category, brand and item-id"
-        raise ConfigError("a boost is of one thing", where=where, got=named, hint=hint)
-    _check_days(boost, where, "a boost that ends before it begins")
-
-
-def _check_days(dated: Boost | Action | When, where: str, what: str) -> None:
-    if dated.from_ and dated.until and dated.until <= dated.from_:
-        got = (dated.from_.isoformat(), dated.until.isoformat())
-        raise ConfigError(what, where=where, got=got, hint="until is the day at whose beginning it ends")
-
-
 def _check_action(config: ShopConfig, action: Action, where: str) -> None:
-    _check_days(action, where, "an action that ends before it begins")
+    check_days(action, where, "an action that ends before it begins")
     for at, text in enumerate(action.texts, start=1):
         _check_text(config, text, f"{where} text {at}")
     if (action.kind == "question") != (action.question is not None):
@@ -173,7 +159,7 @@ def _worded(config: ShopConfig, text: str, where: str) -> Expression:
 
 
 def _check_when(config: ShopConfig, when: When, where: str) -> None:
-    _check_days(when, where, "a condition that ends before it begins")
+    check_days(when, where, "a condition that ends before it begins")
     if when.if_ is not None:
         _worded(config, when.if_, where)
     asked = [*when.answers, *when.unanswered]

@@ -29,6 +29,7 @@ from serving.offered import Offered, offer
 from serving.pages import Taken, first_fillable, layout_of
 from serving.person import NOBODY, PERSONALIZATION, Consents, Person
 from serving.pipeline import hydrate
+from serving.placing import PIN
 from serving.policy_files import open_policies
 from serving.query import Filter
 from serving.ranker import Ranker
@@ -205,7 +206,7 @@ def _answers(then: Then, live: Live, request: Request, fillings: dict[bytes, Fil
             fillings[key] = build(now, module, slots)
         return fillings[key]
 
-    offered = offer(now, layout, holdout=holdout, surface="page", build=remembered)
+    offered = offer(now, layout, holdout=holdout, surface="page", page=str(request.page), build=remembered)
     return ask(then.shop, now, layout, offered, request.slots, holdout=holdout)
 
 
@@ -229,9 +230,10 @@ def ask(
     for slot, was in zip(layout.slots, logged, strict=True):
         vetoed = offered.vetoes(slot, taken.items, taken.names, taken.selling)
         family = slot.family or slot.name
-        choice = _choice(draws, slot, families[family], vetoed, holdout=holdout)
+        pinned = offered.pinned(slot, taken.items, taken.names, taken.selling)
+        choice = _choice(draws, slot, families[family], vetoed, pinned, holdout=holdout)
         families[family] += 1
-        rows = offered.unused(offered.contents.get(was.action or ""), taken.items)[0].tolist()
+        rows = offered.unused(was.action, taken.items, slot)[0].tolist()
         answers.append(Answer(tuple(choice.eligible), tuple(live.bundle.items[row] for row in rows), holdout))
         taken.items.update(rows)
         taken.names.add(was.action or "")
@@ -239,7 +241,11 @@ def ask(
     return tuple(answers)
 
 
-def _choice(draws: Chances, slot: Slot, place: int, vetoed: list[tuple[str, str]], *, holdout: bool) -> Choice:
+def _choice(
+    draws: Chances, slot: Slot, place: int, vetoed: list[tuple[str, str]], pinned: str | None, *, holdout: bool
+) -> Choice:  # fmt: skip
+    if pinned is not None:
+        return Choice(pinned, [(pinned, 1.0)], 1.0, PIN, drawn=False)
     if holdout or slot.policy is None:
         return first_fillable(slot, vetoed, holdout)
     try:
