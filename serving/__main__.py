@@ -1,6 +1,7 @@
 """`python -m serving VERB`: what an operator needs where only the service is installed.
 
-The verbs are those of `kokyaku`: erase, receipt, sync, doctor. Errors are one line on stderr and exit code 2.
+The verbs are those of `kokyaku`: erase, export, receipt, sync, doctor, shop check. Errors are one line on stderr, and
+the exit code is 2.
 """
 
 from __future__ import annotations
@@ -17,13 +18,15 @@ import msgspec
 from features.errors import KokyakuError
 from features.shop import Shop
 from serving import ops
+from serving.checks.words import PASSED_OVER, renderings
+from serving.shop_check import check_shop, read_text
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb.
 
     Returns:
-        0 when all is well, 1 when `doctor` found something broken, 2 on an error.
+        0 when all is well, 1 when `doctor` found something broken, 2 on an error and when `shop check` found one.
     """
     given = _parser().parse_args(arguments)
     try:
@@ -43,13 +46,36 @@ def _parser() -> argparse.ArgumentParser:
     erase = verbs.add_parser("erase", help="forget a customer; prints the receipt")
     erase.add_argument("customer", help="the customer's id")
     erase.set_defaults(run=lambda shop, given: _print(ops.erase_customer(shop, given.customer)))
+    export = verbs.add_parser("export", help="all that is kept of a customer")
+    export.add_argument("customer", help="the customer's id")
+    export.set_defaults(run=lambda shop, given: _print(ops.export_customer(shop, given.customer)))
     receipt = verbs.add_parser("receipt", help="how far an erasure is")
     receipt.add_argument("id", help="the receipt's id")
     receipt.set_defaults(run=lambda shop, given: _print(ops.read_receipt(shop, given.id)))
     sync = verbs.add_parser("sync", help="bring what the service received into the dataset")
     sync.set_defaults(run=lambda shop, given: _print(msgspec.to_builtins(ops.sync_shop(shop))))
     verbs.add_parser("doctor", help="look whether all is well").set_defaults(run=_doctor)
+    shop = verbs.add_parser("shop", help="look through shop.toml").add_subparsers(required=True, metavar="VERB")
+    check = shop.add_parser("check", help="say what is wrong with it, and what is hardly meant")
+    check.add_argument("--file", type=Path, help="a draft instead of the shop's file")
+    check.add_argument("--words", action="store_true", help="print every text as it reads")
+    check.set_defaults(run=_check)
     return parser
+
+
+def _check(shop: Shop, given: argparse.Namespace) -> int:
+    checked = check_shop(shop, None if given.file is None else read_text(given.file))
+    for each in checked.findings:
+        remedy = f"; {each.remedy}" if each.remedy else ""
+        sys.stdout.write(f"{each.verdict:4}  {each.where}: {each.what}{remedy}\n")
+    if given.words and checked.look is not None:
+        for said in renderings(checked.look):
+            sys.stdout.write(
+                f"{said.where} {said.key} ({said.case}): {PASSED_OVER if said.words is None else said.words}\n"
+            )
+    for sentence in (*checked.unseen, f"{checked.summary}."):
+        sys.stdout.write(f"{sentence}\n")
+    return checked.exit_code
 
 
 def _doctor(shop: Shop, given: argparse.Namespace) -> int:

@@ -50,14 +50,14 @@ class Decision(msgspec.Struct, frozen=True):
     features: dict[str, Any] | None = None
     """`{"fingerprint", "as_of", "rows"}`: the feature rows of the items shown, in their order. Where a policy drew:
     `{"names", "rows", "items"}`, the one row of the subject that it read, and those of the items."""
-    context: dict[str, str] | None = None
-    """Where the request came from, as far as it told: nothing of it is personal."""
     drawn: bool = True
     reused_from: str | None = None
     arm: str | None = None
     """`<experiment>/<arm>` where an experiment is about this slot and the subject stands in it."""
     fallback: str | None = None
     logged: bool = True
+    context: dict[str, str] | None = None
+    """Where the request came from, as far as it told: nothing of it is personal."""
 
 
 def told_by(context: Context) -> dict[str, str] | None:

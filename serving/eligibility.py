@@ -35,16 +35,18 @@ def segments_of(now: Situation) -> frozenset[str]:
 
 def why_no_action(action: Action, now: Situation) -> str | None:
     """Why an action may not be shown to a subject now; None where it may. Caps and words are looked at elsewhere."""
-    zone, query = now.live.config.shop.time_zone, now.query
-    if not _within(action.from_, action.until, zone, query.now):
+    if not _within(action.from_, action.until, now.live.config.shop.time_zone, now.query.now):
         return "not at this time"
-    if action.purpose is not None and not query.consents.to(action.purpose):
+    return why_silent(action, now) or why_not(action.when, now)
+
+
+def why_silent(action: Action, now: Situation) -> str | None:
+    """What keeps even a promised action from being shown now: no consent, or it would sell at the wrong time."""
+    if action.purpose is not None and not now.query.consents.to(action.purpose):
         return f"no consent to {action.purpose}"
     if action.sells and now.returned_lately:
         return "something was sent back: no selling"
-    if action.sells and now.late:
-        return "a delivery is late: no selling"
-    return why_not(action.when, now)
+    return "a delivery is late: no selling" if action.sells and now.late else None
 
 
 def _within(start: date | None, end: date | None, zone: str, now: int) -> bool:

@@ -118,6 +118,9 @@ class Engine:
         ConfigError: `shop.toml` makes no sense, or not with this bundle, or names a policy that cannot be used.
     """
 
+    request_id: str | None = None
+    """Stands for whom nobody named, in the draws of a request that is rebuilt; None: each request has a new one."""
+
     def __init__(self, shop: Shop, *, worker: str | None = "0") -> None:
         self.shop = shop
         self.store = Store.open(shop.store, shop.secret)

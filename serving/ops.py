@@ -26,6 +26,7 @@ from serving.effects import SlotPolicy
 from serving.frames import SUFFIX
 from serving.histories import verify_history
 from serving.policy_files import open_policies
+from serving.shop_check import check_shop
 from serving.store import Store
 
 if TYPE_CHECKING:
@@ -64,6 +65,23 @@ def erase_customer(shop: Shop, customer_id: str) -> dict[str, Any]:
         store.close()
 
 
+def export_customer(shop: Shop, customer_id: str) -> dict[str, Any]:
+    """All that the service keeps of one person.
+
+    Raises:
+        NotFoundError: nothing is known of them, or not any more.
+        BundleError: nothing serves yet.
+    """
+    from serving.engine import Engine
+    from serving.export import export_customer
+
+    engine = Engine(shop, worker=None)
+    try:
+        return export_customer(engine, customer_id)
+    finally:
+        engine.close()
+
+
 def read_receipt(shop: Shop, receipt_id: str) -> dict[str, Any]:
     """A receipt of this shop.
 
@@ -87,8 +105,8 @@ def sync_shop(shop: Shop, after_step: Callable[[str], None] = lambda step: None)
 def doctor(shop: Shop) -> list[Check]:
     """Look at everything that a service needs, and write one harmless row to see whether the store takes it."""
     checks = (
-        _folder, _secret, _settings, _clock, _disk, _store, _erasures, _bundle, _selection, _policies, _history,
-        _decision_logs,
+        _folder, _secret, _settings, _clock, _disk, _store, _erasures, _bundle, _selection, _policies, _shop_check,
+        _history, _decision_logs,
     )  # fmt: skip
     return [result for check in checks for result in _guarded(check, shop)]
 
@@ -227,6 +245,16 @@ def _policies(shop: Shop) -> Iterator[Check]:
     odd = [text for place, name, able in named for text in _unlike(place, name, able, opened[name])]
     remedy = "train again with them, or take them out of the slot" if odd else ""
     yield Check("policies", "warn" if odd else "ok", "; ".join([detail, *odd]), remedy)
+
+
+def _shop_check(shop: Shop) -> Iterator[Check]:
+    """Does `shop.toml` hold what nobody would want? Failures have checks of their own."""
+    checked = check_shop(shop)
+    if checked.look is None:
+        yield Check("shop check", "warn", "not looked at: it needs valid settings", "mend the settings first")
+        return
+    odd = checked.count("fail") + checked.count("warn") > 0
+    yield Check("shop check", "warn" if odd else "ok", checked.summary, "kokyaku shop check" if odd else "")
 
 
 def _unlike(place: str, name: str, able: tuple[str, ...], policy: SlotPolicy) -> Iterator[str]:

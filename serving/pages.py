@@ -10,8 +10,10 @@ import msgspec
 import numpy as np
 
 from features.errors import RequestError
+from features.moments import format_instant
 from features.personal import open_wishes
 from serving.candidates import Rows
+from serving.counting import counts_of
 from serving.decide import POLICY, Decision, feature_rows, new_id, told_by, unit_of
 from serving.drawing import Choice, Draws
 from serving.eligibility import segments_of
@@ -19,8 +21,9 @@ from serving.engine import Engine, Live
 from serving.experiments import arranged
 from serving.keeping import Keep, at_once, settled
 from serving.modules import Filled
-from serving.offered import Offered, offer
+from serving.offered import Offered, Taken, offer
 from serving.pipeline import Answer, cards, explain, hydrate, remember
+from serving.pinned import Laid
 from serving.placing import PIN
 from serving.query import Filter, Query
 from serving.reasons import title_of
@@ -59,10 +62,12 @@ async def page_soon(engine: Engine, request: PageRequest, now: int, keep: Keep) 
     layout, arms = arranged(engine.shop, experiments, request.page, layout, None if holdout else unit_of(query))
     layout = live.stops.arranged(layout)
     situation = Situation(live, query)
-    offered = offer(situation, layout, holdout=holdout, surface=request.surface, page=request.page)
+    laid = Laid.over(situation, request.page, layout)
+    counts = counts_of(engine, situation, laid.named(layout) if laid else layout)
+    offered = offer(situation, layout, holdout=holdout, surface=request.surface, counts=counts, laid=laid)
     draws = draws_of(engine, live, query, layout.slots, holdout)
     plan = Plan(situation, layout, offered, holdout, draws, arms)
-    body, decisions, unwritten = await settled(draws, plan.decided, None if engine.preview else keep)
+    body, decisions, unwritten = await settled(draws, plan.decided, None if engine.preview else keep, counts)
     answer = {"page": request.page, "greeting": greeting(situation), **body, "bundleId": live.bundle.id}
     answer |= basis(situation)
     if request.explain:
@@ -89,7 +94,7 @@ def draws_of(engine: Engine, live: Live, query: Query, slots: Sequence[Slot], ho
     if holdout or not any(slot.policy for slot in slots):
         return None
     held = engine.store.held_of(query.user_id, query.visitor_id)
-    return Draws(engine.shop, live.policies, live.config.shop.time_zone, query, new_id(), held)
+    return Draws(engine.shop, live.policies, live.config.shop.time_zone, query, engine.request_id or new_id(), held)
 
 
 def layout_of(live: Live, name: str) -> Page:
@@ -103,16 +108,6 @@ def layout_of(live: Live, name: str) -> Page:
         hint = nearest(name, list(live.config.pages))
         raise RequestError("the shop has no such page", where="page", got=name, hint=hint)
     return found
-
-
-@dataclass
-class Taken:
-    """What the slots above have used up."""
-
-    items: set[int] = field(default_factory=set)
-    names: set[str] = field(default_factory=set)
-    selling: int = 0
-    """Things that want to sell, so far."""
 
 
 @dataclass(frozen=True)
@@ -145,19 +140,18 @@ class Plan:
         shown: list[Rows] = []
         pinned: list[list[int]] = []
         for position, slot in enumerate(self.layout.slots):
-            vetoed = self.offered.vetoes(slot, taken.items, taken.names, taken.selling)
+            vetoed = self.offered.vetoes(slot, taken)
             choice = self._choice(slot, families, vetoed, taken)
             content = self.offered.contents.get(choice.action or "")
-            rows, sources = self.offered.unused(choice.action, taken.items, slot)
+            rows, sources = self.offered.unused(choice.action, taken, slot)
             decision = self._decision(request_id, slot, position, vetoed, choice, rows)
             once_more = (choice.action or "") in taken.names
             slots.append(_slot(self.now, content, decision, rows, sources, once_more=once_more))
             decisions.append(decision)
             shown.append(rows)
             pinned.append([row for row, source in zip(rows.tolist(), sources, strict=True) if source == PIN])
-            taken.items.update(rows.tolist())
-            taken.names.add(choice.action or "")
-            taken.selling += self.offered.sells(choice.action)
+            sells = self.offered.sells(choice.action)
+            taken.add(choice.action, rows.tolist(), self.offered.category, sells=sells)
         return {"requestId": request_id, "slots": slots}, with_features(self.now, decisions, shown, pinned)
 
     def _choice(
@@ -166,7 +160,7 @@ class Plan:
         family = slot.family or slot.name
         place = families[family]
         families[family] += 1
-        pinned = self.offered.pinned(slot, taken.items, taken.names, taken.selling)
+        pinned = self.offered.pinned(slot, taken)
         if pinned is not None:
             return Choice(pinned, [(pinned, 1.0)], 1.0, PIN, drawn=False)
         if self.draws is not None and slot.policy is not None:
@@ -184,7 +178,8 @@ class Plan:
             items=[live.bundle.items[int(row)] for row in rows],
             policy=choice.policy, drawn=choice.drawn, reused_from=choice.reused_from, features=choice.features,
             bundle_id=live.bundle.id, shop_hash=live.shop_hash, holdout=self.holdout,
-            customer_id=query.user_id, visitor_id=query.visitor_id, context=told_by(query.context), arm=self.arms.get(slot.name),
+            customer_id=query.user_id, visitor_id=query.visitor_id, context=told_by(query.context),
+            arm=self.arms.get(slot.name),
             fallback=choice.fallback,
         )  # fmt: skip
 
@@ -277,7 +272,7 @@ def explained(now: Situation, offered: Offered) -> Answer:
             "stage": now.stage.name, "why": now.stage.why, "region": now.region, "season": now.local.season,
             "segments": sorted(segments_of(now)), "projects": [project.kind for project in now.projects],
         },
-        "unfit": [{"actionId": name, "reason": why} for name, why in offered.reasons.items()],
+        "unfit": [{"actionId": name, "reason": why} for name, why in offered.why_unfit.items()],
         **(offered.laid.told() if offered.laid else {"pins": [], "quotas": []}),
         "personalData": sorted(now.used | now.query.asked),
     }  # fmt: skip
@@ -292,7 +287,7 @@ def _slot(
         reason = NOTHING if decision.fallback is None else UNFILLED
         return {**head, "kind": None, "title": None, "items": [], "reason": reason}
     if isinstance(content, Said):
-        return {**head, **_said(content), "items": [], "reason": decision.fallback}
+        return {**head, **told_of(content), "items": [], "reason": decision.fallback}
     about = "" if content.about is None else title_of(now.live.ranker, content.about)
     heading = content.module.again if once_more else content.module.title
     hearts, _ = open_wishes(content.query.history, rows)
@@ -305,7 +300,8 @@ def _slot(
     }
 
 
-def _said(content: Said) -> Answer:
+def told_of(content: Said) -> Answer:
+    """An action's words and media, as on the wire."""
     told: Answer = {
         "kind": content.action.kind, "title": content.title, "text": content.text, "imageUrl": content.image_url,
         "alt": content.alt, "url": content.url,
@@ -314,4 +310,6 @@ def _said(content: Said) -> Answer:
         told["orders"] = list(content.orders)
     if content.question is not None:
         told["question"] = content.question
+    if content.expires_at is not None:
+        told["expiresAt"] = format_instant(content.expires_at)
     return told

@@ -39,7 +39,8 @@ class Placed:
 
 
 def place(
-    rows: Rows, pins: Sequence[Wish], quotas: Sequence[Wish], limit: int, gone: Gone, above: Collection[int] = ()
+    rows: Rows, pins: Sequence[Wish], quotas: Sequence[Wish], limit: int, gone: Gone, above: Collection[int] = (),
+    beside: Callable[[Rows], Sequence[Bounds]] = lambda rows: (),
 ) -> Placed:  # fmt: skip
     """Lay pins and quotas over a list.
 
@@ -49,6 +50,7 @@ def place(
         limit: places.
         gone: asked about pinned items that are not in the list.
         above: items that stand further up on the page.
+        beside: further rules over items, which come after the quotas.
     """
     wanted, why = _wanted(rows, pins, gone, above)
     while True:
@@ -56,11 +58,12 @@ def place(
         every = np.concatenate([rows, np.array(added, np.int32)])
         at = {row: place for place, row in enumerate(every.tolist())}
         fixed = {at[row]: cast("Pin", pins[number].said).position - 1 for row, number in wanted.items()}
-        found = arrange(len(every), [_bounds(each, every) for each in quotas], limit, fixed)
+        rules = [*(_bounds(each, every) for each in quotas), *beside(every)]
+        found = arrange(len(every), rules, limit, fixed)
         refused = {int(every[each]) for each in found.refused}
         if not refused:
             break
-        why |= {wanted[row]: "a quota leaves it no place" for row in refused}
+        why |= {wanted[row]: "another rule leaves it no place" for row in refused}
         wanted = {row: number for row, number in wanted.items() if row not in refused}
     return Placed(
         tuple(found.order), tuple(added), frozenset(wanted),
@@ -119,5 +122,5 @@ def _told_quotas(quotas: Sequence[Wish], found: Arranged) -> tuple[Mapping[str, 
             "quota": cast("Quota", each.said).words, "met": not short, "missing": short,
             "reason": "too few that may be shown, or another rule comes first" if short else None,
         }
-        for each, short in zip(quotas, found.short, strict=True)
+        for each, short in zip(quotas, found.short[: len(quotas)], strict=True)
     )  # fmt: skip

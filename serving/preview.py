@@ -21,6 +21,7 @@ from serving import actions, pages, wire
 from serving.artifact import MANIFEST, live_name
 from serving.bundle import open_bundle
 from serving.business import Business
+from serving.caps import Tally
 from serving.config import ShopConfig
 from serving.engine import Discard, Engine, Live
 from serving.keeping import at_once
@@ -28,6 +29,7 @@ from serving.pipeline import Answer
 from serving.policy_files import open_policies
 from serving.ranker import Ranker
 from serving.shelf import Shelf
+from serving.store import Store
 
 KEPT_OPEN = 3
 """Bundles beside the live one that stay mapped for previews."""
@@ -45,6 +47,26 @@ class Noted(Discard):
         return True
 
 
+class Past(Store):
+    """The store as a look at a moment sees it: of one person's showings only those before it are counted.
+
+    What was given out of a limited action over all people is not known for the past: it counts as it is now.
+
+    Args:
+        store: what it reads.
+        moment: microseconds.
+    """
+
+    def __init__(self, store: Store, moment: int) -> None:
+        vars(self).update(vars(store))
+        self._moment = moment
+
+    def tally_of(self, subject: str | None, finite: Sequence[str], now: int) -> Tally:
+        """What stood against the limits of a request at the moment."""
+        tally = super().tally_of(subject, finite, now)
+        return Tally([row for row in tally.rows if row.decided_at < self._moment], tally.used)
+
+
 class Preview(Engine):
     """An engine for one look.
 
@@ -52,14 +74,20 @@ class Preview(Engine):
         engine: whose store, histories and bundle are shared.
         live: what decides; default: what serves.
         moment: the moment that is looked at; later events are not seen. None: all that is known.
+        request_id: of a request that is rebuilt: where nobody is named, what is drawn hangs on it.
     """
 
-    def __init__(self, engine: Engine, live: Live | None = None, moment: int | None = None) -> None:
+    def __init__(
+        self, engine: Engine, live: Live | None = None, moment: int | None = None, request_id: str | None = None
+    ) -> None:
         vars(self).update(vars(engine))  # all that it shares, whatever an engine consists of
         self.preview = True
         self.decisions: Noted = Noted()
         self.live = live or engine.live
         self.moment = moment
+        if moment is not None:
+            self.store = Past(engine.store, moment)
+        self.request_id = request_id
 
     def history_of(self, live: Live, user_id: str | None, visitor_id: str | None) -> History:
         """What one subject did up to the moment that is looked at."""
@@ -91,7 +119,9 @@ class Look:
     now: int
 
 
-def look_at_page(engine: Engine, request: wire.PageRequest, now: int, live: Live | None = None) -> Look:
+def look_at_page(
+    engine: Engine, request: wire.PageRequest, now: int, live: Live | None = None, request_id: str | None = None
+) -> Look:
     """A page as it would be at a moment, past or to come, with all its explanations.
 
     What depends on time follows the moment: stage, expected delivery, quiet hours, epochs, boosts, dates. Fields and
@@ -102,22 +132,25 @@ def look_at_page(engine: Engine, request: wire.PageRequest, now: int, live: Live
         request: who, where, which page.
         now: the moment.
         live: another file or bundle (`Openings`); default: what serves.
+        request_id: of the request that is rebuilt, so that what was drawn for nobody in particular is drawn again.
 
     Raises:
         RequestError: the shop has no such page.
     """
-    preview = Preview(engine, live, now)
+    preview = Preview(engine, live, now, request_id)
     answer = pages.page(preview, request, now)
     return Look(answer, preview.decisions.rows, preview.live, now)
 
 
-def look_at_action(engine: Engine, request: wire.ActionRequest, now: int, live: Live | None = None) -> Look:
+def look_at_action(
+    engine: Engine, request: wire.ActionRequest, now: int, live: Live | None = None, request_id: str | None = None
+) -> Look:
     """What a channel would send somebody at a moment.
 
     Raises:
         RequestError: no such channel, or nobody is named.
     """
-    preview = Preview(engine, live, now)
+    preview = Preview(engine, live, now, request_id)
     answer = at_once(actions.next_action(preview, request, now, preview.store.keep_at_once))
     return Look(answer, preview.decisions.rows, preview.live, now)
 

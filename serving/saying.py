@@ -8,7 +8,7 @@ from typing import Any
 
 from features.moments import DAY, to_datetime, zone
 from serving.asking import PUT, put_before
-from serving.eligibility import why_no_action, why_not
+from serving.eligibility import why_no_action, why_not, why_silent
 from serving.reasons import title_of
 from serving.settings.actions import Action, Text
 from serving.situation import Situation
@@ -29,6 +29,7 @@ class Said:
         title, text, image_url, alt, url: of the variant that fits.
         orders: of a `status`: the order lines on their way.
         question: of a `question`: what is asked.
+        expires_at: of an offer: the instant until which it is kept.
     """
 
     action: Action
@@ -39,17 +40,19 @@ class Said:
     url: str | None = None
     orders: tuple[dict[str, Any], ...] = ()
     question: dict[str, Any] | None = None
+    expires_at: int | None = None
 
 
-def say(action: Action, now: Situation, told: Mapping[str, str]) -> Said | str:
+def say(action: Action, now: Situation, told: Mapping[str, str], promised: int | None = None) -> Said | str:
     """An action as it would be shown, or why it cannot be.
 
     Args:
         action: of the shop's file.
         now: of the request.
         told: the fields of texts, as `Fields` has them.
+        promised: until when it was promised to this subject: its dates and conditions do not count then.
     """
-    why = why_no_action(action, now)
+    why = why_no_action(action, now) if promised is None else why_silent(action, now)
     if why is not None:
         return why
     if action.kind == "status" and not now.awaited:
@@ -63,7 +66,9 @@ def say(action: Action, now: Situation, told: Mapping[str, str]) -> Said | str:
         if said is not None:
             title, words, image, alt, url = said
             orders = tuple(order_cards(now)) if action.kind == "status" else ()
-            return Said(action, title, words, image, alt, url, orders, _question(action, now))
+            ends = now.query.now + int(action.promise_days * DAY) if promised is None else promised
+            expires = ends if action.promise_days else None
+            return Said(action, title, words, image, alt, url, orders, _question(action, now), expires)
     return UNSAYABLE
 
 

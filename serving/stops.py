@@ -3,7 +3,7 @@
 A stop is a row of the store. Every worker's watch takes it up (`Engine.refresh`), and the one that received it at once.
 A stopped item is a candidate of nothing any more; a stopped action or module is vetoed in every slot and on every
 channel, also where it was drawn before; a stopped campaign is an experiment whose arms nobody gets, a policy that
-decides nothing, a channel on which nothing goes out, whichever bears the name.
+decides nothing, a channel on which nothing goes out, a sequence whose steps do not, whichever bears the name.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import msgspec
 from features.errors import NotFoundError, RequestError
 from features.moments import format_instant
 from serving import store_sql as sql
-from serving.settings.pages import Page
+from serving.settings.pages import FLOOR, Page, Slot
 from serving.strict import nearest
 
 if TYPE_CHECKING:
@@ -112,9 +112,14 @@ class Stops:
         """A page on which stopped policies decide nothing: the first module that can be filled takes the slot."""
         if not any(slot.policy in self.campaigns for slot in layout.slots):
             return layout
-        replace = msgspec.structs.replace
-        slots = (replace(slot, policy=None) if slot.policy in self.campaigns else slot for slot in layout.slots)
-        return replace(layout, slots=tuple(slots))
+        slots = (_undecided(slot) if slot.policy in self.campaigns else slot for slot in layout.slots)
+        return msgspec.structs.replace(layout, slots=tuple(slots))
+
+
+def _undecided(slot: Slot) -> Slot:
+    """A slot without its policy; like every such slot it ends in what cannot fail."""
+    floor = () if slot.may_be_empty or FLOOR in slot.modules else (FLOOR,)
+    return msgspec.structs.replace(slot, policy=None, modules=(*slot.modules, *floor))
 
 
 NO_STOPS = Stops()
@@ -194,7 +199,7 @@ def check_target(config: ShopConfig, kind: str, name: str, *, known_item: bool) 
     valid = {
         "action": [*config.actions, *config.modules, *channelled],
         "module": [*config.modules],
-        "campaign": [*config.experiments, *config.channels, *policies],
+        "campaign": [*config.experiments, *config.channels, *config.sequences, *policies],
     }.get(kind, [])
     if kind in KINDS and name not in valid:
         hint = nearest(name, list(dict.fromkeys(valid))) if valid else "the shop's file names none"

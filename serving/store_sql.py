@@ -73,7 +73,17 @@ _STOPS: Final = (
         who TEXT NOT NULL, at INTEGER NOT NULL, lifted_by TEXT, lifted_at INTEGER)""",
     "CREATE UNIQUE INDEX stops_in_force ON stops (kind, name) WHERE lifted_at IS NULL",
 )
-STEPS: Final = (_TABLES, _HELD, _PEOPLE, _STOPS)
+# What was shown of what is limited, and each message, under the person's name; and what was given out, under nobody's.
+_SHOWN: Final = (
+    """CREATE TABLE shown (
+        decision_id TEXT PRIMARY KEY, subject TEXT NOT NULL, action_id TEXT NOT NULL, surface TEXT NOT NULL,
+        at INTEGER NOT NULL, state TEXT NOT NULL, until INTEGER, session TEXT, decided_at INTEGER NOT NULL,
+        cost REAL NOT NULL) WITHOUT ROWID""",
+    "CREATE INDEX shown_of_subject ON shown (subject, action_id)",
+    "CREATE INDEX shown_reserved ON shown (action_id, until) WHERE state = 'reserved'",
+    "CREATE TABLE used (action_id TEXT PRIMARY KEY, people INTEGER NOT NULL, cost REAL NOT NULL) WITHOUT ROWID",
+)
+STEPS: Final = (_TABLES, _HELD, _PEOPLE, _STOPS, _SHOWN)
 """Step n leads from version n to n + 1; a store of an older program takes those that it lacks."""
 
 # --- the live path -------------------------------------------------------------------------------------------------
@@ -147,23 +157,49 @@ ADD_STOP: Final = "INSERT INTO stops (kind, name, because, who, at) VALUES (?, ?
 LIFT_STOP: Final = "UPDATE stops SET lifted_by = ?, lifted_at = ? WHERE number = ? AND lifted_at IS NULL"
 
 # --- figures -------------------------------------------------------------------------------------------------------
+EXPOSURES: Final = """
+    SELECT json_extract(CAST(payload AS TEXT), '$.surface', '$.slot', '$.action_id', '$.fallback') AS told, count(*)
+    FROM decisions WHERE seq > ? AND decided_at >= ? AND decided_at <= ? GROUP BY told"""
+"""All paths in one call: each row is parsed once."""
 OUTCOMES: Final = """
-    WITH shown AS MATERIALIZED (
-        SELECT decision_id, json(CAST(payload AS TEXT)) AS told FROM decisions
-        WHERE seq > ?1 AND decided_at >= ?2 AND decided_at <= ?3),
-    got AS MATERIALIZED (
+    WITH got AS MATERIALIZED (
         SELECT json_extract(CAST(payload AS TEXT), '$.decision_id') AS decision_id, type FROM events
         WHERE type IN ('click', 'purchase') AND recorded_at >= ?2
         UNION SELECT decision_id, reward FROM rewards WHERE reward IN ('click', 'purchase'))
-    SELECT json_extract(told, '$.surface') AS surface, json_extract(told, '$.slot') AS slot,
-        json_extract(told, '$.action_id') AS action, count(*) AS times, count(click.type), count(buy.type),
-        count(json_extract(told, '$.fallback'))
-    FROM shown
-    LEFT JOIN got AS click ON click.decision_id = shown.decision_id AND click.type = 'click'
-    LEFT JOIN got AS buy ON buy.decision_id = shown.decision_id AND buy.type = 'purchase'
-    GROUP BY surface, slot, action ORDER BY surface, slot, times DESC, action"""
-"""`got` has each decision and kind of outcome once, as UNION leaves no row twice."""
+    SELECT json_extract(CAST(payload AS TEXT), '$.surface', '$.slot', '$.action_id') AS told, type, count(*)
+    FROM got CROSS JOIN decisions ON decisions.decision_id = got.decision_id
+    WHERE seq > ?1 AND decided_at >= ?2 AND decided_at <= ?3 GROUP BY told, type"""
+"""`got` has each decision and kind of outcome once, as UNION leaves no row twice; it leads, so that decisions are found
+by their index."""
 DECIDED_AT: Final = "SELECT decided_at FROM decisions WHERE seq = ?"
+
+# --- what was shown ------------------------------------------------------------------------------------------------
+_COUNTED: Final = "state IN ('shown', 'reserved', 'sent')"
+SHOWN_OF: Final = """
+    SELECT action_id, surface, decision_id, at, state, until, session, decided_at FROM shown
+    WHERE subject = ? ORDER BY decided_at, decision_id"""
+USED_OF: Final = """
+    SELECT coalesce((SELECT people FROM used WHERE action_id = ?1), 0),
+        coalesce((SELECT cost FROM used WHERE action_id = ?1), 0.0),
+        (SELECT count(*) FROM shown WHERE action_id = ?1 AND state = 'reserved' AND until <= ?2)"""
+ADD_SHOWN: Final = """
+    INSERT INTO shown (subject, action_id, surface, decision_id, at, state, until, session, decided_at, cost)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+ADD_USED: Final = """
+    INSERT INTO used (action_id, people, cost) VALUES (?, ?, ?)
+    ON CONFLICT (action_id) DO UPDATE SET people = people + excluded.people, cost = cost + excluded.cost"""
+HAS_SHOWN: Final = (
+    f"SELECT EXISTS (SELECT 1 FROM shown WHERE subject = ? AND action_id = ? AND decision_id != ? AND {_COUNTED})"
+)
+LAPSING: Final = (
+    "SELECT subject, decision_id, cost FROM shown WHERE action_id = ? AND state = 'reserved' AND until <= ?"
+)
+SHOWN_UNDER: Final = "SELECT subject, surface FROM shown WHERE decision_id = ?"
+SHOWN_BY_DECISION: Final = "SELECT subject, action_id, state, cost FROM shown WHERE decision_id = ?"
+SET_SHOWN: Final = "UPDATE shown SET state = ?, at = coalesce(?, at), until = NULL WHERE decision_id = ?"
+SHOWN_SINCE: Final = "SELECT decision_id, action_id, state, decided_at FROM shown WHERE subject = ?"
+HAND_OVER_SHOWN: Final = "UPDATE shown SET subject = ? WHERE decision_id = ?"
+DROP_SHOWN: Final = "DELETE FROM shown WHERE subject = ?"
 
 # --- erasure -------------------------------------------------------------------------------------------------------
 ADD_TOMBSTONE: Final = "INSERT INTO tombstones (token, at) VALUES (?, ?) ON CONFLICT (token) DO NOTHING"
@@ -186,12 +222,14 @@ ALL_CUSTOMERS: Final = """
     UNION SELECT customer_id FROM customers
     UNION SELECT customer_id FROM orders
     UNION SELECT customer_id FROM links WHERE customer_id IS NOT NULL
-    UNION SELECT substr(subject, 3) FROM held WHERE subject >= 'c:' AND subject < 'c;'"""
+    UNION SELECT substr(subject, 3) FROM held WHERE subject >= 'c:' AND subject < 'c;'
+    UNION SELECT substr(subject, 3) FROM shown WHERE subject >= 'c:' AND subject < 'c;'"""
 ALL_ANONYMOUS: Final = """
     SELECT visitor_id FROM events WHERE visitor_id IS NOT NULL AND customer_id IS NULL
     UNION SELECT visitor_id FROM decisions WHERE visitor_id IS NOT NULL AND customer_id IS NULL
     UNION SELECT visitor_id FROM visitors
-    UNION SELECT substr(subject, 3) FROM held WHERE subject >= 'v:' AND subject < 'v;'"""
+    UNION SELECT substr(subject, 3) FROM held WHERE subject >= 'v:' AND subject < 'v;'
+    UNION SELECT substr(subject, 3) FROM shown WHERE subject >= 'v:' AND subject < 'v;'"""
 PUT_RECEIPT: Final = """
     INSERT INTO receipts (receipt_id, kind, token, state, payload, at) VALUES (?, ?, ?, ?, ?, ?)
     ON CONFLICT (receipt_id) DO UPDATE SET state = excluded.state, payload = excluded.payload"""
@@ -202,6 +240,7 @@ RECEIPTS_IN_STATE: Final = "SELECT payload, token FROM receipts WHERE state = ? 
 # --- sync ----------------------------------------------------------------------------------------------------------
 EVENTS_BETWEEN: Final = "SELECT seq, payload FROM events WHERE seq > ? AND seq <= ? ORDER BY seq LIMIT ?"
 DECISIONS_BETWEEN: Final = "SELECT seq, payload FROM decisions WHERE seq > ? AND seq <= ? ORDER BY seq LIMIT ?"
+LATEST_DECISIONS: Final = "SELECT seq, payload FROM decisions WHERE seq < ? ORDER BY seq DESC LIMIT ?"
 LINKS_BETWEEN: Final = (
     "SELECT seq, visitor_id, customer_id, linked_at FROM links"
     " WHERE seq > ? AND seq <= ? AND customer_id IS NOT NULL ORDER BY seq"

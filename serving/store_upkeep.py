@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 import sqlite3
 from collections.abc import Collection, Iterable, Sequence
@@ -16,6 +17,7 @@ from serving.fields import composed
 from serving.fields import decode as fields_in
 from serving.held import holder_of
 from serving.store import Store
+from serving.store_shown import forget_shown
 from serving.tombstones import Erased
 
 _LOG = "log "
@@ -38,6 +40,11 @@ class LogPosition:
 def random_token() -> str:
     """A name for nobody: stands where an erased customer's id stood, and no table leads back from it."""
     return f"erased-{secrets.token_hex(8)}"
+
+
+def is_token(customer_id: str | None) -> bool:
+    """Whether a customer's id is a name for nobody (`random_token`)."""
+    return customer_id is not None and re.fullmatch(r"erased-[0-9a-f]{16}", customer_id) is not None
 
 
 def store_id(store: Store) -> str:
@@ -122,6 +129,7 @@ def forget(store: Store, customer_id: str | None, visitors: Collection[str]) -> 
             counts["events"] += connection.execute(whose.drop, (who,)).rowcount
         for subject in (holder_of(customer_id, None), *(holder_of(None, visitor) for visitor in visitors)):
             connection.execute(sql.DROP_HELD, (subject,))
+            forget_shown(connection, [subject])
         for visitor in visitors:
             counts["visitorFields"] += connection.execute(sql.DROP_VISITOR, (visitor,)).rowcount
         if customer_id is not None:
@@ -131,9 +139,14 @@ def forget(store: Store, customer_id: str | None, visitors: Collection[str]) -> 
     return counts
 
 
+def customers_in(store: Store) -> list[str]:
+    """Every customer of whom a row stands in the store."""
+    return [row[0] for row in store.database.query(sql.ALL_CUSTOMERS)]
+
+
 def subjects_under(store: Store, erased: Erased) -> tuple[list[str], list[str]]:
     """Customers and visitors under a tombstone of whom rows still stand in the store."""
-    customers = [row[0] for row in store.database.query(sql.ALL_CUSTOMERS) if erased.customer(row[0])]
+    customers = [customer for customer in customers_in(store) if erased.customer(customer)]
     visitors = [row[0] for row in store.database.query(sql.ALL_ANONYMOUS) if erased.visitor(row[0])]
     return customers, visitors
 

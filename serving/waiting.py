@@ -15,12 +15,18 @@ from serving.engine import item_card
 from serving.situation import Situation
 
 
-def order_cards(now: Situation, limit: int = 5) -> list[dict[str, Any]]:
-    """The order lines that are on their way, those that were ordered last first, as on the wire."""
-    return [order_card(now, line) for line in now.awaited[:limit]]
+def order_cards(now: Situation, limit: int = 5, since: int | None = None) -> list[dict[str, Any]]:
+    """The order lines that are on their way, those that were ordered last first, as on the wire.
+
+    Args:
+        now: of the request.
+        limit: how many at most.
+        since: of a message: steps after this instant are marked as fresh.
+    """
+    return [order_card(now, line, since) for line in now.awaited[:limit]]
 
 
-def order_card(now: Situation, line: OrderLine) -> dict[str, Any]:
+def order_card(now: Situation, line: OrderLine, since: int | None = None) -> dict[str, Any]:
     """One order line: what it is, how far it is, when it comes."""
     row = now.row_of(line.item_id)
     card = item_card(now.live, row) if row >= 0 else {"itemId": line.item_id, "title": line.item_id, "imageUrl": None}
@@ -37,7 +43,7 @@ def order_card(now: Situation, line: OrderLine) -> dict[str, Any]:
         "promisedAt": _instant(line.promised_at),
         "expected": None if expected is None else _expected(now, expected),
         "late": line.is_late(now.query.now),
-        "steps": [_step(step) for step in line.steps],
+        "steps": [_step(step, since) for step in line.steps],
     }
 
 
@@ -56,8 +62,9 @@ def _expected(now: Situation, expected: Expected) -> dict[str, Any]:
     }
 
 
-def _step(step: Step) -> dict[str, Any]:
+def _step(step: Step, since: int | None) -> dict[str, Any]:
     told = {
+        "fresh": True if since is not None and step.at > since else None,
         "text": step.text, "imageUrl": step.image_url, "trackingUrl": step.tracking_url, "place": step.place,
         "hours": step.hours, "confirmedFor": _instant(step.confirmed_for), "promisedAt": _instant(step.promised_at),
     }  # fmt: skip

@@ -32,7 +32,7 @@ def agreed_only(
         assumed: purposes with another basis.
         as_of: microseconds; later consents are not known.
     """
-    told = training_consents(dataset, as_of)
+    told = consents_to(dataset, TRAINING, as_of)
     if not told:
         return histories, ()
     known = {customer_subject(customer): granted for customer, granted in told.items()}
@@ -49,12 +49,20 @@ def agreed_only(
     return histories.where(kept[histories.subject_rows()]), (f"{left:,} of {customers:,} customers {why}: left out.",)
 
 
-def training_consents(dataset: Dataset, as_of: int) -> Mapping[str, bool]:
-    """customer id -> whether they agreed to `training`, of all of whom something is recorded."""
+def recorded_consents(dataset: Dataset) -> int:
+    """Customers of whom some consent, or refusal, is recorded."""
+    with dataset.connect() as duck:
+        asked = f"SELECT count(DISTINCT {c.CUSTOMER_ID}) FROM customers WHERE consents IS NOT NULL"
+        found = duck.execute(asked).fetchone()
+    return 0 if found is None else int(found[0])
+
+
+def consents_to(dataset: Dataset, purpose: str, as_of: int) -> Mapping[str, bool]:
+    """customer id -> whether they agreed to a purpose, of all of whom something of it is recorded."""
     with dataset.connect() as duck:
         known = versions_as_of("customers", as_of)
         found = duck.sql(f"SELECT {c.CUSTOMER_ID}, consents FROM ({known}) WHERE consents IS NOT NULL")
         rows = found.to_arrow_table()
     texts = zip(rows[c.CUSTOMER_ID].to_pylist(), rows["consents"].to_pylist(), strict=True)
     said = ((customer, _decoder.decode(text)) for customer, text in texts)
-    return {customer: Consents(each).to(TRAINING) for customer, each in said if TRAINING in each}
+    return {customer: Consents(each).to(purpose) for customer, each in said if purpose in each}

@@ -26,10 +26,12 @@ from serving.bundle import Bundle, open_bundle
 from serving.business import Business
 from serving.config import load_config
 from serving.decide import in_holdout
+from serving.person import PERSONALIZATION
 from serving.query import Context, Query
 from serving.ranker import Ranker
 from serving.reasons import item_reasons
 from serving.store import Store
+from training.agreed import consents_to
 from training.material import regions_of, without_erased
 
 SCHEMA = pa.schema(
@@ -61,10 +63,15 @@ class Answerer:
     locale: str
     holdout: float
     """Share of customers who get what is the same for all."""
+    agreed: Mapping[str, bool]
+    """What customers said of personalization."""
+    assumed: bool
+    """Whether it is taken as given of whom nothing is known."""
 
     def answer(self, customer_id: str, num: int) -> list[dict[str, Any]]:
         """The rows of one customer, best first; one nobody knows gets what is popular."""
-        row = self.histories.subjects.find(customer_subject(customer_id))
+        agreed = self.agreed.get(customer_id, self.assumed)
+        row = self.histories.subjects.find(customer_subject(customer_id)) if agreed else None
         history = History.empty() if row is None else self.histories.at(row)
         context = Context(region=None if row is None else self.regions.get(row))
         query = Query(now=self.now, history=history, user_id=customer_id, context=context, num_results=num)
@@ -108,6 +115,7 @@ def open_answerer(shop: Shop, *, as_of: int | None = None, bundle_id: str | None
     return Answerer(
         shop, ranker, histories, regions_of(dataset, histories, now), now, config.shop.locale,
         holdout=config.shop.holdout if as_of is None else 0.0,
+        agreed=consents_to(dataset, PERSONALIZATION, now), assumed=PERSONALIZATION in config.consent.assumed,
     )  # fmt: skip
 
 

@@ -22,9 +22,12 @@ from features.moments import SECOND, format_instant
 from features.shop import Shop
 from serving.artifact import live_name
 from training.commands.common import console
+from training.first_file import write_first
 from training.recipes import Preset
 
 READY_SECONDS = 90.0
+STUDY = "a published data set of people whose names nobody knows; this shop is a demonstration on one's own machine"
+"""On what ground the demo answers personally."""
 
 
 @dataclass(frozen=True)
@@ -102,11 +105,13 @@ def bring_in(shop: Shop, dataset: Dataset, options: DemoOptions) -> None:
         from training.commands.simulate import run_simulation
 
         run_simulation(shop, size=options.size, seed=options.seed)
+        write_first(shop, "home")  # its customers have said what they agree to
     else:
         from features.importing import open_source
 
         source = open_source(options.source, options.path)
         print_report(run_with_progress(dataset, source, now=time.time_ns() // 1000))
+        write_first(shop, "plain", STUDY)
     from serving.clock import set_clock
 
     clock = set_clock(shop, last_event(dataset) + SECOND)

@@ -95,4 +95,5 @@ class Action(Strict, frozen=True, omit_defaults=True):
     @property
     def limited(self) -> bool:
         """Whether showing it must be counted."""
-        return bool(self.cool_down_days or self.capacity is not None or self.budget is not None or self.caps != Caps())
+        counted = self.promise_days or self.cool_down_days or self.caps != Caps()
+        return bool(counted) or self.capacity is not None or self.budget is not None

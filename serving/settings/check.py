@@ -17,6 +17,7 @@ from serving.settings.actions import Action, Text
 from serving.settings.asking import Question
 from serving.settings.check_selection import check_days, check_selection, wishes
 from serving.settings.pages import Module
+from serving.settings.sequences import check_sequences
 from serving.settings.when import SeasonName, StageName, When
 from serving.strict import nearest
 from serving.terms import ITEM, check_situation
@@ -60,6 +61,7 @@ def check(config: ShopConfig, where: str) -> None:
     for place, when in conditions(config):
         _check_when(config, when, f"{where} {place}")
     check_experiments(config, where)
+    check_sequences(config, where)
 
 
 def check_holdable(config: ShopConfig, names: Iterable[str], where: str) -> None:

@@ -124,7 +124,7 @@ def build_house(bundle_id: str = "house-1") -> Bundle:
         **{f"{source}.{name}": array for source in ("item-item", "session") for name, array in _neighbours().items()},
         "context-popularity.items": cells, "context-popularity.scores": cell_scores,
         **Vocabulary.of([cell_key({"region": "north", "season": "winter"})]).arrays("context-popularity.cells"),
-        "context-popularity.dimensions": np.array([True, True, False, False]),
+        "context-popularity.dimensions": np.array([True, True, False, False, False]),
         "replenishment.log_days": np.full(count, np.log(32), np.float32),
         "replenishment.spread": np.full(count, 0.2, np.float32),
         "replenishment.repeat": np.where(np.isin(of, [4, 5, 8]), 0.8, 0.02).astype(np.float32),

@@ -85,3 +85,58 @@ def test_a_late_delivery_is_not_followed_by_an_invitation(house: House) -> None:
     house.order("o1", "sofa1", "couple", shipmentState="delivered")
     house.at(64)
     assert "share-photo" not in actions(house.page(userId="couple"))
+
+
+def mails(house: House, days: range, channel: str = "order-mail", user: str = "couple") -> list[tuple[int, str]]:
+    """What a mailer that asks every noon sends: it tells the shop of each mail that went out."""
+    sent = []
+    for day in days:
+        house.at(day, 12)
+        answer = house.post("/v1/actions", userId=user, channel=channel)
+        if answer["decision"] == "now":
+            sent.append((day, answer["actionId"]))
+            house.events({"type": "sent", "userId": user, "decisionId": answer["decisionId"], "channel": channel})
+    return sent
+
+
+def test_mails_until_delivery_tell_each_step_once_and_never_fall_silent(house: House) -> None:
+    """Three steps are reported in eight weeks; no two weeks pass in silence, no week brings more than two mails."""
+    buy(house)
+    house.at(20, 9)
+    house.order("o1", "sofa1", "couple", shipmentState="in_production", text="The frame is built")
+    house.at(0)
+    steps = {20, 45}
+    first = mails(house, range(1, 20))
+    house.at(20, 9)
+    then = mails(house, range(20, 45))
+    house.at(45, 9)
+    house.order("o1", "sofa1", "couple", shipmentState="shipped", text="On its way")
+    last = mails(house, range(45, 55))
+    sent = [*first, *then, *last]
+    days = [day for day, _ in sent]
+    assert max(later - day for day, later in zip(days, days[1:], strict=False)) <= 14
+    assert all(sum(day <= other < day + 7 for other in days) <= 2 for day in days)
+    status = [day for day, action in sent if action == "order-status"]
+    assert steps <= set(status), "news are told on their day"
+    assert "care-mail" in {action for _, action in sent}
+    assert len(status) <= 5, "three steps, and a word only where it was silent for long"
+
+
+def test_a_step_is_told_once_on_a_channel(house: House) -> None:
+    buy(house)
+    house.at(1, 12)
+    first = house.post("/v1/actions", userId="couple", channel="order-mail")
+    assert first["actionId"] == "order-status"
+    assert [step.get("fresh") for step in first["orders"][0]["steps"]] == [True]
+    again = house.post("/v1/actions", userId="couple", channel="order-mail")
+    assert again["decisionId"] == first["decisionId"], "a mail that was not sent yet is the same mail"
+    house.events({"type": "sent", "userId": "couple", "decisionId": first["decisionId"], "channel": "order-mail"})
+    house.at(2, 12)
+    quiet = house.post("/v1/actions", userId="couple", channel="order-mail")
+    assert quiet["actionId"] != "order-status"
+    assert any(each["actionId"] == "order-status" and "no news" in each["reason"] for each in quiet["vetoed"])
+    house.order("o1", "sofa1", "couple", shipmentState="in_production")
+    house.at(6, 12)
+    news = house.post("/v1/actions", userId="couple", channel="order-mail")
+    assert news["actionId"] == "order-status"
+    assert [step.get("fresh") for step in news["orders"][0]["steps"]] == [None, True]

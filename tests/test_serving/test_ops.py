@@ -52,7 +52,7 @@ def test_a_healthy_shop_has_nothing_to_mend(healthy):
     assert not any(check.remedy for check in checks)
     assert [check.name for check in checks] == [
         "folder", "secret", "settings", "clock", "disk", "store", "erasures", "bundle", "selection", "policies",
-        "history", "decision logs",
+        "shop check", "history", "decision logs",
     ]  # fmt: skip
 
 
@@ -119,7 +119,7 @@ def test_each_fault_is_found_by_its_check_with_a_remedy(healthy, spoil, check, v
     found = {each.name: each for each in ops.doctor(healthy)}
     assert found[check].verdict == verdict
     assert found[check].remedy
-    assert len(found) == 12
+    assert len(found) == 13
 
 
 def test_a_full_log_folder_a_full_disk_and_a_stale_history_are_warned_of(healthy, monkeypatch):

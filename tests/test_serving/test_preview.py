@@ -5,21 +5,24 @@ from __future__ import annotations
 from pathlib import Path
 
 import msgspec
+import orjson
 import pytest
 
 from features.errors import ConfigError, NotFoundError
-from features.moments import DAY, HOUR
+from features.moments import DAY, HOUR, format_instant
 from serving import pages, wire
 from serving.actions import next_action
 from serving.bundle import write_bundle
 from serving.drafts import MAX_DRAFT, read_draft
 from serving.engine import Engine
 from serving.events import StoredEvent
+from serving.intake_people import take_orders
 from serving.keeping import at_once
 from serving.policy_files import write_policy
 from serving.preview import KEPT_OPEN, Openings, Preview, look_at_action, look_at_page
 from serving.query import Context
 from serving.stops import add_stop
+from serving.wire_people import OrdersRequest
 from tests.test_serving.conftest import AS_OF, RECIPE, build_toy_bundle
 from tests.test_serving.grown import AGREED, policy, records
 
@@ -36,7 +39,7 @@ from = 2024-10-04
 until = 2024-10-06
 [pages.home]
 slots = [
-  {name = "top", modules = ["june", "viewed"]},
+  {name = "top", modules = ["june", "viewed"], may-be-empty = true},
   {name = "drawn", modules = ["buy-again", "popular"], policy = "hero"},
   {name = "last", modules = ["popular"]},
 ]
@@ -126,6 +129,41 @@ def test_another_moment(engine) -> None:
     assert len(drawn) > 1, "each day is drawn anew"
 
 
+def test_an_order_is_awaited_and_then_late(toy_shop) -> None:
+    """What the page tells of an order follows the moment: nothing before it, on its way, late, and help then leads."""
+    toy_shop.config.write_text(
+        AGREED
+        + """
+[actions.order]
+kind = "status"
+texts = [{title = "Your order"}]
+[actions.help]
+kind = "tip"
+texts = [{title = "We are sorry that it takes longer"}]
+when = {late = true}
+[pages.home]
+slots = [{name = "first", modules = ["help", "order", "popular"]}, {name = "second", modules = ["order", "popular"]}]
+"""
+    )
+    engine = Engine(toy_shop, worker="test")
+    report = {"orderId": "o", "userId": "ann", "itemId": "a0", "orderedAt": format_instant(AS_OF),
+              "promisedAt": format_instant(AS_OF + 5 * DAY), "shipmentState": "shipped",
+              "at": format_instant(AS_OF + HOUR)}  # fmt: skip
+    take_orders(engine, wire.decode(orjson.dumps({"orders": [report]}), OrdersRequest), AS_OF + DAY)
+
+    def seen(at: int) -> tuple[list[str | None], str]:
+        answer = look_at_page(engine, ask(), at).answer
+        return [slot["actionId"] for slot in answer["slots"]], answer["explain"]["situation"]["stage"]
+
+    assert seen(AS_OF - DAY)[0][0] == "popular"
+    assert seen(AS_OF + 2 * DAY) == (["order", "popular"], "waiting")
+    assert seen(AS_OF + 9 * DAY) == (["help", "order"], "waiting")
+    [order] = look_at_page(engine, ask(), AS_OF + 9 * DAY).answer["slots"][1]["orders"]
+    assert order["late"]
+    assert pages.page(engine, ask(), AS_OF + 2 * DAY)["slots"][0]["actionId"] == "order", "as it was shown"
+    engine.close()
+
+
 def test_a_draft(engine, toy_shop) -> None:
     draft = TOML.replace('["june", "viewed"]', '["popular"]')
     opening = Openings(engine)
@@ -173,6 +211,26 @@ def test_a_preview_shares_and_closes_nothing(engine) -> None:
     preview.close()
     assert not preview.refresh()
     assert pages.page(engine, ask(), NOW)["slots"]
+
+
+def test_a_look_spends_no_cap(toy_shop) -> None:
+    """However often it is looked at, what is left stays for whom it is meant; then looks show that it is used."""
+    limited = TOML.replace("from = 2024-10-04\n", "from = 2024-10-04\ncaps = {ever = 1}\ncapacity = 2\n")
+    toy_shop.config.write_text(limited.replace(', policy = "hero"', "").replace('policy = "letters"\n', ""))
+    engine = Engine(toy_shop, worker="test")
+    before = bytes_of(toy_shop.root)
+    for user in ("ann", "bob", "cleo", "dan"):
+        for session in ("one", "two"):
+            look = look_at_page(engine, ask(user, session_id=session), NOW)
+            assert look.answer["slots"][0]["actionId"] == "june"
+    assert bytes_of(toy_shop.root) == before
+    assert pages.page(engine, ask("ann", session_id="one"), NOW)["slots"][0]["actionId"] == "june"
+    later = look_at_page(engine, ask("ann", session_id="two"), NOW + HOUR)
+    assert later.answer["slots"][0]["actionId"] is None, "once ever"
+    assert pages.page(engine, ask("bob", session_id="one"), NOW)["slots"][0]["actionId"] == "june"
+    full = look_at_page(engine, ask("cleo", session_id="one"), NOW)
+    assert full.answer["slots"][0]["actionId"] is None, "two people have it"
+    engine.close()
 
 
 def test_context_of_a_visitor(engine) -> None:

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import orjson
 import pytest
 
 from features.errors import NotFoundError, RequestError
-from features.moments import DAY
+from features.moments import DAY, HOUR
 from serving import pages, pipeline, wire
 from serving.actions import next_action
 from serving.artifact import publish_live
@@ -21,10 +16,12 @@ from serving.events import StoredEvent
 from serving.intake_stops import lift_in, stop_in, stops_of, take_stops
 from serving.keeping import at_once
 from serving.policy_files import write_policy
+from serving.settings.pages import Page, Slot
 from serving.stops import NO_STOPS, add_stop, all_stops, lift_stop, read_stops
 from serving.wire import StopIn, StopsRequest
 from tests.test_serving.conftest import AS_OF, build_toy_bundle
 from tests.test_serving.grown import AGREED, policy
+from training.cli import main
 
 TOML = (
     AGREED
@@ -156,7 +153,33 @@ def test_a_stopped_campaign_is_experiment_policy_and_channel(two) -> None:
         assert after["sent"] == [None]
         assert after["vetoed"] == ["letter", "sale"]
     page = pages.page(other, wire.PageRequest(user_id="p0"), AS_OF)
-    assert page["slots"][1]["actionId"] == "for-you" or page["slots"][1]["items"], "the first that can be filled"
+    assert page["slots"][1]["actionId"] == "popular", "the first that can be filled"
+    slot = Slot("s", ("for-you",), policy="hero")
+    arranged = other.live.stops.arranged(Page((slot, Slot("t", ("for-you",), policy="else"))))
+    assert arranged.slots == (Slot("s", ("for-you", "popular")), Slot("t", ("for-you",), policy="else"))
+
+
+def test_a_stopped_sequence_sends_none_of_its_steps(toy_shop) -> None:
+    """Not even as what it would be without a sequence; the other actions of the channel go on."""
+    toy_shop.config.write_text(TOML.replace('policy = "letters"\n', "").replace(', policy = "hero"', "") + """
+[sequences.welcome]
+trigger = "delivered"
+steps = [{action = "sale", channel = "email", delay-days = 1}]
+""")  # fmt: skip
+    engine = Engine(toy_shop, worker="one")
+    before = {each["actionId"]: each["reason"] for each in sent(engine, "bob")["vetoed"]}
+    assert before == {"sale": "no step of its sequence is to come"}
+    stop(engine, "campaign", "welcome")
+    after = sent(engine, "bob")
+    assert {each["actionId"]: each["reason"] for each in after["vetoed"]} == {"sale": "its sequence is stopped"}
+    assert after["actionId"] == "letter"
+    engine.close()
+
+
+def sent(engine: Engine, user: str) -> dict:
+    """What the channel answers at noon, when nobody sleeps."""
+    mail = wire.ActionRequest(channel="email", user_id=user)
+    return at_once(next_action(engine, mail, AS_OF + 12 * HOUR, engine.store.keep_at_once))
 
 
 def test_what_is_not_there_cannot_be_stopped(two) -> None:
@@ -218,19 +241,17 @@ def test_beside_a_running_service(two, toy_shop) -> None:
     assert stop_in(toy_shop, "item", "new", because="x", who="y").name == "new"
 
 
-def test_the_command_line(toy_shop) -> None:
-    def run(*words: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "training", "stop", *words, "--shop", "toy", "--root", str(toy_shop.root)]
-        env = {**os.environ, "COLUMNS": "200"}
-        return subprocess.run(
-            command, capture_output=True, text=True, check=False, env=env, cwd=Path(__file__).parents[2]
-        )
+def test_the_command_line(toy_shop, capsys) -> None:
+    def run(*words: str) -> str:
+        with pytest.raises(SystemExit) as ended:
+            main(["stop", *words, "--shop", "toy", "--root", str(toy_shop.root)])
+        told = capsys.readouterr()
+        assert (ended.value.code or 0) == (2 if told.err else 0)
+        return " ".join((told.out + told.err).split())
 
-    assert "Stop 1: item a0." in run("item", "a0", "--because", "recall [bold]", "--by", "ann").stdout
-    listed = run("list").stdout
-    assert "1  item a0: recall [bold] (ann, " in listed
-    refused = run("action", "for-yuo", "--because", "x")
-    assert refused.returncode == 2
-    assert 'did you mean "for-you"?' in refused.stderr
-    assert "Lifted: item a0." in run("lift", "1").stdout
-    assert "Nothing is stopped." in run("list").stdout
+    assert "Stop 1: item a0." in run("item", "a0", "--because", "recall [bold]", "--by", "ann")
+    assert "1 item a0: recall [bold] (ann, " in run("list")
+    assert 'did you mean "for-you"?' in run("action", "for-yuo", "--because", "x")
+    assert "Lifted: item a0." in run("lift", "1")
+    assert "Nothing is stopped." in run("list")
+    assert "lifted" in run("list", "--all")

@@ -1,4 +1,4 @@
-"""The studio over the toy shop: who may in, what it shows and why, drafts, stops, figures; and that it leaves no trace."""
+"""The studio over the toy shop: who may in, what it shows and why, drafts, stops, figures; and no trace."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ texts = [{title = "Never"}]
 when = {stages = ["lapsed"]}
 [pages.home]
 slots = [
-  {name = "top", modules = ["never", "autumn", "viewed"]},
+  {name = "top", modules = ["never", "autumn", "viewed"], may-be-empty = true},
   {name = "drawn", modules = ["buy-again", "popular"], policy = "hero"},
   {name = "last", modules = ["popular", "for-you"]},
 ]
@@ -231,7 +231,9 @@ def test_a_session_ends_by_logout_time_or_with_its_key(engine) -> None:
         log_in(client)
         kept = dict(client.cookies)
         now[0] += 8 * 3600
-        assert client.get("/studio", headers={"cookie": "; ".join(f"{k}={v}" for k, v in kept.items())}).status_code == 303
+        assert (
+            client.get("/studio", headers={"cookie": "; ".join(f"{k}={v}" for k, v in kept.items())}).status_code == 303
+        )
         now[0] -= 8 * 3600
     with opened(engine, Access(dev=False, keys=(KeyEntry("new", ("admin",)),)), lambda: now[0]) as client:
         client.cookies.update(kept)
@@ -343,6 +345,16 @@ def test_a_visitors_context(studio) -> None:
     see(studio, status=400, customer="x" * 600)
 
 
+def test_as_if_consent_were_refused(studio, engine) -> None:
+    """What a customer gets who does not agree to a personal page; more consent than was told cannot be claimed."""
+    engine.store.append_sync([event("ann", AS_OF - DAY, item=item) for item in ("b1", "b2", "b3")])
+    assert "own events" in see(studio, customer="ann").text
+    page = see(studio, customer="ann", consent="refused")
+    assert "own events" not in page.text and "personalization: no" in page.text
+    assert "you have not agreed to a personal page" in page.text
+    assert Asked(customer="ann", consent="granted").request().consents is None
+
+
 def test_customers_are_found_by_their_id(studio, engine) -> None:
     """Nobody is in the toy shop's history: the search says so, and keeps what was asked."""
     page = see(studio, find=HOSTILE)
@@ -362,7 +374,9 @@ def test_everything_is_escaped(studio, engine) -> None:
     stop = {"kind": "item", "name": "b3", "because": HOSTILE, "by": HOSTILE}
     assert send(studio, "/studio/stops", token=token, **stop).status_code == 303
     assert see(studio, "/studio/stops").text.count(HOSTILE) >= 2
-    answer = send(studio, "/studio/compare", token=token, customer=HOSTILE, draft=f"[shop]\nname = '''{HOSTILE}'''\nx = 1")
+    answer = send(
+        studio, "/studio/compare", token=token, customer=HOSTILE, draft=f"[shop]\nname = '''{HOSTILE}'''\nx = 1"
+    )
     page = Page(answer.text)
     assert answer.status_code == 400 and not page.all("script")
     see(studio, status=400, page=HOSTILE)
@@ -387,6 +401,27 @@ def test_a_draft_beside_the_file(studio, engine, toy_shop) -> None:
     assert "Nothing differs" in same.text
 
 
+def test_a_draft_over_the_last_requests(studio, engine, toy_shop) -> None:
+    now = engine.clock.now()
+    token = see(studio, "/studio/compare").token
+    draft = TOML.replace('["never", "autumn", "viewed"]', '["viewed"]')
+    none = send(studio, "/studio/compare", token=token, draft=draft, last="50")
+    assert "let the service answer some first" in none.text
+    for user in ("ann", "bob", "cleo"):
+        pages.page(engine, wire.PageRequest(user_id=user), now)
+    drain(engine.shop.decision_logs, engine.store)
+    before = records(engine)
+    answer = send(studio, "/studio/compare", token=token, draft=draft, last="50")
+    text = re.sub(r"\s+", " ", Page(answer.text).text)
+    assert answer.status_code == 200
+    assert "3 of 3 requests move; they are of 3 people." in text
+    assert re.search(r"home/top ?3 ?3 · \(100\.0 %", text)
+    assert "autumn → (nothing) 3" in text
+    assert records(engine) == before
+    for fields in ({"draft": TOML, "last": "50"}, {"draft": draft, "last": "1000000"}):
+        assert send(studio, "/studio/compare", token=token, **fields).status_code == 400
+
+
 def test_two_bundles_side_by_side(studio, engine, toy_shop) -> None:
     import msgspec
 
@@ -405,7 +440,8 @@ def test_two_bundles_side_by_side(studio, engine, toy_shop) -> None:
 
 
 @pytest.mark.parametrize(("draft", "told"), [
-    ("[shop\n", "line 1"), ('[shop]\nname = "x"\nlocal = "en"', "line 3"), (TOML.replace('"hero"', '"hreo"'), "no such"),
+    ("[shop\n", "line 1"), ('[shop]\nname = "x"\nlocal = "en"', "line 3"),
+    (TOML.replace('"hero"', '"hreo"'), "no such policy"),
 ])  # fmt: skip
 def test_errors_of_a_draft_are_shown_beside_it(studio, draft, told) -> None:
     token = see(studio, "/studio/compare").token
@@ -442,7 +478,9 @@ def test_stop_and_lift_by_form(studio, engine) -> None:
     assert "Stopped." in page.text and "recall" in page.text and "Bea" in page.text
     assert "a0" not in [each.get("data-item") for each in see(studio, customer="ann").all("li")]
     number = page.all("button", name="lift")[0]["value"]
-    assert send(studio, "/studio/stops", token=form.token, lift=number).headers["location"] == "/studio/stops?done=lifted"
+    assert (
+        send(studio, "/studio/stops", token=form.token, lift=number).headers["location"] == "/studio/stops?done=lifted"
+    )
     page = see(studio, "/studio/stops")
     assert "Nothing is stopped." in page.text and "Lifted" in page.text
     for fields in ({"kind": "item", "name": "a9", "because": "x"}, {"kind": "x", "name": "a0", "because": "x"},

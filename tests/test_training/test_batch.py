@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ from serving.bundle import write_bundle
 from serving.query import Query
 from serving.recipe import Recipe, SourceSpec
 from serving.store import Store
+from tests.test_serving.grown import AGREED
 from training import batch
 from training.batch import SCHEMA, answer_all, open_answerer, read_customers, write_answers
 from training.catalogue import item_arrays
@@ -50,7 +52,7 @@ def shop(tmp_path: Path, make_dataset: Callable[..., Dataset]) -> Shop:
     ]  # fmt: skip
     customers = [{"customer_id": "ann", "region": "Kyoto"}]
     make_dataset(shop.dataset, events=events, customers=customers, items=[{"item_id": "tea", "title": "Green tea"}])
-    write_atomically(shop.config, b"[model]\nmin-customers = 1\n[shop]\nholdout = 0.0\n")
+    write_atomically(shop.config, (AGREED + "[model]\nmin-customers = 1\n[shop]\nholdout = 0.0\n").encode())
     publish(shop, NOW)
     return shop
 
@@ -110,7 +112,7 @@ def test_as_of_takes_the_latest_bundle_that_does_not_know_the_future(shop: Shop)
 
 def test_the_holdout_is_kept_for_mails_and_not_for_judgements(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     """Held-out customers get what is the same for all; as of a moment of the past nothing is sent to anybody."""
-    shop.config.write_text("[model]\nmin-customers = 1\n[shop]\nholdout = 0.5\n")
+    shop.config.write_text(AGREED + "[model]\nmin-customers = 1\n[shop]\nholdout = 0.5\n")
     monkeypatch.setattr(batch, "in_holdout", lambda _, query, share: share == 0.5 and query.user_id == "ann")
     today, then = open_answerer(shop), open_answerer(shop, as_of=NOW)
     assert {row["source"] for row in today.answer("ann", 3)} == {"popularity"}
@@ -234,7 +236,7 @@ def test_options_have_the_promised_defaults() -> None:
 def test_the_shops_wishes_hold_for_files_too(shop: Shop) -> None:
     """A boost puts the pot before the tea for a stranger, in a file as in an answer over HTTP."""
     wishes = '[[selection.boosts]]\nitem-id = "pot"\nfactor = 100.0\n'
-    shop.config.write_text(f"[model]\nmin-customers = 1\n[shop]\nholdout = 0.0\n{wishes}", encoding="utf-8")
+    shop.config.write_text(AGREED + f"[model]\nmin-customers = 1\n[shop]\nholdout = 0.0\n{wishes}", encoding="utf-8")
     assert [row["item_id"] for row in open_answerer(shop).answer("nobody", 3)] == ["pot", "tea", "cup"]
 
 
@@ -258,3 +260,17 @@ def test_cost_and_tax_reach_the_bundle(shop: Shop, make_dataset: Callable[..., D
     rows = [bundle.items.row(name) for name in ("tea", "cup", "pot")]
     assert bundle.arrays["item.unit_cost"][rows].tolist() == pytest.approx([2.0, 3.0, np.nan], nan_ok=True)
     assert bundle.arrays["item.net_share"][rows].tolist() == pytest.approx([0.8, 1.0, 1.0])
+
+
+def test_who_has_not_agreed_gets_what_is_the_same_for_all(shop: Shop) -> None:
+    """Without a basis and without a consent nothing of a customer's past is looked at; a refusal counts always."""
+    answerer = open_answerer(shop)
+
+    def items(of: batch.Answerer, customer: str) -> list[str]:
+        return [row["item_id"] for row in of.answer(customer, 3)]
+
+    stranger = items(answerer, "nobody")
+    assert items(answerer, "bob") != stranger
+    assert items(replace(answerer, assumed=False), "bob") == stranger
+    assert items(replace(answerer, assumed=False, agreed={"bob": True}), "bob") != stranger
+    assert items(replace(answerer, agreed={"bob": False}), "bob") == stranger

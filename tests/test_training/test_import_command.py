@@ -127,3 +127,20 @@ def test_the_bench_measures_speed_and_memory(tmp_path: Path) -> None:
     for name in ("a.csv", "b.csv"):
         importing.write_orders(tmp_path / name, 500)
     assert (tmp_path / "a.csv").read_bytes() == (tmp_path / "b.csv").read_bytes()
+
+
+def test_on_what_ground_data_may_be_used(orders: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Without consents the import says so; with a basis it stands in the shop's first file, for everybody to see."""
+    from serving.config import load_config
+
+    assert run(orders) == 0
+    assert "No consent to personalization is recorded" in capsys.readouterr().out
+    path = tmp_path / "shops" / "mine" / "shop.toml"
+    assert not path.exists()
+    assert run([*orders, "--basis", 'terms of "2024", section 4']) == 0
+    assert "No consent" not in capsys.readouterr().out
+    consent = load_config(path).consent
+    assert (set(consent.assumed), consent.basis) == ({"personalization", "training"}, 'terms of "2024", section 4')
+    before = path.read_text()
+    assert run([*orders, "--basis", "another"]) == 0
+    assert "write the basis into its table" in capsys.readouterr().out and path.read_text() == before

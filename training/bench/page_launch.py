@@ -106,7 +106,7 @@ def launched(
     ways = ways_of(truth, drawn, contexts, outcome)
     ways |= {name: by_tables(each.tables(contexts)) for name, each in pages.items()}
     ways |= {POLICY: by_tables(page), GREEDY: by_tables(served(without_exploring(found), contexts, static))}
-    each = {name: truth.valued(drawn, contexts.of, way) for name, way in ways.items()}
+    each = truth.compared(drawn, contexts.of, ways)
     values = _means(each, np.ones(len(drawn), np.bool_))
     return Launched(
         seed=seed, decisions=len(found.log), pages=len(drawn),

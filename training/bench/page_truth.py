@@ -107,12 +107,17 @@ class Truth:
 
     def valued(self, visits: Visits, context: Whole, choose: Choose) -> Doubles:
         """float64[n, outcomes]: what each page brings in expectation, of each of OUTCOMES."""
-        found = np.empty((len(visits), len(OUTCOMES)))
+        return self.compared(visits, context, {"": choose})[""]
+
+    def compared(self, visits: Visits, context: Whole, ways: Mapping[str, Choose]) -> dict[str, Doubles]:
+        """`valued` of several ways of filling the same pages."""
+        found = {name: np.empty((len(visits), len(OUTCOMES))) for name in ways}
         for part in _chunks(len(visits)):
             some = visits.take(part)
-            chance = choose(some, context[part])
-            for at, outcome in enumerate(OUTCOMES):
-                found[part, at] = (chance * self.pairs(some, outcome)).sum(axis=(1, 2))
+            each = [self.pairs(some, outcome) for outcome in OUTCOMES]
+            for name, choose in ways.items():
+                chance = choose(some, context[part])
+                found[name][part] = np.stack([np.einsum("nhb,nhb->n", chance, of) for of in each], axis=1)
         return found
 
     def oracle(self, worth: Mapping[str, float], hidden: float | None = None) -> Choose:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -26,7 +27,7 @@ def command(
         str | None,
         typer.Argument(
             help="csv, parquet, jsonl or experiment with a mapping, or complete-journey, online-retail, open-bandit, "
-            "pairs, personalize."
+            "pairs, personalize, sends."
         ),
     ] = None,
     path: Annotated[
@@ -54,6 +55,10 @@ def command(
         str | None,
         typer.Option(help="The import's moment; later times are rejected (default: the shop's clock).", metavar="TIME"),
     ] = None,
+    basis: Annotated[
+        str | None,
+        typer.Option(help="On what ground this data may be used where no consent is recorded; goes into shop.toml."),
+    ] = None,
     shop: ShopOption = DEFAULT_SHOP,
     root: RootOption = None,
 ) -> None:
@@ -70,7 +75,7 @@ def command(
 
       kokyaku import --inspect orders.csv --write-mapping orders.toml
 
-      kokyaku import csv --path orders.csv --mapping orders.toml --shop mine
+      kokyaku import csv --path orders.csv --mapping orders.toml --shop mine --basis "terms of 2024, section 4"
 
       kokyaku import pairs --path train.txt --type purchase --shop research
 
@@ -83,6 +88,8 @@ def command(
       kokyaku import complete-journey --campaigns
 
       kokyaku import personalize --interactions interactions.csv --items items.csv --users users.csv --shop mine
+
+      kokyaku import sends --path sent.csv --shop mine
     """
     from features.dataset import Dataset
     from features.importing import SourceOptions, load_mapping, open_source
@@ -91,6 +98,9 @@ def command(
 
     opened = open_shop(shop, root)
     moment = shop_clock(opened).now() if now is None else parse_instant(now, where="--now")
+    if source == "sends":
+        _sends(opened, path or [], moment)
+        return
     trial = _experiment(source, mapping, like)
     given = None if mapping is None or trial is not None else load_mapping(mapping)
     if inspect is not None:
@@ -102,6 +112,41 @@ def command(
         for each in (options, *([replace(options, campaigns=True)] if campaigns else [])):
             read = open_source(_named(source), file, given, each)
             print_report(run_with_progress(Dataset(opened.dataset), read, now=moment, erased=_erased(opened)))
+    _on_what_ground(opened, basis)
+
+
+def _on_what_ground(shop: Shop, basis: str | None) -> None:
+    """Write the basis into the shop's first file, or say what is missing."""
+    from features.dataset import Dataset
+    from training.agreed import recorded_consents
+    from training.first_file import without_ground, write_first
+
+    if basis is not None and not write_first(shop, "plain", basis):
+        console.print(f"{shop.config} is there already: write the basis into its table [consent].", soft_wrap=True)
+    missing = without_ground(shop, recorded_consents(Dataset(shop.dataset)))
+    if missing:
+        console.print(f"[yellow]{missing}[/yellow]", soft_wrap=True)
+
+
+def _sends(shop: Shop, files: list[Path], now: int) -> None:
+    """Take what a mail tool says of messages that were decided here."""
+    from rich.progress import Progress
+
+    from features.errors import ConfigError
+    from training.sends import WORDS, take_sends
+
+    if not files:
+        raise ConfigError("which file?", where="--path", hint="kokyaku import sends --path sent.csv")
+    for file in files:
+        with Progress(console=console, transient=True) as progress:
+            advance = partial(progress.advance, progress.add_task(f"reading {file.name}", total=None))
+            report = take_sends(shop, file, now=now, done=advance)
+        added = ", ".join(f"{count:,} {kind}" for kind, count in report.added.items()) or "nothing new"
+        console.print(f"{report.read:,} rows: {added}; {report.already_there:,} already there", highlight=False)
+        for reason, count in report.reasons.most_common():
+            console.print(f"  quarantined {count:,} {reason}: {WORDS.get(reason, '')}", highlight=False)
+        if report.quarantine is not None:
+            console.print(f"  quarantine: {report.quarantine}", highlight=False, soft_wrap=True)
 
 
 def _experiment(source: str | None, mapping: Path | None, like: str | None) -> Experiment | None:

@@ -47,7 +47,7 @@ def _stopping(kind: str, line: str) -> None:
 _stopping("item", "Stop an item: no page, list or ranking shows it any more.")
 _stopping("action", "Stop an action (or module): no slot and no channel shows or sends it any more.")
 _stopping("module", "Stop a module: no slot shows it any more.")
-_stopping("campaign", "Stop a campaign: an experiment, a learned policy or a channel of that name.")
+_stopping("campaign", "Stop a campaign: an experiment, learned policy, channel or sequence of that name.")
 
 
 @app.command("list")

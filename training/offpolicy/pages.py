@@ -109,7 +109,8 @@ def _request(rows: list[dict[str, Any]]) -> Request:
     return Request(
         at=first["at"], page=page, customer=first["customer"], visitor=first["visitor"],
         context=Context(**({name: known.get(name) for name in READ} if where is None else where)),
-        told=told is not None or where is not None, bundle=first["bundle_id"], config=first["shop_hash"], slots=tuple(map(_shown, rows)),
+        told=told is not None or where is not None, bundle=first["bundle_id"], config=first["shop_hash"],
+        slots=tuple(map(_shown, rows)),
     )  # fmt: skip
 
 

@@ -25,10 +25,11 @@ from serving.config import ShopConfig
 from serving.drawing import Choice, Draws
 from serving.engine import Live
 from serving.modules import Filled, build
-from serving.offered import Offered, offer
-from serving.pages import Taken, first_fillable, layout_of
+from serving.offered import Offered, Taken, offer
+from serving.pages import first_fillable, layout_of
 from serving.person import NOBODY, PERSONALIZATION, Consents, Person
 from serving.pipeline import hydrate
+from serving.pinned import Laid
 from serving.placing import PIN
 from serving.policy_files import open_policies
 from serving.query import Filter
@@ -206,7 +207,8 @@ def _answers(then: Then, live: Live, request: Request, fillings: dict[bytes, Fil
             fillings[key] = build(now, module, slots)
         return fillings[key]
 
-    offered = offer(now, layout, holdout=holdout, surface="page", page=str(request.page), build=remembered)
+    laid = Laid.over(now, str(request.page), layout)
+    offered = offer(now, layout, holdout=holdout, surface="page", build=remembered, laid=laid)
     return ask(then.shop, now, layout, offered, request.slots, holdout=holdout)
 
 
@@ -228,16 +230,14 @@ def ask(
     taken = Taken()
     answers = []
     for slot, was in zip(layout.slots, logged, strict=True):
-        vetoed = offered.vetoes(slot, taken.items, taken.names, taken.selling)
+        vetoed = offered.vetoes(slot, taken)
         family = slot.family or slot.name
-        pinned = offered.pinned(slot, taken.items, taken.names, taken.selling)
+        pinned = offered.pinned(slot, taken)
         choice = _choice(draws, slot, families[family], vetoed, pinned, holdout=holdout)
         families[family] += 1
-        rows = offered.unused(was.action, taken.items, slot)[0].tolist()
+        rows = offered.unused(was.action, taken, slot)[0].tolist()
         answers.append(Answer(tuple(choice.eligible), tuple(live.bundle.items[row] for row in rows), holdout))
-        taken.items.update(rows)
-        taken.names.add(was.action or "")
-        taken.selling += offered.sells(was.action)
+        taken.add(was.action, rows, offered.category, sells=offered.sells(was.action))
     return tuple(answers)
 
 

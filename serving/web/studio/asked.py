@@ -13,6 +13,7 @@ import orjson
 from features.errors import RequestError
 from features.moments import to_datetime, to_instant, zone
 from serving import wire
+from serving.person import PERSONALIZATION
 
 _CONTEXT = {
     "region": "region", "device": "device", "source": "trafficSource", "campaign": "campaign", "category": "category",
@@ -21,6 +22,7 @@ _CONTEXT = {
 """Field of the form -> of a request's context."""
 DEVICES = ("phone", "tablet", "desktop")
 SURFACES = ("page", "app", "email", "push", "sms", "line")
+REFUSED = "refused"
 FURTHEST = 2200
 """The last year that can be looked at."""
 
@@ -32,6 +34,8 @@ class Asked:
     Args:
         customer, visitor: whose page; of a customer the visitor adds nothing.
         page, surface: which page, and where it is shown.
+        consent: REFUSED shows the page of somebody who has not agreed to a personal one; more than was told cannot be
+            said here, since it would read what was not agreed to.
         moment: the wall clock of the shop, `2026-11-27T09:00`; empty: now.
     """
 
@@ -49,6 +53,7 @@ class Asked:
     referrer: str = ""
     agent: str = ""
     words: str = ""
+    consent: str = ""
     moment: str = ""
 
     @classmethod
@@ -87,8 +92,12 @@ class Asked:
 
     @property
     def _who(self) -> dict[str, Any]:
-        who = {"userId": self.customer} if self.customer else {"visitorId": self.visitor} if self.visitor else {}
+        who: dict[str, Any] = (
+            {"userId": self.customer} if self.customer else {"visitorId": self.visitor} if self.visitor else {}
+        )
         told = asdict(self)
+        if self.consent == REFUSED:
+            who |= {"consents": {PERSONALIZATION: False}}
         return {**who, "context": {name: told[key] for key, name in _CONTEXT.items() if told[key]}}
 
     def instant(self, now: int, time_zone: str) -> int:

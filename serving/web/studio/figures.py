@@ -1,6 +1,6 @@
 """What came of what was shown: exposures, clicks and purchases by page, slot and action, from the store's own rows.
 
-One statement of SQLite counts them, in a thread and at most every few seconds, so that looking cannot hurt serving.
+SQLite counts them, in a thread and at most every few seconds, so that looking cannot hurt serving.
 Clicks and purchases count for the decision that they name, each decision once.
 """
 
@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+
+import orjson
 
 from features.moments import HOUR
 from serving import store_sql as sql
@@ -21,8 +24,10 @@ WINDOWS = (1, 24, 72, 168)
 """Hours that can be chosen."""
 MOST = 50_000
 """Decisions that are looked at: the latest ones."""
-FRESH = 5.0
+FRESH = 10.0
 """Seconds for which a count is shown again."""
+Place = tuple[str, str, str | None]
+"""Page (or channel), slot, action."""
 
 
 @dataclass(frozen=True)
@@ -124,11 +129,22 @@ def count(store: Store, since: int, until: int, unlogged: int = 0, most: int = M
     """
     last = int(store.database.query(sql.LAST_SEQ, ("decisions",))[0][0])
     first = max(0, last - most)
-    rows = store.database.query(sql.OUTCOMES, (first, since, until))
-    found = tuple(Row(*row) for row in rows)
+    window = first, since, until
+    shown: Counter[Place] = Counter()
+    fallbacks: Counter[Place] = Counter()
+    came: Counter[tuple[Place, str]] = Counter()
+    for told, times in store.database.query(sql.EXPOSURES, window):
+        surface, slot, action, fallback = orjson.loads(told)
+        shown[surface, slot, action] += times
+        fallbacks[surface, slot, action] += times if fallback is not None else 0
+    for told, kind, times in store.database.query(sql.OUTCOMES, window):
+        surface, slot, action = orjson.loads(told)
+        came[(surface, slot, action), kind] = times
+    rows = [Row(*at, times, came[at, "click"], came[at, "purchase"], fallbacks[at]) for at, times in shown.items()]
+    rows.sort(key=lambda row: (row.surface, row.slot, -row.shown, row.action or ""))
     before = store.database.query(sql.DECIDED_AT, (first,)) if first else []
     cut = bool(before) and int(before[0][0]) >= since
-    return Figures(found, since, until, cut, unlogged)
+    return Figures(tuple(rows), since, until, cut, unlogged)
 
 
 @dataclass

@@ -18,24 +18,28 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from features.errors import KokyakuError, NotFoundError, RequestError
+from features.moments import parse_instant
 from features.text import MAX_ID_LENGTH
-from serving import wire
 from serving.access import Access
 from serving.config import ShopConfig
 from serving.customers import active_customers
 from serving.drafts import read_draft
+from serving.dry_run import FEW
 from serving.engine import Engine, Live
 from serving.intake_stops import take_stops
+from serving.pipeline import Answer
 from serving.preview import Look, Openings, look_at_action, look_at_page
-from serving.stops import KINDS, Stop, all_stops
+from serving.stops import KINDS, all_stops
 from serving.web.identity import Signer
 from serving.web.render import PRIVATE
 from serving.web.studio.asked import DEVICES, SURFACES, Asked, wall_clock
 from serving.web.studio.compare import compared
 from serving.web.studio.desk import Desk, inside, read_form
 from serving.web.studio.figures import WINDOWS, Counted
+from serving.web.studio.rehearsal import LASTS, Rehearsals, by_slot
 from serving.web.studio.sessions import PATH, Session, Sessions
-from serving.web.studio.why import chances_of, slots_of, subject_of
+from serving.web.studio.stopping import given, stopping, told
+from serving.web.studio.why import Chance, chances_of, slots_of, subject_of
 from serving.web.views import Viewer
 
 FOUND = 20
@@ -87,7 +91,7 @@ class Studio:
 
     def __init__(self, desk: Desk) -> None:
         self.desk = desk
-        self.counted = Counted(desk.engine_of)
+        self.counted, self.rehearsals = Counted(desk.engine_of), Rehearsals()
         self._openings: Openings | None = None
 
     @property
@@ -124,7 +128,7 @@ class Studio:
         sent = []
         if asked.customer or asked.visitor:
             sent = [look_at_action(engine, asked.action(name), now) for name in look.live.config.channels]
-        channels = [(each.answer, chances_of(each.live, each.decisions[0])) for each in sent]
+        channels = [_sent(each) for each in sent]
         return {
             "look": look, "slots": slots_of(look, _viewer(look.live)), "channels": channels,
             "subject": subject_of(engine, look, asked.request()), "at": wall_clock(now, _zone(look.live)),
@@ -155,16 +159,19 @@ class Studio:
         draft = fields.get("draft", "").replace("\r\n", "\n")
         serving = engine.live.bundle.id
         bundles = fields.get("left") or serving, fields.get("right") or serving
-        shown: dict[str, Any] = {"error": "", "comparison": None}
+        shown: dict[str, Any] = {"error": "", "comparison": None, "rehearsed": None}
         status = 200
         if request.method == "POST":
             try:
-                shown |= await self._compared(asked, bundles, draft)
+                if fields.get("last"):
+                    shown |= await self._rehearsed(draft, fields["last"])
+                else:
+                    shown |= await self._compared(asked, bundles, draft)
             except KokyakuError as error:
                 shown["error"], status = error.line(), error.status
         context = {
             **self._form(asked), **shown, "draft": draft or self._file(), "left": bundles[0], "right": bundles[1],
-            "bundles": self.openings.names(), "serving": serving, "file": str(engine.shop.config),
+            "bundles": self.openings.names(), "serving": serving, "file": str(engine.shop.config), "lasts": LASTS,
         }  # fmt: skip
         return self.desk.page(request, session, "studio/compare.html", context, status)
 
@@ -184,6 +191,11 @@ class Studio:
             "comparison": compared(*slots), "sides": sides, "at": wall_clock(now, _zone(left)), "greetings": greetings,
         }  # fmt: skip
 
+    async def _rehearsed(self, draft: str, last: str) -> dict[str, Any]:
+        config = await asyncio.to_thread(self._drafted, draft)
+        found = await self.rehearsals.of(self.desk.engine_of().shop, config, last)
+        return {"rehearsed": found, "moving": by_slot(found), "few": FEW}
+
     def _drafted(self, draft: str) -> ShopConfig | None:
         """The draft as settings; None where it is the shop's file as it stands."""
         return None if not draft.strip() or draft.strip() == self._file().strip() else read_draft(draft)
@@ -202,7 +214,7 @@ class Studio:
         if request.method == "POST":
             fields = await self.desk.form(request, session)
             try:
-                asked = _stopping(fields, session)
+                asked = stopping(fields, session)
                 await asyncio.to_thread(take_stops, engine, asked, engine.clock.now())
                 done = "lifted" if asked.lift is not None else "stopped"
                 return RedirectResponse(f"{PATH}/stops?done={done}", 303, headers=PRIVATE)
@@ -210,9 +222,9 @@ class Studio:
                 error, status = refused.line(), refused.status
         rows = await asyncio.to_thread(all_stops, engine.store)
         context = {
-            "error": error, "done": fields.get("done", ""), "kinds": KINDS, "given": _given(fields),
-            "standing": [_told(stop, engine.live) for stop in engine.live.stops.each],
-            "lifted": [_told(stop, engine.live) for stop in rows if stop.lifted_at is not None],
+            "error": error, "done": fields.get("done", ""), "kinds": KINDS, "given": given(fields),
+            "standing": [told(stop, _zone(engine.live)) for stop in engine.live.stops.each],
+            "lifted": [told(stop, _zone(engine.live)) for stop in rows if stop.lifted_at is not None],
         }  # fmt: skip
         return self.desk.page(request, session, "studio/stops.html", context, status)
 
@@ -279,6 +291,16 @@ def _viewer(live: Live) -> Viewer:
     )  # fmt: skip
 
 
+def _sent(look: Look) -> tuple[Answer, tuple[Chance, ...]]:
+    """What a channel answers, with moments of the wall clock, and what it could have answered.
+
+    A message that waits to be sent is the answer without being decided again.
+    """
+    until = look.answer.get("until")
+    answer = {**look.answer, "until": wall_clock(parse_instant(until), _zone(look.live)) if until else None}
+    return answer, chances_of(look.live, look.decisions[0]) if look.decisions else ()
+
+
 def _zone(live: Live) -> str:
     return live.config.shop.time_zone
 
@@ -287,26 +309,3 @@ def _days(text: str) -> int:
     if text.lstrip("-").isdigit() and int(text) in SHIFTS:
         return int(text)
     raise RequestError("not a step in time", where="shift", got=text, hint=f"one of {', '.join(map(str, SHIFTS))}")
-
-
-def _stopping(fields: Mapping[str, str], session: Session) -> wire.StopsRequest:
-    """A form as `POST /v1/stops` takes it."""
-    who = fields.get("by", "").strip() or session.who
-    asked: dict[str, Any]
-    if fields.get("lift"):
-        number = fields["lift"]
-        asked = {"lift": int(number) if number.isascii() and number.isdigit() and len(number) < 15 else number}
-    else:
-        asked = {"add": {name: fields.get(name, "").strip() for name in ("kind", "name", "because")}}
-    return wire.decode(msgspec.json.encode({**asked, "by": who}), wire.StopsRequest)
-
-
-def _given(fields: Mapping[str, str]) -> dict[str, str]:
-    """What the form shows again."""
-    return {name: fields.get(name, "")[:MAX_ID_LENGTH] for name in ("kind", "name", "because", "by")}
-
-
-def _told(stop: Stop, live: Live) -> dict[str, Any]:
-    zone = _zone(live)
-    lifted = "" if stop.lifted_at is None else wall_clock(stop.lifted_at, zone)
-    return {**stop.told, "at": wall_clock(stop.at, zone), "liftedAt": lifted}

@@ -85,6 +85,12 @@ class SlotWhy:
     reads: tuple[tuple[str, str], ...]
     told: Mapping[str, Any]
 
+    @property
+    def scale(self) -> tuple[float, float]:
+        """Where a chart of values begins and ends: all intervals, and zero."""
+        told = [end for each in self.chances for end in (each.value, each.low, each.high) if end is not None]
+        return min(0.0, *told) if told else 0.0, max(0.0, *told) if told else 0.0
+
 
 def slots_of(look: Look, viewer: Viewer) -> tuple[SlotWhy, ...]:
     """Every slot of a page, in order."""

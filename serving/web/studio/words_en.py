@@ -39,6 +39,9 @@ EN: Final[dict[str, str]] = {
     "form.customer": "Customer id",
     "form.visitor": "or visitor id",
     "form.visitor.note": "With neither, the page of somebody nobody knows.",
+    "form.consent": "Consent to a personal page",
+    "form.consent.told": "as they told",
+    "form.consent.refused": "as if refused",
     "form.when": "When",
     "form.moment": "Moment in {zone}",
     "form.moment.note": "Empty: now ({now}). Past and future moments work.",
@@ -99,6 +102,7 @@ EN: Final[dict[str, str]] = {
     "chance.nothing": "nothing",
     "chance.p": "Probability",
     "chance.value": "Worth to the shop, 95 % interval",
+    "chance.chart": "Value and interval, as a picture",
     "chance.why": "Kept away by",
     "chance.chosen": "shown",
     "chance.unknown": "not known",
@@ -110,6 +114,7 @@ EN: Final[dict[str, str]] = {
     "why.filled": "{n} places were filled with popular items.",
     "why.reads": "What the policy read",
     "why.items": "Items",
+    "order.late": "late",
     "stop": "Stop",
     "stop.item": "Stop item {name}",
     "stop.action": "Stop {name} everywhere",
@@ -151,6 +156,21 @@ EN: Final[dict[str, str]] = {
     "compare.items": "other items",
     "compare.words": "other words",
     "compare.slots": "Slot by slot",
+    "dry.do": "Over the last {n} requests",
+    "dry.note": (
+        "Over the last requests: each is rebuilt as of its moment under the file that serves "
+        "and under the draft. For more of them: kokyaku shop dry-run."
+    ),
+    "dry.title": "Over the last requests",
+    "dry.none": "No request for a page or an action can be rebuilt: let the service answer some first.",
+    "dry.moved": "{n} of {of} requests move; they are of {people} people.",
+    "dry.few": "With fewer than {n} requests shares say little.",
+    "dry.faithful": "Rebuilt under the file that serves, {n} of {of} slots show what was logged.",
+    "dry.left": "{n} left out: {why}.",
+    "dry.requests": "Requests",
+    "dry.emptied": "become empty",
+    "dry.flows": "Before → after",
+    "dry.whom": "For whom: moved / requests",
     "stops.title": "Stops",
     "stops.note": (
         "What is stopped is off everywhere within a second: pages, lists, related items, rankings, channels. "
@@ -161,7 +181,7 @@ EN: Final[dict[str, str]] = {
     "kind.item": "item",
     "kind.action": "action",
     "kind.module": "module",
-    "kind.campaign": "campaign (experiment, policy or channel)",
+    "kind.campaign": "campaign (experiment, policy, channel or sequence)",
     "stops.name": "Its id or name",
     "stops.because": "Why",
     "stops.by": "Your name",
@@ -179,11 +199,12 @@ EN: Final[dict[str, str]] = {
     "stops.lift.label": "Lift the stop of {name}",
     "figures.title": "Figures",
     "figures.note": (
-        "From the store's own rows, at most a few seconds old. A click or a purchase counts for the decision "
+        "From the store's own rows, at most ten seconds old. A click or a purchase counts for the decision "
         "that it names, each decision once. Intervals are Wilson's, 95 %."
     ),
     "figures.window": "Window",
     "figures.hours": "{n} hours",
+    "figures.hour": "1 hour",
     "figures.days": "{n} days",
     "figures.since": "{since} to {until} ({zone})",
     "figures.shown": "Decisions",

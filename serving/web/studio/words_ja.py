@@ -39,6 +39,9 @@ JA: Final[dict[str, str]] = {
     "form.customer": "お客様ID",
     "form.visitor": "または訪問者ID",
     "form.visitor.note": "どちらも空欄なら、何も分からない方のページです。",
+    "form.consent": "パーソナライズへの同意",
+    "form.consent.told": "ご本人の回答どおり",
+    "form.consent.refused": "拒否したとして",
     "form.when": "いつか",
     "form.moment": "日時（{zone}）",
     "form.moment.note": "空欄なら現在（{now}）。過去も未来も指定できます。",
@@ -99,6 +102,7 @@ JA: Final[dict[str, str]] = {
     "chance.nothing": "何も出さない",
     "chance.p": "確率",
     "chance.value": "ショップにとっての価値（95％区間）",
+    "chance.chart": "価値と区間の図",
     "chance.why": "外れた理由",
     "chance.chosen": "表示中",
     "chance.unknown": "不明",
@@ -110,6 +114,7 @@ JA: Final[dict[str, str]] = {
     "why.filled": "{n}か所は人気商品で補いました。",
     "why.reads": "方策が読んだもの",
     "why.items": "商品",
+    "order.late": "遅れています",
     "stop": "停止",
     "stop.item": "商品{name}を停止",
     "stop.action": "{name}をすべての場所で停止",
@@ -151,6 +156,21 @@ JA: Final[dict[str, str]] = {
     "compare.items": "商品が違う",
     "compare.words": "文章が違う",
     "compare.slots": "スロットごと",
+    "dry.do": "直近{n}件の要求で比べる",
+    "dry.note": (
+        "直近の要求を一件ずつ、その時点の状態で、現在のファイルと下書きの両方で組み立て直しま"
+        "す。さらに多くは kokyaku shop dry-run をご利用ください。"
+    ),
+    "dry.title": "直近の要求での違い",
+    "dry.none": "組み立て直せるページやアクションの要求がまだありません。",
+    "dry.moved": "{of}件のうち{n}件が変わります（{people}名）。",
+    "dry.few": "{n}件未満では割合からほとんど何も言えません。",
+    "dry.faithful": "現在のファイルで組み立て直すと、{of}個のスロットのうち{n}個が記録どおりです。",
+    "dry.left": "{n}件は対象外：{why}",
+    "dry.requests": "要求",
+    "dry.emptied": "空になる",
+    "dry.flows": "前 → 後",
+    "dry.whom": "対象別：変わる件数／要求",
     "stops.title": "停止",
     "stops.note": (
         "停止したものは1秒以内に、ページ、一覧、関連商品、並べ替え、各チャネルのすべてから外れます。解除する"
@@ -161,7 +181,7 @@ JA: Final[dict[str, str]] = {
     "kind.item": "商品",
     "kind.action": "アクション",
     "kind.module": "モジュール",
-    "kind.campaign": "キャンペーン（実験、方策、チャネル）",
+    "kind.campaign": "キャンペーン（実験、方策、チャネル、配信シナリオ）",
     "stops.name": "IDまたは名前",
     "stops.because": "理由",
     "stops.by": "お名前",
@@ -179,11 +199,12 @@ JA: Final[dict[str, str]] = {
     "stops.lift.label": "{name}の停止を解除する",
     "figures.title": "数字",
     "figures.note": (
-        "ストアの記録から数え、長くても数秒前のものです。クリックと購入は、それが示す判断ごとに一度だけ数えま"
+        "ストアの記録から数え、長くても10秒前のものです。クリックと購入は、それが示す判断ごとに一度だけ数えま"
         "す。区間は95％のウィルソン区間です。"
     ),
     "figures.window": "期間",
     "figures.hours": "{n}時間",
+    "figures.hour": "1時間",
     "figures.days": "{n}日",
     "figures.since": "{since}から{until}まで（{zone}）",
     "figures.shown": "判断",

@@ -1,0 +1,40 @@
+"""An offer once shown is a promise: every channel keeps it until it expires."""
+
+from __future__ import annotations
+
+from features.moments import DAY, parse_instant
+from tests.test_scenes.conftest import NOW, House, actions, slot
+
+
+def test_a_promise_is_kept_when_the_offer_is_over(house: House) -> None:
+    house.events(
+        {"type": "view", "itemId": "rug1", "userId": "ann"}, {"type": "view", "itemId": "rug1", "userId": "bob"}
+    )
+    page = house.page(userId="ann")
+    expires = slot(page, "welcome-offer")["expiresAt"]
+    assert abs(parse_instant(expires) - NOW - 7 * DAY) < DAY / 24
+    text = house.shop.config.read_text(encoding="utf-8")
+    over = text.replace("promise-days = 7.0", "promise-days = 7.0\nuntil = 2026-12-02")
+    house.shop.config.write_text(over, encoding="utf-8")
+    assert house.engine.refresh() and not house.engine.refusals
+    house.at(3, 12)
+    assert "welcome-offer" not in actions(house.page(userId="bob"))
+    kept = slot(house.page(userId="ann"), "welcome-offer")
+    assert kept["expiresAt"] == expires
+    mail = house.post("/v1/actions", userId="ann", channel="email")
+    assert (mail["actionId"], mail["expiresAt"]) == ("welcome-offer", expires)
+    house.at(8, 12)
+    assert "welcome-offer" not in actions(house.page(userId="ann"))
+
+
+def test_a_promise_ends_with_the_purchase(house: House) -> None:
+    assert "welcome-offer" in actions(house.page(userId="ann"))
+    house.at(1)
+    house.events({"type": "purchase", "itemId": "rug1", "userId": "ann", "unitPrice": 90.0})
+    assert "welcome-offer" not in actions(house.page(userId="ann"))
+
+
+def test_a_promise_needs_consent_all_the_same(house: House) -> None:
+    assert "welcome-offer" in actions(house.page(userId="ann"))
+    house.post("/v1/customers/consent", userId="ann", purpose="marketing", granted=False)
+    assert "welcome-offer" not in actions(house.page(userId="ann"))
