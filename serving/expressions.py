@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import Any, Literal, NamedTuple
 
-from cel_expr_python import cel
+import cel_expr_python.cel as cel
 
 from serving.strict import nearest
 

@@ -22,8 +22,8 @@ from serving.experiments import arranged
 from serving.keeping import Keep, at_once, settled
 from serving.modules import Filled
 from serving.offered import Offered, Taken, offer
-from serving.pipeline import Answer, cards, explain, hydrate, remember
 from serving.pinned import Laid
+from serving.pipeline import Answer, cards, explain, hydrate, remember
 from serving.placing import PIN
 from serving.query import Filter, Query
 from serving.reasons import title_of

@@ -28,8 +28,8 @@ from serving.modules import Filled, build
 from serving.offered import Offered, Taken, offer
 from serving.pages import first_fillable, layout_of
 from serving.person import NOBODY, PERSONALIZATION, Consents, Person
-from serving.pipeline import hydrate
 from serving.pinned import Laid
+from serving.pipeline import hydrate
 from serving.placing import PIN
 from serving.policy_files import open_policies
 from serving.query import Filter
