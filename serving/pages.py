@@ -22,7 +22,9 @@ from serving.experiments import arranged
 from serving.keeping import Keep, at_once, settled
 from serving.modules import Filled
 from serving.offered import Offered, Taken, offer
+from serving.pinned import Laid
 from serving.pipeline import Answer, cards, explain, hydrate, remember
+from serving.placing import PIN
 from serving.query import Filter, Query
 from serving.reasons import title_of
 from serving.saying import Fields, Said, in_language
@@ -60,8 +62,9 @@ async def page_soon(engine: Engine, request: PageRequest, now: int, keep: Keep) 
     layout, arms = arranged(engine.shop, experiments, request.page, layout, None if holdout else unit_of(query))
     layout = live.stops.arranged(layout)
     situation = Situation(live, query)
-    counts = counts_of(engine, situation, layout)
-    offered = offer(situation, layout, holdout=holdout, surface=request.surface, counts=counts)
+    laid = Laid.over(situation, request.page, layout)
+    counts = counts_of(engine, situation, laid.named(layout) if laid else layout)
+    offered = offer(situation, layout, holdout=holdout, surface=request.surface, counts=counts, laid=laid)
     draws = draws_of(engine, live, query, layout.slots, holdout)
     plan = Plan(situation, layout, offered, holdout, draws, arms)
     body, decisions, unwritten = await settled(draws, plan.decided, None if engine.preview else keep, counts)
@@ -135,24 +138,31 @@ class Plan:
         slots: list[Answer] = []
         decisions: list[Decision] = []
         shown: list[Rows] = []
+        pinned: list[list[int]] = []
         for position, slot in enumerate(self.layout.slots):
             vetoed = self.offered.vetoes(slot, taken)
-            choice = self._choice(slot, families, vetoed)
+            choice = self._choice(slot, families, vetoed, taken)
             content = self.offered.contents.get(choice.action or "")
-            rows, sources = self.offered.unused(content, taken)
+            rows, sources = self.offered.unused(choice.action, taken, slot)
             decision = self._decision(request_id, slot, position, vetoed, choice, rows)
             once_more = (choice.action or "") in taken.names
             slots.append(_slot(self.now, content, decision, rows, sources, once_more=once_more))
             decisions.append(decision)
             shown.append(rows)
+            pinned.append([row for row, source in zip(rows.tolist(), sources, strict=True) if source == PIN])
             sells = self.offered.sells(choice.action)
             taken.add(choice.action, rows.tolist(), self.offered.category, sells=sells)
-        return {"requestId": request_id, "slots": slots}, with_features(self.now, decisions, shown)
+        return {"requestId": request_id, "slots": slots}, with_features(self.now, decisions, shown, pinned)
 
-    def _choice(self, slot: Slot, families: Counter[str], vetoed: list[tuple[str, str]]) -> Choice:
+    def _choice(
+        self, slot: Slot, families: Counter[str], vetoed: list[tuple[str, str]], taken: Taken
+    ) -> Choice:  # fmt: skip
         family = slot.family or slot.name
         place = families[family]
         families[family] += 1
+        pinned = self.offered.pinned(slot, taken)
+        if pinned is not None:
+            return Choice(pinned, [(pinned, 1.0)], 1.0, PIN, drawn=False)
         if self.draws is not None and slot.policy is not None:
             return self.draws.choose(slot, place, vetoed)
         return first_fillable(slot, vetoed, self.holdout, self.offered.unfit)
@@ -194,18 +204,23 @@ def first_fillable(
     )  # fmt: skip
 
 
-def with_features(now: Situation, decisions: list[Decision], shown: list[Rows]) -> list[Decision]:
+def with_features(
+    now: Situation, decisions: list[Decision], shown: list[Rows], pinned: list[list[int]]
+) -> list[Decision]:  # fmt: skip
     """Add the feature rows of all items of the page, assembled in one go: no item stands in two slots.
 
-    Beside what a policy read of the subject (`names` and one row) those of its items stand under `items`.
+    Beside what a policy read of the subject (`names` and one row) those of its items stand under `items`. Items that
+    stand where a pin wants them are named under `pinned`.
     """
     block = feature_rows(now.live.bundle, now.query, np.concatenate(shown))
     ends = np.cumsum([len(rows) for rows in shown])
     out = []
-    for each, rows, end in zip(decisions, shown, ends, strict=True):
+    for each, rows, fixed, end in zip(decisions, shown, pinned, ends, strict=True):
         if len(rows):
             items = {**block, "rows": block["rows"][end - len(rows) : end]}
             features = items if each.features is None else {**each.features, "items": items}
+            if fixed:
+                features = {**features, "pinned": [now.live.bundle.items[row] for row in fixed]}
             each = msgspec.structs.replace(each, features=features)
         out.append(each)
     return out
@@ -258,7 +273,8 @@ def explained(now: Situation, offered: Offered) -> Answer:
             "segments": sorted(segments_of(now)), "projects": [project.kind for project in now.projects],
         },
         "unfit": [{"actionId": name, "reason": why} for name, why in offered.why_unfit.items()],
-        "personalData": sorted(now.used),
+        **(offered.laid.told() if offered.laid else {"pins": [], "quotas": []}),
+        "personalData": sorted(now.used | now.query.asked),
     }  # fmt: skip
 
 
