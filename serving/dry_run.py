@@ -22,8 +22,8 @@ from serving.config import ShopConfig
 from serving.engine import Engine, Live
 from serving.person import PERSONALIZATION
 from serving.preview import Look, Openings, look_at_action, look_at_page
+from serving.shares import Share
 from serving.store_upkeep import is_token
-from serving.web.studio.figures import Share
 
 Tell = Callable[[str, int, int], None]
 FEW = 50
