@@ -161,7 +161,8 @@ def why_filled(query: Query, slate: Slate) -> str | None:
 
 def fill(live: Live, query: Query, slate: Slate, decision: Decision) -> Answer:
     """The answer's body: each item with its score, source and reason."""
-    reasons = item_reasons(live.ranker, query, slate.items, slate.sources, live.config.shop.locale)
+    locale = query.context.locale or live.config.shop.locale
+    reasons = item_reasons(live.ranker, query, slate.items, slate.sources, locale)
     listed = zip(decision.items, slate.scores.tolist(), slate.sources, reasons, strict=True)
     answer: Answer = {
         "requestId": decision.request_id,
@@ -257,7 +258,7 @@ def remember(engine: Engine, decisions: Sequence[Decision], answer: Answer) -> A
 
 def cards(live: Live, query: Query, rows: Any, sources: Sequence[str], wished: Any) -> list[Answer]:
     """What a page shows of items: card, reason, heart."""
-    reasons = item_reasons(live.ranker, query, rows, sources, live.config.shop.locale)
+    reasons = item_reasons(live.ranker, query, rows, sources, query.context.locale or live.config.shop.locale)
     return [
         {**item_card(live, int(row)), "source": source, "reason": reason, "wished": bool(heart)}
         for row, source, reason, heart in zip(rows, sources, reasons, wished, strict=True)

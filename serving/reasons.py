@@ -96,9 +96,9 @@ def item_reasons(ranker: Ranker, query: Query, items: Rows, sources: Sequence[st
         query: the subject and the context.
         items: int32[m], the items shown.
         sources: for each the name of its source.
-        locale: `en` or `ja`.
+        locale: `en` or `ja`; another one gets English.
     """
-    words = WORDS[locale]
+    words = WORDS.get(locale) or WORDS["en"]
     names = np.array(sources, dtype=object)
     out = [""] * len(items)
     for name in dict.fromkeys(sources):
