@@ -194,7 +194,7 @@ def _look(engine: Engine, asked: Asked, live: Live) -> Look:
         visitor_id=who[1],
         context=asked.context,
         consents=refused,
-        explain=True,
+        explain=live is engine.live,  # the groups of a request are those under the file that serves
     )
     return look_at_page(engine, page, asked.at, live, request_id)
 

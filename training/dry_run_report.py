@@ -37,7 +37,10 @@ def sentences(found: DryRun) -> list[str]:
     whole = found.requests
     out = [f"{count} left out: {why}." for why, count in sorted(found.left_out.items())]
     if not whole.of:
-        return [*out, "No request for a page or an action can be rebuilt: let the service answer some first."]
+        return [
+            *out,
+            "No request for a page or an action can be rebuilt: let the service answer some first, then kokyaku sync.",
+        ]
     out.append(f"{whole.hits} of {whole.of} requests move ({_told(whole)}); they are of {found.subjects} people.")
     if whole.of < FEW:
         out.append(f"With fewer than {FEW} requests shares say little.")
