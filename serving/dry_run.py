@@ -22,8 +22,8 @@ from serving.config import ShopConfig
 from serving.engine import Engine, Live
 from serving.person import PERSONALIZATION
 from serving.preview import Look, Openings, look_at_action, look_at_page
+from serving.shares import Share
 from serving.store_upkeep import is_token
-from serving.web.studio.figures import Share
 
 Tell = Callable[[str, int, int], None]
 FEW = 50
@@ -194,7 +194,7 @@ def _look(engine: Engine, asked: Asked, live: Live) -> Look:
         visitor_id=who[1],
         context=asked.context,
         consents=refused,
-        explain=True,
+        explain=live is engine.live,  # the groups of a request are those under the file that serves
     )
     return look_at_page(engine, page, asked.at, live, request_id)
 

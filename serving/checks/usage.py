@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
 
 from serving.checks.clashes import clash, dated, ended, unlikely
 from serving.checks.finding import Finding, Look, listed, note, warn
@@ -20,7 +21,8 @@ def never_shown(look: Look) -> Iterator[Finding]:
         where = f"[actions.{name}]"
         over = ended(look.today, dated(action.from_, action.until), action.when)
         if over is not None:
-            yield warn(where, f"it ended on {over}", "take it out, or give it new days")
+            if look.today >= over + timedelta(days=action.promise_days):  # till then it is kept for who has seen it
+                yield warn(where, f"it ended on {over}", "take it out, or give it new days")
         elif (why := _never(look, name, action)) is not None:
             yield warn(where, f"it can never be shown: {why}", TAKE_OUT if why.startswith("it stands") else "change it")
     for name, module in look.modules.items():

@@ -30,9 +30,9 @@ def visit(house: House, count: int = 3) -> None:
     for day in range(2):
         house.at(day)
         for n in range(count):
-            house.events({"type": "purchase", "itemId": f"snack{n % 5}", "userId": f"c{n}", "unitPrice": 3.0})
-            house.page(userId=f"c{n}", context={"device": "phone"} if n % 2 else {})
-            house.page(visitorId=f"v{n}", context=NORTH)
+            house.events({"type": "purchase", "itemId": f"snack{n % 5}", "userId": f"person{n}", "unitPrice": 3.0})
+            house.page(userId=f"person{n}", context={"device": "phone"} if n % 2 else {})
+            house.page(visitorId=f"guest{n}", context=NORTH)
         house.page(context=NORTH)
 
 
@@ -120,7 +120,7 @@ def test_slots_that_become_empty_or_go_away_and_what_is_held_back(house: House) 
     assert not any(each.emptied for each in gone.moved)
     known = rebuilt(house, ('[actions.hero-season]\nkind = "content"\n',
                             '[actions.hero-season]\nkind = "content"\nwhen = {known = true}\n'))  # fmt: skip
-    assert ("customers only", 8, 16) in known.vetoed()
+    assert [after - before for why, before, after in known.vetoed() if why == "customers only"] == [8]
     groups = {(kind, value): (share.hits, share.of) for kind, value, share in known.by_group()}
     assert groups["known", "customer"] == (0, 6)
     assert groups["known", "visitor"] == (6, 6) and groups["known", "nobody named"] == (2, 2)
@@ -146,26 +146,26 @@ def test_who_refused_consent_stays_contextual(house: House, monkeypatch) -> None
 def test_erased_subjects_are_not_rebuilt(house: House) -> None:
     visit(house, 2)
     before = asked(house)
-    house.post("/v1/customers/erase", status=202, userId="c0")
+    house.post("/v1/customers/erase", status=202, userId="person0")
     found = rebuilt(house, ('"share-photo", "hero-season"]', '"share-photo"]'))
     assert found.left_out == {ERASED: 2}
-    assert {each.customer for each in found.rebuilt} == {"c1", None}
+    assert {each.customer or each.visitor for each in found.rebuilt} == {"person1", "guest0", "guest1", None}
     stale = dry_run(house.engine, changed(house), before)  # read before the erasure
     assert stale.left_out == {ERASED: 2}
 
 
 def test_actions_of_channels_and_pages_that_one_file_lacks(house: House) -> None:
-    channel = '[channels.email]\nactions = ["club", "hero-season"]\npurpose = "marketing"\n'
+    channel = '[channels.line]\nactions = ["club", "hero-season"]\npurpose = "marketing"\n'
     text = house.shop.config.read_text(encoding="utf-8")
     house.shop.config.write_text(text + channel, encoding="utf-8")
     assert house.engine.refresh()
     house.at(0, 12)
     house.events({"type": "purchase", "itemId": "lamp1", "userId": "one", "unitPrice": 30.0})
-    assert house.post("/v1/actions", channel="email", userId="one")["actionId"] == "club"
+    assert house.post("/v1/actions", channel="line", userId="one")["actionId"] == "club"
     unchanged = rebuilt(house)
     assert (unchanged.requests.hits, unchanged.requests.of) == (0, 1), "its own reservation is not held against it"
     found = rebuilt(house, ('["club", "hero-season"]', '["hero-season"]'))
-    assert [(each.place, each.before, each.after) for each in found.moved] == [("email", "club", "hero-season")]
+    assert [(each.place, each.before, each.after) for each in found.moved] == [("line", "club", "hero-season")]
     assert rebuilt(house, (channel, "")).left_out == {GONE: 1}
 
 
@@ -201,11 +201,11 @@ def test_the_command(house: House, tmp_path, capsys) -> None:
     asked(house)
     said = run(house, draft, capsys, "--json", str(out))
     assert "10 of 10 requests move" in said and f"fewer than {FEW} requests" in said
-    assert "hero-season" in said and "c0" not in said and "v1" not in said.replace("/v1", "")
+    assert "hero-season" in said and "person0" not in said and "guest" not in said
     rows = json.loads(out.read_text())
     first = next(each for each in rows["slots"] if each["slot"] == "home/first")
     assert first["otherAction"]["count"] == first["otherAction"]["of"] == 10
-    assert len(first["examples"]) == 3 and set(first["examples"][0]) == {"request", "slot", "before", "after"}
+    assert len(first["examples"]) == 3 and set(first["examples"][0]) == {"request", "slot", "moves", "before", "after"}
     assert "customer" in run(house, draft, capsys, "--examples")
     draft.write_text(text.replace('"share-photo"]', '"share-foto"]'), encoding="utf-8")
     assert 'did you mean "share-photo"?' in run(house, draft, capsys, status=2)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
+import msgspec
 import pytest
 
 import serving
@@ -57,6 +59,8 @@ def test_nothing_is_said_of_what_the_shop_did_not_write() -> None:
         (card("capacity = 0"), card("capacity = 1"), "capacity = 0"),
         (card("cost = 2.0", "budget = 1.0"), card("cost = 2.0", "budget = 2.0"), "its budget of 1 is less"),
         (card("until = 2030-06-15"), card("until = 2030-06-16"), "it ended on 2030-06-15"),
+        (card("until = 2030-06-10", "promise-days = 5.0"), card("until = 2030-06-10", "promise-days = 6.0"),
+         "it ended on 2030-06-10"),
         (card("when = {until = 2030-06-15}"), card("when = {until = 2030-06-16}"), "it ended on 2030-06-15"),
         (card("when = {known = false, tiers = ['gold']}"), card("when = {known = true, tiers = ['gold']}"), "no tier"),
         (card("when = {stages = ['waiting'], orders = [0, 0]}"), card("when = {stages = ['waiting'], orders = [0, 1]}"),
@@ -400,9 +404,18 @@ def test_samples_have_no_warnings(path: Path) -> None:
     assert told(text) == []
     examples = "\n".join(line.removeprefix("#: ") for line in text.splitlines() if line.startswith("#: "))
     assert examples or path.stem != "plain"
-    if path.stem == "plain":  # the examples hold what they promise
+    if path.stem == "plain":  # the examples hold what they promise, and every table is there
+        tables = {name.partition(".")[0] for name in re.findall(r"^(?:#: )?\[+([^\]]+)\]", text, re.MULTILINE)}
+        assert tables == {field.encode_name for field in msgspec.structs.fields(ShopConfig)}
+        examples += "\n" + '[channels.email]\nactions = ["newsletter"]\n[actions.newsletter]\n' + CARD
         shown = read_config(examples, "examples")
-        assert shown.consent.assumed and shown.selection.boosts and shown.projects and shown.experiments
+        assert (
+            shown.consent.assumed
+            and shown.selection.boosts
+            and shown.projects
+            and shown.experiments
+            and shown.sequences
+        )
         assert {each.name for each in SAMPLES} == {"home.toml", "plain.toml"}
 
 
