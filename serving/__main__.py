@@ -1,6 +1,6 @@
 """`python -m serving VERB`: what an operator needs where only the service is installed.
 
-The verbs are those of `kokyaku`: erase, receipt, sync, doctor. Errors are one line on stderr and exit code 2.
+The verbs are those of `kokyaku`: erase, export, receipt, sync, doctor. Errors are one line on stderr and exit code 2.
 """
 
 from __future__ import annotations
@@ -43,6 +43,9 @@ def _parser() -> argparse.ArgumentParser:
     erase = verbs.add_parser("erase", help="forget a customer; prints the receipt")
     erase.add_argument("customer", help="the customer's id")
     erase.set_defaults(run=lambda shop, given: _print(ops.erase_customer(shop, given.customer)))
+    export = verbs.add_parser("export", help="all that is kept of a customer")
+    export.add_argument("customer", help="the customer's id")
+    export.set_defaults(run=lambda shop, given: _print(ops.export_customer(shop, given.customer)))
     receipt = verbs.add_parser("receipt", help="how far an erasure is")
     receipt.add_argument("id", help="the receipt's id")
     receipt.set_defaults(run=lambda shop, given: _print(ops.read_receipt(shop, given.id)))

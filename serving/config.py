@@ -23,9 +23,11 @@ from serving.settings.check import check
 from serving.settings.defaults import DEFAULT_ACTIONS, DEFAULT_MODULES, DEFAULT_PAGES
 from serving.settings.pages import FLOOR, Module, Page, Slot
 from serving.settings.selection import Boost, SelectionSettings
+from serving.settings.sequences import Exits, Sequence, SequenceStep
 from serving.settings.shop import (
     ConsentSettings,
     GateSettings,
+    JourneySettings,
     ModelSettings,
     QuietHours,
     RepurchaseSettings,
@@ -35,9 +37,9 @@ from serving.settings.when import Hours, Received, When
 from serving.strict import nearest
 
 TABLES = (
-    ShopSettings, ModelSettings, GateSettings, ConsentSettings, QuietHours, RepurchaseSettings, SelectionSettings,
-    Boost, Module, Page, Slot, Experiment, Arm, SlotChange, Channel, Action, Caps, Text, When, Hours, Received,
-    Question, Option, ProjectRule,
+    ShopSettings, ModelSettings, GateSettings, ConsentSettings, QuietHours, JourneySettings, RepurchaseSettings,
+    SelectionSettings, Boost, Module, Page, Slot, Experiment, Arm, SlotChange, Channel, Action, Caps, Text, When, Hours,
+    Received, Question, Option, ProjectRule, Sequence, SequenceStep, Exits,
 )  # fmt: skip
 """Every struct of the file, for the nearest valid name of a typo."""
 
@@ -55,6 +57,7 @@ class ShopConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename
     gate: GateSettings = GateSettings()
     consent: ConsentSettings = ConsentSettings()
     quiet: QuietHours = QuietHours()
+    journey: JourneySettings = JourneySettings()
     repurchase: RepurchaseSettings = RepurchaseSettings()
     selection: SelectionSettings = SelectionSettings()
     modules: dict[str, Module] = msgspec.field(default_factory=lambda: dict(DEFAULT_MODULES))
@@ -65,11 +68,14 @@ class ShopConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename
     pages: dict[str, Page] = msgspec.field(default_factory=lambda: dict(DEFAULT_PAGES))
     experiments: dict[str, Experiment] = msgspec.field(default_factory=dict)
     channels: dict[str, Channel] = msgspec.field(default_factory=dict)
+    sequences: dict[str, Sequence] = msgspec.field(default_factory=dict)
 
     @property
     def hash(self) -> str:
         """Twelve hex digits that change with any setting; logged with each decision."""
         told = msgspec.to_builtins(self, order="deterministic")
+        if not self.sequences:  # a file that knows none has the hash that it had before there were any
+            del told["sequences"]
         return hashlib.sha256(msgspec.json.encode(told)).hexdigest()[:12]
 
     def decided(self) -> Iterator[tuple[str, Slot]]:

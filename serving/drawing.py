@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from functools import cached_property
@@ -83,6 +83,7 @@ class Draws:
         held: what was drawn for the subject before.
         closed: nothing is drawn any more, since it could not be remembered; what holds is shown.
         fresh: what was drawn since `again`, in order.
+        rounds: how often a limit was reached between a draw and its keeping.
     """
 
     shop: Shop
@@ -93,6 +94,7 @@ class Draws:
     held: dict[Key, Held] = field(default_factory=dict)
     closed: bool = False
     fresh: list[Fresh] = field(default_factory=list)
+    rounds: int = 0
     _told: dict[str, Value] = field(default_factory=dict)
     _scored: dict[str, Scored] = field(default_factory=dict)
     _block: dict[str, Any] | None = None
@@ -123,11 +125,31 @@ class Draws:
         self.fresh.append(Fresh(key, slot, instead_of))
         return choice
 
-    def again(self, found: Mapping[Key, Held] | None = None, *, closed: bool = False) -> None:
-        """Forget what was drawn; the next choices know what was found to hold meanwhile."""
+    def again(self, found: Mapping[Key, Held] | None = None, *, closed: bool = False, anew: bool = False) -> None:
+        """Forget what was drawn; the next choices know what was found to hold meanwhile.
+
+        With `anew` what was drawn cannot be shown: what takes its place is drawn at a point of its own.
+        """
         self.held |= found or {}
         self.closed = closed
+        self.rounds += anew
         self.fresh.clear()
+
+    def hopeless(self, slot: Slot, barred: Container[str]) -> bool:
+        """Whether all that might take a slot, but for some names, is known to do this subject no good."""
+        policy = self.policies[str(slot.policy)]
+        left = [at for at in policy.able(slot.modules) if at != NULL and policy.ids[at] not in barred]
+        return bool(left and policy.sheet.blocks) and bool(self._score(policy).blocked[left].all())
+
+    def helps(self, slot: Slot, action: str) -> bool | None:
+        """Whether a slot's policy expects an action to be worth more than nothing; None where it cannot tell."""
+        policy = self.policies[str(slot.policy)]
+        place = policy.places.get(action)
+        if place is None:
+            return None
+        scored = self._score(policy)
+        value = float(scored.values[0, place])
+        return None if value != value else value > 0 and not scored.blocked[place]
 
     def _drawn(self, policy: SlotPolicy, slot: Slot, point: float, vetoed: list[tuple[str, str]]) -> Choice:
         scored = self._score(policy)
@@ -191,7 +213,7 @@ class Draws:
         """
         family, place, epoch = key
         salt = self.shop.secret.hex()
-        again = () if instead_of is None else (instead_of,)
+        again = (*(() if instead_of is None else (instead_of,)), *(("round", str(self.rounds)) if self.rounds else ()))
         return unit_hash("draw", self.shop.id, salt, *self._subject, family, str(place), str(epoch), *again)
 
 

@@ -38,7 +38,7 @@ _INSTANTS = {"occurred_at", "recorded_at", "at", "ordered_at", "promised_at", "c
 
 
 def export_customer(engine: Engine, user_id: str) -> dict[str, Any]:
-    """`POST /v1/customers/export`: fields, answers, consents with their history, orders, events, decisions, links.
+    """`POST /v1/customers/export`: fields, answers, consents with their history, orders, events, decisions, showings, links.
 
     Raises:
         NotFoundError: nothing is known of this person, or not any more.
@@ -54,6 +54,7 @@ def export_customer(engine: Engine, user_id: str) -> dict[str, Any]:
         "orders": [_readable(report) for report in reports],
         "events": _events(engine, live, user_id),
         "decisions": _decisions(engine, user_id, links),
+        "shown": _shown(engine, user_id),
         "links": links,
     }
     if not any(found.values()):
@@ -74,6 +75,13 @@ def consent_history(engine: Engine, live: Live, user_id: str) -> list[dict[str, 
         if entry not in found:
             found.append(entry)
     return found
+
+
+def _shown(engine: Engine, user_id: str) -> list[dict[str, Any]]:
+    """What is counted of this person against limits, and the messages to them."""
+    rows = engine.store.tally_of(customer_subject(user_id), (), 0).rows
+    return [{"actionId": row.action_id, "surface": row.surface, "decisionId": row.decision_id, "state": row.state,
+             "at": format_instant(row.at)} for row in rows]  # fmt: skip
 
 
 def links_of(engine: Engine, live: Live, user_id: str) -> list[str]:

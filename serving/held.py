@@ -15,7 +15,9 @@ import msgspec
 
 from features.history import customer_subject, visitor_subject
 from serving import store_sql as sql
+from serving.caps import Showing, Tally
 from serving.links import Timeline
+from serving.store_shown import count
 from serving.tombstones import Erased
 
 Key = tuple[str, int, int]
@@ -52,12 +54,13 @@ class Wish(msgspec.Struct, frozen=True):
 
 
 class Wishes(msgspec.Struct, frozen=True):
-    """The draws of one answer; they are kept together or not at all.
+    """The draws of one answer and what is to be counted of it; they are kept together or not at all.
 
     Args:
-        customer_id, visitor_id: whose; one of them at least.
+        customer_id, visitor_id: whose; without either nothing can hold, and only what was given out is counted.
         request_id, decided_at: of the decisions.
         each: the draws.
+        showings: what of the answer stands against limits.
     """
 
     customer_id: str | None
@@ -65,6 +68,7 @@ class Wishes(msgspec.Struct, frozen=True):
     request_id: str
     decided_at: int
     each: tuple[Wish, ...]
+    showings: tuple[Showing, ...] = ()
 
 
 class Kept(msgspec.Struct, frozen=True):
@@ -72,11 +76,14 @@ class Kept(msgspec.Struct, frozen=True):
 
     Args:
         stored: whether they hold now and their decisions are in the store.
-        found: where not, what held already; empty where the subject asked to be forgotten.
+        found: where not, what held already.
+        tally: where not, what stands against a limit that was reached meanwhile. Without either the subject asked to
+            be forgotten.
     """
 
     stored: bool
     found: Mapping[Key, Held] = {}
+    tally: Tally | None = None
 
 
 _held = msgspec.json.Decoder(Held)
@@ -95,18 +102,20 @@ def held_in(rows: Iterable[tuple[str, int, int, bytes]]) -> dict[Key, Held]:
 
 
 def hold(connection: sqlite3.Connection, wishes: Wishes, erased: Erased) -> Kept:
-    """Keep draws inside a transaction, all or none; what was first stays.
+    """Keep draws inside a transaction and count what is limited, all or none; what was first stays.
 
-    A check that counts what holds already (a cap) belongs here: nobody else can keep a draw in between.
+    Nobody else can keep a draw or count a showing in between, so a limit that has room here is not exceeded.
     """
     if erased.row(wishes.customer_id, wishes.visitor_id):
         return Kept(False)
     subject = holder_of(wishes.customer_id, wishes.visitor_id)
-    now = held_in(connection.execute(sql.HELD_OF, (subject,)))
+    now = {} if not wishes.each else held_in(connection.execute(sql.HELD_OF, (subject,)))
     first = {wish.key: now[wish.key] for wish in wishes.each
              if wish.key in now and now[wish.key].decision_id != wish.instead_of}  # fmt: skip
     if first:
         return Kept(False, first)
+    if wishes.showings and (full := count(connection, subject, wishes.showings, wishes.decided_at)) is not None:
+        return Kept(False, tally=full)
     whose = wishes.customer_id, wishes.visitor_id, wishes.request_id, wishes.decided_at
     for wish in wishes.each:
         row = (subject, *wish.key, wishes.decided_at, wish.ends_at, msgspec.json.encode(wish.held))

@@ -1,7 +1,7 @@
 """From draws to draws that hold: one write beside the events of this moment, before the answer leaves.
 
-What holds is recalled with the request; then `settled` decides, keeps what was drawn, all or none, and decides again
-where somebody else was first.
+What holds is recalled with the request; then `settled` decides, keeps what was drawn and counts what is limited, all or
+none, and decides again where somebody else was first or a limit was reached meanwhile.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, TypeVar
 
 from features.errors import Unavailable
+from serving.caps import Counts
 from serving.decide import Decision, encoded
 from serving.drawing import Draws, Fresh
 from serving.held import Held, Kept, Wish, Wishes
@@ -24,40 +25,50 @@ ROUNDS = 5
 
 
 async def settled(
-    draws: Draws | None, decide: Callable[[], Decided[Result]], keep: Keep | None
+    draws: Draws | None, decide: Callable[[], Decided[Result]], keep: Keep | None, counts: Counts | None = None
 ) -> tuple[Result, list[Decision], list[Decision]]:
-    """Decide until what was drawn holds.
+    """Decide until what was drawn holds and what is limited is counted.
 
-    Where the store refuses, nothing is drawn, since nobody else could know of it: the decision's row says so.
+    Where the store refuses, nothing is drawn and nothing limited is shown, since nobody else could know of it: the
+    decision's row says so.
 
     Args:
         draws: of the request; None: nothing is drawn.
-        decide: makes an answer from `draws`, with its decisions in order.
+        decide: makes an answer from `draws` and `counts`, with its decisions in order.
         keep: `Store.keep` or `Store.keep_at_once`; None: a preview, of which nothing is kept.
+        counts: the limits of the request; None: nothing is limited.
 
     Returns:
         The answer, its decisions, and those of them that are still to be logged.
     """
     for _ in range(ROUNDS):
         answer, decisions = decide()
-        if keep is None or draws is None or not draws.fresh or draws.nobody:
+        wanted = wishes_of(decisions, draws, counts)
+        if keep is None or wanted is None:
             return answer, decisions, decisions
-        made = drawn(decisions, draws)
         try:
-            kept = await keep(wishes_of(made, draws))
+            kept = await keep(wanted)
         except Unavailable as error:
             log.warning("%s", error.line())
             break
         if kept.stored:
-            stored = {one.decision_id for one, _ in made}
+            stored = {wish.held.decision_id for wish in wanted.each}
             return answer, decisions, [each for each in decisions if each.decision_id not in stored]
-        if not kept.found:
-            return answer, decisions, decisions  # asked to be forgotten: logged without a name
-        draws.again(kept.found)
-    if draws is not None:
-        draws.again(closed=True)
+        if not kept.found and kept.tally is None:  # asked to be forgotten: logged without a name
+            if not wanted.showings:
+                return answer, decisions, decisions
+            break
+        _again(draws, counts, kept)
+    _again(draws, counts, Kept(False), closed=True)
     answer, decisions = decide()
     return answer, decisions, decisions
+
+
+def _again(draws: Draws | None, counts: Counts | None, kept: Kept, *, closed: bool = False) -> None:
+    if draws is not None:
+        draws.again(kept.found, anew=kept.tally is not None, closed=closed)
+    if counts is not None:
+        counts.again(kept.tally, closed=closed)
 
 
 def at_once(flow: Coroutine[Any, Any, Result]) -> Result:
@@ -77,13 +88,18 @@ def drawn(decisions: Sequence[Decision], draws: Draws) -> list[tuple[Decision, F
     return list(zip(by_policy, draws.fresh, strict=True))
 
 
-def wishes_of(made: Sequence[tuple[Decision, Fresh]], draws: Draws) -> Wishes:
-    """What shall hold from now on; what was drawn stands in the decision's own words."""
-    query, first = draws.query, made[0][0]
+def wishes_of(decisions: Sequence[Decision], draws: Draws | None, counts: Counts | None) -> Wishes | None:
+    """What shall hold and count from now on; what was drawn stands in the decision's own words. None: nothing."""
+    made = drawn(decisions, draws) if draws is not None and draws.fresh and not draws.nobody else []
+    showings = () if counts is None else counts.showings(decisions)
+    if not made and not showings:
+        return None
     each = tuple(
-        Wish(fresh.key, draws.epoch_end(fresh.slot), _held(one), encoded(one), fresh.instead_of) for one, fresh in made
-    )
-    return Wishes(query.user_id, query.visitor_id, first.request_id, first.decided_at, each)
+        Wish(fresh.key, draws.epoch_end(fresh.slot), _held(one), encoded(one), fresh.instead_of)
+        for one, fresh in made if draws is not None
+    )  # fmt: skip
+    first = decisions[0]
+    return Wishes(first.customer_id, first.visitor_id, first.request_id, first.decided_at, each, showings)
 
 
 def _held(decision: Decision) -> Held:

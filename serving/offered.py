@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from serving.asking import ANOTHER, question_now
 from serving.candidates import Rows
+from serving.caps import Counts
 from serving.eligibility import why_not
 from serving.modules import Filled, build
 from serving.person import MARKETING
@@ -25,6 +27,30 @@ SCREENS = frozenset({"page", "web", "app"})
 """Surfaces where somebody looks at the shop; all others are messages."""
 
 
+@dataclass
+class Taken:
+    """What the slots above have used up.
+
+    Args:
+        items, names: that stand on the page.
+        categories: code -> items of it.
+        selling: things that want to sell.
+    """
+
+    items: set[int] = field(default_factory=set)
+    names: set[str] = field(default_factory=set)
+    categories: Counter[int] = field(default_factory=Counter)
+    selling: int = 0
+
+    def add(self, name: str | None, rows: Iterable[int], category: Rows, *, sells: bool) -> None:
+        """A slot was filled."""
+        self.names.add(name or "")
+        for row in rows:
+            self.items.add(row)
+            self.categories[int(category[row])] += 1
+        self.selling += sells
+
+
 @dataclass(frozen=True)
 class Offered:
     """What the slots of one page may hold.
@@ -32,40 +58,55 @@ class Offered:
     Args:
         contents: name -> what it would show.
         reasons: name -> why it may not be shown to this subject now.
+        category: int32[n_items], the category of each item.
         message: whether the page is a message: facts first, at most one thing that sells.
+        per_category: items of one category that the page shows at most.
+        counts: what is limited; looked at anew at each round of deciding.
     """
 
     contents: Mapping[str, Filled | Said]
     reasons: Mapping[str, str]
+    category: Rows
     message: bool = False
+    per_category: int | None = None
+    counts: Counts | None = None
 
     @property
     def unfit(self) -> frozenset[str]:
         """What is not for this subject now, whatever else could be shown."""
-        return frozenset(self.reasons)
+        return frozenset(self.reasons) if self.counts is None else frozenset(self.reasons) | self.counts.barred
 
-    def vetoes(self, slot: Slot, used: set[int], taken: set[str], selling: int) -> list[tuple[str, str]]:
+    @property
+    def why_unfit(self) -> Mapping[str, str]:
+        """Why it is not, limits included."""
+        if self.counts is None:
+            return self.reasons
+        full = {name: found.words for name in self.counts.limits if (found := self.counts.why_not(name)) is not None}
+        return {**full, **self.reasons}
+
+    def vetoes(self, slot: Slot, taken: Taken) -> list[tuple[str, str]]:
         """What may not take a slot, and why, before anything is decided.
 
         Args:
             slot: whose list.
-            used, taken: items and names that stand above on the page.
-            selling: how many things above want to sell.
+            taken: what stands above on the page.
         """
-        found = [(name, self._why_not(slot, name, used, taken, selling)) for name in slot.modules]
+        found = [(name, self._why_not(slot, name, taken)) for name in slot.modules]
         return [(name, why) for name, why in found if why is not None]
 
-    def _why_not(self, slot: Slot, name: str, used: set[int], taken: set[str], selling: int) -> str | None:
+    def _why_not(self, slot: Slot, name: str, taken: Taken) -> str | None:
         if name in self.reasons:
             return self.reasons[name]
+        if self.counts is not None and (full := self.counts.why_not(name)) is not None:
+            return full.words
         content = self.contents[name]
         again = isinstance(content, Filled) and bool(content.module.again)
-        if name in taken and not (again and slot.policy is None):
+        if name in taken.names and not (again and slot.policy is None):
             return TAKEN
-        if self.message and selling and self.sells(name):
+        if self.message and taken.selling and self.sells(name):
             return ONE_OFFER
         if isinstance(content, Filled):
-            left = len(self.unused(content, used)[0])
+            left = len(self.unused(content, taken)[0])
             if left < content.module.minimum:
                 return f"too few items ({left} of {content.module.minimum})"
         return None
@@ -75,19 +116,35 @@ class Offered:
         content = self.contents.get(name or "")
         return isinstance(content, Filled) or (content is not None and content.action.sells)
 
-    def unused(self, content: Filled | Said | None, used: set[int]) -> tuple[Rows, tuple[str, ...]]:
+    def unused(self, content: Filled | Said | None, taken: Taken) -> tuple[Rows, tuple[str, ...]]:
         """int32: the items of a module that no earlier slot shows, and the source of each."""
         if not isinstance(content, Filled):
             return np.empty(0, np.int32), ()
         slate = content.slate
-        free = [at for at, row in enumerate(slate.items.tolist()) if row not in used][: content.module.size]
+        free = [at for at, row in enumerate(slate.items.tolist()) if row not in taken.items]
+        if self.per_category is not None:
+            free = self._varied(slate.items, free, taken)
+        free = free[: content.module.size]
         return slate.items[free], tuple(slate.sources[at] for at in free)
+
+    def _varied(self, items: Rows, free: list[int], taken: Taken) -> list[int]:
+        """Those of some places whose category the page has not shown often enough."""
+        shown = taken.categories.copy()
+        kept = []
+        for at in free:
+            code = int(self.category[items[at]])
+            if code < 0 or shown[code] < int(self.per_category or 0):
+                kept.append(at)
+                shown[code] += 1
+        return kept
 
 
 Build = Callable[[Situation, Module, int], Filled]
 
 
-def offer(now: Situation, layout: Page, *, holdout: bool, surface: str, build: Build = build) -> Offered:
+def offer(
+    now: Situation, layout: Page, *, holdout: bool, surface: str, build: Build = build, counts: Counts | None = None
+) -> Offered:
     """Look at everything that the slots of a page name, once.
 
     Args:
@@ -96,6 +153,7 @@ def offer(now: Situation, layout: Page, *, holdout: bool, surface: str, build: B
         holdout: whether the subject gets what is the same for all.
         surface: where it will be shown; a message sells only with consent to marketing.
         build: ranks the items of a module.
+        counts: the limits of what the page names; None: nothing of it is limited.
     """
     config, told = now.live.config, Fields(now)
     message = surface not in SCREENS
@@ -121,7 +179,8 @@ def offer(now: Situation, layout: Page, *, holdout: bool, surface: str, build: B
         else:
             contents[name] = found
     _ask_once(now, layout, contents, reasons)
-    return Offered(contents, reasons, message)
+    category = now.live.bundle.shared.category
+    return Offered(contents, reasons, category, message, layout.per_category, counts)
 
 
 def _ask_once(now: Situation, layout: Page, contents: dict[str, Filled | Said], reasons: dict[str, str]) -> None:

@@ -64,6 +64,23 @@ def erase_customer(shop: Shop, customer_id: str) -> dict[str, Any]:
         store.close()
 
 
+def export_customer(shop: Shop, customer_id: str) -> dict[str, Any]:
+    """All that the service keeps of one person.
+
+    Raises:
+        NotFoundError: nothing is known of them, or not any more.
+        BundleError: nothing serves yet.
+    """
+    from serving.engine import Engine
+    from serving.export import export_customer
+
+    engine = Engine(shop, worker=None)
+    try:
+        return export_customer(engine, customer_id)
+    finally:
+        engine.close()
+
+
 def read_receipt(shop: Shop, receipt_id: str) -> dict[str, Any]:
     """A receipt of this shop.
 

@@ -12,14 +12,16 @@ import numpy as np
 from features.errors import RequestError
 from features.personal import open_wishes
 from serving.candidates import Rows
+from serving.caps import Counts, limits_of
 from serving.decide import POLICY, Decision, feature_rows, new_id, told_by, unit_of
 from serving.drawing import Choice, Draws
 from serving.eligibility import segments_of
 from serving.engine import Engine, Live
 from serving.experiments import arranged
+from serving.held import holder_of
 from serving.keeping import Keep, at_once, settled
 from serving.modules import Filled
-from serving.offered import Offered, offer
+from serving.offered import Offered, Taken, offer
 from serving.pipeline import Answer, cards, explain, hydrate, remember
 from serving.query import Filter, Query
 from serving.reasons import title_of
@@ -58,10 +60,11 @@ async def page_soon(engine: Engine, request: PageRequest, now: int, keep: Keep) 
     layout, arms = arranged(engine.shop, experiments, request.page, layout, None if holdout else unit_of(query))
     layout = live.stops.arranged(layout)
     situation = Situation(live, query)
-    offered = offer(situation, layout, holdout=holdout, surface=request.surface)
+    counts = counts_of(engine, situation, layout)
+    offered = offer(situation, layout, holdout=holdout, surface=request.surface, counts=counts)
     draws = draws_of(engine, live, query, layout.slots, holdout)
     plan = Plan(situation, layout, offered, holdout, draws, arms)
-    body, decisions, unwritten = await settled(draws, plan.decided, None if engine.preview else keep)
+    body, decisions, unwritten = await settled(draws, plan.decided, None if engine.preview else keep, counts)
     answer = {"page": request.page, "greeting": greeting(situation), **body, "bundleId": live.bundle.id}
     answer |= basis(situation)
     if request.explain:
@@ -91,6 +94,20 @@ def draws_of(engine: Engine, live: Live, query: Query, slots: Sequence[Slot], ho
     return Draws(engine.shop, live.policies, live.config.shop.time_zone, query, new_id(), held)
 
 
+def counts_of(engine: Engine, now: Situation, layout: Page) -> Counts | None:
+    """The limits of what a page names; None, and nothing is read, where nothing of it is limited."""
+    declared = now.live.config.actions
+    limited = {name: declared[name] for slot in layout.slots for name in slot.modules
+               if name in declared and declared[name].limited}  # fmt: skip
+    if not limited:
+        return None
+    query = now.query
+    limits = {name: (limits_of(action, now.zone),) for name, action in limited.items()}
+    subject = holder_of(query.user_id, query.visitor_id)
+    tally = engine.store.tally_of(subject, [name for name, (own,) in limits.items() if own.finite], query.now)
+    return Counts(limits, tally, query.surface, query.session_id, query.now, subject is not None)
+
+
 def layout_of(live: Live, name: str) -> Page:
     """The page of that name.
 
@@ -102,16 +119,6 @@ def layout_of(live: Live, name: str) -> Page:
         hint = nearest(name, list(live.config.pages))
         raise RequestError("the shop has no such page", where="page", got=name, hint=hint)
     return found
-
-
-@dataclass
-class Taken:
-    """What the slots above have used up."""
-
-    items: set[int] = field(default_factory=set)
-    names: set[str] = field(default_factory=set)
-    selling: int = 0
-    """Things that want to sell, so far."""
 
 
 @dataclass(frozen=True)
@@ -143,18 +150,17 @@ class Plan:
         decisions: list[Decision] = []
         shown: list[Rows] = []
         for position, slot in enumerate(self.layout.slots):
-            vetoed = self.offered.vetoes(slot, taken.items, taken.names, taken.selling)
+            vetoed = self.offered.vetoes(slot, taken)
             choice = self._choice(slot, families, vetoed)
             content = self.offered.contents.get(choice.action or "")
-            rows, sources = self.offered.unused(content, taken.items)
+            rows, sources = self.offered.unused(content, taken)
             decision = self._decision(request_id, slot, position, vetoed, choice, rows)
             once_more = (choice.action or "") in taken.names
             slots.append(_slot(self.now, content, decision, rows, sources, once_more=once_more))
             decisions.append(decision)
             shown.append(rows)
-            taken.items.update(rows.tolist())
-            taken.names.add(choice.action or "")
-            taken.selling += self.offered.sells(choice.action)
+            sells = self.offered.sells(choice.action)
+            taken.add(choice.action, rows.tolist(), self.offered.category, sells=sells)
         return {"requestId": request_id, "slots": slots}, with_features(self.now, decisions, shown)
 
     def _choice(self, slot: Slot, families: Counter[str], vetoed: list[tuple[str, str]]) -> Choice:
@@ -176,7 +182,8 @@ class Plan:
             items=[live.bundle.items[int(row)] for row in rows],
             policy=choice.policy, drawn=choice.drawn, reused_from=choice.reused_from, features=choice.features,
             bundle_id=live.bundle.id, shop_hash=live.shop_hash, holdout=self.holdout,
-            customer_id=query.user_id, visitor_id=query.visitor_id, context=told_by(query.context), arm=self.arms.get(slot.name),
+            customer_id=query.user_id, visitor_id=query.visitor_id, context=told_by(query.context),
+            arm=self.arms.get(slot.name),
             fallback=choice.fallback,
         )  # fmt: skip
 
@@ -264,7 +271,7 @@ def explained(now: Situation, offered: Offered) -> Answer:
             "stage": now.stage.name, "why": now.stage.why, "region": now.region, "season": now.local.season,
             "segments": sorted(segments_of(now)), "projects": [project.kind for project in now.projects],
         },
-        "unfit": [{"actionId": name, "reason": why} for name, why in offered.reasons.items()],
+        "unfit": [{"actionId": name, "reason": why} for name, why in offered.why_unfit.items()],
         "personalData": sorted(now.used),
     }  # fmt: skip
 
@@ -278,7 +285,7 @@ def _slot(
         reason = NOTHING if decision.fallback is None else UNFILLED
         return {**head, "kind": None, "title": None, "items": [], "reason": reason}
     if isinstance(content, Said):
-        return {**head, **_said(content), "items": [], "reason": decision.fallback}
+        return {**head, **told_of(content), "items": [], "reason": decision.fallback}
     about = "" if content.about is None else title_of(now.live.ranker, content.about)
     heading = content.module.again if once_more else content.module.title
     hearts, _ = open_wishes(content.query.history, rows)
@@ -291,7 +298,8 @@ def _slot(
     }
 
 
-def _said(content: Said) -> Answer:
+def told_of(content: Said) -> Answer:
+    """An action's words and media, as on the wire."""
     told: Answer = {
         "kind": content.action.kind, "title": content.title, "text": content.text, "imageUrl": content.image_url,
         "alt": content.alt, "url": content.url,

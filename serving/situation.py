@@ -98,7 +98,8 @@ class Situation:
     @cached_property
     def stage(self) -> Stage:
         """Of the journey."""
-        return stage_of(self.history, self.lines, self.query.now, category=self._categories)
+        rules = self.live.config.journey.rules
+        return stage_of(self.history, self.lines, self.query.now, rules, category=self._categories)
 
     @cached_property
     def session(self) -> History:

@@ -16,6 +16,7 @@ from typing import Any, cast
 
 from features.shop import Shop
 from serving import store_people as people
+from serving import store_shown as shown
 from serving import store_sql as sql
 from serving.database import Database
 from serving.events import StoredEvent, decode, encode, same_content
@@ -34,7 +35,7 @@ _TRUST_SECONDS = 0.25
 _LINKS = {"sign_in", "sign_out"}
 
 
-class Store(people.PeopleStore):
+class Store(people.PeopleStore, shown.ShownStore):
     """One shop's store; safe to use from many threads and many processes at once.
 
     Reads and writes raise `Unavailable` while the disk refuses, and work again when it does not.
@@ -205,6 +206,7 @@ class Store(people.PeopleStore):
         if added.rowcount == 0:
             before = connection.execute(sql.EVENT_BY_ID, (event.event_id,)).fetchone()[0]
             return "duplicate" if same_content(decode(before), decode(payload)) else "collision"
+        shown.heard(connection, event)
         if event.type in _LINKS and event.visitor_id is not None:
             customer = event.customer_id if event.type == "sign_in" else None
             if customer is not None or event.type == "sign_out":
@@ -212,6 +214,7 @@ class Store(people.PeopleStore):
             if customer is not None:
                 hand_over(connection, event.visitor_id, customer)
                 people.hand_over_told(connection, event.visitor_id, customer, event.recorded_at)
+                shown.hand_over_shown(connection, event.visitor_id, customer)
         return "accepted"
 
     def _events_of_customer(self, customer_id: str, after_seq: int) -> list[StoredEvent]:

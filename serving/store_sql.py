@@ -73,7 +73,17 @@ _STOPS: Final = (
         who TEXT NOT NULL, at INTEGER NOT NULL, lifted_by TEXT, lifted_at INTEGER)""",
     "CREATE UNIQUE INDEX stops_in_force ON stops (kind, name) WHERE lifted_at IS NULL",
 )
-STEPS: Final = (_TABLES, _HELD, _PEOPLE, _STOPS)
+# What was shown of what is limited, and each message, under the person's name; and what was given out, under nobody's.
+_SHOWN: Final = (
+    """CREATE TABLE shown (
+        decision_id TEXT PRIMARY KEY, subject TEXT NOT NULL, action_id TEXT NOT NULL, surface TEXT NOT NULL,
+        at INTEGER NOT NULL, state TEXT NOT NULL, until INTEGER, session TEXT, decided_at INTEGER NOT NULL,
+        cost REAL NOT NULL) WITHOUT ROWID""",
+    "CREATE INDEX shown_of_subject ON shown (subject, action_id)",
+    "CREATE INDEX shown_reserved ON shown (action_id, until) WHERE state = 'reserved'",
+    "CREATE TABLE used (action_id TEXT PRIMARY KEY, people INTEGER NOT NULL, cost REAL NOT NULL) WITHOUT ROWID",
+)
+STEPS: Final = (_TABLES, _HELD, _PEOPLE, _STOPS, _SHOWN)
 """Step n leads from version n to n + 1; a store of an older program takes those that it lacks."""
 
 # --- the live path -------------------------------------------------------------------------------------------------
@@ -165,6 +175,34 @@ OUTCOMES: Final = """
 """`got` has each decision and kind of outcome once, as UNION leaves no row twice."""
 DECIDED_AT: Final = "SELECT decided_at FROM decisions WHERE seq = ?"
 
+# --- what was shown ------------------------------------------------------------------------------------------------
+_COUNTED: Final = "state IN ('shown', 'reserved', 'sent')"
+SHOWN_OF: Final = """
+    SELECT action_id, surface, decision_id, at, state, until, session, decided_at FROM shown
+    WHERE subject = ? ORDER BY decided_at, decision_id"""
+USED_OF: Final = """
+    SELECT coalesce((SELECT people FROM used WHERE action_id = ?1), 0),
+        coalesce((SELECT cost FROM used WHERE action_id = ?1), 0.0),
+        (SELECT count(*) FROM shown WHERE action_id = ?1 AND state = 'reserved' AND until <= ?2)"""
+ADD_SHOWN: Final = """
+    INSERT INTO shown (subject, action_id, surface, decision_id, at, state, until, session, decided_at, cost)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+ADD_USED: Final = """
+    INSERT INTO used (action_id, people, cost) VALUES (?, ?, ?)
+    ON CONFLICT (action_id) DO UPDATE SET people = people + excluded.people, cost = cost + excluded.cost"""
+HAS_SHOWN: Final = (
+    f"SELECT EXISTS (SELECT 1 FROM shown WHERE subject = ? AND action_id = ? AND decision_id != ? AND {_COUNTED})"
+)
+LAPSING: Final = (
+    "SELECT subject, decision_id, cost FROM shown WHERE action_id = ? AND state = 'reserved' AND until <= ?"
+)
+SHOWN_UNDER: Final = "SELECT subject, surface FROM shown WHERE decision_id = ?"
+SHOWN_BY_DECISION: Final = "SELECT subject, action_id, state, cost FROM shown WHERE decision_id = ?"
+SET_SHOWN: Final = "UPDATE shown SET state = ?, at = coalesce(?, at), until = NULL WHERE decision_id = ?"
+SHOWN_SINCE: Final = "SELECT decision_id, action_id, state, decided_at FROM shown WHERE subject = ?"
+HAND_OVER_SHOWN: Final = "UPDATE shown SET subject = ? WHERE decision_id = ?"
+DROP_SHOWN: Final = "DELETE FROM shown WHERE subject = ?"
+
 # --- erasure -------------------------------------------------------------------------------------------------------
 ADD_TOMBSTONE: Final = "INSERT INTO tombstones (token, at) VALUES (?, ?) ON CONFLICT (token) DO NOTHING"
 REWARDING_EVENTS_OF_CUSTOMER: Final = "SELECT payload FROM events WHERE customer_id = ?"
@@ -186,12 +224,14 @@ ALL_CUSTOMERS: Final = """
     UNION SELECT customer_id FROM customers
     UNION SELECT customer_id FROM orders
     UNION SELECT customer_id FROM links WHERE customer_id IS NOT NULL
-    UNION SELECT substr(subject, 3) FROM held WHERE subject >= 'c:' AND subject < 'c;'"""
+    UNION SELECT substr(subject, 3) FROM held WHERE subject >= 'c:' AND subject < 'c;'
+    UNION SELECT substr(subject, 3) FROM shown WHERE subject >= 'c:' AND subject < 'c;'"""
 ALL_ANONYMOUS: Final = """
     SELECT visitor_id FROM events WHERE visitor_id IS NOT NULL AND customer_id IS NULL
     UNION SELECT visitor_id FROM decisions WHERE visitor_id IS NOT NULL AND customer_id IS NULL
     UNION SELECT visitor_id FROM visitors
-    UNION SELECT substr(subject, 3) FROM held WHERE subject >= 'v:' AND subject < 'v;'"""
+    UNION SELECT substr(subject, 3) FROM held WHERE subject >= 'v:' AND subject < 'v;'
+    UNION SELECT substr(subject, 3) FROM shown WHERE subject >= 'v:' AND subject < 'v;'"""
 PUT_RECEIPT: Final = """
     INSERT INTO receipts (receipt_id, kind, token, state, payload, at) VALUES (?, ?, ?, ?, ?, ?)
     ON CONFLICT (receipt_id) DO UPDATE SET state = excluded.state, payload = excluded.payload"""

@@ -16,6 +16,7 @@ from serving.fields import composed
 from serving.fields import decode as fields_in
 from serving.held import holder_of
 from serving.store import Store
+from serving.store_shown import forget_shown
 from serving.tombstones import Erased
 
 _LOG = "log "
@@ -122,6 +123,7 @@ def forget(store: Store, customer_id: str | None, visitors: Collection[str]) -> 
             counts["events"] += connection.execute(whose.drop, (who,)).rowcount
         for subject in (holder_of(customer_id, None), *(holder_of(None, visitor) for visitor in visitors)):
             connection.execute(sql.DROP_HELD, (subject,))
+            forget_shown(connection, [subject])
         for visitor in visitors:
             counts["visitorFields"] += connection.execute(sql.DROP_VISITOR, (visitor,)).rowcount
         if customer_id is not None:
@@ -131,9 +133,14 @@ def forget(store: Store, customer_id: str | None, visitors: Collection[str]) -> 
     return counts
 
 
+def customers_in(store: Store) -> list[str]:
+    """Every customer of whom a row stands in the store."""
+    return [row[0] for row in store.database.query(sql.ALL_CUSTOMERS)]
+
+
 def subjects_under(store: Store, erased: Erased) -> tuple[list[str], list[str]]:
     """Customers and visitors under a tombstone of whom rows still stand in the store."""
-    customers = [row[0] for row in store.database.query(sql.ALL_CUSTOMERS) if erased.customer(row[0])]
+    customers = [customer for customer in customers_in(store) if erased.customer(customer)]
     visitors = [row[0] for row in store.database.query(sql.ALL_ANONYMOUS) if erased.visitor(row[0])]
     return customers, visitors
 

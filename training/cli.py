@@ -38,6 +38,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "journey": ("journey", "Say where people stand on their journey, and where they are lost."),
     "replay": ("replay", "Say what a policy would have been worth on the log."),
     "sync": ("sync", "Bring what the service received into the dataset."),
+    "export": ("export", "Give out all that is kept of a customer."),
     "erase": ("erase", "Forget a customer."),
     "stop": ("stop", "Stop an item, action, module or campaign everywhere."),
     "doctor": ("doctor", "Check settings, store, bundle and clock."),

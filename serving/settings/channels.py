@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 import msgspec
 
@@ -12,6 +12,11 @@ from serving.strict import Strict
 Medium = Literal[
     "web", "app", "email", "push", "sms", "line", "direct-mail", "parcel-insert", "ads", "call-centre",
 ]  # fmt: skip
+MEDIA: tuple[str, ...] = get_args(Medium)
+SCREENS: frozenset[str] = frozenset({"web", "app"})
+"""Media on which somebody looks at the shop; all others carry messages, which are sent and may be ignored."""
+ANYBODY: frozenset[str] = SCREENS | {"push", "ads"}
+"""Media that reach a device, so a visitor too."""
 QUIET: frozenset[str] = frozenset({"email", "push", "sms", "line", "app", "call-centre"})
 """Media that reach a person at the moment of sending: quiet hours hold for them."""
 
@@ -42,3 +47,11 @@ class Channel(Strict, frozen=True, omit_defaults=True):
     lead_hours: Annotated[float, msgspec.Meta(ge=0, le=2_160)] = 0.0
     caps: Caps = Caps()
     quiet: bool | None = None
+
+    def medium_of(self, name: str) -> str:
+        """What kind of way it is, by its own word or by its name."""
+        return self.medium or (name if name in MEDIA else "email")
+
+    def is_quiet(self, name: str) -> bool:
+        """Whether quiet hours hold."""
+        return self.medium_of(name) in QUIET if self.quiet is None else self.quiet

@@ -15,6 +15,7 @@ from serving.experiments import check_experiments
 from serving.settings.actions import Action, Text
 from serving.settings.asking import Question
 from serving.settings.selection import Boost
+from serving.settings.sequences import check_sequences
 from serving.settings.when import When
 from serving.strict import nearest
 from serving.texts import check_template, fields_of
@@ -54,6 +55,7 @@ def check(config: ShopConfig, where: str) -> None:
     for place, when in conditions(config):
         _check_when(config, when, f"{where} {place}")
     check_experiments(config, where)
+    check_sequences(config, where)
 
 
 def check_holdable(config: ShopConfig, names: Iterable[str], where: str) -> None:

@@ -62,7 +62,13 @@ class Slot(Strict, frozen=True, omit_defaults=True):
     may_be_empty: bool = False
 
 
-class Page(Strict, frozen=True):
-    """`[pages.<name>]`: slots from top to bottom."""
+class Page(Strict, frozen=True, omit_defaults=True):
+    """`[pages.<name>]`: slots from top to bottom.
+
+    Args:
+        slots: the places.
+        per_category: how many items of one category the whole page shows at most; None: no limit.
+    """
 
     slots: tuple[Slot, ...]
+    per_category: Annotated[int, msgspec.Meta(ge=1, le=100)] | None = None

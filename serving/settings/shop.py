@@ -8,6 +8,8 @@ from typing import Annotated, Literal
 import msgspec
 
 from features.confidence import EVENT_WEIGHTS, ConfidenceParams
+from features.journey import StageRules
+from features.moments import DAY
 from serving.strict import Strict
 
 Locale = Literal["en", "ja"]
@@ -85,6 +87,35 @@ class QuietHours(Strict, frozen=True):
 
     from_: time = msgspec.field(name="from", default=time(21))
     until: time = time(8)
+
+
+class JourneySettings(Strict, frozen=True):
+    """`[journey]`: the thresholds of the stages (`features.journey`).
+
+    Args:
+        basket_days: how long what lies in a basket makes somebody a buyer.
+        considering_days: how long looks, searches and wishes make a consideration.
+        considered_items: so many items of one kind make one, at least.
+        due_from, due_until: the next purchase is due within these multiples of the customer's own median gap.
+        lapsed_days, lapsed_gaps: without a purchase for longer than both, the second in median gaps, is lapsed.
+    """
+
+    basket_days: Days = 7.0
+    considering_days: Days = 14.0
+    considered_items: Annotated[int, msgspec.Meta(ge=1, le=100)] = 2
+    due_from: Annotated[float, msgspec.Meta(ge=0, le=10)] = 0.7
+    due_until: Annotated[float, msgspec.Meta(ge=0, le=100)] = 2.0
+    lapsed_days: Days = 180.0
+    lapsed_gaps: Annotated[float, msgspec.Meta(ge=0, le=100)] = 3.0
+
+    @property
+    def rules(self) -> StageRules:
+        """As `features.journey` reads them."""
+        return StageRules(
+            basket=int(self.basket_days * DAY), considering=int(self.considering_days * DAY),
+            items=self.considered_items, due_from=self.due_from, due_until=self.due_until,
+            lapsed=int(self.lapsed_days * DAY), lapsed_gaps=self.lapsed_gaps,
+        )  # fmt: skip
 
 
 class RepurchaseSettings(Strict, frozen=True):

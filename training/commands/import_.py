@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -26,7 +27,7 @@ def command(
         str | None,
         typer.Argument(
             help="csv, parquet, jsonl or experiment with a mapping, or complete-journey, online-retail, open-bandit, "
-            "pairs, personalize."
+            "pairs, personalize, sends."
         ),
     ] = None,
     path: Annotated[
@@ -87,6 +88,8 @@ def command(
       kokyaku import complete-journey --campaigns
 
       kokyaku import personalize --interactions interactions.csv --items items.csv --users users.csv --shop mine
+
+      kokyaku import sends --path sent.csv --shop mine
     """
     from features.dataset import Dataset
     from features.importing import SourceOptions, load_mapping, open_source
@@ -95,6 +98,9 @@ def command(
 
     opened = open_shop(shop, root)
     moment = shop_clock(opened).now() if now is None else parse_instant(now, where="--now")
+    if source == "sends":
+        _sends(opened, path or [], moment)
+        return
     trial = _experiment(source, mapping, like)
     given = None if mapping is None or trial is not None else load_mapping(mapping)
     if inspect is not None:
@@ -120,6 +126,27 @@ def _on_what_ground(shop: Shop, basis: str | None) -> None:
     missing = without_ground(shop, recorded_consents(Dataset(shop.dataset)))
     if missing:
         console.print(f"[yellow]{missing}[/yellow]", soft_wrap=True)
+
+
+def _sends(shop: Shop, files: list[Path], now: int) -> None:
+    """Take what a mail tool says of messages that were decided here."""
+    from rich.progress import Progress
+
+    from features.errors import ConfigError
+    from training.sends import WORDS, take_sends
+
+    if not files:
+        raise ConfigError("which file?", where="--path", hint="kokyaku import sends --path sent.csv")
+    for file in files:
+        with Progress(console=console, transient=True) as progress:
+            advance = partial(progress.advance, progress.add_task(f"reading {file.name}", total=None))
+            report = take_sends(shop, file, now=now, done=advance)
+        added = ", ".join(f"{count:,} {kind}" for kind, count in report.added.items()) or "nothing new"
+        console.print(f"{report.read:,} rows: {added}; {report.already_there:,} already there", highlight=False)
+        for reason, count in report.reasons.most_common():
+            console.print(f"  quarantined {count:,} {reason}: {WORDS.get(reason, '')}", highlight=False)
+        if report.quarantine is not None:
+            console.print(f"  quarantine: {report.quarantine}", highlight=False, soft_wrap=True)
 
 
 def _experiment(source: str | None, mapping: Path | None, like: str | None) -> Experiment | None:

@@ -53,6 +53,7 @@ def report(
       kokyaku journey report --shop mine --by tier --out reports/ --json journey.json
     """
     from features.moments import parse_instant
+    from serving.config import load_config
     from training.bench.rows import write_rows
     from training.commands.report import write_pages
     from training.console import Bars
@@ -63,6 +64,7 @@ def report(
     asked = Asked(
         None if since is None else parse_instant(since, where="--since"),
         None if until is None else parse_instant(until, where="--until"), by,
+        rules=load_config(opened.config).journey.rules,
     )  # fmt: skip
     with Bars(console) as bars:
         found = report_on(opened, asked, bars.tell)

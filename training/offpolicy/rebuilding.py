@@ -25,8 +25,8 @@ from serving.config import ShopConfig
 from serving.drawing import Choice, Draws
 from serving.engine import Live
 from serving.modules import Filled, build
-from serving.offered import Offered, offer
-from serving.pages import Taken, first_fillable, layout_of
+from serving.offered import Offered, Taken, offer
+from serving.pages import first_fillable, layout_of
 from serving.person import NOBODY, PERSONALIZATION, Consents, Person
 from serving.pipeline import hydrate
 from serving.policy_files import open_policies
@@ -227,15 +227,13 @@ def ask(
     taken = Taken()
     answers = []
     for slot, was in zip(layout.slots, logged, strict=True):
-        vetoed = offered.vetoes(slot, taken.items, taken.names, taken.selling)
+        vetoed = offered.vetoes(slot, taken)
         family = slot.family or slot.name
         choice = _choice(draws, slot, families[family], vetoed, holdout=holdout)
         families[family] += 1
-        rows = offered.unused(offered.contents.get(was.action or ""), taken.items)[0].tolist()
+        rows = offered.unused(offered.contents.get(was.action or ""), taken)[0].tolist()
         answers.append(Answer(tuple(choice.eligible), tuple(live.bundle.items[row] for row in rows), holdout))
-        taken.items.update(rows)
-        taken.names.add(was.action or "")
-        taken.selling += offered.sells(was.action)
+        taken.add(was.action, rows, offered.category, sells=offered.sells(was.action))
     return tuple(answers)
 
 
