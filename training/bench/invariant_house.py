@@ -28,6 +28,7 @@ from serving.sources.context import cell_key
 SAMPLE: Final = Path(serving.__file__).parent / "samples" / "home.toml"
 LIMITS: Final = Path(__file__).parent / "invariants.toml"
 """What the sample has not: caps, capacities, policies, experiments, pages and messages."""
+SHOP: Final = 'holdout = 0.08\ntime-zone = "Asia/Tokyo"'
 EACH: Final = 24
 """Items of each category: more than the fullest page can take while several categories rest."""
 CATEGORIES: Final = {
@@ -66,7 +67,7 @@ def make_shop(root: Path, seed: int) -> Shop:
     key = root / "secret.key"
     key.touch(mode=0o600)
     key.write_bytes(np.random.default_rng((71, seed)).bytes(32))
-    text = SAMPLE.read_text(encoding="utf-8").replace("holdout = 0.02", "holdout = 0.08")
+    text = SAMPLE.read_text(encoding="utf-8").replace("holdout = 0.02", SHOP)
     shop.config.write_text(text + LIMITS.read_text(encoding="utf-8"), encoding="utf-8")
     for policy in policies():
         write_policy(shop.policies, policy)
