@@ -29,7 +29,9 @@ def action_fits(action: Action, facts: Facts, config: ShopConfig) -> bool:
     if action.question is None:
         return True
     question = config.questions[action.question]
-    return fits(question.when, facts, config) and (question.unusual is None or facts.unusual)
+    start = facts.session_start  # a question on the screen stays there while the session runs
+    on_screen = int(str(facts.who.shown.now.get(action.question, start - 1))) >= start
+    return fits(question.when, facts, config) and (question.unusual is None or facts.unusual or on_screen)
 
 
 def _dated(begins: date | None, ends: date | None, facts: Facts) -> bool:

@@ -160,12 +160,12 @@ class Checker:
         for check in checks:
             check(asked)
 
-    def _look(self, rule: str, holds: bool, say: Callable[[], str]) -> None:
+    def _look(self, rule: str, holds: bool, *told: object) -> None:
         found = self.table.rules[rule]
         found.number += 1
         if not holds:
             found.broken += 1
-            found.example = found.example or f"{say()} ({self._where})"
+            found.example = found.example or f"{' '.join(map(str, told))} ({self._where})"
 
     # --- what stands in the slots ----------------------------------------------------------------------------------
 
@@ -191,34 +191,34 @@ class Checker:
                 continue
             module = slot["actionId"] in self.config.modules
             full = slot["actionId"] is not None and (bool(slot["items"]) or not module) and slot["title"]
-            self._look("empty-slot", bool(full), lambda: f"slot {slot['slot']} of {asked.request.page}")
+            self._look("empty-slot", bool(full), "slot", slot["slot"], "of", asked.request.page)
 
     def _duplicates(self, asked: Asked) -> None:
         items: set[str] = set()
         names: set[str] = set()
         for slot, row in asked.pairs():
             for card in slot["items"]:
-                self._look("duplicate-item", card["itemId"] not in items, lambda: str(card["itemId"]))
+                self._look("duplicate-item", card["itemId"] not in items, card["itemId"])
                 items.add(card["itemId"])
             name = slot["actionId"]
             if name is None:
                 continue
             module = self.config.modules.get(name)
             again = module is not None and bool(module.again)
-            drawn = bool(row.get("drawn")) and row.get("policy") == self.slot_of(asked, row, slot["slot"]).policy
+            drawn = row.get("fallback") is None and row.get("policy") == self.slot_of(asked, row, slot["slot"]).policy
             free = name not in names or (again and not drawn)
-            self._look("duplicate-action", free, lambda: f"{name} in {slot['slot']}")
+            self._look("duplicate-action", free, name, "in", slot["slot"])
             names.add(name)
 
     def _eligible(self, asked: Asked) -> None:
         for slot, row in asked.pairs():
             name = slot["actionId"]
             if name is not None:
-                self._look("ineligible", self._fits(name, asked.facts), lambda: f"{name} in {slot['slot']}")
+                self._look("ineligible", self._fits(name, asked.facts), name, "in", slot["slot"])
             for vetoed, why in row.get("vetoed", ()):
                 if _BY_CONDITION.match(why):
                     found = not self._fits(vetoed, asked.facts) or (bool(row["holdout"]) and self._module(vetoed))
-                    self._look("unfounded-veto", found, lambda: f"{vetoed}: {why}")
+                    self._look("unfounded-veto", found, vetoed, ":", why)
 
     def _module(self, name: str) -> bool:
         return name in self.config.modules
@@ -235,17 +235,17 @@ class Checker:
             wanted = {action.purpose} if action is not None and action.purpose is not None else set()
             wanted |= {"marketing"} if asked.message and sells else set()
             for purpose in wanted:
-                self._look("consent", agreed(asked.who, asked.request, purpose), lambda: f"{name} without {purpose}")
+                self._look("consent", agreed(asked.who, asked.request, purpose), name, "without", purpose)
         if asked.personal:
             return
         kinds = [self.config.modules[slot["actionId"]].kind for slot in asked.slots if self._module(slot["actionId"])]
         hearts = any(card["wished"] for slot in asked.slots for card in slot["items"])
         plain = not set(kinds) & set(PERSONAL) and not hearts and asked.answer["personalized"] is False
-        self._look("consent", plain, lambda: f"a personal page: {kinds}")
+        self._look("consent", plain, "a personal page:", kinds)
         words = [each for each in (asked.request.user_id, asked.request.visitor_id, asked.who.name) if each]
         told = [orjson.dumps(asked.answer), *asked.raw.values()]
         clean = not any(word.encode() in text for word in words for text in told)
-        self._look("consent", clean, lambda: "an id or a name without consent")
+        self._look("consent", clean, "an id or a name without consent")
 
     def held_out(self, request: PageRequest) -> bool:
         """Whether the subject is in the permanent holdout, by the hash that DESIGN names."""
@@ -267,20 +267,20 @@ class Checker:
                 same = self.config.modules[name].kind == "popular" and self._fits(name, asked.blank)
             else:
                 same = self.config.actions[name].kind == "status"
-            self._look("holdout", same and row.get("holdout") is True, lambda: f"{name} in {slot['slot']}")
+            self._look("holdout", same and row.get("holdout") is True, name, "in", slot["slot"])
 
     def _items(self, asked: Asked) -> None:
         resting, shelves = asked.facts.resting, asked.shelves
         for slot, row in asked.pairs():
             for card in slot["items"]:
                 if resting:
-                    self._look("resting", path_of(card["itemId"]) not in resting, lambda: str(card["itemId"]))
+                    self._look("resting", path_of(card["itemId"]) not in resting, card["itemId"])
                 if shelves.gone:
-                    self._look("withdrawn", card["itemId"] not in shelves.gone, lambda: str(card["itemId"]))
+                    self._look("withdrawn", card["itemId"] not in shelves.gone, card["itemId"])
             if shelves.names or shelves.campaigns:
                 arm = str(row.get("arm") or "").split("/")[0]
                 on = slot["actionId"] not in shelves.names and not {arm, row.get("policy")} & shelves.campaigns
-                self._look("withdrawn", on, lambda: f"{slot['actionId']} in {slot['slot']}")
+                self._look("withdrawn", on, slot["actionId"], "in", slot["slot"])
 
     def _late(self, asked: Asked) -> None:
         if not (asked.facts.late or asked.facts.returned_lately):
@@ -288,7 +288,7 @@ class Checker:
         for slot in asked.slots:
             action = self.config.actions.get(slot["actionId"] or "")
             quiet = action is None or action.kind not in SELLING
-            self._look("selling-while-late", quiet, lambda: str(slot["actionId"]))
+            self._look("selling-while-late", quiet, slot["actionId"])
 
     # --- the log ---------------------------------------------------------------------------------------------------
 
@@ -299,7 +299,7 @@ class Checker:
                 and row.get("items") == [card["itemId"] for card in slot["items"]]
                 and asked.answer.get("logged") is not False
             )  # fmt: skip
-            self._look("unlogged", same, lambda: f"decision {slot['decisionId']}")
+            self._look("unlogged", same, "decision", slot["decisionId"])
 
     def _chances(self, asked: Asked) -> None:
         for slot, row in asked.pairs():
@@ -316,7 +316,7 @@ class Checker:
                 and row["action_id"] not in vetoed
                 and (not fresh or (not vetoed & chances.keys() and chances.keys() <= listed))
             )  # fmt: skip
-            self._look("propensity", holds, lambda: f"{row['action_id']} of {row['eligible']}, vetoed {row['vetoed']}")
+            self._look("propensity", holds, row["action_id"], "of", row["eligible"], ", vetoed", row["vetoed"])
 
     # --- what must hold over several pages -------------------------------------------------------------------------
 
@@ -328,7 +328,7 @@ class Checker:
             lately = {name for name, at in (*shown.items(), *who.asked.now.items()) if int(str(at)) >= start}
             first = int(str(shown.get(question, now)))
             holds = asked.named and question not in done and first >= start and lately <= {question} and len(put) == 1
-            self._look("question", holds, lambda: f"{put}, shown {shown}, done {done}, session from {start}")
+            self._look("question", holds, put, ", shown", shown, ", done", done, ", session from", start)
             if question not in shown:
                 who.shown.own[question] = now
 
@@ -341,13 +341,19 @@ class Checker:
             places[family] = place + 1
             if not asked.named or not row or row["policy"] != declared.policy or row["fallback"] is not None:
                 continue
-            key = family, place, self._local(asked.facts.now, self.config.shop.time_zone).toordinal() // declared.epoch_days
+            key = (
+                family,
+                place,
+                self._local(asked.facts.now, self.config.shop.time_zone).toordinal() // declared.epoch_days,
+            )
             before = asked.who.draws.get(key)
             if before is not None:
                 action, vetoed = before[0], {name for name, _ in row["vetoed"]}
-                lost = action in vetoed or (action not in declared.modules if action else row["policy"] not in self.silent)
+                lost = action in vetoed or (
+                    action not in declared.modules if action else row["policy"] not in self.silent
+                )
                 same = action == row["action_id"]
-                self._look("one-answer", same or lost, lambda: f"{before} became {row['action_id']} for {key}")
+                self._look("one-answer", same or lost, before, "became", row["action_id"], "for", key)
             asked.who.draws[key] = row["action_id"], row["decision_id"]
 
     def _limits(self, asked: Asked) -> None:
@@ -381,20 +387,20 @@ class Checker:
                 first = today - timedelta(days=days - 1) if days else None
                 mine = [at for at in times if first is None or self._local(at, zone).date() >= first]
                 holds = asked.named and len(mine) < most
-                self._look("cap", holds, lambda: f"{name}: {len(mine) + 1} a {window} of {most}")
+                self._look("cap", holds, name, ":", len(mine) + 1, "a", window, "of", most)
         if action.cool_down_days:
             soon = any(now - at < action.cool_down_days * DAY for at in times)
-            self._look("cap", asked.named and not soon, lambda: f"{name}: within its cool-down")
+            self._look("cap", asked.named and not soon, name, ": within its cool-down")
 
     def _given_out(self, asked: Asked, action: Action, name: str) -> None:
         if action.capacity is not None:
             people = self.given.setdefault(name, set())
             people.add(asked.who.id if asked.named else str(asked.answer["requestId"]))
-            self._look("capacity", len(people) <= action.capacity, lambda: f"{name} to {len(people)} people")
+            self._look("capacity", len(people) <= action.capacity, name, "to", len(people), "people")
         if action.budget is not None:
             self.spent[name] = self.spent.get(name, 0.0) + action.cost
             holds = self.spent[name] <= action.budget + _TINY
-            self._look("capacity", holds, lambda: f"{name} cost {self.spent[name]} of {action.budget}")
+            self._look("capacity", holds, name, "cost", self.spent[name], "of", action.budget)
 
     def signed_in(self, visitor: str, customer: str) -> None:
         """From now on two names are one person's."""

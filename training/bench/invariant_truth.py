@@ -262,8 +262,7 @@ class Facts:
             return False
         span = int(rule.within_days * DAY)
         return any(
-            len({each.item for each in signs if one.at - span < each.at <= one.at}) >= rule.begins_with
-            for one in signs
+            len({each.item for each in signs if one.at - span < each.at <= one.at}) >= rule.begins_with for one in signs
         )
 
     @cached_property

@@ -91,7 +91,7 @@ class Log:
 
     def _kept(self, decisions: list[str]) -> Iterator[bytes]:
         marks = ",".join("?" * len(decisions))
-        query = f"SELECT payload FROM decisions WHERE decision_id IN ({marks})"  # noqa: S608  (only question marks)
+        query = f"SELECT payload FROM decisions WHERE decision_id IN ({marks})"
         yield from (bytes(row[0]) for row in self._engine.store.database.query(query, tuple(decisions)))
 
 
