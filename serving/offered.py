@@ -6,14 +6,16 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
+import msgspec
 import numpy as np
 
+from features.history import History
 from serving.asking import ANOTHER, question_now
 from serving.candidates import Rows
 from serving.caps import Counts
 from serving.eligibility import why_not
 from serving.modules import Filled, build
-from serving.person import MARKETING
+from serving.person import MARKETING, NOBODY
 from serving.pinned import Laid, what_of
 from serving.promises import kept_until
 from serving.saying import Fields, Said, say
@@ -88,17 +90,18 @@ class Offered:
         full = {name: found.words for name in self.counts.limits if (found := self.counts.why_not(name)) is not None}
         return {**full, **self.reasons}
 
-    def vetoes(self, slot: Slot, taken: Taken) -> list[tuple[str, str]]:
+    def vetoes(self, slot: Slot, taken: Taken, *, drawn: bool = False) -> list[tuple[str, str]]:
         """What may not take a slot, and why, before anything is decided.
 
         Args:
             slot: whose list.
             taken: what stands above on the page.
+            drawn: whether a policy draws: it shows nothing twice.
         """
         if self.laid is not None:
             kept = self.laid.kept_names(slot) & self.contents.keys()
             taken = replace(taken, names=taken.names | kept)
-        found = [(name, self._why_not(slot, name, taken)) for name in slot.modules]
+        found = [(name, self._why_not(slot, name, taken, again=not drawn)) for name in slot.modules]
         return [(name, why) for name, why in found if why is not None]
 
     def pinned(self, slot: Slot, taken: Taken) -> str | None:
@@ -107,20 +110,20 @@ class Offered:
             return None
         for pin in self.laid.pinned(slot):
             name = what_of(pin)
-            why = self._why_not(slot, name, taken)
+            why = self._why_not(slot, name, taken, again=slot.policy is None)
             self.laid.note(pin, why)
             if why is None:
                 return name
         return None
 
-    def _why_not(self, slot: Slot, name: str, taken: Taken) -> str | None:
+    def _why_not(self, slot: Slot, name: str, taken: Taken, *, again: bool) -> str | None:
         if name in self.reasons:
             return self.reasons[name]
         if self.counts is not None and (full := self.counts.why_not(name)) is not None:
             return full.words
         content = self.contents[name]
-        again = isinstance(content, Filled) and bool(content.module.again)
-        if name in taken.names and not (again and slot.policy is None):
+        repeats = isinstance(content, Filled) and bool(content.module.again)
+        if name in taken.names and not (repeats and again):
             return TAKEN
         if self.message and taken.selling and self.sells(name):
             return ONE_OFFER
@@ -180,6 +183,7 @@ def offer(
         laid: pins of the page and quotas of its modules.
     """
     config, told = now.live.config, Fields(now)
+    same_for_all = _of_nobody(now) if holdout else now
     message = surface not in SCREENS
     contents: dict[str, Filled | Said] = {}
     reasons: dict[str, str] = {}
@@ -199,7 +203,7 @@ def offer(
             found = say(action, now, told, kept_until(name, action, counts, now))
         else:
             module = config.modules[name]
-            found = why_not(module.when, now) or build(now, module, len(layout.slots))
+            found = why_not(module.when, same_for_all) or build(now, module, len(layout.slots))
         if isinstance(found, str):
             reasons[name] = found
         else:
@@ -207,6 +211,12 @@ def offer(
     _ask_once(now, layout, contents, reasons)
     category = now.live.bundle.shared.category
     return Offered(contents, reasons, category, message, layout.per_category, counts, laid)
+
+
+def _of_nobody(now: Situation) -> Situation:
+    """The same moment and place, of somebody of whom nothing is known: what the holdout's rows are chosen by."""
+    nothing = {"history": History.empty(), "person": NOBODY, "user_id": None, "visitor_id": None, "barred": ()}
+    return Situation(now.live, msgspec.structs.replace(now.query, **nothing))
 
 
 def _ask_once(now: Situation, layout: Page, contents: dict[str, Filled | Said], reasons: dict[str, str]) -> None:

@@ -14,11 +14,12 @@ from features.moments import format_instant
 from features.personal import open_wishes
 from serving.candidates import Rows
 from serving.counting import counts_of
-from serving.decide import POLICY, Decision, feature_rows, new_id, told_by, unit_of
+from serving.decide import Decision, feature_rows, new_id, told_by, unit_of
 from serving.drawing import Choice, Draws
 from serving.eligibility import segments_of
 from serving.engine import Engine, Live
 from serving.experiments import arranged
+from serving.filling import first_fillable, instead
 from serving.keeping import Keep, at_once, settled
 from serving.modules import Filled
 from serving.offered import Offered, Taken, offer
@@ -140,8 +141,10 @@ class Plan:
         shown: list[Rows] = []
         pinned: list[list[int]] = []
         for position, slot in enumerate(self.layout.slots):
-            vetoed = self.offered.vetoes(slot, taken)
+            vetoed = self.offered.vetoes(slot, taken, drawn=self._is_drawn(slot))
             choice = self._choice(slot, families, vetoed, taken)
+            if choice.action is None and self.draws is not None and slot.policy is not None:
+                choice, vetoed = self._instead(self.draws, slot, taken, choice, vetoed)
             content = self.offered.contents.get(choice.action or "")
             rows, sources = self.offered.unused(choice.action, taken, slot)
             decision = self._decision(request_id, slot, position, vetoed, choice, rows)
@@ -167,6 +170,17 @@ class Plan:
             return self.draws.choose(slot, place, vetoed)
         return first_fillable(slot, vetoed, self.holdout, self.offered.unfit)
 
+    def _is_drawn(self, slot: Slot) -> bool:
+        return self.draws is not None and slot.policy is not None
+
+    def _instead(
+        self, draws: Draws, slot: Slot, taken: Taken, choice: Choice, vetoed: list[tuple[str, str]]
+    ) -> tuple[Choice, list[tuple[str, str]]]:
+        found = instead(self.offered, draws.policies[str(slot.policy)], slot, taken, choice, vetoed)
+        if found[0].action is not None and draws.fresh and draws.fresh[-1].slot is slot:
+            draws.fresh.pop()  # that nothing was drawn need not hold
+        return found
+
     def _decision(
         self, request_id: str, slot: Slot, position: int, vetoed: list[tuple[str, str]], choice: Choice, rows: Rows
     ) -> Decision:
@@ -182,26 +196,6 @@ class Plan:
             arm=self.arms.get(slot.name),
             fallback=choice.fallback,
         )  # fmt: skip
-
-
-def first_fillable(
-    slot: Slot, vetoed: Sequence[tuple[str, str]], holdout: bool, unfit: frozenset[str] = frozenset()
-) -> Choice:
-    """The first of the list that can be shown, with probability 1; the rule of slots without a policy.
-
-    Args:
-        slot, vetoed, holdout: of the request.
-        unfit: what is not for this subject now: passing it over is no fallback.
-    """
-    barred = dict(vetoed)
-    chosen = next((name for name in slot.modules if name not in barred), None)
-    wanted = next((name for name in slot.modules if name not in unfit), None)
-    return Choice(
-        chosen, [(chosen, 1.0)], 1.0, "holdout" if holdout else POLICY,
-        # Where others are drawn, what is the same for all is not one of the draws.
-        drawn=slot.policy is None,
-        fallback=None if chosen is not None and chosen == wanted else "the first choice could not be filled",
-    )  # fmt: skip
 
 
 def with_features(

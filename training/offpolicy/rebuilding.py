@@ -24,9 +24,10 @@ from serving.business import Business
 from serving.config import ShopConfig
 from serving.drawing import Choice, Draws
 from serving.engine import Live
+from serving.filling import first_fillable, instead
 from serving.modules import Filled, build
 from serving.offered import Offered, Taken, offer
-from serving.pages import first_fillable, layout_of
+from serving.pages import layout_of
 from serving.person import NOBODY, PERSONALIZATION, Consents, Person
 from serving.pinned import Laid
 from serving.pipeline import hydrate
@@ -230,10 +231,13 @@ def ask(
     taken = Taken()
     answers = []
     for slot, was in zip(layout.slots, logged, strict=True):
-        vetoed = offered.vetoes(slot, taken)
+        drawn = slot.policy is not None and not holdout
+        vetoed = offered.vetoes(slot, taken, drawn=drawn)
         family = slot.family or slot.name
         pinned = offered.pinned(slot, taken)
         choice = _choice(draws, slot, families[family], vetoed, pinned, holdout=holdout)
+        if drawn and choice.action is None:
+            choice, _ = instead(offered, live.policies[str(slot.policy)], slot, taken, choice, vetoed)
         families[family] += 1
         rows = offered.unused(was.action, taken, slot)[0].tolist()
         answers.append(Answer(tuple(choice.eligible), tuple(live.bundle.items[row] for row in rows), holdout))
