@@ -374,7 +374,7 @@ class TestService:
         (f'{PIN}item-id = "a"\nfrom = 2026-12-01\nuntil = 2026-12-01', "a pin that ends before it begins"),
         (f'{PIN}item-id = "a"\nwhen = {{segments = ["vip"]}}', "no such segment"),
         (f'{PIN}item-id = "a"\nwhen = {{if = "prise < 3"}}', "no such name: prise"),
-        (f'{PIN}item-id = "a"\npositon = 2', 'did you mean "position"?'),
+        (f'{PIN}item-id = "a"\nposision = 2', 'did you mean "position"?'),
         (f'{QUOTA}first = 3\nat-least = 1', "exactly one of category, brand and item-ids"),
         (f'{QUOTA}first = 3\nbrand = "A"', "asks for nothing"),
         (f'{QUOTA}first = 3\nbrand = "A"\nat-least = 4', "more than"),

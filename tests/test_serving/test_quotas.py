@@ -127,3 +127,11 @@ def test_fixed_places() -> None:
     refused = arrange(6, [Bounds(kind, 3, at_most=1)], 6, {3: 0, 4: 1})
     assert refused.refused == [4]
     assert refused.order == [3, 0, 1, 2, 4, 5]
+
+
+def test_more_is_fixed_than_there_are_places() -> None:
+    """What is fixed inside the list stays; of what is fixed behind it as much as has room; the rest is told."""
+    found = arrange(6, [], 2, {5: 0, 4: 1, 3: 7})
+    assert (found.order, found.refused) == ([5, 4], [3])
+    found = arrange(6, [], 2, {5: 0, 4: 8, 3: 7})
+    assert (found.order, found.refused) == ([5, 3], [4])
