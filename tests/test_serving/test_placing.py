@@ -16,6 +16,10 @@ from features.history import History
 from features.moments import DAY
 from serving import ops
 from serving.business import Business
+from serving.checks.finding import Look
+from serving.checks.paths import names
+from serving.checks.rules import boosts as rules
+from serving.checks.usage import never_shown, unused
 from serving.config import ShopConfig, read_config
 from serving.pipeline import addressed
 from serving.query import Filter, Query
@@ -185,10 +189,10 @@ class TestLists:
             assert len(some & set(items[:first])) <= most
         if not quotas:
             assert len(items) == min(num, len(set(ITEMS) - set(gone)))
-        for told in slate.placed.pins if slate.placed else ():
-            assert told["shown"] == (
-                told["itemId"] in items and slate.sources[items.index(told["itemId"])] == "pin"
-            ) or (told["reason"] in ("pinned to another place already",))
+        told = slate.placed.pins if slate.placed else ()
+        fixed = [item for item, source in zip(items, slate.sources, strict=True) if source == "pin"]
+        assert sorted(fixed) == sorted(each["itemId"] for each in told if each["shown"])
+        assert all(bool(each["reason"]) != each["shown"] for each in told)
 
 
 class TestAudiences:
@@ -412,3 +416,37 @@ def test_a_wish_of_yesterday_is_not_in_force() -> None:
     yesterday, today = (Query(now=now, history=History.empty()) for now in (AS_OF - DAY, AS_OF))
     assert business.of_lists(yesterday) is not None
     assert business.of_lists(today) is None
+
+
+def test_the_check_knows_pins_quotas_and_conditions_in_words() -> None:
+    """What is pinned stands somewhere; what a condition names is used; what names nothing or is over is told."""
+    text = HOME + (
+        f'{PIN}action = "sale"\npage = "home"\nslot = "one"\nwhen = {{if = \'"vip" in segments\'}}\n'
+        f'{PIN}item-id = "nothing"\nuntil = 2020-01-01\n{QUOTA}first = 3\nat-least = 1\nbrand = "nobody"\n'
+        '[segments.vip]\ntiers = ["gold"]\n[segments.idle]\ntiers = ["gold"]\n'
+    )
+    look = Look(read_config(text, "shop.toml"), bundle=build_toy_bundle(), now=AS_OF)
+    found = {(each.where, each.what) for check in (rules, names, never_shown, unused) for each in check(look)}
+    assert found == {
+        ("[[selection.pins]] number 2", "it ended on 2020-01-01"),
+        ("[[selection.pins]] number 2", 'no item is of item-id "nothing"'),
+        ("[[selection.quotas]] number 1", 'no item is of brand "nobody"'),
+        ("[segments.idle]", "no condition names it"),
+    }
+
+
+class TestLimits:
+    """An action with a cap that is pinned, and in no slot's list."""
+
+    def test_a_pinned_action_spends_its_cap(self, toy_engine, toy_shop, client) -> None:
+        """Once a day: another surface does without it, and says why."""
+        text = HOME.replace(
+            '[actions.sale]\nkind = "content"\n', '[actions.sale]\nkind = "content"\ncaps = {day = 1}\n'
+        )
+        toy_shop.config.write_text(HEAD + text + f'{PIN}action = "sale"\npage = "home"\nslot = "one"\n')
+        assert toy_engine.refresh(), toy_engine.refusals
+        asked = {"userId": "ann", "explain": True}
+        pages = [client.post("/v1/pages", json={**asked, "surface": each}).json() for each in ("page", "app")]
+        assert [page["slots"][1]["actionId"] for page in pages] == ["sale", "popular"]
+        assert pages[0]["explain"]["pins"][0]["shown"]
+        assert not pages[1]["explain"]["pins"][0]["shown"]
