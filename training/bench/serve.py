@@ -132,7 +132,10 @@ def routes_of(shop: Shop) -> dict[str, Route]:
     pages = {PAGES: "home", f"{PAGES}-{len(layout.slots)}-slots": fullest}
     return {
         LISTS: _route("/v1/recommendations", [{"userId": who, "numResults": 20} for who in customers]),
-        **{name: _route("/v1/pages", [{"userId": who, "page": page} for who in customers]) for name, page in pages.items()},
+        **{
+            name: _route("/v1/pages", [{"userId": who, "page": page} for who in customers])
+            for name, page in pages.items()
+        },
         "related-items": _route("/v1/related-items", [{"itemIds": [item], "numResults": 20} for item in items]),
     }
 
