@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
+from itertools import pairwise
 from statistics import median
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
@@ -65,13 +66,26 @@ class Line:
         return self.promised_at is not None and (now if came is None else came) > self.promised_at
 
 
-class Showing(NamedTuple):
-    """Something that was shown: what, where, when, in which session."""
+@dataclass
+class Showing:
+    """Something that was shown or sent: what, where, when, in which session, by which decision.
+
+    Args:
+        until: of a message: until when it counts, as long as nothing was heard of it; None: it counts for good.
+        failed: whether it could not be sent.
+    """
 
     action: str
     surface: str
     at: int
     session: str | None
+    until: int | None
+    decision: str
+    failed: bool = False
+
+    def counts(self, now: int) -> bool:
+        """Whether it stands against a limit."""
+        return not self.failed and (self.until is None or self.until > now)
 
 
 @dataclass
@@ -350,7 +364,7 @@ class Facts:
     def _customer(self, times: list[int]) -> str:
         ends = [at for at, following in zip(times, [*times[1:], None], strict=True)
                 if following is None or following - at >= 12 * HOUR]  # fmt: skip
-        gaps = [later - earlier for earlier, later in zip(ends, ends[1:], strict=False)]
+        gaps = [later - earlier for earlier, later in pairwise(ends)]
         gap = median(gaps) if gaps else None
         last = times[-1]
         if gap is not None and last + 0.7 * gap <= self.now <= last + 2 * gap:

@@ -19,28 +19,34 @@ import orjson
 from features.moments import format_instant, parse_instant
 from features.shop import Shop
 from serving import intake_people, stops
+from serving.actions import next_action
 from serving.config import load_config
 from serving.engine import Engine
 from serving.frames import SUFFIX, frames
 from serving.intake import read_event, take_items
+from serving.keeping import at_once
 from serving.pages import page
 from serving.query import Context
-from serving.wire import ItemIn, ItemsRequest, PageRequest
+from serving.wire import ActionRequest, ItemIn, ItemsRequest, PageRequest
 from serving.wire_people import AnswerRequest, ConsentRequest, OrdersRequest, ProjectIn, UpdateRequest
+from training.bench.invariant_asked import Asked, Shelves, Table, agreed
 from training.bench.invariant_house import CATEGORIES, ITEMS, make_shop, path_of, policies
-from training.bench.invariant_rules import Asked, Checker, Shelves, Table, agreed
+from training.bench.invariant_limits import Checker
 from training.bench.invariant_truth import DAY, ENDED, HOUR, MINUTE, Event, Facts, Line, Subject
 
 FIRST: Final = parse_instant("2026-12-01T00:00Z")
 _SECOND: Final = 1_000_000
 _PAGES: Final = (("home", 0.3), ("eight", 0.25), ("landing", 0.15), ("product", 0.12), ("mail", 0.12),
                  ("order-status", 0.06))  # fmt: skip
-_NEXT: Final = {"confirmed": ("in_production", "shipped", "cancelled"), "in_production": ("shipped", "shipped", "lost"),
-                "shipped": ("delivered", "delivered", "attempted", "lost"), "attempted": ("ready_for_pickup", "delivered"),
-                "ready_for_pickup": ("delivered",)}  # fmt: skip
+_NEXT: Final = {
+    "confirmed": ("in_production", "shipped", "cancelled"), "in_production": ("shipped", "shipped", "lost"),
+    "shipped": ("delivered", "delivered", "attempted", "lost"), "attempted": ("ready_for_pickup", "delivered"),
+    "ready_for_pickup": ("delivered",),
+}  # fmt: skip
 _STOPPABLE: Final = (
     ("action", "hero-season"), ("action", "tip-day"), ("module", "for-you"), ("module", "related"),
     ("action", "order-status"), ("campaign", "band-1"), ("campaign", "rows"), ("campaign", "hero-1"),
+    ("campaign", "push"),
 )  # fmt: skip
 _ANSWERS: Final = {"pet": ("dog", "cat"), "urgent": ("yes", "no"), "room": ("living", "child")}
 
@@ -85,7 +91,8 @@ class Log:
                 file.seek(start)
                 data = file.read()
             end = 0
-            for _, end, payload in frames(data):
+            for _, stop, payload in frames(data):
+                end = stop
                 yield payload
             self._read[path] = start + end
 
@@ -223,7 +230,7 @@ class World:
                 if line.state == "delivered" and self.chance(0.02):
                     self._report(who, line, "returned")
                 continue
-            if self.chance(0.2):
+            if self.chance(0.35):
                 self._report(who, line, self.pick(_NEXT[line.state]))
 
     def _report(self, who: Subject, line: Line, state: str) -> None:
@@ -257,6 +264,8 @@ class World:
                 self._do(who, taste)
             if visitor is who and self.chance(0.06):
                 who = self._sign_in(who)
+            if self.chance(0.2):
+                self._contact(who, context, session)
             self._page(who, visitor, msgspec.structs.replace(context, **self._place(taste)), session or device)
         if visitor is not None and who is not visitor:
             self._event(Subject(visitor.id, known=False), "sign_out")
@@ -335,7 +344,7 @@ class World:
         self.now += _SECOND
         row = {"type": "sign_in", "userId": customer.id, "visitorId": visitor.id}
         self.engine.store.append_sync([read_event(_raw(row), self.now)])
-        self.checker.signed_in(visitor.id, customer.id)
+        self.checker.signed_in(visitor, customer)
         visitor.signs_in(customer)
         return customer
 
@@ -348,7 +357,8 @@ class World:
         nobody = not who.known and self.chance(0.05)
         request = PageRequest(
             user_id=who.id if who.known else None, visitor_id=None if visitor is None or nobody else visitor.id,
-            session_id=session, context=context, consents=said, page=name, surface="email" if name == "mail" else "page",
+            session_id=session, context=context, consents=said, page=name,
+            surface="email" if name == "mail" else "page",
         )  # fmt: skip
         answer = page(self.engine, request, self.now)
         raw = self.log.rows_of([slot["decisionId"] for slot in answer["slots"]])
@@ -360,9 +370,32 @@ class World:
             if slot.get("question") and self.chance(0.6) and not nobody:
                 self._answer(who, slot["question"]["question"])
 
+    def _contact(self, who: Subject, context: Context, session: str | None) -> None:
+        """Ask what to send, judge it, and say what became of it: sent, bounced, or nothing."""
+        self.now += _SECOND
+        self.step += 1
+        name = self.pick(sorted(self.config.channels))
+        said = {"marketing": self.chance(0.5)} if self.chance(0.1) else None
+        request = ActionRequest(**_ids(who), session_id=session, context=context, consents=said, channel=name)
+        found = at_once(next_action(self.engine, request, self.now, self.engine.store.keep_at_once))
+        raw = self.log.rows_of([found["decisionId"]])
+        row = orjson.loads(raw[found["decisionId"]]) if found["decisionId"] in raw else {}
+        waits = [each for each in who.showings if each.decision == found["decisionId"] and each.until is not None]
+        slot = {"slot": name, "items": [], "title": "", **found}
+        at = int(row["decided_at"]) if row else self.now
+        asked = self._asked(request, {**found, "slots": [slot]}, raw, [row], who, at)
+        asked.channel, asked.waiting = self.config.channels[name], bool(waits)
+        self.checker.judge(asked)
+        mine = [each for each in who.showings if each.decision == found["decisionId"] and each.until is not None]
+        if mine and self.chance(0.7):
+            self.wait(2 * HOUR if self.chance(0.2) else 5 * MINUTE)
+            sent = self.chance(0.9)
+            self._event(who, "sent" if sent else "bounce", decisionId=found["decisionId"])
+            mine[0].failed, mine[0].until, mine[0].at = not sent, None, self.now
+
     def _asked(
-        self, request: PageRequest, answer: dict[str, Any], raw: dict[str, bytes], rows: list[dict[str, Any]],
-        who: Subject, at: int,
+        self, request: PageRequest | ActionRequest, answer: dict[str, Any], raw: dict[str, bytes],
+        rows: list[dict[str, Any]], who: Subject, at: int,
     ) -> Asked:  # fmt: skip
         blank = Subject("", known=False)
         used = who if agreed(who, request, "personalization") else blank
