@@ -132,7 +132,7 @@ class World:
         """Live until enough was decided."""
         try:
             while self.checker.table.decisions < self.part.decisions:
-                self._day()
+                self.day()
                 tell(self.checker.table.decisions)
         finally:
             self.engine.close()
@@ -155,7 +155,7 @@ class World:
 
     # --- days ------------------------------------------------------------------------------------------------------
 
-    def _day(self) -> None:
+    def day(self) -> None:
         """The shop's changes, parcels, then visits one after the other, spread over all hours."""
         morning = self.now
         self._shop_changes()
