@@ -173,10 +173,11 @@ class Situation:
         """All order lines."""
         return self._use("orders", self.query.person.orders)
 
-    @property
+    @cached_property
     def awaited(self) -> tuple[OrderLine, ...]:
         """Order lines that are on their way, the latest order first."""
-        return tuple(reversed(self._use("orders", self.query.person.open_orders)))
+        longest = self.live.config.journey.rules.longest_wait
+        return tuple(line for line in reversed(self.lines) if line.is_awaited(self.query.now, longest))
 
     def expected(self, line: OrderLine) -> Expected | None:
         """When an order line arrives, as the bundle has learned; None where nothing is known."""
