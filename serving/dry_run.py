@@ -21,8 +21,8 @@ from serving.asked_before import Asked
 from serving.config import ShopConfig
 from serving.engine import Engine, Live
 from serving.preview import Look, Openings, look_at_action, look_at_page
+from serving.shares import Share
 from serving.store_upkeep import is_token
-from serving.web.studio.figures import Share
 
 Tell = Callable[[str, int, int], None]
 FEW = 50

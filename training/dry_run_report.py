@@ -11,7 +11,7 @@ from rich.table import Table
 
 from features.moments import format_instant
 from serving.dry_run import FEW, DryRun, Moved
-from serving.web.studio.figures import Share
+from serving.shares import Share
 
 SHOWN = 3
 """Requests that are named for each slot."""
