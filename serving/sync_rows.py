@@ -21,7 +21,10 @@ SOURCE = "store"
 Row = Mapping[str, Any]
 Change = tuple[str, dict[str, Any], int]
 """Whose it is, the changed fields as on the wire, and when."""
-JSON_COLUMNS = {"eligible", "vetoed", "features", "context", "attributes", "answers", "asked", "consents", "projects"}
+JSON_COLUMNS = {
+    "eligible", "vetoed", "features", "context", "attributes", "answers", "asked", "shown", "consents",
+    "projects",
+}  # fmt: skip
 ORDER_COLUMNS: Mapping[str, str] = {
     "order_id": c.ORDER_ID, "line": c.LINE, "at": c.VALID_FROM, "item_id": c.ITEM_ID, "quantity": c.QUANTITY,
     "ordered_at": "ordered_at", "promised_at": "promised_at", "payment_state": "payment_state",
