@@ -102,8 +102,9 @@ def scrub_quarantine(dataset: Dataset, erased: Erased) -> int:
     count = 0
     for path in sorted((dataset.root / "quarantine").glob("*.parquet")):
         rows = pq.read_table(path)
-        texts = zip(rows["raw"].to_pylist(), rows["detail"].to_pylist(), strict=True)
-        clean = pa.array([not any(map(erased.anyone, _values(f"{raw} {detail}"))) for raw, detail in texts], pa.bool_())
+        texts = [rows[field.name].to_pylist() for field in rows.schema if pa.types.is_string(field.type)]
+        lines = (" ".join(map(str, row)) for row in zip(*texts, strict=True))
+        clean = pa.array([not any(map(erased.anyone, _values(line))) for line in lines], pa.bool_())
         gone = len(rows) - pc.sum(clean.cast(pa.int64())).as_py() if len(rows) else 0
         if gone:
             buffer = pa.BufferOutputStream()

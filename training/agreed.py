@@ -8,17 +8,14 @@ run says so. Visitors without a name stay: nobody has asked them yet, and nothin
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import Any
 
-import msgspec
 import numpy as np
 
 from features import columns as c
-from features.dataset import Dataset, versions_as_of
+from features.dataset import Dataset
 from features.history import Histories, customer_subject
 from serving.person import TRAINING, Consents
-
-_decoder = msgspec.json.Decoder(dict[str, Any])
+from serving.sync_consents import consents_in
 
 
 def agreed_only(
@@ -59,10 +56,5 @@ def recorded_consents(dataset: Dataset) -> int:
 
 def consents_to(dataset: Dataset, purpose: str, as_of: int) -> Mapping[str, bool]:
     """customer id -> whether they agreed to a purpose, of all of whom something of it is recorded."""
-    with dataset.connect() as duck:
-        known = versions_as_of("customers", as_of)
-        found = duck.sql(f"SELECT {c.CUSTOMER_ID}, consents FROM ({known}) WHERE consents IS NOT NULL")
-        rows = found.to_arrow_table()
-    texts = zip(rows[c.CUSTOMER_ID].to_pylist(), rows["consents"].to_pylist(), strict=True)
-    said = ((customer, _decoder.decode(text)) for customer, text in texts)
-    return {customer: Consents(each).to(purpose) for customer, each in said if purpose in each}
+    told = consents_in(dataset, as_of)
+    return {who: Consents(each.now).to(purpose) for who, each in told.items() if purpose in each.now}

@@ -23,6 +23,7 @@ from serving.events import StoredEvent
 from serving.histories import folders, open_history, open_people
 from serving.store import Store
 from serving.sync import sync
+from training.sends import take_sends
 
 NOON = parse_instant("2020-03-31T12:00Z")
 ALL_TABLES = ("events", "decisions", "identities", "items", "customers", "orders", "outcomes")
@@ -526,3 +527,13 @@ class TestErasedRows:
         erase(shop, store, "ann", now=NOON)
         assert sync(shop, now=NOON).counts["quarantined rows erased"] == 4
         assert pq.read_table(path)["raw"].to_pylist() == [raw[3]]
+
+    def test_so_do_those_of_a_file_of_sends(self, shop, store, tmp_path):
+        """Its refused rows have columns of their own."""
+        path = tmp_path / "mails.csv"
+        rows = "ann,d1,2024-01-01T00:00:00Z,sent\nbob,d2,2024-01-01T00:00:00Z,sent\n"
+        path.write_text(f"customer_id,decision_id,sent_at,status\n{rows}")
+        refused = take_sends(shop, path, now=NOON).quarantine
+        erase(shop, store, "ann", now=NOON)
+        assert sync(shop, now=NOON).counts["quarantined rows erased"] == 1
+        assert pq.read_table(refused)["customer_id"].to_pylist() == ["bob"]
