@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import date, time
 
 from features.moments import DAY, day_start
+from serving.conditions import holds
 from serving.settings.actions import Action
 from serving.settings.when import ALWAYS, Hours, Received, When
 from serving.situation import Situation
@@ -20,7 +21,7 @@ def why_not(when: When, now: Situation) -> str | None:
     """
     if when is ALWAYS:
         return None
-    checks = (_dated, _placed, _timed, _told, _at_stage, _owned)
+    checks = (_dated, _placed, _timed, _told, _at_stage, _owned, _written)
     return next((why for check in checks if (why := check(when, now)) is not None), None)
 
 
@@ -142,6 +143,12 @@ def _owned(when: When, now: Situation) -> str | None:
     if when.received is not None and not _received(when.received, now):
         return "nothing of this kind was delivered so many days ago"
     return None
+
+
+def _written(when: When, now: Situation) -> str | None:
+    if when.if_ is None or holds(when.if_, now, segments_of):
+        return None
+    return f"it does not hold that {when.if_}"
 
 
 def _received(wanted: Received, now: Situation) -> bool:

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from features.history import History
-from features.moments import DAY
+from features.moments import DAY, HOUR
 from features.orders import OrderLine
 from features.schemas import EventType
 from serving.bundle import Bundle
@@ -18,6 +18,8 @@ from serving.settings.shop import RepurchaseSettings
 
 LEARNED = "category.repurchase_days"
 """Array of the bundle: float32[n_categories], days; 0 where people buy again at once, NaN where too little is known."""
+ORDERED_WITHIN = 12 * HOUR
+"""How far a purchase may lie from the moment at which its order line says that it was ordered."""
 Floats = npt.NDArray[np.float32]
 
 
@@ -53,9 +55,9 @@ class Windows:
         barred = {code for code in found if code >= 0 and not self.days[code] <= 0}
         bought = history.of_types(EventType.PURCHASE)
         kept = bought.item >= 0
-        gifts = [self._row(line) for line in orders if line.gift]
-        if gifts:
-            kept &= ~np.isin(bought.item, gifts)
+        for line in orders:
+            if line.gift:
+                _take_off(kept, bought, self._row(line), line.ordered_at)
         codes = category[bought.item[kept]]
         resting = now - bought.time[kept] < self.days[codes] * DAY  # False where the window is not known
         return tuple(sorted(barred | (set(codes[resting].tolist()) - {-1})))
@@ -67,3 +69,12 @@ class Windows:
     def _category(self, line: OrderLine) -> int:
         row = self._row(line)
         return -1 if row < 0 else int(self._bundle.shared.category[row])
+
+
+def _take_off(kept: npt.NDArray[np.bool_], bought: History, row: int, ordered_at: int) -> None:
+    """Let the one purchase that was a gift not count: the nearest of the item. One's own of it stays."""
+    mine = np.flatnonzero(kept & (bought.item == row) & (row >= 0))
+    if len(mine):
+        far = np.abs(bought.time[mine] - ordered_at)
+        if far.min() < ORDERED_WITHIN:
+            kept[mine[far.argmin()]] = False

@@ -15,7 +15,7 @@ from features.personal import open_wishes
 from serving import own_data, pages, shelves, wire
 from serving.candidates import Rows
 from serving.clock import let_pass
-from serving.customers import active_customers, wishes
+from serving.customers import active_customers, open_since
 from serving.engine import Engine, Live, item_card
 from serving.erase import read_receipt
 from serving.intake import take_events
@@ -91,7 +91,7 @@ class EngineFront:
     async def wishlist(self, user_id: str | None, visitor_id: str | None) -> Sequence[ItemJson]:
         """What is wished for, the latest first."""
         engine = self._engine_of()
-        rows = wishes(engine.history_of(engine.live, user_id, visitor_id))
+        rows = [row for row, _ in open_since(engine.history_of(engine.live, user_id, visitor_id))]
         return self._cards(engine.live, np.array(rows, np.int32), user_id, visitor_id)
 
     async def departments(self, path: str) -> Sequence[tuple[str, int]]:

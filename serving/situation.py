@@ -21,6 +21,7 @@ from features.personal import open_wishes
 from features.schemas import EventType
 from serving.candidates import Rows
 from serving.delivery import Expected
+from serving.delivery_words import LANGUAGES
 from serving.due import Due, due_items
 from serving.engine import Live
 from serving.person import Project
@@ -94,6 +95,11 @@ class Situation:
     def locale(self) -> str:
         """Language of the words: the request's where the shop has words in it."""
         return self.query.context.locale or self.live.config.shop.locale
+
+    @property
+    def spoken(self) -> str:
+        """Language of the words that are ours and not the shop's: another one than we speak gets English."""
+        return self.locale if self.locale in LANGUAGES else LANGUAGES[0]
 
     @cached_property
     def stage(self) -> Stage:

@@ -49,6 +49,9 @@ def _same(first: Boost, second: Boost) -> bool:
 
 
 def _overlap(first: Boost, second: Boost) -> bool:
+    """For the same people, on some day; of different audiences nobody can say who is in both."""
+    if first.when != second.when:
+        return False
     start = max(first.from_ or date.min, second.from_ or date.min)
     return start < min(first.until or date.max, second.until or date.max)
 
