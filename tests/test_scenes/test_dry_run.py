@@ -198,7 +198,6 @@ def test_the_command(house: House, tmp_path, capsys) -> None:
     draft.write_text(text, encoding="utf-8")
     assert "No request for a page or an action can be rebuilt" in run(house, draft, capsys)
     visit(house, 2)
-    asked(house)
     said = run(house, draft, capsys, "--json", str(out))
     assert "10 of 10 requests move" in said and f"fewer than {FEW} requests" in said
     assert "hero-season" in said and "person0" not in said and "guest" not in said
