@@ -84,7 +84,9 @@ def _side(people: int, most: int) -> float:
 
 def _square(axis: Any, box: Box, side: float) -> None:
     x, y = PLACES[box.name]
-    axis.add_patch(Rectangle((x - side / 2, y - side / 2), side, side, color=STAGE_COLOURS[box.name], linewidth=0, zorder=3))
+    axis.add_patch(
+        Rectangle((x - side / 2, y - side / 2), side, side, color=STAGE_COLOURS[box.name], linewidth=0, zorder=3)
+    )
     upper = y > 1
     heading = y + side / 2 + 0.06 + 0.13 * len(box.told) if upper else y - side / 2 - 0.06
     style = {"ha": "center", "va": "bottom" if upper else "top", "zorder": 5}
