@@ -13,8 +13,9 @@ from serving.settings.actions import Action, Caps
 from serving.settings.channels import QUIET
 from serving.wire import ActionRequest
 from training.bench.invariant_asked import Asked
+from training.bench.invariant_facts import DAY, HOUR, MINUTE, Facts
 from training.bench.invariant_rules import Rules
-from training.bench.invariant_truth import DAY, HOUR, MINUTE, Facts, Showing, Subject
+from training.bench.invariant_truth import Showing, Subject
 
 _WINDOWS: Final = (("day", 1), ("week", 7), ("month", 30), ("ever", 0))
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)

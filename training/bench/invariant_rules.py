@@ -15,9 +15,9 @@ from serving.config import ShopConfig
 from serving.settings.pages import Slot
 from serving.wire import ActionRequest, PageRequest
 from training.bench.invariant_asked import Asked, Table, agreed
+from training.bench.invariant_facts import Facts
 from training.bench.invariant_fit import SELLING, action_fits, fits
 from training.bench.invariant_house import path_of
-from training.bench.invariant_truth import Facts
 
 PERSONAL: Final = ("buy-again", "wishlist", "for-you", "session", "goes-with-order", "viewed")
 """Kinds of modules that cannot be filled for somebody of whom nothing may be used."""
