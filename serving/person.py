@@ -87,5 +87,9 @@ class Consents(msgspec.Struct, frozen=True):
             return said.get("granted") is True
         return purpose in self.assumed
 
+    def refuses(self, purpose: str) -> bool:
+        """Whether a person was told to have said no."""
+        return isinstance(self.told.get(purpose), Mapping) and not self.to(purpose)
+
 
 NOBODY = Person()

@@ -31,4 +31,5 @@ def kept_until(name: str, action: Action, counts: Counts | None, now: Situation)
     if begun is None or now.query.now >= begun + span:
         return None
     bought = now.history.of_types(EventType.PURCHASE).time
-    return None if (bought > begun).any() else begun + span
+    ordered = any(line.ordered_at > begun for line in now.lines)
+    return None if ordered or (bought > begun).any() else begun + span
