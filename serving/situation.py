@@ -52,7 +52,7 @@ class Situation:
 
     @cached_property
     def zone(self) -> str:
-        """The subject's time zone, else the request's, else the shop's; one that is none was imported, and is passed."""
+        """The subject's time zone, else the request's, else the shop's; a wrong one is passed over."""
         own = self.query.person.time_zone
         known = own if own and is_zone(own) else None
         return known or self.query.context.time_zone or self.live.config.shop.time_zone

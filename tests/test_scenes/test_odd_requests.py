@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from datetime import date
+
 import orjson
 import pytest
 
 from features.errors import Unavailable
+from features.moments import DAY, HOUR, day_start, parse_instant, to_datetime, zone
 from serving import waiting
 from serving.delivery import Expected
 from serving.situation import Situation
-from tests.test_scenes.conftest import House, actions, items, slot
+from tests.test_scenes.conftest import NOW, House, actions, items, slot
 
 PETS = {"category": "Pets", "timeZone": "UTC"}
 
@@ -27,7 +30,7 @@ def expecting(house: House, monkeypatch) -> None:
         ("ja-JP", "The rug1 をお届けする準備をしています"), ("JA", "The rug1 をお届けする準備をしています"), ("-", None),
     ],
 )  # fmt: skip
-def test_a_page_with_an_order_speaks_the_nearest_language_that_the_shop_has(house, monkeypatch, locale, title) -> None:
+def test_a_page_with_an_order_speaks_a_language_of_the_shop(house, monkeypatch, locale, title) -> None:
     expecting(house, monkeypatch)
     house.order("o1", "rug1", "ann", shipmentState="shipped")
     house.at(1)
@@ -132,3 +135,25 @@ def test_a_lost_parcel_silences_selling_for_two_weeks(house: House) -> None:
     house.at(16)
     assert "welcome-offer" in actions(house.page(userId="ann"))
     assert slot(house.page(userId="ann"), "welcome-offer")["kind"] == "offer"
+
+
+def test_a_page_without_slots_is_refused_before_it_breaks(house: House) -> None:
+    text = house.shop.config.read_text(encoding="utf-8")
+    house.shop.config.write_text(text + "\n[pages.bare]\nslots = []\n", encoding="utf-8")
+    house.engine.refresh()
+    assert "slots" in house.engine.refusals["shop.toml"]
+
+
+@pytest.mark.parametrize("time_zone", ["UTC", "Asia/Tokyo", "America/New_York"])
+def test_a_promise_of_a_day_holds_until_the_day_is_over(house: House, time_zone: str) -> None:
+    text = house.shop.config.read_text(encoding="utf-8").replace("[shop]", f'[shop]\ntime-zone = "{time_zone}"')
+    house.shop.config.write_text(text, encoding="utf-8")
+    assert house.engine.refresh() and not house.engine.refusals
+    house.order("o1", "rug1", "ann", shipmentState="shipped", promisedAt="2026-12-05", confirmedFor="2026-12-05")
+    begin = day_start(date(2026, 12, 5), time_zone)
+    for hours, late in ((1, False), (23.5, False), (24.5, True)):
+        house.at((begin + int(hours * HOUR) - NOW) / DAY)
+        facts = slot(house.page("order-status", userId="ann"), "order-status")["orders"][0]
+        assert facts["late"] is late, hours
+    step = facts["steps"][-1]
+    assert to_datetime(parse_instant(step["confirmedFor"])).astimezone(zone(time_zone)).date() == date(2026, 12, 5)
