@@ -79,9 +79,9 @@ def refused(channel: Channel, consents: Consents, said: bool | None) -> Iterator
     Args:
         channel: with its purpose.
         consents: as the shop was told.
-        said: what the request says of the channel's purpose; None: nothing.
+        said: what the request says of the channel's purpose; None: nothing. A refusal that was told counts always.
     """
-    if not (consents.to(channel.purpose) if said is None else said):
+    if not (consents.to(channel.purpose) if said is None else said and not consents.refuses(channel.purpose)):
         yield Ruling(f"no consent to {channel.purpose}", kind=OPTED_OUT)
 
 
@@ -205,6 +205,8 @@ def _own(channel: Channel, now: Situation) -> Iterator[Ruling]:
     """An action that only the shop knows is taken as selling where the channel is for marketing."""
     if channel.purpose == MARKETING and now.returned_lately:
         yield Ruling("something was sent back: no selling")
+    if channel.purpose == MARKETING and now.lost_lately:
+        yield Ruling("something got lost on its way: no selling")
     if channel.purpose == MARKETING and now.late:
         yield Ruling("a delivery is late: no selling")
 
