@@ -11,6 +11,7 @@ from features.moments import format_instant, zone
 from features.order_reports import Report
 from features.schemas import SHIPMENT_STATES
 from serving import person
+from serving.config import ShopConfig
 from serving.engine import Engine, Live
 from serving.fields import Fields
 from serving.intake import AHEAD, error_body, parse_moment
@@ -117,7 +118,7 @@ def take_consent(engine: Engine, live: Live, request: ConsentRequest, now: int) 
         RequestError: nobody is named, or a purpose that nothing is done for.
         ErasedError: they asked to be forgotten.
     """
-    purposes = [*PURPOSES, *sorted({channel.purpose for channel in live.config.channels.values()} - set(PURPOSES))]
+    purposes = purposes_of(live.config)
     if request.purpose not in purposes:
         raise RequestError(
             "unknown purpose", where="purpose", got=request.purpose, hint=nearest(request.purpose, purposes)
@@ -129,6 +130,11 @@ def take_consent(engine: Engine, live: Live, request: ConsentRequest, now: int) 
         "at": format_instant(now),
     }
     return _put(engine, request.user_id, request.visitor_id, {"consents": {request.purpose: how}}, now)
+
+
+def purposes_of(config: ShopConfig) -> list[str]:
+    """All purposes that something is done for: the service's own, and those of the shop's channels."""
+    return [*PURPOSES, *sorted({channel.purpose for channel in config.channels.values()} - set(PURPOSES))]
 
 
 def _put(engine: Engine, user_id: str | None, visitor_id: str | None, fields: Fields, now: int) -> dict[str, Any]:

@@ -50,11 +50,6 @@ class Person(msgspec.Struct, frozen=True):
     orders: tuple[OrderLine, ...] = ()
     projects: tuple[Project, ...] = ()
 
-    @property
-    def open_orders(self) -> tuple[OrderLine, ...]:
-        """Lines that are still under way."""
-        return tuple(line for line in self.orders if line.is_open)
-
 
 class Project(msgspec.Struct, frozen=True):
     """Something that outlives one order, such as a basement for a teenager.

@@ -1,4 +1,4 @@
-"""Shares of counts with their intervals, as figures and dry runs tell them."""
+"""Shares of counts, with the interval in which they lie."""
 
 from __future__ import annotations
 

@@ -21,6 +21,7 @@ from features.personal import open_wishes
 from features.schemas import EventType
 from serving.candidates import Rows
 from serving.delivery import Expected
+from serving.delivery_words import LANGUAGES
 from serving.due import Due, due_items
 from serving.engine import Live
 from serving.person import Project
@@ -95,6 +96,11 @@ class Situation:
         """Language of the words: the request's where the shop has words in it."""
         return self.query.context.locale or self.live.config.shop.locale
 
+    @property
+    def spoken(self) -> str:
+        """Language of the words that are ours and not the shop's: another one than we speak gets English."""
+        return self.locale if self.locale in LANGUAGES else LANGUAGES[0]
+
     @cached_property
     def stage(self) -> Stage:
         """Of the journey."""
@@ -167,10 +173,11 @@ class Situation:
         """All order lines."""
         return self._use("orders", self.query.person.orders)
 
-    @property
+    @cached_property
     def awaited(self) -> tuple[OrderLine, ...]:
         """Order lines that are on their way, the latest order first."""
-        return tuple(reversed(self._use("orders", self.query.person.open_orders)))
+        longest = self.live.config.journey.rules.longest_wait
+        return tuple(line for line in reversed(self.lines) if line.is_awaited(self.query.now, longest))
 
     def expected(self, line: OrderLine) -> Expected | None:
         """When an order line arrives, as the bundle has learned; None where nothing is known."""

@@ -50,7 +50,7 @@ def order_card(now: Situation, line: OrderLine, since: int | None = None) -> dic
 def expected_text(now: Situation, line: OrderLine) -> str | None:
     """When a line is expected, in the subject's language and days; None where nothing is known."""
     expected = now.expected(line)
-    return None if expected is None else in_words(expected, now.query.now, now.zone, now.locale)
+    return None if expected is None else in_words(expected, now.query.now, now.zone, now.spoken)
 
 
 def _expected(now: Situation, expected: Expected) -> dict[str, Any]:
@@ -58,7 +58,7 @@ def _expected(now: Situation, expected: Expected) -> dict[str, Any]:
         "earliest": format_instant(expected.earliest),
         "latest": format_instant(expected.latest),
         "day": _instant(expected.day),
-        "text": in_words(expected, now.query.now, now.zone, now.locale),
+        "text": in_words(expected, now.query.now, now.zone, now.spoken),
     }
 
 

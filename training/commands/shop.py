@@ -101,7 +101,7 @@ def show_findings(checked: Checked) -> None:
             table.add_row(verdict, *map(escape, (each.where, each.what, each.remedy)))
         console.print(table)
     for sentence in (*checked.unseen, f"{checked.summary}."):
-        console.print(sentence, highlight=False, markup=False)
+        console.print(sentence, highlight=False, markup=False, soft_wrap=True)
 
 
 def show_words(checked: Checked) -> None:
