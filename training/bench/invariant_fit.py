@@ -34,6 +34,19 @@ def action_fits(action: Action, facts: Facts, config: ShopConfig) -> bool:
     return fits(question.when, facts, config) and (question.unusual is None or facts.unusual or on_screen)
 
 
+def promised(name: str, action: Action, facts: Facts) -> bool:
+    """Whether an offer was shown so lately that it is kept: for its days, or until something is bought."""
+    span = int(action.promise_days * DAY)
+    begun = None
+    for at in sorted(each.at for each in facts.who.showings if each.action == name and not each.failed):
+        if begun is None or at >= begun + span:
+            begun = at
+    if not span or begun is None or facts.now >= begun + span:
+        return False
+    bought = [each.at for each in facts.who.events if each.type == "purchase"]
+    return not any(at > begun for at in (*bought, *(line.ordered_at for line in facts.who.lines)))
+
+
 def _dated(begins: date | None, ends: date | None, facts: Facts) -> bool:
     zone = ZoneInfo(facts.shop_zone)
 
