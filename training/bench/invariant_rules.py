@@ -24,7 +24,8 @@ PERSONAL: Final = ("buy-again", "wishlist", "for-you", "session", "goes-with-ord
 _BY_CONDITION: Final = re.compile(
     r"not at this time$|(region|source|campaign|device) is |it is |the moment is |customers only|visitors only|tier is "
     r"|the answer to |.* is answered$|stage is |no such project|not in |in |\d+ orders so far|.* nothing of "
-    r"|has bought something|nothing is late|a delivery is late$|nothing of this kind|no order is on its way"
+    r"|it does not hold that |has bought something|nothing is late|a delivery is late$"
+    r"|nothing of this kind|no order is on its way"
 )
 """What a veto says whose ground is a condition of the file."""
 _TINY: Final = 1e-9
@@ -224,7 +225,8 @@ class Rules:
                 continue
             chances = dict(row["eligible"])
             vetoed = {name for name, _ in row["vetoed"]}
-            listed = {None, *self.slot_of(asked, row, slot["slot"]).modules}
+            pins = {pin.action for pin in self.config.selection.pins if pin.slot == slot["slot"]}
+            listed = {None, *self.slot_of(asked, row, slot["slot"]).modules, *pins}
             fresh = row["reused_from"] is None
             holds = (
                 abs(sum(chances.values()) - 1) < _TINY and min(chances.values()) >= 0
