@@ -88,7 +88,7 @@ def bought_of(known: History, lines: Sequence[Told], occasion: int) -> Bought:
     places = np.flatnonzero(known.type == _PURCHASE)
     at = all_at = known.time[places]
     if has_type(known.type, _RETURN):
-        at = at[_kept(known, places)]
+        at = at[not_returned(known, places)]
     reported, received = None, None
     also: list[int] = []
     if lines:
@@ -113,8 +113,13 @@ def has_type(types: npt.NDArray[np.int8], code: int) -> bool:
     return types.tobytes().find(code) >= 0
 
 
-def _kept(known: History, places: Places) -> npt.NDArray[np.bool_]:
-    """Which purchases have not come back."""
+def not_returned(known: History, places: Places) -> npt.NDArray[np.bool_]:
+    """Which purchases have not come back.
+
+    Args:
+        known: as of the moment.
+        places: where its purchases stand.
+    """
     backs = np.flatnonzero(known.type == _RETURN)
     returned = set(known.item[backs].tolist()) - {-1}
     left: dict[int, list[list[float]]] = {item: [] for item in returned}

@@ -30,7 +30,7 @@ from features.bought import Bought, Told, bought_of, has_type, known_of, told_of
 from features.covariates import LOOKS
 from features.history import History
 from features.moments import DAY, HOUR
-from features.orders import ENDED, OrderLine
+from features.orders import ENDED, LONGEST_WAIT, OrderLine
 from features.schemas import EventType
 
 Rows = npt.NDArray[np.int32]
@@ -96,7 +96,7 @@ class StageRules:
     lapsed_gaps: float = 3.0
     look: int = 30 * DAY
     occasion: int = 12 * HOUR
-    longest_wait: int = 365 * DAY
+    longest_wait: int = LONGEST_WAIT
 
     def due(self, bought: Bought) -> tuple[int, int] | None:
         """First and last instant at which the next purchase is due; None: there is no rhythm."""

@@ -8,7 +8,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from features.moments import DAY
+
 DELIVERED = "delivered"
+READY = "ready_for_pickup"
+LONGEST_WAIT = 365 * DAY
+"""An order line without news for longer than this is not waited for any more: many shops never tell of the end."""
 ENDED = frozenset({DELIVERED, "returned", "cancelled", "lost"})
 """Shipment states after which nothing is under way any more."""
 FAILED = frozenset({"returned", "cancelled", "lost"})
@@ -70,6 +75,10 @@ class OrderLine:
         """Whether something is still under way."""
         return self.state not in ENDED
 
+    def is_awaited(self, now: int, longest: int = LONGEST_WAIT) -> bool:
+        """Whether it is under way and there was news of it within `longest` microseconds."""
+        return self.is_open and now - self.steps[-1].at <= longest
+
     @property
     def promised_at(self) -> int | None:
         """What was promised last."""
@@ -91,7 +100,19 @@ class OrderLine:
         return next((step.confirmed_for for step in reversed(self.steps) if step.confirmed_for is not None), None)
 
     def is_late(self, now: int) -> bool:
-        """Whether it came, or has not come, after what was promised first; False where nothing was promised."""
+        """Whether it came, or is to come, after what was promised first; False where nothing was promised.
+
+        What lies ready to be picked up has come. What is still to come is late when the day has passed, and as soon as
+        a later one is told.
+        """
+        first = self.first_promised_at
+        if first is None:
+            return False
+        came = next((step.at for step in self.steps if step.state in (READY, DELIVERED)), None)
+        return (max(now, self.promised_at or now) if came is None else came) > first
+
+    def is_overdue(self, now: int) -> bool:
+        """Whether it was not delivered by what was promised first, wherever it is; False where nothing was promised."""
         promised, delivered = self.first_promised_at, self.delivered_at
         return promised is not None and (now if delivered is None else delivered) > promised
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import date, time
 
 from features.moments import DAY, day_start
+from features.orders import OrderLine
 from serving.conditions import holds
 from serving.settings.actions import Action
 from serving.settings.when import ALWAYS, Hours, Received, When
@@ -46,6 +48,8 @@ def why_silent(action: Action, now: Situation) -> str | None:
         return f"no consent to {action.purpose}"
     if action.sells and now.returned_lately:
         return "something was sent back: no selling"
+    if action.sells and now.lost_lately:
+        return "something got lost on its way: no selling"
     return "a delivery is late: no selling" if action.sells and now.late else None
 
 
@@ -140,7 +144,7 @@ def _owned(when: When, now: Situation) -> str | None:
         return f"has bought something of {' or '.join(when.not_bought)}"
     if when.late is not None and when.late != now.late:
         return "nothing is late" if when.late else "a delivery is late"
-    if when.received is not None and not _received(when.received, now):
+    if when.received is not None and _received(when.received, now) is None:
         return "nothing of this kind was delivered so many days ago"
     return None
 
@@ -151,9 +155,36 @@ def _written(when: When, now: Situation) -> str | None:
     return f"it does not hold that {when.if_}"
 
 
-def _received(wanted: Received, now: Situation) -> bool:
+def order_meant(whens: Iterable[When], now: Situation) -> OrderLine | None:
+    """The order line that something is about: the latest that meets its conditions on orders.
+
+    Args:
+        whens: the conditions of an action and of its words.
+        now: what is true.
+
+    Returns:
+        Where they name no order, or each of them another one, the latest that is on its way; None where none is.
+    """
+    wanted = list(whens)
+    for when in wanted:
+        if when.received is not None:
+            return _received(when.received, now)
+    return next((line for line in now.awaited if all(_meets(when, line, now) for when in wanted)), None) or next(
+        iter(now.awaited), None
+    )
+
+
+def _meets(when: When, line: OrderLine, now: Situation) -> bool:
+    """Whether an order line on its way is what conditions speak of."""
+    if when.late and not line.is_late(now.query.now):
+        return False
+    return not when.awaiting or bool(now.codes_under(when.awaiting) & now.codes_of([now.row_of(line.item_id)]))
+
+
+def _received(wanted: Received, now: Situation) -> OrderLine | None:
+    """The latest order line that was delivered as wanted."""
     codes = now.codes_under(wanted.categories) if wanted.categories else None
-    for line in now.lines:
+    for line in reversed(now.lines):
         at = line.delivered_at
         if at is None or line.state != "delivered":
             continue
@@ -161,5 +192,5 @@ def _received(wanted: Received, now: Situation) -> bool:
         fits = wanted.after_days <= days < wanted.before_days
         timely = wanted.on_time is None or wanted.on_time != line.is_late(now.query.now)
         if fits and timely and (codes is None or now.codes_of([now.row_of(line.item_id)]) & codes):
-            return True
-    return False
+            return line
+    return None

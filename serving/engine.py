@@ -80,6 +80,21 @@ class Live:
         return Windows(self.bundle, self.config.repurchase)
 
     @cached_property
+    def languages(self) -> frozenset[str]:
+        """Those that the shop has words in."""
+        config = self.config
+        words = [*(each.title for each in config.modules.values()), *(each.text for each in config.questions.values())]
+        texts = {text.locale for action in config.actions.values() for text in action.texts if text.locale}
+        return frozenset({config.shop.locale, *texts, *(name for each in words for name in each)})
+
+    def language(self, asked: str | None) -> str:
+        """The language of a request's words: its own (`ja`, also where it says `ja-JP`), else the shop's."""
+        for name in (asked or "", (asked or "").replace("_", "-").split("-")[0].lower()):
+            if name in self.languages:
+                return name
+        return self.config.shop.locale
+
+    @cached_property
     def hours(self) -> Hours | None:
         """When things are looked at; None where the bundle has not learned it."""
         return Hours.from_arrays(self.bundle.arrays)

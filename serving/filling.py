@@ -1,4 +1,4 @@
-"""What takes a slot without a draw: the first of its list that can be shown, also where a policy has nothing to say."""
+"""What takes a slot without a draw: the first of its list, also where a policy has nothing to draw."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ Mask = npt.NDArray[np.bool_]
 WHERE = "filter.where"
 SECONDS = 0.2
 """Of one thread's work, for one list: what costs more is refused. 500 candidates cost about a hundredth of it."""
-_AT_ONCE = 64
+_AT_ONCE = 8
 
 
 def where_of(wanted: Filter) -> Expression | None:

@@ -12,6 +12,7 @@ import numpy as np
 from features.errors import RequestError
 from features.moments import format_instant
 from features.personal import open_wishes
+from serving.asking import note_questions
 from serving.candidates import Rows
 from serving.counting import counts_of
 from serving.decide import Decision, feature_rows, new_id, told_by, unit_of
@@ -80,14 +81,6 @@ async def page_soon(engine: Engine, request: PageRequest, now: int, keep: Keep) 
         draws.again(closed=True)
         answer |= plan.decided()[0]
     return answer
-
-
-def note_questions(engine: Engine, query: Query, body: Answer) -> None:
-    """Remember which question was put for the first time."""
-    for slot in body["slots"]:
-        asked = slot.get("question")
-        if asked is not None and not engine.preview and asked["question"] not in query.person.shown:
-            engine.note_shown(query, asked["question"])
 
 
 def draws_of(engine: Engine, live: Live, query: Query, slots: Sequence[Slot], holdout: bool) -> Draws | None:

@@ -59,25 +59,24 @@ def arrange(count: int, rules: Sequence[Bounds], limit: int, fixed: Mapping[int,
         rules: the earlier one counts more, where not all can be met.
         limit: places.
         fixed: candidate -> place, from 0, distinct; the earlier one counts more. Behind the end of the list it is the
-            last place that is free.
+            last place that nothing else is fixed to.
     """
     wanted = _within(dict(fixed or {}), min(limit, count))
     work = _Work(count, rules, min(limit, count))
     refused = [each for each, place in wanted.items() if not work.fix(each, place)]
     work.owe()
     order = work.walk()
-    gone = [each for each in wanted if each not in order and each not in refused]
+    gone = [each for each in fixed or () if each not in wanted or (each not in order and each not in refused)]
     counts = [int(rule.members[order[: rule.first]].sum()) for rule in rules]
     return Arranged(order, [max(rule.at_least - n, 0) for rule, n in zip(rules, counts, strict=True)], refused + gone)
 
 
 def _within(fixed: dict[int, int], limit: int) -> dict[int, int]:
-    """Places behind the end become the last ones."""
-    last = limit - 1
-    for each in sorted(fixed, key=lambda candidate: -fixed[candidate]):
-        fixed[each] = min(fixed[each], last)
-        last = fixed[each] - 1
-    return {each: place for each, place in fixed.items() if place >= 0}
+    """Places behind the end become the last ones that are left; without any the candidate is left out."""
+    behind = sorted((place, each) for each, place in fixed.items() if place >= limit)
+    left = sorted(set(range(limit)) - set(fixed.values()))[-len(behind) :] if behind else []
+    moved = {each: place for (_, each), place in zip(behind[: len(left)], left, strict=True)}
+    return {each: moved.get(each, place) for each, place in fixed.items() if place < limit or each in moved}
 
 
 @dataclass

@@ -9,11 +9,14 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from features.bought import not_returned
 from features.history import History
-from features.moments import DAY, HOUR
-from features.orders import OrderLine
+from features.journey import RULES
+from features.moments import DAY, HOUR, Instants
+from features.orders import FAILED, OrderLine
 from features.schemas import EventType
 from serving.bundle import Bundle
+from serving.candidates import Rows
 from serving.settings.shop import RepurchaseSettings
 
 LEARNED = "category.repurchase_days"
@@ -44,23 +47,35 @@ class Windows:
     def barred(self, history: History, orders: tuple[OrderLine, ...], now: int) -> tuple[int, ...]:
         """Codes of the categories of which nothing is offered to a subject now, ascending.
 
-        What was given away does not count: the giver has none.
+        What was given away does not count: the giver has none. Nor does what came back, was cancelled or got lost.
 
         Args:
             history, orders: of the subject, as of `now`.
             now: microseconds.
         """
         category = self._bundle.shared.category
-        found = {self._category(line) for line in orders if line.is_open and not line.gift}
+        found = {self._category(line) for line in orders if line.is_awaited(now) and not line.gift}
         barred = {code for code in found if code >= 0 and not self.days[code] <= 0}
-        bought = history.of_types(EventType.PURCHASE)
-        kept = bought.item >= 0
+        time, item = self._standing(history, orders)
+        codes = category[item]
+        resting = now - time < self.days[codes] * DAY  # False where the window is not known
+        return tuple(sorted(barred | (set(codes[resting].tolist()) - {-1})))
+
+    def _standing(self, history: History, orders: tuple[OrderLine, ...]) -> tuple[Instants, Rows]:
+        """int64[n] and int32[n]: purchases of known items that the subject has, by their moment."""
+        places = np.flatnonzero(history.type == EventType.PURCHASE)
+        time, item = history.time[places], history.item[places]
+        kept = (item >= 0) & not_returned(history, places)
         for line in orders:
             if line.gift:
-                _take_off(kept, bought, self._row(line), line.ordered_at)
-        codes = category[bought.item[kept]]
-        resting = now - bought.time[kept] < self.days[codes] * DAY  # False where the window is not known
-        return tuple(sorted(barred | (set(codes[resting].tolist()) - {-1})))
+                _take_off(kept, time, item, self._row(line), line.ordered_at)
+            elif line.state in FAILED:
+                of_it = np.flatnonzero((item == self._row(line)) & (time < line.ordered_at + RULES.occasion))
+                kept[of_it[-1:]] = False
+        lines = [line for line in orders if not line.gift and line.state not in FAILED]  # also what no event tells of
+        rows = np.array([self._row(line) for line in lines], np.int32)
+        ordered = np.array([line.ordered_at for line in lines], np.int64)
+        return np.append(time[kept], ordered[rows >= 0]), np.append(item[kept], rows[rows >= 0])
 
     def _row(self, line: OrderLine) -> int:
         row = self._bundle.items.find(line.item_id)
@@ -71,10 +86,10 @@ class Windows:
         return -1 if row < 0 else int(self._bundle.shared.category[row])
 
 
-def _take_off(kept: npt.NDArray[np.bool_], bought: History, row: int, ordered_at: int) -> None:
+def _take_off(kept: npt.NDArray[np.bool_], time: Instants, item: Rows, row: int, ordered_at: int) -> None:
     """Let the one purchase that was a gift not count: the nearest of the item. One's own of it stays."""
-    mine = np.flatnonzero(kept & (bought.item == row) & (row >= 0))
+    mine = np.flatnonzero(kept & (item == row) & (row >= 0))
     if len(mine):
-        far = np.abs(bought.time[mine] - ordered_at)
+        far = np.abs(time[mine] - ordered_at)
         if far.min() < ORDERED_WITHIN:
             kept[mine[far.argmin()]] = False

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from features.moments import DAY, to_datetime, zone
+from features.orders import OrderLine
 from serving.asking import PUT, put_before
-from serving.eligibility import why_no_action, why_not, why_silent
+from serving.eligibility import order_meant, why_no_action, why_not, why_silent
 from serving.reasons import title_of
 from serving.settings.actions import Action, Text
 from serving.settings.asking import Question
@@ -44,7 +45,7 @@ class Said:
     expires_at: int | None = None
 
 
-def say(action: Action, now: Situation, told: Mapping[str, str], promised: int | None = None) -> Said | str:
+def say(action: Action, now: Situation, told: Fields, promised: int | None = None) -> Said | str:
     """An action as it would be shown, or why it cannot be.
 
     Args:
@@ -63,7 +64,7 @@ def say(action: Action, now: Situation, told: Mapping[str, str], promised: int |
         if why is not None or put_before(now.query.person, action.question):
             return why or PUT
     for text in variants(action, now):
-        said = _said(text, told)
+        said = _said(text, told.about(order_meant((action.when, text.when), now)))
         if said is not None:
             title, words, image, alt, url = said
             orders = tuple(order_cards(now)) if action.kind == "status" else ()
@@ -114,11 +115,17 @@ class Fields(Mapping[str, str]):
 
     Args:
         now: of the request.
+        line: the order line that is spoken of; None: none is.
     """
 
-    def __init__(self, now: Situation) -> None:
+    def __init__(self, now: Situation, line: OrderLine | None = None) -> None:
         self._now = now
+        self._line = line
         self._known: dict[str, str | None] = {}
+
+    def about(self, line: OrderLine | None) -> Fields:
+        """The fields of the same request that speak of an order line."""
+        return self if line is self._line else Fields(self._now, line)
 
     def __getitem__(self, name: str) -> str:
         if name not in self._known:
@@ -129,7 +136,7 @@ class Fields(Mapping[str, str]):
         return found
 
     def __iter__(self) -> Iterator[str]:
-        names = [*_FINDERS, *(ANSWERS + question for question in self._now.live.config.questions)]
+        names = [*_FINDERS, *_ORDER_FINDERS, *(ANSWERS + question for question in self._now.live.config.questions)]
         return (name for name in names if self.get(name))
 
     def __len__(self) -> int:
@@ -139,8 +146,11 @@ class Fields(Mapping[str, str]):
         if name.startswith(ANSWERS):
             answer = self._now.answers.get(name.removeprefix(ANSWERS))
             return None if answer is None else plain(answer)
-        finder = _FINDERS.get(name)
-        found = None if finder is None else finder(self._now)
+        of_order, finder = _ORDER_FINDERS.get(name), _FINDERS.get(name)
+        if of_order is not None:
+            found = None if self._line is None else of_order(self._now, self._line)
+        else:
+            found = None if finder is None else finder(self._now)
         return None if found is None else plain(found)
 
 
@@ -153,16 +163,12 @@ def _item(now: Situation) -> str | None:
     return title_of(now.live.ranker, seen[-1]) if seen else None
 
 
-def _of_order(find: Callable[[Situation, Any], str | None]) -> Callable[[Situation], str | None]:
-    return lambda now: find(now, now.awaited[0]) if now.awaited else None
-
-
-def _order_item(now: Situation, line: Any) -> str | None:
+def _order_item(now: Situation, line: OrderLine) -> str | None:
     row = now.row_of(line.item_id)
     return title_of(now.live.ranker, row) if row >= 0 else None
 
 
-def _promised(now: Situation, line: Any) -> str | None:
+def _promised(now: Situation, line: OrderLine) -> str | None:
     return None if line.promised_at is None else _date(now, line.promised_at)
 
 
@@ -171,7 +177,7 @@ def _date(now: Situation, at: int) -> str:
     return f"{local.month}月{local.day}日" if now.locale == "ja" else f"{local.day} {local:%B}"
 
 
-def _last(name: str) -> Callable[[Situation, Any], str | None]:
+def _last(name: str) -> Callable[[Situation, OrderLine], str | None]:
     return lambda now, line: next((found for step in reversed(line.steps) if (found := getattr(step, name))), None)
 
 
@@ -206,16 +212,18 @@ _FINDERS: dict[str, Callable[[Situation], str | None]] = {
     "tier": lambda now: now.tier,
     "points": lambda now: None if now.query.person.points is None else f"{now.query.person.points:,.0f}",
     "item": _item,
-    "order.item": _of_order(_order_item),
-    "order.expected": _of_order(expected_text),
-    "order.promised": _of_order(_promised),
-    "order.state": _of_order(lambda now, line: line.state.replace("_", " ")),
-    "order.place": _of_order(_last("place")),
-    "order.hours": _of_order(_last("hours")),
     "wish.item": _wish_item,
     "wish.price": _wish_price,
     "due.item": _due_item,
     "due.days": _due_days,
     "project": _project,
 }
-"""Finds each field of `serving.texts.FIELDS`."""
+_ORDER_FINDERS: dict[str, Callable[[Situation, OrderLine], str | None]] = {
+    "order.item": _order_item,
+    "order.expected": expected_text,
+    "order.promised": _promised,
+    "order.state": lambda now, line: line.state.replace("_", " "),
+    "order.place": _last("place"),
+    "order.hours": _last("hours"),
+}
+"""Together they find each field of `serving.texts.FIELDS`."""

@@ -87,6 +87,11 @@ def check_situation(text: str, worlds: Mapping[str, tuple[str, ...]]) -> Express
     return found
 
 
+def named(text: str) -> set[tuple[str, str]]:
+    """(`answers`, `segments` ..., name) of what a condition of the shop's file names."""
+    return {(world, name) for world, name, _ in _named(situation_condition(text))}
+
+
 def _named(found: Expression) -> Iterator[tuple[str, str, int]]:
     """(what of, name, place) of every name that the words of a condition use as such.
 

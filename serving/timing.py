@@ -11,11 +11,13 @@ from dataclasses import replace
 
 import msgspec
 
-from features.moments import DAY, HOUR, MINUTE, day_start, local_time
+from features.errors import DataError
+from features.moments import DAY, HOUR, MINUTE, day_start, local_time, parse_instant
 from features.schemas import EventType
 from serving.caps import FAILED, SENT, SESSION, SHOWN, Counts
 from serving.due import due_items
 from serving.eligibility import in_hours
+from serving.links import BEGINNING
 from serving.person import MARKETING, Consents
 from serving.progress import TELLING, has_news, silent_until, told_until
 from serving.promises import kept_until
@@ -77,9 +79,9 @@ def refused(channel: Channel, consents: Consents, said: bool | None) -> Iterator
     Args:
         channel: with its purpose.
         consents: as the shop was told.
-        said: what the request says of the channel's purpose; None: nothing.
+        said: what the request says of the channel's purpose; None: nothing. A refusal that was told counts always.
     """
-    if not (consents.to(channel.purpose) if said is None else said):
+    if not (consents.to(channel.purpose) if said is None else said and not consents.refuses(channel.purpose)):
         yield Ruling(f"no consent to {channel.purpose}", kind=OPTED_OUT)
 
 
@@ -101,9 +103,18 @@ def silent(name: str, channel: Channel, now: Situation) -> Iterator[Ruling]:
 def _unsubscribed(now: Situation) -> bool:
     """Whether an unsubscribe is later than the consent, where it is known when that was given."""
     said = now.query.consents.told.get(MARKETING)
-    given = said.get("at") if isinstance(said, Mapping) else None
-    since = given if isinstance(given, int) else -(2**62)
+    since = _instant(said.get("at")) if isinstance(said, Mapping) else BEGINNING
     return bool((now.query.history.of_types(EventType.UNSUBSCRIBE).time > since).any())
+
+
+def _instant(at: object) -> int:
+    """When a consent was given: an instant, or its ISO text as it is kept; the beginning of time where nothing says."""
+    if isinstance(at, str):
+        try:
+            return parse_instant(at)
+        except DataError:
+            return BEGINNING
+    return at if isinstance(at, int) else BEGINNING
 
 
 def lead_of(channel: Channel) -> int:
@@ -194,6 +205,8 @@ def _own(channel: Channel, now: Situation) -> Iterator[Ruling]:
     """An action that only the shop knows is taken as selling where the channel is for marketing."""
     if channel.purpose == MARKETING and now.returned_lately:
         yield Ruling("something was sent back: no selling")
+    if channel.purpose == MARKETING and now.lost_lately:
+        yield Ruling("something got lost on its way: no selling")
     if channel.purpose == MARKETING and now.late:
         yield Ruling("a delivery is late: no selling")
 

@@ -140,7 +140,7 @@ def answers_of(arrays: Mapping[str, Array], questions: Sequence[Question], until
                 place,
                 curve.state,
                 has_promise,
-                each.line.is_late(each.now),
+                each.line.is_overdue(each.now),
                 (each.now - curve.anchor) / DAY,
                 took,
                 curve.days,

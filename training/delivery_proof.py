@@ -219,7 +219,7 @@ def _parts(questions: Sequence[Question], said: Mapping[str, Doubles], came: Dou
 def _slices(questions: Sequence[Question]) -> dict[str, Mask]:
     state = np.array([each.line.state for each in questions], str)
     lead = np.array([each.lead_class for each in questions], np.int64)
-    late = np.array([each.line.is_late(each.now) for each in questions], bool)
+    late = np.array([each.line.is_overdue(each.now) for each in questions], bool)
     found: dict[str, Mask] = {EVERYTHING: np.ones(len(questions), bool), IN_TIME: ~late, LATE: late}
     found |= {f"state: {name}": state == name for name in STATES}
     return found | {f"lead time: {name}": lead == place for place, name in enumerate(CLASSES)}

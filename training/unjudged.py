@@ -29,6 +29,9 @@ SOURCES: Final = (
     POPULARITY, FREQUENCY, "item-item", "co-purchase", "replenishment", "wishlist", SESSION, "context-popularity"
 )  # fmt: skip
 """Sources that are quick to fit, and enough for every kind of module."""
+WEIGHTS: Final = {FREQUENCY: 1.0, "item-item": 0.5}
+NEW_WEIGHTS: Final = {"item-item": 1.0}
+"""Of what was never bought before."""
 NAME: Final = "unjudged"
 
 
@@ -40,7 +43,7 @@ def unjudged_bundle(shop: Shop, as_of: int | None = None) -> Bundle:
         as_of: microseconds; events and orders before it count. None: just after the last event.
 
     Raises:
-        DataError: no dataset, nothing known by then, or too little for one of the sources.
+        DataError: no dataset, nothing known by then, or a source that finds too little.
     """
     config = load_config(shop.config)
     material = load_material(shop, config, as_of)
@@ -53,7 +56,9 @@ def unjudged_bundle(shop: Shop, as_of: int | None = None) -> Bundle:
         time_zone=config.shop.time_zone,
     )  # fmt: skip
     sources = tuple(spec for spec in listed.sources if spec.name in SOURCES)
-    recipe = Recipe(NAME, sources, {FREQUENCY: 1.0, "item-item": 0.5}, {"item-item": 1.0}, fill=POPULARITY)
+    fitted = {spec.name for spec in sources}  # a shop with too little to learn from has only the plain ones
+    weights, new = ({name: each[name] for name in each if name in fitted} for each in (WEIGHTS, NEW_WEIGHTS))
+    recipe = Recipe(NAME, sources, weights, new, fill=POPULARITY)
     tables = _tables(shop, material, cut, config.shop.time_zone)
     return fit_bundle(cut, recipe, data_hash=material.data_hash, tables=tables)
 

@@ -122,7 +122,7 @@ def _always(look: Look, name: str, above: set[str]) -> bool:
 
 def _fills(module: Module) -> bool:
     """Whether a module shows something whoever asks: what sells at all, without conditions."""
-    limited = module.categories or module.within_days is not None or module.minimum > 1
+    limited = module.categories or module.where or module.within_days is not None or module.minimum > 1
     return module.kind == "popular" and module.when == ALWAYS and not limited
 
 

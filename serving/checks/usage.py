@@ -10,6 +10,7 @@ from serving.checks.finding import Finding, Look, listed, note, warn
 from serving.settings.actions import Action, Caps
 from serving.settings.check import conditions
 from serving.settings.when import Hours, When
+from serving.terms import named
 from serving.texts import ANSWERS, fields_of
 
 TAKE_OUT = "take it out of the file, or put it into a slot or channel"
@@ -48,9 +49,13 @@ def unused(look: Look) -> Iterator[Finding]:
     """Segments, questions and projects that nothing uses, and questions that nobody puts."""
     whens, fields = [when for _, when in conditions(look.config)], set(_fields(look))
     segments = {name for when in whens for name in (*when.segments, *when.not_segments)}
+    said = {pair for when in whens if when.if_ for pair in named(when.if_)}
+    segments |= {name for world, name in said if world == "segments"}
+    projects = {name for when in whens for name in when.projects} | {
+        name for world, name in said if world == "projects"
+    }
     for name in sorted(look.config.segments.keys() - segments):
         yield warn(f"[segments.{name}]", "no condition names it", "name it in segments or not-segments, or take it out")
-    projects = {name for when in whens for name in when.projects}
     projects |= {str(each.project) for each in look.config.sequences.values()}
     for name in sorted(look.config.projects.keys() - projects):
         if "project" not in fields:
@@ -59,7 +64,8 @@ def unused(look: Look) -> Iterator[Finding]:
                 "name it in projects = [...] of what is for it, or begin a sequence with it",
             )  # fmt: skip
     put = {action.question for name, action in look.config.actions.items() if _stands(look, name)}
-    used = {name for when in whens for name in when.answers} | {each.removeprefix(ANSWERS) for each in fields}
+    used = {name for when in whens for name in when.answers} | {name for world, name in said if world == "answers"}
+    used |= {each.removeprefix(ANSWERS) for each in fields}
     for name, question in look.config.questions.items():
         if name not in put:
             remedy = f'put it by an action: kind = "question", question = "{name}", in a slot'

@@ -334,7 +334,8 @@ def test_another_moment_on_the_shops_wall_clock(studio) -> None:
         page = see(studio, status=400, moment=bad)
         assert "not a moment" in page.text
         assert page.all("p", role="alert")
-    see(studio, status=400, shift="5")
+    for nonsense in ("5", "--7", "-", "²"):
+        see(studio, status=400, shift=nonsense)
 
 
 def test_a_visitors_context(studio) -> None:

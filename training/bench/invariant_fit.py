@@ -9,8 +9,8 @@ from zoneinfo import ZoneInfo
 from serving.config import ShopConfig
 from serving.settings.actions import Action
 from serving.settings.when import Received, When
+from training.bench.invariant_facts import DAY, Facts, under
 from training.bench.invariant_house import path_of
-from training.bench.invariant_truth import DAY, Facts, under
 
 SELLING = ("offer", "exclusive", "early_access")
 

@@ -22,7 +22,7 @@ from typing import Annotated, Final
 import typer
 
 from training.bench.accuracy import bars
-from training.bench.invariant_rules import Table
+from training.bench.invariant_asked import Table
 from training.bench.invariant_world import Part, run_part
 from training.bench.rows import Row, print_rows, write_rows
 from training.commands.common import JsonOption, console
@@ -112,7 +112,7 @@ def rows_of(table: Table, seed: int, seconds: float) -> list[Row]:
     def row(subject: str, metric: str, value: float, unit: str = "") -> Row:
         return Row("invariants", f"house-{seed}", "serve", subject, metric, value, unit=unit)
 
-    rows = [row("kokyaku", "decisions", table.decisions), row("kokyaku", "pages", table.pages),
+    rows = [row("kokyaku", "decisions", table.decisions), row("kokyaku", "answers", table.answers),
             row("kokyaku", "decisions-a-second", table.decisions / seconds, "1/s")]  # fmt: skip
     for name, found in table.rules.items():
         rows += [row("kokyaku", f"violations-{name}", found.broken), row("kokyaku", f"looks-{name}", found.number)]
@@ -130,6 +130,4 @@ def faults(table: Table) -> list[str]:
 def verdict(table: Table) -> str:
     """What came of it, in words."""
     found = faults(table)
-    return (
-        "\n".join(found) if found else f"No rule was broken in {table.decisions:,} decisions on {table.pages:,} pages."
-    )
+    return "\n".join(found) or f"No rule was broken in {table.decisions:,} decisions of {table.answers:,} answers."

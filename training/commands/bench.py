@@ -1,4 +1,4 @@
-"""`kokyaku bench`: measure accuracy, strangers, visits, uplift, coverage, deliveries, import, serving, policies, rules."""
+"""`kokyaku bench`: measure accuracy, strangers, visits, uplift, coverage, pages, import, serving; look for faults."""
 
 from __future__ import annotations
 

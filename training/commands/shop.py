@@ -48,8 +48,11 @@ def init(
     if opened.config.exists() and not force:
         hint = "keep it, or write over it with --force"
         raise ConfigError("the shop has a file already", where=str(opened.config), hint=hint)
-    opened.root.mkdir(parents=True, exist_ok=True)
-    write_atomically(opened.config, first_file(sample, basis).encode())
+    try:
+        opened.root.mkdir(parents=True, exist_ok=True)
+        write_atomically(opened.config, first_file(sample, basis).encode())
+    except OSError as error:
+        raise ConfigError("the file cannot be written", where=str(opened.config), got=error.strerror) from None
     console.print(f"Written: {opened.config}", highlight=False, markup=False, soft_wrap=True)
     console.print(f"Change it to your words, then look through it: kokyaku shop check --shop {shop}")
 
