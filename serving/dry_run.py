@@ -239,9 +239,9 @@ def _reason(why: str) -> str:
 def _groups(asked: Asked, look: Look) -> dict[str, str]:
     """The segments that a request is in, as the file that serves has them."""
     told = look.answer.get("explain", {}).get("situation", {})
-    personal = look.answer.get("personalized")
+    made_of = look.answer.get("basis")
     who = "customer" if asked.customer else "visitor" if asked.visitor else "nobody named"
-    consent = None if personal is None else "agreed" if personal else "not agreed"
+    consent = None if made_of is None else "not agreed" if made_of["kind"] == "consent" else "agreed"
     agreed = consent or ("not agreed" if look.answer.get("decision") == "never" else "agreed")
     groups = {
         "stage": told.get("stage"), "known": who, "consent": agreed, "region": told.get("region") or "unknown",

@@ -21,6 +21,7 @@ from serving.situation import Situation
 
 HOLDOUT = "holdout"
 TAKEN = "already on the page"
+TWICE = "another action of the page puts this question"
 ONE_OFFER = "one offer is enough in a message"
 IMPERSONAL = frozenset({"popular", "status"})
 """Kinds that the permanent holdout gets: what is the same for all, and news of one's own orders."""
@@ -175,7 +176,8 @@ def offer(
             found = say(action, now, told, kept_until(name, action, counts, now))
         else:
             module = config.modules[name]
-            found = why_not(module.when, now) or build(now, module, len(layout.slots))
+            # What is the same for all asks nobody what he answered, wished or bought.
+            found = why_not(module.when, now.of_anybody if holdout else now) or build(now, module, len(layout.slots))
         if isinstance(found, str):
             reasons[name] = found
         else:
@@ -187,10 +189,14 @@ def offer(
 
 def _ask_once(now: Situation, layout: Page, contents: dict[str, Filled | Said], reasons: dict[str, str]) -> None:
     """Of all questions that fit, leave the one that is worth most, or none."""
-    asking = {
-        name: str(each.action.question)
-        for name, each in contents.items() if isinstance(each, Said) and each.action.question is not None
-    }  # fmt: skip
+    asking: dict[str, str] = {}
+    for name, each in list(contents.items()):
+        if isinstance(each, Said) and each.action.question is not None:
+            if each.action.question in asking.values():
+                del contents[name]
+                reasons[name] = TWICE
+            else:
+                asking[name] = each.action.question
     if not asking:
         return
     able = {
