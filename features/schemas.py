@@ -150,7 +150,8 @@ CUSTOMERS: Final = _table(
     ("time_zone", TEXT),
     ("channels", pa.list_(TEXT)),
     ("name", TEXT),  # how they want to be greeted
-    ("asked", JSON_TEXT),  # question -> instant at which it was put last
+    ("asked", JSON_TEXT),  # question -> instant at which it was answered or skipped
+    ("shown", JSON_TEXT),  # question -> instant at which it was put first
     ("projects", JSON_TEXT),  # [{kind, note, since, until, source}, ...]
     (c.SOURCE, TEXT, True),
 )

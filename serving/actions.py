@@ -22,8 +22,9 @@ from serving.counting import counts_on
 from serving.decide import POLICY, Decision, in_holdout, new_id
 from serving.drawing import UNKEPT, Choice, Draws
 from serving.engine import Engine, Live
+from serving.filling import first_fillable
 from serving.keeping import Keep, settled
-from serving.pages import draws_of, first_fillable, told_of
+from serving.pages import draws_of, told_of
 from serving.person import PERSONALIZATION
 from serving.pipeline import Answer, consents_of, hydrate, remember
 from serving.query import Filter, Query

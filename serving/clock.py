@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import orjson
 
+from features.errors import ConfigError
 from features.files import write_atomically
 from features.shop import Shop
 
@@ -36,6 +37,28 @@ def shop_clock(shop: Shop) -> Clock:
         return Clock(int(orjson.loads(shop.clock.read_bytes())["offset_microseconds"]))
     except FileNotFoundError:
         return Clock()
+
+
+def let_pass(shop: Shop, time_passed: int) -> Clock:
+    """Let time pass in a shop that has a clock of its own: a demo lives weeks in minutes, and nothing is undone.
+
+    Args:
+        shop: whose clock goes on, for everybody.
+        time_passed: microseconds, at least 0: a clock that goes back would put what happened into the future.
+
+    Returns:
+        The clock in force.
+
+    Raises:
+        ConfigError: the shop goes by the machine's clock, or time would go back.
+    """
+    if not shop.clock.exists():
+        raise ConfigError("this shop goes by the machine's clock", where=str(shop.clock))
+    if time_passed < 0:
+        raise ConfigError("time does not go back", got=time_passed)
+    offset = shop_clock(shop).offset + time_passed
+    write_atomically(shop.clock, orjson.dumps({"offset_microseconds": offset}))
+    return Clock(offset)
 
 
 def set_clock(shop: Shop, now: int) -> Clock:

@@ -22,7 +22,7 @@ from serving.settings.channels import Channel
 from serving.settings.check import check
 from serving.settings.defaults import DEFAULT_ACTIONS, DEFAULT_MODULES, DEFAULT_PAGES
 from serving.settings.pages import FLOOR, Module, Page, Slot
-from serving.settings.selection import Boost, SelectionSettings
+from serving.settings.selection import Boost, Pin, Quota, SelectionSettings
 from serving.settings.sequences import Exits, Sequence, SequenceStep
 from serving.settings.shop import (
     ConsentSettings,
@@ -38,8 +38,8 @@ from serving.strict import nearest
 
 TABLES = (
     ShopSettings, ModelSettings, GateSettings, ConsentSettings, QuietHours, JourneySettings, RepurchaseSettings,
-    SelectionSettings, Boost, Module, Page, Slot, Experiment, Arm, SlotChange, Channel, Action, Caps, Text, When, Hours,
-    Received, Question, Option, ProjectRule, Sequence, SequenceStep, Exits,
+    SelectionSettings, Boost, Pin, Quota, Module, Page, Slot, Experiment, Arm, SlotChange, Channel, Action, Caps, Text,
+    When, Hours, Received, Question, Option, ProjectRule, Sequence, SequenceStep, Exits,
 )  # fmt: skip
 """Every struct of the file, for the nearest valid name of a typo."""
 
@@ -74,8 +74,16 @@ class ShopConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename
     def hash(self) -> str:
         """Twelve hex digits that change with any setting; logged with each decision."""
         told = msgspec.to_builtins(self, order="deterministic")
-        if not self.sequences:  # a file that knows none has the hash that it had before there were any
+        # A file without what came later keeps the hash that it had.
+        if not self.sequences:
             del told["sequences"]
+        selection = told["selection"]
+        for later in ("pins", "quotas"):
+            if not selection[later]:
+                del selection[later]
+        for boost in selection["boosts"]:
+            if not boost["when"]:
+                del boost["when"]
         return hashlib.sha256(msgspec.json.encode(told)).hexdigest()[:12]
 
     def decided(self) -> Iterator[tuple[str, Slot]]:

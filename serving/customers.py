@@ -6,15 +6,19 @@ from typing import Any
 
 import numpy as np
 
-from features.history import History
-from features.moments import format_instant
+from features.bought import bought_of, told_of
+from features.history import History, customer_subject
+from features.moments import DAY, MICROSECOND, format_instant
 from features.order_reports import lines_of
 from features.orders import OrderLine
 from features.personal import open_wishes
 from features.schemas import EventType
+from serving.due import due_items
 from serving.engine import Engine, Live, item_card
 from serving.fields import MAPS
 from serving.people import told
+from serving.query import Query
+from serving.situation import Situation
 
 RECENT = 20
 
@@ -36,18 +40,48 @@ def read_customer(engine: Engine, user_id: str) -> dict[str, Any]:
         "firstSeen": format_instant(int(history.time[0])) if len(history) else None,
         "lastSeen": format_instant(int(history.time[-1])) if len(history) else None,
         "eventsByType": _by_type(history),
-        "wishlist": [live.bundle.items[row] for row in wishes(history)],
+        **profile(engine, live, user_id, history),
         "recent": [_event(live, history, at) for at in range(len(history) - 1, max(len(history) - 1 - RECENT, -1), -1)],
         "links": engine.store.links_of(user_id),
     }
 
 
-def wishes(history: History) -> list[int]:
-    """Item rows on the wishlist now, latest first."""
+def profile(engine: Engine, live: Live, user_id: str, history: History) -> dict[str, Any]:
+    """What follows of a customer's behaviour: stage, wishes with their age, value and rhythm, contacts, projects."""
+    now = max(engine.clock.now(), int(history.time.max(initial=0))) + MICROSECOND
+    known = history.as_of(now)
+    person = engine.person_of(live, user_id, None, now)
+    seen = Situation(live, Query(now, known, user_id=user_id, person=person))
+    bought = bought_of(known, told_of(person.orders, now), live.config.journey.rules.occasion)
+    paid = known.of_types(EventType.PURCHASE).value
+    return {
+        "stage": {"name": seen.stage.name, "since": format_instant(seen.stage.since), "why": seen.stage.why},
+        "wishlist": [live.bundle.items[row] for row, _ in open_since(known)],
+        "wishes": [{"itemId": live.bundle.items[row], "since": format_instant(at)} for row, at in open_since(known)],
+        "value": {
+            "orders": seen.orders, "paid": round(float(np.nansum(paid)), 2), "unpriced": int(np.isnan(paid).sum()),
+        },
+        "rhythm": {
+            "occasions": bought.occasions, "medianGapDays": None if bought.gap is None else round(bought.gap / DAY, 1),
+            "due": [{"itemId": live.bundle.items[each.item], "at": format_instant(each.at)}
+                    for each in due_items(live, seen.query)[:RECENT]],
+        },
+        "contacts": [
+            {"actionId": row.action_id, "surface": row.surface, "at": format_instant(row.at), "state": row.state}
+            for row in engine.store.tally_of(customer_subject(user_id), [], now).rows[-RECENT:][::-1]
+        ],
+        "projects": [{"kind": each.kind, "since": format_instant(each.since), "source": each.source, "note": each.note}
+                     for each in seen.projects],
+    }  # fmt: skip
+
+
+def open_since(history: History) -> list[tuple[int, int]]:
+    """Item rows on the wishlist now with the instant since when, latest first."""
     asked = np.unique(history.of_types(EventType.WISHLIST).item)
     hearts, since = open_wishes(history, asked)
     hearts &= asked >= 0
-    return [int(row) for row in asked[hearts][np.argsort(-since[hearts], kind="stable")]]
+    order = np.argsort(-since[hearts], kind="stable")
+    return list(zip(asked[hearts][order].tolist(), since[hearts][order].tolist(), strict=True))
 
 
 def active_customers(live: Live, limit: int, query: str) -> list[dict[str, Any]]:

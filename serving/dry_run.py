@@ -20,9 +20,10 @@ from serving import wire
 from serving.asked_before import Asked
 from serving.config import ShopConfig
 from serving.engine import Engine, Live
+from serving.person import PERSONALIZATION
 from serving.preview import Look, Openings, look_at_action, look_at_page
+from serving.shares import Share
 from serving.store_upkeep import is_token
-from serving.web.studio.figures import Share
 
 Tell = Callable[[str, int, int], None]
 FEW = 50
@@ -31,6 +32,8 @@ REGIONS = 5
 """So many regions are told apart."""
 NO_SLOT = "(no such slot)"
 NOTHING = "(nothing)"
+UNKNOWN = "nobody named"
+"""Who was not named, or did not agree to a personal page."""
 ERASED, GONE = "who asked was erased", "one of the files has no such page or channel"
 HELD_OUT, UNNAMED = "of the holdout, and nobody is named", "an action for somebody who is not named"
 _ANSWER = re.compile(r"^(the answer to \S+) is .*$", re.DOTALL)
@@ -177,13 +180,21 @@ def _page(asked: Asked) -> tuple[str, str]:
 
 
 def _look(engine: Engine, asked: Asked, live: Live) -> Look:
+    """What an answer would be. Who is not named may have refused: then nothing personal is read here either."""
     surface, name = _page(asked)
+    refused = {PERSONALIZATION: False} if asked.customer is None and asked.visitor is None else None
     who, request_id = (asked.customer, asked.visitor), asked.request_id
     if asked.surface in live.config.channels:
         action = wire.ActionRequest(channel=asked.surface, user_id=who[0], visitor_id=who[1], context=asked.context)
         return look_at_action(engine, action, asked.at, live, request_id)
     page = wire.PageRequest(
-        page=name, surface=surface, user_id=who[0], visitor_id=who[1], context=asked.context, explain=True
+        page=name,
+        surface=surface,
+        user_id=who[0],
+        visitor_id=who[1],
+        context=asked.context,
+        consents=refused,
+        explain=live is engine.live,  # the groups of a request are those under the file that serves
     )
     return look_at_page(engine, page, asked.at, live, request_id)
 
@@ -240,9 +251,9 @@ def _groups(asked: Asked, look: Look) -> dict[str, str]:
     """The segments that a request is in, as the file that serves has them."""
     told = look.answer.get("explain", {}).get("situation", {})
     made_of = look.answer.get("basis")
-    who = "customer" if asked.customer else "visitor" if asked.visitor else "nobody named"
-    consent = None if made_of is None else "not agreed" if made_of["kind"] == "consent" else "agreed"
-    agreed = consent or ("not agreed" if look.answer.get("decision") == "never" else "agreed")
+    who = "customer" if asked.customer else "visitor" if asked.visitor else UNKNOWN
+    said = None if made_of is None else "not agreed" if made_of["kind"] == "consent" else "agreed"
+    agreed = None if said is None else UNKNOWN if who == UNKNOWN else said
     groups = {
         "stage": told.get("stage"), "known": who, "consent": agreed, "region": told.get("region") or "unknown",
         "device": asked.context.device or "unknown",

@@ -7,6 +7,7 @@ from datetime import date, time
 
 from features.moments import DAY, day_start
 from features.orders import OrderLine
+from serving.conditions import holds
 from serving.settings.actions import Action
 from serving.settings.when import ALWAYS, Hours, Received, When
 from serving.situation import Situation
@@ -22,7 +23,7 @@ def why_not(when: When, now: Situation) -> str | None:
     """
     if when is ALWAYS:
         return None
-    checks = (_dated, _placed, _timed, _told, _at_stage, _owned)
+    checks = (_dated, _placed, _timed, _told, _at_stage, _owned, _written)
     return next((why for check in checks if (why := check(when, now)) is not None), None)
 
 
@@ -146,6 +147,12 @@ def _owned(when: When, now: Situation) -> str | None:
     if when.received is not None and _received(when.received, now) is None:
         return "nothing of this kind was delivered so many days ago"
     return None
+
+
+def _written(when: When, now: Situation) -> str | None:
+    if when.if_ is None or holds(when.if_, now, segments_of):
+        return None
+    return f"it does not hold that {when.if_}"
 
 
 def order_meant(whens: Iterable[When], now: Situation) -> OrderLine | None:

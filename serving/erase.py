@@ -69,8 +69,7 @@ def erase(
     """
     token = token_of(shop.secret, customer_subject(customer_id))
     upkeep.bury(store, [token], now)  # first: from here on nothing new of this customer is stored or linked
-    receipt = upkeep.receipt_of(store, token) or _new_receipt(now)
-    upkeep.put_receipt(store, receipt, token, now)
+    receipt = _begun(store, token, now)
     visitors = _visitors(shop, store, customer_id)
     upkeep.bury(store, [token_of(shop.secret, visitor_subject(visitor)) for visitor in visitors], now)
     words = _words(store, customer_id, visitors)
@@ -78,6 +77,35 @@ def erase(
     if on_erased is not None:
         on_erased(customer_id)
     _leave_no_residue(store, [customer_id, *visitors, *words])
+    return _finished(store, token, receipt, counts, now)
+
+
+def erase_visitor(shop: Shop, store: Store, visitor_id: str, *, now: int) -> dict[str, Any]:
+    """Forget somebody who has not signed in: what the visitor did and told since the last sign-in, if any.
+
+    What went to a customer at a sign-in is the customer's. The id is buried: whoever uses the device next needs
+    another.
+
+    Args and errors as of `erase`.
+    """
+    token = token_of(shop.secret, visitor_subject(visitor_id))
+    upkeep.bury(store, [token], now)
+    receipt = _begun(store, token, now)
+    words = _words(store, None, [visitor_id])
+    counts = _forget_everywhere(shop, store, None, [visitor_id])
+    _leave_no_residue(store, [visitor_id, *words])
+    return _finished(store, token, receipt, counts, now)
+
+
+def _begun(store: Store, token: bytes, now: int) -> dict[str, Any]:
+    receipt = upkeep.receipt_of(store, token) or _new_receipt(now)
+    upkeep.put_receipt(store, receipt, token, now)
+    return receipt
+
+
+def _finished(
+    store: Store, token: bytes, receipt: dict[str, Any], counts: Mapping[str, int], now: int
+) -> dict[str, Any]:
     removed = {name: receipt["removed"].get(name, 0) + count for name, count in counts.items()}
     receipt |= {"state": ERASED, "erasedAt": format_instant(now), "removed": removed}
     upkeep.put_receipt(store, receipt, token, now)
@@ -151,9 +179,10 @@ def _visitors(shop: Shop, store: Store, customer_id: str) -> list[str]:
     return sorted(found)
 
 
-def _forget_everywhere(shop: Shop, store: Store, customer_id: str, visitors: Collection[str]) -> dict[str, int]:
+def _forget_everywhere(shop: Shop, store: Store, customer_id: str | None, visitors: Collection[str]) -> dict[str, int]:
     counts = upkeep.forget(store, customer_id, visitors)
-    subjects = [customer_subject(customer_id), *(visitor_subject(visitor) for visitor in visitors)]
+    subjects = [visitor_subject(visitor) for visitor in visitors]
+    subjects += [] if customer_id is None else [customer_subject(customer_id)]
     overwritten = _in_each_history(shop, lambda folder: histories.overwrite(folder, subjects))
     drain(shop.decision_logs, store)  # what was still in the logs arrives without its subject
     blank_erased(shop.decision_logs, store, store.erased())
@@ -181,11 +210,13 @@ def _in_each_history(shop: Shop, action: Callable[[Path], Result], damaged: Resu
     return results
 
 
-def _words(store: Store, customer_id: str, visitors: Collection[str]) -> set[str]:
+def _words(store: Store, customer_id: str | None, visitors: Collection[str]) -> set[str]:
     """What they told in their own words, and where their parcels are, as it stands in the store's bytes."""
-    rows = [*store.customer_rows(customer_id), *(row for visitor in visitors for row in store.visitor_rows(visitor))]
+    rows = [row for visitor in visitors for row in store.visitor_rows(visitor)]
+    rows += [] if customer_id is None else store.customer_rows(customer_id)
     told = [each for row in rows for fields in (decode(row), decode(row).get(GUEST) or {}) for each in _texts(fields)]
-    steps = (step for line in store.orders_of(customer_id) for step in line.steps)
+    orders = () if customer_id is None else store.orders_of(customer_id)
+    steps = (step for line in orders for step in line.steps)
     told += [step.tracking_url for step in steps if step.tracking_url is not None]
     return {orjson.dumps(text).decode()[1:-1] for text in told}
 

@@ -52,7 +52,7 @@ def export_customer(engine: Engine, user_id: str) -> dict[str, Any]:
         **{name: fields.get(name, {}) for name in MAPS},
         "consentHistory": consent_history(engine, live, user_id),
         "orders": [_readable(report) for report in reports],
-        "events": _events(engine, live, user_id),
+        "events": _events(engine, live, user_id, None),
         "decisions": _decisions(engine, user_id, links),
         "shown": _shown(engine, user_id),
         "links": links,
@@ -60,6 +60,27 @@ def export_customer(engine: Engine, user_id: str) -> dict[str, Any]:
     if not any(found.values()):
         raise NotFoundError("nothing is known of this person", where="userId")
     return {"userId": user_id, **found, "says": SAYS}
+
+
+def export_visitor(engine: Engine, visitor_id: str) -> dict[str, Any]:
+    """The same of somebody who has not signed in: what the visitor told and did since the last sign-in, if any.
+
+    Raises:
+        NotFoundError: nothing is known of this visitor, or not any more.
+    """
+    live = engine.live
+    drain(engine.shop.decision_logs, engine.store)
+    fields = engine.store.read_visitor(visitor_id) or {}
+    rows = engine.store.database.query(sql.ANONYMOUS_DECISIONS, (visitor_id,))
+    found = {
+        "fields": {name: value for name, value in fields.items() if name not in MAPS},
+        **{name: fields.get(name, {}) for name in MAPS},
+        "events": _events(engine, live, None, visitor_id),
+        "decisions": [_renamed(orjson.loads(payload)) for _, payload in rows],
+    }
+    if not any(found.values()):
+        raise NotFoundError("nothing is known of this person", where="visitorId")
+    return {"visitorId": visitor_id, **found, "says": SAYS}
 
 
 def consent_history(engine: Engine, live: Live, user_id: str) -> list[dict[str, Any]]:
@@ -97,19 +118,19 @@ def _consents(change: Any) -> list[tuple[str, Any]]:
     return list(told.items()) if isinstance(told, Mapping) else []
 
 
-def _events(engine: Engine, live: Live, user_id: str) -> list[dict[str, Any]]:
+def _events(engine: Engine, live: Live, user_id: str | None, visitor_id: str | None) -> list[dict[str, Any]]:
     """Those of the history without what the store knows better, then those of the store."""
-    stored = engine.store.events_of(user_id, None)
-    kept = [] if live.histories is None else _mapped(engine, live, live.histories, user_id, stored)
+    stored = engine.store.events_of(user_id, visitor_id)
+    kept = [] if live.histories is None else _mapped(engine, live, live.histories, (user_id, visitor_id), stored)
     return kept + [_readable(event) for event in stored]
 
 
 def _mapped(
-    engine: Engine, live: Live, histories: Histories, user_id: str, stored: list[StoredEvent]
+    engine: Engine, live: Live, histories: Histories, who: tuple[str | None, str | None], stored: list[StoredEvent]
 ) -> list[dict[str, Any]]:
     own = np.arange(len(histories.items), dtype=np.int32)
     past = subject_history(
-        engine.store, histories, user_id, None, after_seq=live.history_seq, items=histories.items, translation=own
+        engine.store, histories, *who, after_seq=live.history_seq, items=histories.items, translation=own
     )
     known = np.array([event_key(event.event_id) for event in stored], np.uint64)
     past = past.take(~np.isin(past.key, known))

@@ -12,6 +12,7 @@ from features.moments import DAY, day_start, format_instant, to_datetime, zone
 from features.order_reports import Report
 from features.schemas import SHIPMENT_STATES
 from serving import person
+from serving.config import ShopConfig
 from serving.engine import Engine, Live
 from serving.fields import Fields
 from serving.intake import AHEAD, error_body, parse_moment
@@ -121,7 +122,7 @@ def take_consent(engine: Engine, live: Live, request: ConsentRequest, now: int) 
         RequestError: nobody is named, or a purpose that nothing is done for.
         ErasedError: they asked to be forgotten.
     """
-    purposes = [*PURPOSES, *sorted({channel.purpose for channel in live.config.channels.values()} - set(PURPOSES))]
+    purposes = purposes_of(live.config)
     if request.purpose not in purposes:
         raise RequestError(
             "unknown purpose", where="purpose", got=request.purpose, hint=nearest(request.purpose, purposes)
@@ -133,6 +134,11 @@ def take_consent(engine: Engine, live: Live, request: ConsentRequest, now: int) 
         "at": format_instant(now),
     }
     return _put(engine, request.user_id, request.visitor_id, {"consents": {request.purpose: how}}, now)
+
+
+def purposes_of(config: ShopConfig) -> list[str]:
+    """All purposes that something is done for: the service's own, and those of the shop's channels."""
+    return [*PURPOSES, *sorted({channel.purpose for channel in config.channels.values()} - set(PURPOSES))]
 
 
 def _put(engine: Engine, user_id: str | None, visitor_id: str | None, fields: Fields, now: int) -> dict[str, Any]:

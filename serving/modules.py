@@ -16,7 +16,7 @@ from serving.candidates import Rows
 from serving.engine import Live
 from serving.pipeline import anchor_weights
 from serving.query import Query
-from serving.ranker import Slate, Voice
+from serving.ranker import FILL_SPARE, Slate, Voice
 from serving.reasons import VIEWED, WISHLIST
 from serving.recipe import SelectionSpec
 from serving.settings.pages import Module
@@ -35,12 +35,14 @@ class Filled:
 
 
 def build(now: Situation, module: Module, slots: int) -> Filled:
-    """Rank a module's items: enough of them that other slots may take some away."""
+    """Rank a module's items: enough of them that other slots may take some away, and quotas may choose."""
     query = now.query
-    if module.categories or module.within_days is not None:
-        limits = {"categories": module.categories, "within_days": module.within_days}
+    if module.categories or module.within_days is not None or module.where is not None:
+        limits = {"categories": module.categories, "within_days": module.within_days, "where": module.where}
         query = msgspec.structs.replace(query, filter=msgspec.structs.replace(query.filter, **limits))
-    asked = msgspec.structs.replace(query, num_results=module.size * slots)
+    business = now.live.ranker.business
+    spare = FILL_SPARE if business is not None and business.counts_modules else 0
+    asked = msgspec.structs.replace(query, num_results=module.size * slots + spare)
     return _BUILDERS[module.kind](now, asked, module)
 
 

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+import msgspec
 import numpy as np
 
+from features.history import History
 from serving.asking import ANOTHER, question_now
 from serving.candidates import Rows
 from serving.caps import Counts
 from serving.eligibility import why_not
 from serving.modules import Filled, build
-from serving.person import MARKETING
+from serving.person import MARKETING, NOBODY
+from serving.pinned import Laid, what_of
 from serving.promises import kept_until
 from serving.saying import Fields, Said, say
 from serving.settings.pages import Module, Page, Slot
@@ -64,6 +67,7 @@ class Offered:
         message: whether the page is a message: facts first, at most one thing that sells.
         per_category: items of one category that the page shows at most.
         counts: what is limited; looked at anew at each round of deciding.
+        laid: pins of the page and quotas of its modules; None where there are none.
     """
 
     contents: Mapping[str, Filled | Said]
@@ -72,6 +76,7 @@ class Offered:
     message: bool = False
     per_category: int | None = None
     counts: Counts | None = None
+    laid: Laid | None = None
 
     @property
     def unfit(self) -> frozenset[str]:
@@ -86,29 +91,45 @@ class Offered:
         full = {name: found.words for name in self.counts.limits if (found := self.counts.why_not(name)) is not None}
         return {**full, **self.reasons}
 
-    def vetoes(self, slot: Slot, taken: Taken) -> list[tuple[str, str]]:
+    def vetoes(self, slot: Slot, taken: Taken, *, drawn: bool = False) -> list[tuple[str, str]]:
         """What may not take a slot, and why, before anything is decided.
 
         Args:
             slot: whose list.
             taken: what stands above on the page.
+            drawn: whether a policy draws: it shows nothing twice.
         """
-        found = [(name, self._why_not(slot, name, taken)) for name in slot.modules]
+        if self.laid is not None:
+            kept = self.laid.kept_names(slot) & self.contents.keys()
+            taken = replace(taken, names=taken.names | kept)
+        found = [(name, self._why_not(slot, name, taken, again=not drawn)) for name in slot.modules]
         return [(name, why) for name, why in found if why is not None]
 
-    def _why_not(self, slot: Slot, name: str, taken: Taken) -> str | None:
+    def pinned(self, slot: Slot, taken: Taken) -> str | None:
+        """The first action or module that is pinned to a slot and may take it."""
+        if self.laid is None:
+            return None
+        for pin in self.laid.pinned(slot):
+            name = what_of(pin)
+            why = self._why_not(slot, name, taken, again=slot.policy is None)
+            self.laid.note(pin, why)
+            if why is None:
+                return name
+        return None
+
+    def _why_not(self, slot: Slot, name: str, taken: Taken, *, again: bool) -> str | None:
         if name in self.reasons:
             return self.reasons[name]
         if self.counts is not None and (full := self.counts.why_not(name)) is not None:
             return full.words
         content = self.contents[name]
-        again = isinstance(content, Filled) and bool(content.module.again)
-        if name in taken.names and not (again and slot.policy is None):
+        repeats = isinstance(content, Filled) and bool(content.module.again)
+        if name in taken.names and not (repeats and again):
             return TAKEN
         if self.message and taken.selling and self.sells(name):
             return ONE_OFFER
         if isinstance(content, Filled):
-            left = len(self.unused(content, taken)[0])
+            left = int(np.isin(self.unused(name, taken, slot)[0], content.slate.items).sum())
             if left < content.module.minimum:
                 return f"too few items ({left} of {content.module.minimum})"
         return None
@@ -118,10 +139,13 @@ class Offered:
         content = self.contents.get(name or "")
         return isinstance(content, Filled) or (content is not None and content.action.sells)
 
-    def unused(self, content: Filled | Said | None, taken: Taken) -> tuple[Rows, tuple[str, ...]]:
-        """int32: the items of a module that no earlier slot shows, and the source of each."""
+    def unused(self, name: str | None, taken: Taken, slot: Slot) -> tuple[Rows, tuple[str, ...]]:
+        """int32: the items of a module that no earlier slot shows, as this one would show them, and their sources."""
+        content = self.contents.get(name or "")
         if not isinstance(content, Filled):
             return np.empty(0, np.int32), ()
+        if self.laid is not None:
+            return self.laid.shown(str(name), content, taken, slot, self.per_category)
         slate = content.slate
         free = [at for at, row in enumerate(slate.items.tolist()) if row not in taken.items]
         if self.per_category is not None:
@@ -145,8 +169,9 @@ Build = Callable[[Situation, Module, int], Filled]
 
 
 def offer(
-    now: Situation, layout: Page, *, holdout: bool, surface: str, build: Build = build, counts: Counts | None = None
-) -> Offered:
+    now: Situation, layout: Page, *, holdout: bool, surface: str, build: Build = build, counts: Counts | None = None,
+    laid: Laid | None = None,
+) -> Offered:  # fmt: skip
     """Look at everything that the slots of a page name, once.
 
     Args:
@@ -156,12 +181,15 @@ def offer(
         surface: where it will be shown; a message sells only with consent to marketing.
         build: ranks the items of a module.
         counts: the limits of what the page names; None: nothing of it is limited.
+        laid: pins of the page and quotas of its modules.
     """
     config, told = now.live.config, Fields(now)
+    same_for_all = _of_nobody(now) if holdout else now
     message = surface not in SCREENS
     contents: dict[str, Filled | Said] = {}
     reasons: dict[str, str] = {}
-    for name in dict.fromkeys(name for slot in layout.slots for name in slot.modules):
+    named = (name for slot in layout.slots for name in slot.modules)
+    for name in dict.fromkeys((*named, *(laid.names() if laid else ()))):
         kind = config.modules[name].kind if name in config.modules else config.actions[name].kind
         selling = name in config.modules or config.actions[name].sells
         found: Filled | Said | str
@@ -176,15 +204,20 @@ def offer(
             found = say(action, now, told, kept_until(name, action, counts, now))
         else:
             module = config.modules[name]
-            # What is the same for all asks nobody what he answered, wished or bought.
-            found = why_not(module.when, now.of_anybody if holdout else now) or build(now, module, len(layout.slots))
+            found = why_not(module.when, same_for_all) or build(now, module, len(layout.slots))
         if isinstance(found, str):
             reasons[name] = found
         else:
             contents[name] = found
     _ask_once(now, layout, contents, reasons)
     category = now.live.bundle.shared.category
-    return Offered(contents, reasons, category, message, layout.per_category, counts)
+    return Offered(contents, reasons, category, message, layout.per_category, counts, laid)
+
+
+def _of_nobody(now: Situation) -> Situation:
+    """The same moment and place, of somebody of whom nothing is known: what the holdout's rows are chosen by."""
+    nothing = {"history": History.empty(), "person": NOBODY, "user_id": None, "visitor_id": None, "barred": ()}
+    return Situation(now.live, msgspec.structs.replace(now.query, **nothing))
 
 
 def _ask_once(now: Situation, layout: Page, contents: dict[str, Filled | Said], reasons: dict[str, str]) -> None:

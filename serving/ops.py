@@ -216,11 +216,13 @@ def _selection(shop: Shop) -> Iterator[Check]:
         return
     business = Business.of(bundle, config)
     if business is None:
-        yield Check("selection", "ok", "relevance alone: no boosts, no objective in money")
+        yield Check("selection", "ok", "relevance alone: no boosts, pins or quotas, no objective in money")
         return
-    detail = f"objective {config.selection.objective}, {len(config.selection.boosts)} boosts"
-    idle = [f'{key} "{text}"' for key, text in (boost.target for boost in business.idle_boosts())]
-    remedy = "look for a typo in [[selection.boosts]] of shop.toml"
+    said = config.selection
+    counts = {"boosts": len(said.boosts), "pins": len(said.pins), "quotas": len(said.quotas)}
+    detail = ", ".join((f"objective {said.objective}", *(f"{count} {name}" for name, count in counts.items() if count)))
+    idle = [each.named for each in business.idle()]
+    remedy = "look for a typo in [selection] of shop.toml"
     if idle:
         yield Check("selection", "warn", f"{detail}; no item is of {', '.join(idle)}", remedy)
     else:

@@ -15,15 +15,18 @@ from features.personal import open_wishes
 from serving.asking import note_questions
 from serving.candidates import Rows
 from serving.counting import counts_of
-from serving.decide import POLICY, Decision, feature_rows, new_id, told_by, unit_of
+from serving.decide import Decision, feature_rows, new_id, told_by, unit_of
 from serving.drawing import Choice, Draws
 from serving.eligibility import segments_of
 from serving.engine import Engine, Live
 from serving.experiments import arranged
+from serving.filling import first_fillable, instead
 from serving.keeping import Keep, at_once, settled
 from serving.modules import Filled
 from serving.offered import Offered, Taken, offer
+from serving.pinned import Laid
 from serving.pipeline import Answer, cards, explain, hydrate, remember
+from serving.placing import PIN
 from serving.query import Filter, Query
 from serving.reasons import title_of
 from serving.saying import Fields, Said, in_language
@@ -61,8 +64,9 @@ async def page_soon(engine: Engine, request: PageRequest, now: int, keep: Keep) 
     layout, arms = arranged(engine.shop, experiments, request.page, layout, None if holdout else unit_of(query))
     layout = live.stops.arranged(layout)
     situation = Situation(live, query)
-    counts = counts_of(engine, situation, layout)
-    offered = offer(situation, layout, holdout=holdout, surface=request.surface, counts=counts)
+    laid = Laid.over(situation, request.page, layout)
+    counts = counts_of(engine, situation, laid.named(layout) if laid else layout)
+    offered = offer(situation, layout, holdout=holdout, surface=request.surface, counts=counts, laid=laid)
     draws = draws_of(engine, live, query, layout.slots, holdout)
     plan = Plan(situation, layout, offered, holdout, draws, arms)
     body, decisions, unwritten = await settled(draws, plan.decided, None if engine.preview else keep, counts)
@@ -128,27 +132,47 @@ class Plan:
         slots: list[Answer] = []
         decisions: list[Decision] = []
         shown: list[Rows] = []
+        pinned: list[list[int]] = []
         for position, slot in enumerate(self.layout.slots):
-            vetoed = self.offered.vetoes(slot, taken)
-            choice = self._choice(slot, families, vetoed)
+            vetoed = self.offered.vetoes(slot, taken, drawn=self._is_drawn(slot))
+            choice = self._choice(slot, families, vetoed, taken)
+            if choice.action is None and self.draws is not None and slot.policy is not None:
+                choice, vetoed = self._instead(self.draws, slot, taken, choice, vetoed)
             content = self.offered.contents.get(choice.action or "")
-            rows, sources = self.offered.unused(content, taken)
+            rows, sources = self.offered.unused(choice.action, taken, slot)
             decision = self._decision(request_id, slot, position, vetoed, choice, rows)
             once_more = (choice.action or "") in taken.names
             slots.append(_slot(self.now, content, decision, rows, sources, once_more=once_more))
             decisions.append(decision)
             shown.append(rows)
+            pinned.append([row for row, source in zip(rows.tolist(), sources, strict=True) if source == PIN])
             sells = self.offered.sells(choice.action)
             taken.add(choice.action, rows.tolist(), self.offered.category, sells=sells)
-        return {"requestId": request_id, "slots": slots}, with_features(self.now, decisions, shown)
+        return {"requestId": request_id, "slots": slots}, with_features(self.now, decisions, shown, pinned)
 
-    def _choice(self, slot: Slot, families: Counter[str], vetoed: list[tuple[str, str]]) -> Choice:
+    def _choice(
+        self, slot: Slot, families: Counter[str], vetoed: list[tuple[str, str]], taken: Taken
+    ) -> Choice:  # fmt: skip
         family = slot.family or slot.name
         place = families[family]
         families[family] += 1
+        pinned = self.offered.pinned(slot, taken)
+        if pinned is not None:
+            return Choice(pinned, [(pinned, 1.0)], 1.0, PIN, drawn=False)
         if self.draws is not None and slot.policy is not None:
             return self.draws.choose(slot, place, vetoed)
         return first_fillable(slot, vetoed, self.holdout, self.offered.unfit)
+
+    def _is_drawn(self, slot: Slot) -> bool:
+        return self.draws is not None and slot.policy is not None
+
+    def _instead(
+        self, draws: Draws, slot: Slot, taken: Taken, choice: Choice, vetoed: list[tuple[str, str]]
+    ) -> tuple[Choice, list[tuple[str, str]]]:
+        found = instead(self.offered, draws.policies[str(slot.policy)], slot, taken, choice, vetoed)
+        if found[0].action is not None and draws.fresh and draws.fresh[-1].slot is slot:
+            draws.fresh.pop()  # that nothing was drawn need not hold
+        return found
 
     def _decision(
         self, request_id: str, slot: Slot, position: int, vetoed: list[tuple[str, str]], choice: Choice, rows: Rows
@@ -167,38 +191,23 @@ class Plan:
         )  # fmt: skip
 
 
-def first_fillable(
-    slot: Slot, vetoed: Sequence[tuple[str, str]], holdout: bool, unfit: frozenset[str] = frozenset()
-) -> Choice:
-    """The first of the list that can be shown, with probability 1; the rule of slots without a policy.
-
-    Args:
-        slot, vetoed, holdout: of the request.
-        unfit: what is not for this subject now: passing it over is no fallback.
-    """
-    barred = dict(vetoed)
-    chosen = next((name for name in slot.modules if name not in barred), None)
-    wanted = next((name for name in slot.modules if name not in unfit), None)
-    return Choice(
-        chosen, [(chosen, 1.0)], 1.0, "holdout" if holdout else POLICY,
-        # Where others are drawn, what is the same for all is not one of the draws.
-        drawn=slot.policy is None,
-        fallback=None if chosen is not None and chosen == wanted else "the first choice could not be filled",
-    )  # fmt: skip
-
-
-def with_features(now: Situation, decisions: list[Decision], shown: list[Rows]) -> list[Decision]:
+def with_features(
+    now: Situation, decisions: list[Decision], shown: list[Rows], pinned: list[list[int]]
+) -> list[Decision]:  # fmt: skip
     """Add the feature rows of all items of the page, assembled in one go: no item stands in two slots.
 
-    Beside what a policy read of the subject (`names` and one row) those of its items stand under `items`.
+    Beside what a policy read of the subject (`names` and one row) those of its items stand under `items`. Items that
+    stand where a pin wants them are named under `pinned`.
     """
     block = feature_rows(now.live.bundle, now.query, np.concatenate(shown))
     ends = np.cumsum([len(rows) for rows in shown])
     out = []
-    for each, rows, end in zip(decisions, shown, ends, strict=True):
+    for each, rows, fixed, end in zip(decisions, shown, pinned, ends, strict=True):
         if len(rows):
             items = {**block, "rows": block["rows"][end - len(rows) : end]}
             features = items if each.features is None else {**each.features, "items": items}
+            if fixed:
+                features = {**features, "pinned": [now.live.bundle.items[row] for row in fixed]}
             each = msgspec.structs.replace(each, features=features)
         out.append(each)
     return out
@@ -255,7 +264,8 @@ def explained(now: Situation, offered: Offered) -> Answer:
             "segments": sorted(segments_of(now)), "projects": [project.kind for project in now.projects],
         },
         "unfit": [{"actionId": name, "reason": why} for name, why in offered.why_unfit.items()],
-        "personalData": sorted(now.used),
+        **(offered.laid.told() if offered.laid else {"pins": [], "quotas": []}),
+        "personalData": sorted(now.used | now.query.asked),
     }  # fmt: skip
 
 

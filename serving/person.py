@@ -73,7 +73,7 @@ class Consents(msgspec.Struct, frozen=True):
     """What a person agreed to, by purpose; what nobody told is no, unless the shop declared a basis for it.
 
     Args:
-        told: purpose -> `{granted, wording, source, at}`.
+        told: purpose -> `{granted, wording, source, at}`, or plain yes or no; what cannot be read is no.
         assumed: purposes that the shop relies on another basis for (`[consent]` of its file).
     """
 
@@ -83,9 +83,9 @@ class Consents(msgspec.Struct, frozen=True):
     def to(self, purpose: str) -> bool:
         """Whether data may be used for a purpose: as told, else as assumed."""
         said = self.told.get(purpose)
-        if isinstance(said, Mapping):
-            return said.get("granted") is True
-        return purpose in self.assumed
+        if said is None:
+            return purpose in self.assumed
+        return (said.get("granted") if isinstance(said, Mapping) else said) is True
 
     def refuses(self, purpose: str) -> bool:
         """Whether a person was told to have said no."""

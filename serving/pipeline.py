@@ -16,13 +16,16 @@ from features.history import History
 from features.moments import MICROSECOND, is_zone
 from serving.context import completed
 from serving.decide import Decision, encoded, feature_rows, in_holdout, new_id, told_by
+from serving.eligibility import why_not
 from serving.engine import Engine, Live, item_card
-from serving.filters import check_exclude
+from serving.filters import check_filter
 from serving.person import PERSONALIZATION, Consents
+from serving.placing import PIN
 from serving.query import Filter, Query
 from serving.ranker import Slate
 from serving.reasons import WORDS, item_reasons
 from serving.scoring import Beside, Trees
+from serving.situation import Situation
 from serving.wire import RankingsRequest, RecommendationsRequest, RelatedRequest
 
 Answer = dict[str, Any]
@@ -97,7 +100,7 @@ def hydrate(
         RequestError: the filter names something that does not exist, or the time zone is none.
     """
     wanted: Filter = getattr(request, "filter", Filter(in_stock=False))
-    check_exclude(wanted.exclude)
+    check_filter(wanted)
     named: str | None = request.context.time_zone
     if named and not is_zone(named):
         raise RequestError("unknown time zone", where="context.timeZone", got=named, hint="such as Asia/Tokyo")
@@ -109,7 +112,7 @@ def hydrate(
     )  # fmt: skip
     holdout = in_holdout(engine.shop, request, live.config.shop.holdout)
     if not query.consents.to(PERSONALIZATION):
-        return msgspec.structs.replace(query, personal=False), holdout
+        return addressed(live, msgspec.structs.replace(query, personal=False), holdout), holdout
     who = request.user_id, request.visitor_id
     history = engine.history_of(live, *who)
     # An event that was acknowledged in this very microsecond counts: as-of windows are half-open.
@@ -119,7 +122,17 @@ def hydrate(
     query = msgspec.structs.replace(
         query, now=now, history=history, person=person, barred=barred, user_id=who[0], visitor_id=who[1]
     )
-    return query, holdout
+    return addressed(live, query, holdout), holdout
+
+
+def addressed(live: Live, query: Query, holdout: bool) -> Query:
+    """The query with the audiences of the shop's wishes that its subject belongs to; the holdout belongs to none."""
+    business = live.ranker.business
+    if business is None or not business.audiences or holdout:
+        return query
+    now = Situation(live, query)
+    fits = frozenset(number for number, when in enumerate(business.audiences) if why_not(when, now) is None)
+    return msgspec.structs.replace(query, fits=fits, asked=frozenset(now.used))
 
 
 def consents_of(engine: Engine, live: Live, request: Any) -> Consents:
@@ -140,18 +153,28 @@ def anchor_weights(live: Live) -> Mapping[str, float]:
 def decide_list(
     live: Live, query: Query, slate: Slate, holdout: bool, surface: str = "api.recommendations"
 ) -> Decision:
-    """A list is one decision over one eligible action, so its propensity is 1."""
+    """A list is one decision over one eligible action, so its propensity is 1.
+
+    With a pinned item it is not what the ranker wanted: `pin` decided it, it is no draw, and the log names the items.
+    """
+    pinned = [live.bundle.items[row] for row in pinned_rows(slate)]
     return Decision(
         decision_id=new_id(), request_id=new_id(), decided_at=query.now,
         surface=surface, slot="list", position=0, draw_order=0,
         eligible=[(LIST, 1.0)], vetoed=[], action_id=LIST, action_propensity=1.0,
         items=[live.bundle.items[int(row)] for row in slate.items],
-        policy="holdout" if holdout else live.bundle.recipe.name,
+        policy=PIN if pinned else "holdout" if holdout else live.bundle.recipe.name, drawn=not pinned,
         bundle_id=live.bundle.id, shop_hash=live.shop_hash, holdout=holdout,
         customer_id=query.user_id, visitor_id=query.visitor_id,
-        features=feature_rows(live.bundle, query, slate.items), context=told_by(query.context),
-        fallback=why_filled(query, slate),
+        features=feature_rows(live.bundle, query, slate.items) | ({"pinned": pinned} if pinned else {}),
+        context=told_by(query.context), fallback=why_filled(query, slate),
     )  # fmt: skip
+
+
+def pinned_rows(slate: Slate) -> list[int]:
+    """The items that stand where a pin wants them, in the order of the list."""
+    pinned = slate.placed.pinned if slate.placed else frozenset()
+    return [row for row in slate.items.tolist() if row in pinned]
 
 
 def why_filled(query: Query, slate: Slate) -> str | None:
@@ -193,6 +216,8 @@ def explain(live: Live, query: Query, slate: Slate) -> Answer:
         ],
         "contributions": contributions(live, query, slate),
         "selection": selection(live, slate),
+        "pins": list(slate.placed.pins) if slate.placed else [],
+        "quotas": list(slate.placed.quotas) if slate.placed else [],
         "personalData": personal_data(query),
         "asOf": live.bundle.as_of,
     }
@@ -218,7 +243,7 @@ def selection(live: Live, slate: Slate) -> list[Answer]:
 
     `relevance` x `boost` x `objective` x `novelty` x `diversity` is the value that gave the item its place; filled
     places are traded off among what is popular. `valueKnown` is false where a price or a cost is not known, and the
-    shop's median stands for it.
+    shop's median stands for it. A pinned item that nobody proposed has no place before.
     """
     trace = slate.trace
     if trace is None:
@@ -228,7 +253,7 @@ def selection(live: Live, slate: Slate) -> list[Answer]:
     }
     return [
         {
-            "itemId": live.bundle.items[row], "placeBefore": int(trace.before[at]) + 1, "placeAfter": at + 1,
+            "itemId": live.bundle.items[row], "placeBefore": int(trace.before[at]) + 1 or None, "placeAfter": at + 1,
             **{name: round(values[at], 6) for name, values in factors.items()}, "valueKnown": bool(trace.known[at]),
         }
         for at, row in enumerate(slate.items.tolist())
@@ -244,7 +269,7 @@ def personal_data(query: Query) -> list[str]:
         kinds.append("orders")
     if query.context.region:
         kinds.append("region")
-    return kinds
+    return kinds + sorted(query.asked - set(kinds))
 
 
 def remember(engine: Engine, decisions: Sequence[Decision], answer: Answer) -> Answer:

@@ -15,6 +15,9 @@ T = TypeVar("T")
 
 Short = Annotated[str, msgspec.Meta(max_length=300)]
 Long = Annotated[str, msgspec.Meta(max_length=4_000)]
+Listed = Annotated[tuple[Short | float, ...], msgspec.Meta(max_length=1_000)]
+Given = Short | float | bool | Listed
+NAME = "^[A-Za-z][A-Za-z0-9_]{0,63}$"
 
 
 class Context(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
@@ -53,6 +56,12 @@ class Filter(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="ca
     in_stock: bool = True
     within_days: Annotated[float, msgspec.Meta(ge=0, le=366)] | None = None
     """Only items that arrive within so many days."""
+    where: Long | None = None
+    """Only items that this condition holds for, such as `price < $most and brand in $brands`."""
+    values: Annotated[dict[Annotated[str, msgspec.Meta(pattern=NAME)], Given], msgspec.Meta(max_length=50)] = (
+        msgspec.field(default_factory=dict)
+    )
+    """What `$name` stands for in `where`."""
 
 
 class Notes:
@@ -79,6 +88,8 @@ class Query(msgspec.Struct, frozen=True):
         person: what the shop was told of the subject; NOBODY without consent.
         consents: what the subject agreed to.
         barred: codes of categories of which nothing is offered (`serving.repurchase`).
+        fits: numbers of the audiences of the shop's wishes that the subject belongs to (`serving.business`).
+        asked: kinds of personal data that were looked at to find that out.
         personal: whether what is personal may be used; without it history and person are empty.
         notes: what `once` remembers; queries that are made from this one share it.
     """
@@ -97,6 +108,8 @@ class Query(msgspec.Struct, frozen=True):
     person: Person = NOBODY
     consents: Consents = Consents()
     barred: tuple[int, ...] = ()
+    fits: frozenset[int] = frozenset()
+    asked: frozenset[str] = frozenset()
     personal: bool = True
     notes: Notes = msgspec.field(default_factory=Notes)
 

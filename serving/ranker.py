@@ -14,13 +14,14 @@ import numpy as np
 
 from features.schemas import EventType
 from serving.bundle import Bundle
-from serving.business import PLAIN, Business
+from serving.business import PLAIN, Business, Wish
 from serving.candidates import Candidates, Floats, Opinion, Proposals, Rows
 from serving.filters import apply_filters
+from serving.placing import PIN, Placed, place
 from serving.query import Query
 from serving.recipe import RankerSpec, SelectionSpec
 from serving.scoring import Beside, Blend, Columns, InSession, Order, Scorer, Task, Trees, Weights, ranking_block
-from serving.selecting import Selector, Trace, first, joined
+from serving.selecting import Selector, Trace, first, joined, taken
 from serving.shelf import Shelf
 from serving.sources import Popularity, Source, build_sources
 
@@ -42,6 +43,7 @@ class Slate:
         considered: all candidates with the source scores, and what was removed.
         filled: how many places at the end were filled by the fallback.
         trace: what the selector did to each item; None where nothing is traded off.
+        placed: what pins and quotas did; None where none is in force. Pinned items have what score they have.
     """
 
     items: Rows
@@ -50,6 +52,7 @@ class Slate:
     considered: Candidates
     filled: int = 0
     trace: Trace | None = None
+    placed: Placed | None = None
 
 
 class Ranker:
@@ -86,7 +89,14 @@ class Ranker:
         scorer = self.scorer(query, voice) if personal else self.impersonal(query, voice)
         candidates = self.considered(query, scorer.voices)
         selector = self.selector(voice, selection)
-        slate = choose(score(candidates, scorer, query), query, selector)
+        scored = score(candidates, scorer, query)
+        wishes = self.business.of_lists(query) if self.business and filled and voice is None else None
+        if wishes is not None:
+            # Quotas choose from all that was gathered, and from what is popular where that is too little.
+            far = max(query.num_results + FILL_SPARE, len(candidates)) if wishes[1] else query.num_results
+            deep = msgspec.structs.replace(query, num_results=far)
+            return self._placed(query, self.fill(deep, choose(scored, deep, selector), selector), *wishes)
+        slate = choose(scored, query, selector)
         return self.fill(query, slate, selector) if filled else slate
 
     def rank_each(
@@ -157,7 +167,8 @@ class Ranker:
         opinions = np.full((len(rows), len(voices)), np.nan, np.float32)
         for column, name in enumerate(voices):
             opinions[:, column] = self.sources[name].opine(query).of(rows)
-        return apply_filters(self.shelf, query, Candidates(rows, voices, opinions, opinions).heard(voices))
+        given = Candidates(rows, voices, opinions, opinions).heard(voices)
+        return apply_filters(self.shelf, query, given, self.business)
 
     def scorer(self, query: Query, voice: Voice | None = None) -> Scorer:
         """What orders the candidates of this query; where no session runs, as if there were no such thing."""
@@ -200,12 +211,35 @@ class Ranker:
 
     def considered(self, query: Query, names: Iterable[str]) -> Candidates:
         """What the named sources propose and the filters leave: what a scorer orders."""
-        return apply_filters(self.shelf, query, self.gather(query, names))
+        return apply_filters(self.shelf, query, self.gather(query, names), self.business)
 
     def allowed(self, query: Query, rows: Rows) -> Rows:
         """int32: those of some distinct items that the filters of a query leave."""
+        return self._filtered(query, rows).items
+
+    def why_gone(self, query: Query, row: int) -> str | None:
+        """The filter of a query that takes an item out; None where none does."""
+        removed = self._filtered(query, np.array([row], np.int32)).removed
+        return removed[0][0] if removed else None
+
+    def _filtered(self, query: Query, rows: Rows) -> Candidates:
         nothing = np.empty((len(rows), 0), np.float32)
-        return apply_filters(self.shelf, query, Candidates(rows, (), nothing, nothing)).items
+        return apply_filters(self.shelf, query, Candidates(rows, (), nothing, nothing), self.business)
+
+    def _placed(self, query: Query, slate: Slate, pins: Sequence[Wish], quotas: Sequence[Wish]) -> Slate:
+        """A list that was ranked further than it is shown, under pins and quotas."""
+        found = place(slate.items, pins, quotas, query.num_results, lambda row: self.why_gone(query, row))
+        count, order = len(slate.items), np.array(found.order, np.intp)
+        items = np.concatenate([slate.items, np.array(found.added, np.int32)])[order]
+        scores = np.concatenate([slate.scores, np.zeros(len(found.added), np.float32)])[order]
+        sources = [*slate.sources, *(PIN for _ in found.added)]
+        pinned = np.isin(items, list(found.pinned))
+        return replace(
+            slate, items=items, scores=scores,
+            sources=tuple(PIN if fixed else sources[at] for at, fixed in zip(order, pinned, strict=True)),
+            filled=int((~pinned & (order >= count - slate.filled) & (order < count)).sum()),
+            trace=taken(slate.trace, np.where(order < count, order, -1)), placed=found,
+        )  # fmt: skip
 
     def gather(self, query: Query, names: Iterable[str]) -> Candidates:
         """The union of what the named sources propose."""
@@ -231,13 +265,16 @@ class Ranker:
             proposed = opinion.best(asked)
             found = Candidates.union([(floor, opinion, proposed)])
             found = found.without(np.isin(found.items, slate.items), "already-there")
-            found = apply_filters(self.shelf, query, found)
+            found = apply_filters(self.shelf, query, found, self.business)
             if len(found) >= missing or len(proposed.items) < asked:
                 break
             asked *= 8
         ranked = descending(found.items, found.scores[:, 0])
         items, scores = found.items[ranked], found.scores[ranked, 0]
-        chosen = selector.select(items, scores, missing, query.now, slate.items) if selector else first(scores, missing)
+        chosen = (
+            selector.select(items, scores, missing, query.now, slate.items, query.fits)
+            if selector else first(scores, missing)
+        )  # fmt: skip
         return replace(
             slate,
             items=np.concatenate([slate.items, items[chosen.places]]),
@@ -282,7 +319,7 @@ def choose(found: Scored, query: Query, selector: Selector | None = None) -> Sla
     if selector is None:
         chosen = first(scores, query.num_results)
     else:
-        chosen = selector.select(candidates.items[found.order], scores, query.num_results, query.now)
+        chosen = selector.select(candidates.items[found.order], scores, query.num_results, query.now, fits=query.fits)
     places = found.order[chosen.places]
     names = tuple(candidates.sources[column] for column in found.leading[places])
     return Slate(candidates.items[places], chosen.values, names, candidates, trace=chosen.trace)

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from features.moments import DAY
 from features.personal import open_wishes
 from features.schemas import EventType
+from serving.placing import PIN
 from serving.query import Query
 from serving.ranker import Ranker
 from serving.sources import ContextPopularity, Replenishment, Wishlist
@@ -42,6 +43,7 @@ WORDS: Mapping[str, Mapping[str, str]] = {
         "just-seen": "You looked at this just now",
         "goes-with-seen": "Goes with {item}, which you looked at just now",
         "viewed": "You looked at this",
+        "shop": "Chosen by the shop",
         "popular-season": "Popular this {season}",
         "popular-in-season": "Popular in {region} this {season}",
         "day": "day",
@@ -73,6 +75,7 @@ WORDS: Mapping[str, Mapping[str, str]] = {
         "just-seen": "先ほどご覧になりました",
         "goes-with-seen": "先ほどご覧の「{item}」と一緒に",
         "viewed": "以前ご覧になりました",
+        "shop": "当店のおすすめ",
         "popular-season": "この{season}人気です",
         "popular-in-season": "{region}でこの{season}人気です",
         "day": "1日",
@@ -96,14 +99,14 @@ def item_reasons(ranker: Ranker, query: Query, items: Rows, sources: Sequence[st
         query: the subject and the context.
         items: int32[m], the items shown.
         sources: for each the name of its source.
-        locale: `en` or `ja`.
+        locale: `en` or `ja`; another one gets English.
     """
-    words = WORDS[locale]
+    words = WORDS.get(locale) or WORDS["en"]
     names = np.array(sources, dtype=object)
     out = [""] * len(items)
     for name in dict.fromkeys(sources):
         mine = np.flatnonzero(names == name)
-        kind = name if name in (WISHLIST, VIEWED) else ranker.bundle.recipe.spec(name).kind
+        kind = name if name in (WISHLIST, VIEWED, PIN) else ranker.bundle.recipe.spec(name).kind
         texts = _TELL[kind](ranker, query, items[mine], name, words)
         for place, text in zip(mine, texts, strict=True):
             out[place] = text
@@ -215,7 +218,12 @@ def _tell_viewed(ranker: Ranker, query: Query, items: Rows, name: str, words: Ma
     return [words["viewed"]] * len(items)
 
 
+def _tell_pinned(ranker: Ranker, query: Query, items: Rows, name: str, words: Mapping[str, str]) -> list[str]:
+    return [words["shop"]] * len(items)
+
+
 _TELL = {
+    PIN: _tell_pinned,
     VIEWED: _tell_viewed,
     WISHLIST: _tell_wished,
     "popularity": _tell_popular,

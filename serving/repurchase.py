@@ -12,7 +12,7 @@ import numpy.typing as npt
 from features.bought import not_returned
 from features.history import History
 from features.journey import RULES
-from features.moments import DAY, Instants
+from features.moments import DAY, HOUR, Instants
 from features.orders import FAILED, OrderLine
 from features.schemas import EventType
 from serving.bundle import Bundle
@@ -21,6 +21,8 @@ from serving.settings.shop import RepurchaseSettings
 
 LEARNED = "category.repurchase_days"
 """Array of the bundle: float32[n_categories], days; 0 where people buy again at once, NaN where too little is known."""
+ORDERED_WITHIN = 12 * HOUR
+"""How far a purchase may lie from the moment at which its order line says that it was ordered."""
 Floats = npt.NDArray[np.float32]
 
 
@@ -64,11 +66,10 @@ class Windows:
         places = np.flatnonzero(history.type == EventType.PURCHASE)
         time, item = history.time[places], history.item[places]
         kept = (item >= 0) & not_returned(history, places)
-        gifts = [self._row(line) for line in orders if line.gift]
-        if gifts:
-            kept &= ~np.isin(item, gifts)
         for line in orders:
-            if line.state in FAILED:
+            if line.gift:
+                _take_off(kept, time, item, self._row(line), line.ordered_at)
+            elif line.state in FAILED:
                 of_it = np.flatnonzero((item == self._row(line)) & (time < line.ordered_at + RULES.occasion))
                 kept[of_it[-1:]] = False
         lines = [line for line in orders if not line.gift and line.state not in FAILED]  # also what no event tells of
@@ -83,3 +84,12 @@ class Windows:
     def _category(self, line: OrderLine) -> int:
         row = self._row(line)
         return -1 if row < 0 else int(self._bundle.shared.category[row])
+
+
+def _take_off(kept: npt.NDArray[np.bool_], time: Instants, item: Rows, row: int, ordered_at: int) -> None:
+    """Let the one purchase that was a gift not count: the nearest of the item. One's own of it stays."""
+    mine = np.flatnonzero(kept & (item == row) & (row >= 0))
+    if len(mine):
+        far = np.abs(time[mine] - ordered_at)
+        if far.min() < ORDERED_WITHIN:
+            kept[mine[far.argmin()]] = False

@@ -12,6 +12,7 @@ from serving.asking import PUT, put_before
 from serving.eligibility import order_meant, why_no_action, why_not, why_silent
 from serving.reasons import title_of
 from serving.settings.actions import Action, Text
+from serving.settings.asking import Question
 from serving.situation import Situation
 from serving.texts import ANSWERS, plain, rendered
 from serving.waiting import expected_text, order_cards
@@ -88,17 +89,20 @@ def _said(text: Text, told: Mapping[str, str]) -> tuple[str, str, str | None, st
     return title, words, image, rendered(text.alt, told) or "", url
 
 
-def _question(action: Action, now: Situation) -> dict[str, Any] | None:
-    if action.question is None:
-        return None
-    asked = now.live.config.questions[action.question]
-    locale = now.locale
+def question_card(name: str, asked: Question, locale: str) -> dict[str, Any]:
+    """A question of the shop as on the wire, in the words of a language."""
     return {
-        "question": action.question,
+        "question": name,
         "text": in_language(asked.text, locale),
         "why": in_language(asked.why, locale),
         "options": [{"value": each.value, "label": in_language(each.label, locale)} for each in asked.options],
     }
+
+
+def _question(action: Action, now: Situation) -> dict[str, Any] | None:
+    if action.question is None:
+        return None
+    return question_card(action.question, now.live.config.questions[action.question], now.locale)
 
 
 def in_language(words: Mapping[str, str], locale: str) -> str:

@@ -81,7 +81,10 @@ class Selector:
     spec: SelectionSpec = PLAIN
     business: Business | None = None
 
-    def select(self, items: Rows, scores: Floats, count: int, now: int, above: Rows = NOTHING_ABOVE) -> Selected:
+    def select(
+        self, items: Rows, scores: Floats, count: int, now: int, above: Rows = NOTHING_ABOVE,
+        fits: frozenset[int] = frozenset(),
+    ) -> Selected:  # fmt: skip
         """Choose from candidates that stand in the order of their scores.
 
         What the scorer gives nothing or less (a blend may) is no relevance that a factor could act on: it keeps its
@@ -93,8 +96,9 @@ class Selector:
             count: places to give.
             now: the moment of the request.
             above: items that stand above the first place, and are repeated by nobody.
+            fits: numbers of the audiences that the subject belongs to.
         """
-        wanted = None if self.business is None else self.business.factors(items, self.shelf.price[items], now)
+        wanted = None if self.business is None else self.business.factors(items, self.shelf.price[items], now, fits)
         if wanted is None and self.spec == PLAIN:
             return first(scores, count)
         novelty = self._novelty(items)
@@ -167,6 +171,20 @@ def joined(one: Trace | None, other: Trace | None) -> Trace | None:
     moved = [other.before + len(one.before), *(getattr(other, name) for name in Trace.__slots__[1:])]
     pairs = zip((getattr(one, name) for name in Trace.__slots__), moved, strict=True)
     return Trace(*(np.concatenate(pair) for pair in pairs))
+
+
+def taken(trace: Trace | None, places: Places) -> Trace | None:
+    """The trace of some of its items in another order; place -1 is an item that nothing was traded off for."""
+    if trace is None:
+        return None
+    new = places < 0
+    told = [np.where(new, of_new, getattr(trace, name)[places]) for name, of_new in _OF_NEW.items()]
+    return Trace(*(each.astype(getattr(trace, name).dtype) for each, name in zip(told, _OF_NEW, strict=True)))
+
+
+_OF_NEW = {
+    "before": -1, "relevance": 0, "boost": 1, "objective": 1, "novelty": 1, "diversity": 1, "known": True,
+}  # fmt: skip
 
 
 def _trace(places: Places, scores: Floats, wanted: Wanted | None, novelty: Doubles, diversity: Doubles) -> Trace:

@@ -2,23 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
 import msgspec
 import numpy as np
 import orjson
 
-from features.moments import format_instant
+from features.moments import DAY, format_instant
 from features.personal import open_wishes
-from serving import pages, pipeline, wire
-from serving.customers import active_customers
-from serving.engine import Engine, item_card
+from serving import own_data, pages, shelves, wire
+from serving.candidates import Rows
+from serving.clock import let_pass
+from serving.customers import active_customers, open_since
+from serving.engine import Engine, Live, item_card
+from serving.erase import read_receipt
 from serving.intake import take_events
+from serving.intake_people import take_orders
 from serving.query import Context
-from serving.web.shopfront import CustomerJson, ItemJson, Json, PageJson, ShopJson, SlotJson
-
-RELATED_TITLE = {"en": "Goes well with this", "ja": "ご一緒にいかがですか"}
+from serving.web.shopfront import (
+    ConsentJson,
+    CustomerJson,
+    ItemJson,
+    Json,
+    OrderJson,
+    PageJson,
+    QuestionJson,
+    ShopJson,
+)
+from serving.wire_people import OrdersRequest
 
 
 class EngineFront:
@@ -32,6 +45,9 @@ class EngineFront:
     def __init__(self, engine_of: Callable[[], Engine], *, demo: bool) -> None:
         self._engine_of = engine_of
         self._demo = demo
+        self._titles = shelves.Titles()
+
+    # ---- pages
 
     async def page(
         self, page: str, user_id: str | None, visitor_id: str | None, session_id: str, context: Json
@@ -44,11 +60,135 @@ class EngineFront:
         engine = self._engine_of()
         return cast("PageJson", await pages.page_soon(engine, request, engine.clock.now(), engine.store.keep))
 
+    async def shop(self) -> ShopJson:
+        """Name, money, language, clock and live bundle."""
+        engine = self._engine_of()
+        live, settings = engine.live, engine.live.config.shop
+        return {
+            "name": settings.name,
+            "currency": settings.currency,
+            "locale": settings.locale,
+            "bundle_id": live.bundle.id,
+            "as_of": format_instant(live.bundle.as_of),
+            "demo": self._demo,
+            "regions": live.ranker.regions(),
+            "now": format_instant(engine.clock.now()),
+            "timeZone": settings.time_zone,
+            "travels": self._demo and engine.shop.clock.exists(),
+        }
+
+    # ---- the catalogue
+
+    async def item(self, item_id: str, user_id: str | None, visitor_id: str | None) -> ItemJson | None:
+        """A product with the subject's heart, or None."""
+        live = self._engine_of().live
+        row = live.bundle.items.find(item_id)
+        if row is None:
+            fields = live.ranker.shelf.unlisted.get(item_id)
+            return None if fields is None else cast("ItemJson", {"itemId": item_id, **fields})
+        return self._cards(live, np.array([row], np.int32), user_id, visitor_id)[0]
+
+    async def wishlist(self, user_id: str | None, visitor_id: str | None) -> Sequence[ItemJson]:
+        """What is wished for, the latest first."""
+        engine = self._engine_of()
+        rows = [row for row, _ in open_since(engine.history_of(engine.live, user_id, visitor_id))]
+        return self._cards(engine.live, np.array(rows, np.int32), user_id, visitor_id)
+
+    async def departments(self, path: str) -> Sequence[tuple[str, int]]:
+        """Category paths one level below a path, with how many products stand in each."""
+        return shelves.departments(self._engine_of().live, path)
+
+    async def listing(self, path: str, n: int, user_id: str | None, visitor_id: str | None) -> Sequence[ItemJson]:
+        """At most `n` products of a category, those most bought first."""
+        live = self._engine_of().live
+        return self._cards(live, shelves.listing(live, path, n), user_id, visitor_id)
+
+    async def search(self, query: str, n: int, user_id: str | None, visitor_id: str | None) -> Sequence[ItemJson]:
+        """At most `n` products whose title holds all words of a query, those most bought first."""
+        live = self._engine_of().live
+        rows = await asyncio.to_thread(self._titles.search, live, query, n)
+        return self._cards(live, rows, user_id, visitor_id)
+
+    def _cards(self, live: Live, rows: Rows, user_id: str | None, visitor_id: str | None) -> list[ItemJson]:
+        hearts, _ = open_wishes(self._engine_of().history_of(live, user_id, visitor_id), rows)
+        shelf = live.ranker.shelf
+        out = []
+        for row, heart in zip(rows.tolist(), hearts.tolist(), strict=True):
+            lead = float(shelf.lead_days[row])
+            known = {
+                "wished": heart,
+                "inStock": bool(shelf.in_stock[row]) and not bool(shelf.withdrawn[row]),
+                "brand": live.bundle.text("brand", row) or None,
+                "leadDays": None if lead != lead else lead,
+            }
+            out.append(cast("ItemJson", {**item_card(live, row), **known}))
+        return out
+
+    # ---- what people do and tell
+
     async def send_events(self, events: list[Json]) -> Json:
         """Record events durably."""
         request = wire.decode(orjson.dumps({"events": events}), wire.EventsRequest)
         engine = self._engine_of()
         return await take_events(engine, request, engine.clock.now())
+
+    async def send_orders(self, orders: list[Json]) -> Json:
+        """Record reports of order lines durably."""
+        request = wire.decode(orjson.dumps({"orders": orders}), OrdersRequest)
+        return cast("Json", await self._apart(lambda engine, now: take_orders(engine, request, now)))
+
+    async def answer(self, user_id: str | None, visitor_id: str | None, question: str, answer: str | None) -> None:
+        """Keep an answer, or with None that the question was skipped."""
+        await self._apart(lambda engine, now: own_data.answer(engine, user_id, visitor_id, question, answer, now))
+
+    async def forget(self, user_id: str | None, visitor_id: str | None, question: str) -> None:
+        """Forget an answer; the question stays asked."""
+        await self._apart(lambda engine, now: own_data.forget(engine, user_id, visitor_id, question, now))
+
+    async def consent(
+        self, user_id: str | None, visitor_id: str | None, granted: Mapping[str, bool], wording: Mapping[str, str]
+    ) -> None:
+        """Keep what was chosen by purpose, and the words that it was chosen by."""
+        await self._apart(lambda engine, now: own_data.choose(engine, user_id, visitor_id, granted, wording, now))
+
+    async def _apart(self, action: Callable[[Engine, int], Any]) -> Any:
+        """Do what writes to the disk beside the event loop, as the routes of the API do."""
+        engine = self._engine_of()
+        return await asyncio.to_thread(action, engine, engine.clock.now())
+
+    # ---- one's own data
+
+    async def consents(self, user_id: str | None, visitor_id: str | None) -> Sequence[ConsentJson]:
+        """Every purpose that can be chosen, with the subject's choice."""
+        return cast("Sequence[ConsentJson]", own_data.consents(self._engine_of(), user_id, visitor_id))
+
+    async def questions(self, locale: str) -> Mapping[str, QuestionJson]:
+        """All questions of the shop in a language."""
+        return cast("Mapping[str, QuestionJson]", own_data.questions(self._engine_of(), locale))
+
+    async def answers(self, user_id: str | None, visitor_id: str | None) -> Mapping[str, str]:
+        """Question -> answer of the subject."""
+        engine = self._engine_of()
+        return own_data.answers(engine, user_id, visitor_id, engine.clock.now())
+
+    async def orders(self, user_id: str, locale: str) -> Sequence[OrderJson]:
+        """All order lines of a customer, the latest first."""
+        engine = self._engine_of()
+        return cast("Sequence[OrderJson]", own_data.orders(engine, user_id, locale, engine.clock.now()))
+
+    async def export(self, user_id: str | None, visitor_id: str | None) -> Json:
+        """Everything that is kept of the subject."""
+        return cast("Json", await self._apart(lambda engine, _: own_data.export(engine, user_id, visitor_id)))
+
+    async def erase(self, user_id: str | None, visitor_id: str | None) -> str:
+        """Forget the subject; the id of the receipt."""
+        return str(await self._apart(lambda engine, now: own_data.forget_all(engine, user_id, visitor_id, now)))
+
+    async def receipt(self, receipt_id: str) -> Json:
+        """A receipt."""
+        return read_receipt(self._engine_of().store, receipt_id)
+
+    # ---- demo only
 
     async def customers(self, limit: int, query: str) -> Sequence[CustomerJson]:
         """Customers whose id contains `query`, the most active first."""
@@ -61,53 +201,7 @@ class EngineFront:
         last = format_instant(int(history.time[-1])) if len(history) else None
         return {"userId": user_id, "events": len(history), "lastSeen": last}
 
-    async def item(self, item_id: str, user_id: str | None, visitor_id: str | None) -> ItemJson | None:
-        """A product with the subject's heart, or None."""
+    async def later(self, days: int) -> None:
+        """Let days pass in the shop, for everybody."""
         engine = self._engine_of()
-        live = engine.live
-        row = live.bundle.items.find(item_id)
-        if row is None:
-            fields = live.ranker.shelf.unlisted.get(item_id)
-            return None if fields is None else cast("ItemJson", {"itemId": item_id, **fields})
-        history = engine.history_of(live, user_id, visitor_id)
-        heart = bool(open_wishes(history, np.array([row], np.int32))[0][0])
-        in_stock = bool(live.ranker.shelf.in_stock[row]) and not bool(live.ranker.shelf.withdrawn[row])
-        return cast("ItemJson", {**item_card(live, row), "wished": heart, "inStock": in_stock})
-
-    async def related(
-        self, item_id: str, n: int, user_id: str | None, visitor_id: str | None, session_id: str
-    ) -> SlotJson:
-        """What goes with one product, as a slot with its decision."""
-        engine = self._engine_of()
-        request = wire.RelatedRequest(item_ids=(item_id,), user_id=user_id, visitor_id=visitor_id, num_results=n)
-        answer = pipeline.related(engine, request, engine.clock.now())
-        live = engine.live
-        rows = live.bundle.items.rows_of([entry["itemId"] for entry in answer["itemList"]])
-        hearts, _ = open_wishes(engine.history_of(live, user_id, visitor_id), rows)
-        items: list[Any] = [
-            {**item_card(live, int(row)), "reason": entry["reason"], "source": entry["source"], "wished": bool(heart)}
-            for row, entry, heart in zip(rows, answer["itemList"], hearts, strict=True)
-            if row >= 0
-        ]
-        return {
-            "slot": "related",
-            "decisionId": answer["decisionId"],
-            "actionId": "related",
-            "kind": "related",
-            "title": RELATED_TITLE[live.config.shop.locale],
-            "items": items,
-        }
-
-    async def shop(self) -> ShopJson:
-        """Name, money, language and live bundle."""
-        live = self._engine_of().live
-        settings = live.config.shop
-        return {
-            "name": settings.name,
-            "currency": settings.currency,
-            "locale": settings.locale,
-            "bundle_id": live.bundle.id,
-            "as_of": format_instant(live.bundle.as_of),
-            "demo": self._demo,
-            "regions": live.ranker.regions(),
-        }
+        engine.clock = let_pass(engine.shop, days * DAY)

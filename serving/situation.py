@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TypeVar
 
-import msgspec
 import numpy as np
 
 from features.history import History
@@ -24,7 +23,7 @@ from serving.candidates import Rows
 from serving.delivery import Expected
 from serving.due import Due, due_items
 from serving.engine import Live
-from serving.person import NOBODY, Project
+from serving.person import Project
 from serving.projects import going_on
 from serving.query import Query
 from serving.questions import Rarity, rarity
@@ -50,11 +49,6 @@ class Situation:
     used: set[str] = field(default_factory=set)
     segments: frozenset[str] | None = None
     """Names of the segments that hold, once `serving.eligibility.segments_of` has looked."""
-
-    @cached_property
-    def of_anybody(self) -> Situation:
-        """The same moment and place of somebody of whom nothing is known."""
-        return Situation(self.live, msgspec.structs.replace(self.query, history=History.empty(), person=NOBODY))
 
     @cached_property
     def zone(self) -> str:

@@ -170,9 +170,10 @@ def lift_stop(store: Store, number: int, *, who: str, now: int) -> Stop:
     Raises:
         NotFoundError: no stop of that number is in force.
     """
+    known = number if 0 < number < 1 << 63 else 0  # no other number can be one of SQLite's
     with store.database.transaction() as connection:
-        lifted = connection.execute(sql.LIFT_STOP, (who, now, number)).rowcount
-        rows = connection.execute(sql.STOP_BY_NUMBER, (number,)).fetchall()
+        lifted = connection.execute(sql.LIFT_STOP, (who, now, known)).rowcount
+        rows = connection.execute(sql.STOP_BY_NUMBER, (known,)).fetchall()
     if not lifted:
         hint = "it was lifted already" if rows else "list the stops to see their numbers"
         raise NotFoundError("no such stop is in force", where="number", got=number, hint=hint)

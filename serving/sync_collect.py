@@ -21,6 +21,7 @@ from serving import store_sql as sql
 from serving import sync_rows
 from serving.events import decode
 from serving.store import Store
+from serving.sync_consents import consents_in
 from serving.tombstones import Erased
 
 CHUNK_ROWS = 100_000
@@ -99,7 +100,7 @@ def collect(store: Store, into: Collected, since: Progress, until: Progress) -> 
     changes = _changes(store, sql.ITEMS_BETWEEN, (since.items, until.items), lambda _: False)
     into.write("items", sync_rows.items_table(_latest(into.dataset, "items", changes), changes))
     changes = _changes(store, sql.CUSTOMERS_BETWEEN, (since.customers, until.customers), erased.customer)
-    into.write("customers", sync_rows.customers_table(_latest(into.dataset, "customers", changes), changes))
+    into.write("customers", sync_rows.customers_table(_latest_customers(into.dataset, changes), changes))
 
 
 def rewards_between(store: Store, since: Progress, until: Progress) -> list[tuple[str, str, float, int]]:
@@ -170,6 +171,18 @@ def _known(dataset: Dataset, table: str, column: str, ids: list[str]) -> set[str
         connection.register("fresh", pa.table({column: pa.array(ids, pa.string())}))
         query = f"SELECT DISTINCT {column} FROM {table} SEMI JOIN fresh USING ({column})"
         return set(connection.sql(query).to_arrow_table()[column].to_pylist())
+
+
+def _latest_customers(
+    dataset: Dataset, changes: list[tuple[str, dict[str, Any], int]]
+) -> Mapping[str, Mapping[str, Any]]:
+    """With the consents that stand, which the latest version need not repeat."""
+    latest = _latest(dataset, "customers", changes)
+    told = consents_in(dataset) if latest else {}
+    return {
+        each: {**row, "consents": orjson.dumps(told[each].now).decode()} if each in told else row
+        for each, row in latest.items()
+    }
 
 
 def _latest(

@@ -79,10 +79,13 @@ def rewrite(dataset: Dataset, gone: Subjects, into: Collected) -> Rewritten:
     """Write the parts that contain erased subjects anew, not yet committed."""
     done = Rewritten()
     tokens = {subject: random_token() for subject in (*gone.customers, *gone.visitors)}
+    lines = _lines(dataset, gone)
     for table in ("events", "decisions", *CUSTOMER_TABLES):
         for part in dataset.manifest().parts(table):
             rows = pq.read_table(dataset.root / part, partitioning=None)
             theirs = _theirs(rows, gone, anonymous=table in ("events", "decisions"))
+            if table == "orders":
+                theirs = pc.or_(theirs, _unnamed(rows, lines))
             if not pc.any(theirs).as_py():
                 continue
             into.count(f"{table} {'made anonymous' if table == 'decisions' else 'erased'}", pc.sum(theirs).as_py())
@@ -102,8 +105,9 @@ def scrub_quarantine(dataset: Dataset, erased: Erased) -> int:
     count = 0
     for path in sorted((dataset.root / "quarantine").glob("*.parquet")):
         rows = pq.read_table(path)
-        texts = zip(rows["raw"].to_pylist(), rows["detail"].to_pylist(), strict=True)
-        clean = pa.array([not any(map(erased.anyone, _values(f"{raw} {detail}"))) for raw, detail in texts], pa.bool_())
+        texts = [rows[field.name].to_pylist() for field in rows.schema if pa.types.is_string(field.type)]
+        lines = (" ".join(map(str, row)) for row in zip(*texts, strict=True))
+        clean = pa.array([not any(map(erased.anyone, _values(line))) for line in lines], pa.bool_())
         gone = len(rows) - pc.sum(clean.cast(pa.int64())).as_py() if len(rows) else 0
         if gone:
             buffer = pa.BufferOutputStream()
@@ -134,6 +138,20 @@ def _theirs(rows: pa.Table, gone: Subjects, *, anonymous: bool) -> Any:
         visitors = pc.is_in(rows[c.VISITOR_ID], value_set=pa.array(gone.visitors, pa.string()), skip_nulls=True)
         theirs = pc.or_(theirs, pc.and_(visitors, pc.is_null(rows[c.CUSTOMER_ID])))
     return theirs
+
+
+def _lines(dataset: Dataset, gone: Subjects) -> set[tuple[str, str]]:
+    """The order lines of erased customers."""
+    orders = dataset.read("orders", [c.CUSTOMER_ID, c.ORDER_ID, c.LINE])
+    theirs = orders.filter(_theirs(orders, gone, anonymous=False))
+    return set(zip(theirs[c.ORDER_ID].to_pylist(), theirs[c.LINE].to_pylist(), strict=True))
+
+
+def _unnamed(rows: pa.Table, lines: set[tuple[str, str]]) -> Any:
+    """Reports of these lines that name no customer, such as a carrier's: the parcel is theirs all the same."""
+    columns = (rows[name].to_pylist() for name in (c.ORDER_ID, c.LINE, c.CUSTOMER_ID))
+    found = [customer is None and (order, line) in lines for order, line, customer in zip(*columns, strict=True)]
+    return pa.chunked_array([pa.array(found, pa.bool_())])
 
 
 def _write(dataset: Dataset, table: str, rows: pa.Table, name: str) -> str | None:

@@ -14,14 +14,12 @@ from features.order_reports import Report
 from features.schemas import CUSTOMERS, INSTANT, ORDERS
 from serving.fields import camel
 from serving.profiles import Profile
+from serving.sync_consents import consents_in
 from serving.sync_rows import JSON_COLUMNS, ORDER_COLUMNS, parsed
 
 _LATEST = f"""
     SELECT * EXCLUDE ({c.VALID_FROM}, {c.SOURCE}) FROM customers
     QUALIFY row_number() OVER (PARTITION BY {c.CUSTOMER_ID} ORDER BY {c.VALID_FROM} DESC, {c.SOURCE} DESC) = 1"""
-_CONSENTS = f"""
-    SELECT {c.CUSTOMER_ID}, consents, min({c.VALID_FROM}) AS since FROM customers WHERE consents IS NOT NULL
-    GROUP BY {c.CUSTOMER_ID}, consents ORDER BY {c.CUSTOMER_ID}, since"""
 _INSTANTS = [field.name for field in ORDERS if field.type == INSTANT]
 _ROWS = 50_000
 
@@ -30,12 +28,14 @@ def profiles_of(dataset: Dataset) -> dict[str, Profile]:
     """The profile of each customer who has fields or orders, by subject."""
     with dataset.connect() as connection:
         fields = {row[c.CUSTOMER_ID]: _fields(row) for row in _rows(connection, _LATEST)}
-        consents = _consents(_rows(connection, _CONSENTS))
         orders = _orders(_rows(connection, _reports()))
+    consents = consents_in(dataset)
+    for customer, told in consents.items():
+        fields[customer] |= {"consents": told.now} if told.now else {}
     known = sorted({customer for customer, said in fields.items() if said} | orders.keys())
     return {
         customer_subject(each): Profile(
-            fields.get(each, {}), tuple(orders.get(each, ())), tuple(consents.get(each, ()))
+            fields.get(each, {}), tuple(orders.get(each, ())), tuple(consents[each].log if each in consents else ())
         )
         for each in known
     }  # fmt: skip
@@ -51,18 +51,6 @@ def _fields(row: Mapping[str, Any]) -> dict[str, Any]:
     named = {name: row[name] for name in CUSTOMERS.names if name in row and name != c.CUSTOMER_ID}
     read = {camel(name): parsed(value) if name in JSON_COLUMNS else value for name, value in named.items()}
     return {name: value for name, value in read.items() if value is not None and value == value}
-
-
-def _consents(rows: Iterator[dict[str, Any]]) -> dict[str, list[tuple[str, Any]]]:
-    """Each version repeats what the one before said: only what is new is history."""
-    found: dict[str, list[tuple[str, Any]]] = {}
-    for row in rows:
-        told = parsed(row["consents"])
-        for entry in told.items() if isinstance(told, dict) else ():
-            log = found.setdefault(row[c.CUSTOMER_ID], [])
-            if entry not in log:
-                log.append(entry)
-    return found
 
 
 def _reports() -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import timedelta
 from typing import Any
 
 import msgspec
@@ -21,7 +22,10 @@ SOURCE = "store"
 Row = Mapping[str, Any]
 Change = tuple[str, dict[str, Any], int]
 """Whose it is, the changed fields as on the wire, and when."""
-JSON_COLUMNS = {"eligible", "vetoed", "features", "context", "attributes", "answers", "asked", "consents", "projects"}
+JSON_COLUMNS = {
+    "eligible", "vetoed", "features", "context", "attributes", "answers", "asked", "shown", "consents",
+    "projects",
+}  # fmt: skip
 ORDER_COLUMNS: Mapping[str, str] = {
     "order_id": c.ORDER_ID, "line": c.LINE, "at": c.VALID_FROM, "item_id": c.ITEM_ID, "quantity": c.QUANTITY,
     "ordered_at": "ordered_at", "promised_at": "promised_at", "payment_state": "payment_state",
@@ -90,12 +94,25 @@ def items_table(latest: Mapping[str, Row], changes: Sequence[Change]) -> pa.Tabl
         latest: the dataset's latest version of each changed item that it has.
         changes: (item id, changed fields as on the wire, instant), oldest first.
     """
-    return _versions(latest, changes, c.ITEM_ID, ITEMS, lambda _, fields, at: _from_wire(fields, at))
+    rows = _versions(latest, changes, c.ITEM_ID, ITEMS, lambda _, fields, at: _from_wire(fields, at))
+    return pa.Table.from_pylist(rows, schema=ITEMS)
 
 
 def customers_table(latest: Mapping[str, Row], changes: Sequence[Change]) -> pa.Table:
-    """Versions of customers, as `items_table` makes them of items; maps change key by key (`serving.fields`)."""
-    return _versions(latest, changes, c.CUSTOMER_ID, CUSTOMERS, lambda before, fields, _: _changed(before, fields))
+    """Versions of customers, as `items_table` makes them of items; maps change key by key (`serving.fields`).
+
+    What was told before the latest version and is synced after it stands after it too: that version could not know it.
+    """
+    rows = _versions(latest, changes, c.CUSTOMER_ID, CUSTOMERS, lambda before, fields, _: _changed(before, fields))
+    return pa.Table.from_pylist(rows + _after_latest(latest, rows), schema=CUSTOMERS)
+
+
+def _after_latest(latest: Mapping[str, Row], rows: Iterable[Row]) -> list[Row]:
+    last = {row[c.CUSTOMER_ID]: row for row in rows}
+    return [
+        {**row, c.VALID_FROM: latest[each][c.VALID_FROM] + timedelta(microseconds=1)}
+        for each, row in last.items() if each in latest and row[c.VALID_FROM] <= latest[each][c.VALID_FROM]
+    ]  # fmt: skip
 
 
 def _versions(
@@ -104,7 +121,7 @@ def _versions(
     key: str,
     schema: pa.Schema,
     changed: Callable[[Row, Row, int], Row],
-) -> pa.Table:
+) -> list[Row]:
     """Each change over the version before it: a version is a whole row, so what was not named is repeated."""
     now: dict[str, dict[str, Any]] = {}
     versions: dict[tuple[str, int], dict[str, Any]] = {}
@@ -113,7 +130,7 @@ def _versions(
         row = before | _columns(changed(before, fields, at), schema)
         row |= {key: each, c.VALID_FROM: to_datetime(at), c.SOURCE: SOURCE}
         now[each] = versions[each, at] = row
-    return pa.Table.from_pylist(list(versions.values()), schema=schema)
+    return list(versions.values())
 
 
 def _changed(before: Row, change: Row) -> dict[str, Any]:

@@ -55,9 +55,10 @@ class RelatedRequest(Asking, frozen=True, kw_only=True):
 
 
 class RankingsRequest(Asking, frozen=True, kw_only=True):
-    """`POST /v1/rankings`: the shop's own list, ordered for a customer."""
+    """`POST /v1/rankings`: the shop's own list, ordered for a customer; what the filter takes out comes last."""
 
     input_list: Annotated[tuple[Id, ...], Meta(min_length=1, max_length=500)]
+    filter: Filter = Filter(in_stock=False)
 
 
 class PageRequest(Asking, frozen=True, kw_only=True):

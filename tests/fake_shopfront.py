@@ -7,7 +7,39 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any
+
+from features.errors import NotFoundError, RequestError
+
+PURPOSES = ("personalization", "marketing", "training")
+QUESTION = {
+    "en": {"text": "Do you live with a dog or a cat?", "why": "Food and advice on this page follow your answer.",
+           "options": [{"value": "dog", "label": "a dog"}, {"value": "cat", "label": "a cat"}]},
+    "ja": {"text": "わんちゃん、ねこちゃん、どちらと暮らしていますか",
+           "why": "このページの商品とアドバイスに使います。",
+           "options": [{"value": "dog", "label": "わんちゃん"}, {"value": "cat", "label": "ねこちゃん"}]},
+}  # fmt: skip
+NAMED = {
+    "en": {"text": "What may we call you?", "why": "We use it to greet you, and for nothing else.", "options": []},
+    "ja": {"text": "お名前を教えていただけますか", "why": "ごあいさつにのみ使います。", "options": []},
+}  # fmt: skip
+WORDS = {
+    "en": {"hello": "Good morning", "status": "Your {item} is on its way", "expected": "between 10 and 16 December",
+           "invite": "How does it look at your place?", "invite.text": "Show us a photo of your {item}.",
+           "pet": "All for {pet}", "pet.text": "Chosen by your answer.",
+           "basis": {"consent": "Chosen for everybody: you have not agreed to a personal page.",
+                     "context": "Chosen by what sells now; we do not know you yet.",
+                     "history": "Chosen by what you bought, wished and looked at."}},
+    "ja": {"hello": "おはようございます", "status": "{item} をお届けする準備をしています",
+           "expected": "12月10日〜16日ごろ",
+           "invite": "お部屋でのご様子はいかがですか", "invite.text": "{item} の写真をお寄せください。",
+           "pet": "{pet}のために", "pet.text": "ご回答に合わせました。",
+           "basis": {"consent": "すべてのお客様に共通の内容です。", "context": "いま人気の商品から選びました。",
+                     "history": "お買い上げ、お気に入り、閲覧の履歴から選びました。"}},
+}  # fmt: skip
+START = datetime(2017, 12, 3, 9, 30, tzinfo=UTC)
 
 CATALOGUE: tuple[tuple[str, str, str, float | None], ...] = (
     ("t1", "Sencha green tea, first flush 100 g", "Drinks > Tea", 12.3),
@@ -71,18 +103,28 @@ class FakeShopfront:
         locale: `en` in dollars or `ja` in yen.
         demo: whether the picker exists.
         titles: titles by item id that replace those of the catalogue.
+        assumed: purposes that need not be asked about.
+        pet: whether a new visitor is asked for a pet.
     """
 
-    def __init__(self, locale: str = "en", *, demo: bool = True, titles: dict[str, str] | None = None) -> None:
-        self.locale, self.demo = locale, demo
+    def __init__(
+        self, locale: str = "en", *, demo: bool = True, titles: dict[str, str] | None = None,
+        assumed: Sequence[str] = ("personalization",), pet: bool = False,
+    ) -> None:  # fmt: skip
+        self.locale, self.demo, self.assumed, self.pet = locale, demo, assumed, pet
         self.events: list[dict[str, Any]] = []
         self.requests: list[dict[str, Any]] = []
         self.queries: list[tuple[int, str]] = []
         self.slots_override: list[dict[str, Any]] | None = None
         self.reject: str | None = None
         self.error: Exception | None = None
+        self.now = START
+        self.told: dict[Any, dict[str, Any]] = {}
+        self.order_lines: dict[tuple[str, str], dict[str, Any]] = {}
+        self.receipts: dict[str, dict[str, Any]] = {}
         self._numbers = itertools.count(1)
         self.items = {row[0]: self._row(row) for row in CATALOGUE}
+        self.items["f1"]["leadDays"] = 14.0
         for item_id, title in (titles or {}).items():
             self.items[item_id]["title"] = title
 
@@ -100,18 +142,61 @@ class FakeShopfront:
             raise self.error
         self.requests.append({"page": page, "user_id": user_id, "visitor_id": visitor_id, "session_id": session_id,
                               "context": context})  # fmt: skip
-        number = next(self._numbers)
-        hello = {"en": "Good morning", "ja": "おはようございます"}[self.locale]
-        slots = self._slots(user_id, visitor_id, number) if self.slots_override is None else self.slots_override
-        known = bool(KNOWN.get(user_id or "")) or bool(self._of(user_id, visitor_id))
+        number, locale = next(self._numbers), context.get("locale", self.locale)
+        words, personal = WORDS[locale], self._agreed(user_id, visitor_id)
+        who = (user_id, visitor_id) if personal else (None, "nobody at all")
+        slots = self._slots(*who, number) if self.slots_override is None else self.slots_override
+        if self.slots_override is None:
+            slots = [*self._actions(*who, number, locale), *slots]
+        known = bool(KNOWN.get(who[0] or "")) or bool(self._of(*who))
+        kind = "consent" if not personal else "history" if known else "context"
+        name = self._told(*who)["answers"].get("name")
         return {
             "requestId": f"req-{number}",
             "page": page,
-            "greeting": {"text": hello},
+            "greeting": {"text": f"{words['hello']}, {name}" if name else words["hello"]},
             "slots": slots,
             "bundleId": "20171201T000000Z-blend-1f3a",
             "fallback": None if known else "no history: popular items",
+            "basis": {"kind": kind, "text": words["basis"][kind]},
         }
+
+    def _agreed(self, user_id: str | None, visitor_id: str | None) -> bool:
+        told = self._told(user_id, visitor_id)["consents"].get("personalization")
+        return told["granted"] if told else "personalization" in self.assumed
+
+    def _told(self, user_id: str | None, visitor_id: str | None) -> dict[str, Any]:
+        return self.told.setdefault((user_id, visitor_id), {"answers": {}, "asked": set(), "consents": {}})
+
+    def _actions(self, user_id: str | None, visitor_id: str | None, number: int, locale: str) -> list[dict[str, Any]]:
+        words, told = WORDS[locale], self._told(user_id, visitor_id)
+        mine = [self._order(key, locale) for key, order in self.order_lines.items() if order["userId"] == user_id]
+        found = []
+        if waiting := [order for order in mine if order["state"] not in ("delivered", "returned")]:
+            found.append(("status", "order-status", {"title": words["status"].format(item=waiting[0]["title"]),
+                                                     "text": "", "orders": waiting}))  # fmt: skip
+        elif mine and mine[0]["state"] == "delivered" and not mine[0]["late"]:
+            found.append(("invite", "photo", {"title": words["invite"], "url": "/web/me",
+                                              "text": words["invite.text"].format(item=mine[0]["title"])}))  # fmt: skip
+        if self.pet and not {"pet", "name"} & told["asked"]:
+            found.append(("question", "ask-pet", {"title": "", "text": "", "question": self._question("pet", locale)}))
+        if self.pet and "pet" in told["asked"] and "name" not in told["asked"]:
+            found.append(
+                ("question", "ask-name", {"title": "", "text": "", "question": self._question("name", locale)})
+            )
+        if pet := told["answers"].get("pet"):
+            label = next(o["label"] for o in QUESTION[locale]["options"] if o["value"] == pet)
+            found.append(("content", "hero-pet", {"title": words["pet"].format(pet=label), "alt": label,
+                                                  "text": words["pet.text"], "imageUrl": f"/img/{pet}.svg",
+                                                  "url": "/web/category?path=Pets"}))  # fmt: skip
+        return [
+            {"slot": f"top-{n}", "decisionId": f"dec-{number}-top-{n}", "actionId": name, "kind": kind, "items": [],
+             "reason": None, **body}
+            for n, (kind, name, body) in enumerate(found)
+        ]  # fmt: skip
+
+    def _question(self, name: str, locale: str) -> dict[str, Any]:
+        return {"question": name, **{"pet": QUESTION, "name": NAMED}[name][locale]}
 
     def _of(self, user_id: str | None, visitor_id: str | None) -> list[dict[str, Any]]:
         return [e for e in self.events if e.get("userId") == user_id and e.get("visitorId") == visitor_id]
@@ -193,12 +278,122 @@ class FakeShopfront:
         row = self.items.get(item_id)
         return None if row is None else {**row, "wished": item_id in self._wishes(user_id, visitor_id)}
 
-    async def related(
-        self, item_id: str, n: int, user_id: str | None, visitor_id: str | None, session_id: str
-    ) -> dict[str, Any]:
-        wishes = self._wishes(user_id, visitor_id)
-        slot = self._slot("related", 4, self._like(item_id)[:n], [item_id], set(), wishes, next(self._numbers))
-        return {**slot, "title": ""}
+    # ---- people
+
+    async def wishlist(self, user_id: str | None, visitor_id: str | None) -> list[dict[str, Any]]:
+        return [self.items[i] for i in reversed(self._wishes(user_id, visitor_id)) if i in self.items]
+
+    async def departments(self, path: str) -> list[tuple[str, int]]:
+        start = f"{path} > " if path else ""
+        below = Counter(
+            start + row["category"].removeprefix(start).split(" > ")[0]
+            for row in self.items.values() if row["category"].startswith(start) and row["category"] != path
+        )  # fmt: skip
+        return below.most_common()
+
+    async def listing(
+        self, path: str, n: int, user_id: str | None, visitor_id: str | None
+    ) -> list[dict[str, Any]]:  # fmt: skip
+        return [row for row in self.items.values() if f"{row['category']} > ".startswith(f"{path} > ")][:n]
+
+    async def search(
+        self, query: str, n: int, user_id: str | None, visitor_id: str | None
+    ) -> list[dict[str, Any]]:  # fmt: skip
+        words = query.lower().split()
+        return [row for row in self.items.values() if all(word in row["title"].lower() for word in words)][:n]
+
+    async def send_orders(self, orders: list[dict[str, Any]]) -> dict[str, Any]:
+        for told in orders:
+            key = told["orderId"], told["line"]
+            line = self.order_lines.setdefault(key, {**told, "orderedAt": self._now(), "steps": []})
+            if line["userId"] != told["userId"]:
+                return {"accepted": 0, "duplicates": 0, "rejected": [{"index": 0, "code": "collision",
+                        "message": "this order line is another customer's", "field": "userId"}]}  # fmt: skip
+            step = {"at": self._now(), "state": told.get("shipmentState", "")}
+            named = ("text", "imageUrl", "trackingUrl", "promisedAt", "pickupPlace", "pickupHours", "confirmedFor")
+            line["steps"].append(step | {name: told[name] for name in named if name in told})
+        return {"accepted": len(orders), "duplicates": 0, "rejected": []}
+
+    def _order(self, key: tuple[str, str], locale: str) -> dict[str, Any]:
+        line = self.order_lines[key]
+        promised = [step["promisedAt"] for step in line["steps"] if "promisedAt" in step]
+        state = [step["state"] for step in line["steps"] if step["state"]][-1]
+        over = next((step["at"] for step in line["steps"] if step["state"] == "delivered"), self._now())
+        item = self.items.get(line["itemId"]) or {"title": line["itemId"]}
+        return {
+            "orderId": key[0], "line": key[1], "itemId": line["itemId"], "title": item["title"], "imageUrl": None,
+            "quantity": line["quantity"], "orderedAt": line["orderedAt"], "state": state,
+            "promisedAt": promised[-1] if promised else None, "late": bool(promised) and over > promised[0],
+            "expected": {"text": WORDS[locale]["expected"]} if promised else None, "steps": list(line["steps"]),
+        }  # fmt: skip
+
+    async def orders(self, user_id: str, locale: str) -> list[dict[str, Any]]:
+        mine = [self._order(key, locale) for key, order in self.order_lines.items() if order["userId"] == user_id]
+        return mine[::-1]
+
+    async def answer(self, user_id: str | None, visitor_id: str | None, question: str, answer: str | None) -> None:
+        if question not in ("pet", "name"):
+            raise RequestError("the shop has no such question", where="question", got=question)
+        if question == "pet" and answer not in (None, "dog", "cat"):
+            raise RequestError("the question has no such answer", where="answer", got=answer)
+        told = self._told(user_id, visitor_id)
+        told["asked"].add(question)
+        if answer is not None:
+            told["answers"][question] = answer
+
+    async def forget(self, user_id: str | None, visitor_id: str | None, question: str) -> None:
+        self._told(user_id, visitor_id)["answers"].pop(question, None)
+
+    async def consent(
+        self, user_id: str | None, visitor_id: str | None, granted: Mapping[str, bool], wording: Mapping[str, str]
+    ) -> None:
+        for purpose, yes in granted.items():
+            if purpose not in PURPOSES:
+                raise RequestError("unknown purpose", where="purpose", got=purpose)
+            entry = {"granted": yes, "wording": wording[purpose], "at": self._now()}
+            self._told(user_id, visitor_id)["consents"][purpose] = entry
+
+    async def consents(self, user_id: str | None, visitor_id: str | None) -> list[dict[str, Any]]:
+        told = self._told(user_id, visitor_id)["consents"]
+        return [
+            {"purpose": each, "granted": told[each]["granted"] if each in told else each in self.assumed,
+             "at": told[each]["at"] if each in told else None, "assumed": each not in told and each in self.assumed}
+            for each in PURPOSES
+        ]  # fmt: skip
+
+    async def questions(self, locale: str) -> dict[str, dict[str, Any]]:
+        return {name: self._question(name, locale) for name in ("pet", "name")}
+
+    async def answers(self, user_id: str | None, visitor_id: str | None) -> dict[str, str]:
+        return dict(self._told(user_id, visitor_id)["answers"])
+
+    async def export(self, user_id: str | None, visitor_id: str | None) -> dict[str, Any]:
+        return {"userId": user_id, "visitorId": visitor_id, "events": self._of(user_id, visitor_id),
+                "answers": self._told(user_id, visitor_id)["answers"]}  # fmt: skip
+
+    async def erase(self, user_id: str | None, visitor_id: str | None) -> str:
+        mine = self._of(user_id, visitor_id)
+        self.events = [event for event in self.events if event not in mine]
+        self.told.pop((user_id, visitor_id), None)
+        self.order_lines = {key: line for key, line in self.order_lines.items() if line["userId"] != user_id}
+        receipt = f"receipt-{len(self.receipts) + 1}"
+        self.receipts[receipt] = {
+            "receiptId": receipt, "state": "erased", "erasedAt": self._now(), "removed": {"events": len(mine)},
+            "says": {"now": "", "nextSync": "", "nextTraining": "", "backups": ""},
+        }  # fmt: skip
+        return receipt
+
+    async def receipt(self, receipt_id: str) -> dict[str, Any]:
+        if receipt_id not in self.receipts:
+            raise NotFoundError("no such receipt", where="receiptId", got=receipt_id)
+        return self.receipts[receipt_id]
+
+    async def later(self, days: int) -> None:
+        self.now += timedelta(days=days)
+
+    def _now(self) -> str:
+        self.now += timedelta(microseconds=1)
+        return self.now.isoformat().replace("+00:00", "Z")
 
     async def shop(self) -> dict[str, Any]:
         return {
@@ -209,4 +404,7 @@ class FakeShopfront:
             "as_of": "2017-12-01T00:00:00Z",
             "demo": self.demo,
             "regions": ["North", "South"],
+            "now": self._now(),
+            "timeZone": "UTC",
+            "travels": self.demo,
         }

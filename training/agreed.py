@@ -7,22 +7,22 @@ run says so. Visitors without a name stay: nobody has asked them yet, and nothin
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from typing import Any
+from collections.abc import Callable, Collection, Mapping
 
-import msgspec
 import numpy as np
 
 from features import columns as c
-from features.dataset import Dataset, versions_as_of
+from features.dataset import Dataset
 from features.history import Histories, customer_subject
+from features.shop import Shop
+from serving.config import ShopConfig
 from serving.person import TRAINING, Consents
-
-_decoder = msgspec.json.Decoder(dict[str, Any])
+from serving.sync_consents import consents_in
+from serving.tombstones import erased_of
 
 
 def agreed_only(
-    dataset: Dataset, histories: Histories, assumed: Collection[str], as_of: int
+    dataset: Dataset, histories: Histories, assumed: Collection[str], as_of: int | None
 ) -> tuple[Histories, tuple[str, ...]]:
     """The histories of those who may be learned from, and what to know about the others, as sentences.
 
@@ -30,23 +30,42 @@ def agreed_only(
         dataset: where consents are recorded.
         histories: of all subjects.
         assumed: purposes with another basis.
-        as_of: microseconds; later consents are not known.
+        as_of: microseconds; later consents are not known. None: all count.
     """
-    told = consents_to(dataset, TRAINING, as_of)
-    if not told:
-        return histories, ()
-    known = {customer_subject(customer): granted for customer, granted in told.items()}
-    unknown = TRAINING in assumed
+    outside = not_agreed(dataset, assumed, as_of)
     customers = sum(subject.startswith("c:") for subject in histories.subjects)
-    kept = np.fromiter(
-        (known.get(subject, unknown or not subject.startswith("c:")) for subject in histories.subjects),
-        bool, len(histories),
-    )  # fmt: skip
+    kept = ~np.fromiter(map(outside, histories.subjects), bool, len(histories))
     left = int((~kept).sum())
     if not left:
         return histories, ()
-    why = "have not agreed to be learned from" if unknown is False else "refused to be learned from"
+    why = "refused to be learned from" if TRAINING in assumed else "have not agreed to be learned from"
     return histories.where(kept[histories.subject_rows()]), (f"{left:,} of {customers:,} customers {why}: left out.",)
+
+
+def not_agreed(dataset: Dataset, assumed: Collection[str], as_of: int | None = None) -> Callable[[str], bool]:
+    """Says of a subject whether it must not be learned from.
+
+    Args:
+        dataset: where consents are recorded.
+        assumed: purposes with another basis.
+        as_of: microseconds; later consents are not known. None: all count.
+    """
+    told = consents_to(dataset, TRAINING, as_of)
+    known = {customer_subject(customer): granted for customer, granted in told.items()}
+    unknown = TRAINING in assumed or not told
+    return lambda subject: not known.get(subject, unknown or not subject.startswith("c:"))
+
+
+def unlearned(shop: Shop, config: ShopConfig, as_of: int | None = None) -> Callable[[str], bool]:
+    """Says of a subject whether nothing may be learned from it: erased, or not agreed.
+
+    Args:
+        shop: whose.
+        config: its file.
+        as_of: as for `not_agreed`.
+    """
+    erased, outside = erased_of(shop), not_agreed(Dataset(shop.dataset), config.consent.assumed, as_of)
+    return lambda subject: erased.subject(subject) or outside(subject)
 
 
 def recorded_consents(dataset: Dataset) -> int:
@@ -57,12 +76,7 @@ def recorded_consents(dataset: Dataset) -> int:
     return 0 if found is None else int(found[0])
 
 
-def consents_to(dataset: Dataset, purpose: str, as_of: int) -> Mapping[str, bool]:
+def consents_to(dataset: Dataset, purpose: str, as_of: int | None = None) -> Mapping[str, bool]:
     """customer id -> whether they agreed to a purpose, of all of whom something of it is recorded."""
-    with dataset.connect() as duck:
-        known = versions_as_of("customers", as_of)
-        found = duck.sql(f"SELECT {c.CUSTOMER_ID}, consents FROM ({known}) WHERE consents IS NOT NULL")
-        rows = found.to_arrow_table()
-    texts = zip(rows[c.CUSTOMER_ID].to_pylist(), rows["consents"].to_pylist(), strict=True)
-    said = ((customer, _decoder.decode(text)) for customer, text in texts)
-    return {customer: Consents(each).to(purpose) for customer, each in said if purpose in each}
+    told = consents_in(dataset, as_of)
+    return {who: Consents(each.now).to(purpose) for who, each in told.items() if purpose in each.now}

@@ -115,7 +115,7 @@ def open_answerer(shop: Shop, *, as_of: int | None = None, bundle_id: str | None
     return Answerer(
         shop, ranker, histories, regions_of(dataset, histories, now), now, config.shop.locale,
         holdout=config.shop.holdout if as_of is None else 0.0,
-        agreed=consents_to(dataset, PERSONALIZATION, now), assumed=PERSONALIZATION in config.consent.assumed,
+        agreed=consents_to(dataset, PERSONALIZATION, as_of), assumed=PERSONALIZATION in config.consent.assumed,
     )  # fmt: skip
 
 

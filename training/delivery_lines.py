@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,11 +12,11 @@ import numpy.typing as npt
 
 from features import columns as c
 from features.dataset import Dataset, versions_as_of
+from features.history import customer_subject
 from features.ids import Vocabulary
 from features.moments import DAY, format_instant
 from features.orders import OrderLine, Step
 from serving.delivery import CLASS_EDGES, CLASSES, STATES, class_of
-from serving.tombstones import Erased
 
 Doubles = npt.NDArray[np.float64]
 Whole = npt.NDArray[np.int64]
@@ -72,20 +72,29 @@ def kinds_of(
     return Kinds(items, codes if category is None else category, classes)
 
 
-def read_lines(dataset: Dataset, as_of: int, erased: Erased | None = None) -> list[OrderLine]:
-    """All order lines with the steps before a moment, by order and line; without those of whoever was erased.
+def read_lines(
+    dataset: Dataset, as_of: int, left_out: Callable[[str], bool] = lambda subject: False
+) -> list[OrderLine]:
+    """All order lines with the steps before a moment, by order and line; what a step does not say is as said last.
+
+    A line is its customer's whichever of its steps names him; those of subjects that are left out are not read.
 
     The table has no column for what a carrier confirms, so `confirmed_for` is not known here.
     """
-    columns = (
-        f"{c.ORDER_ID}, {c.LINE}, {c.ITEM_ID}, {c.CUSTOMER_ID}, epoch_us({c.VALID_FROM}) AS at, "
-        "epoch_us(ordered_at) AS ordered, epoch_us(promised_at) AS promised, shipment_state AS state"
-    )
     with dataset.connect() as duck:
-        rows = duck.sql(
-            f"SELECT {columns} FROM orders WHERE {c.VALID_FROM} < TIMESTAMPTZ '{format_instant(as_of)}' "
-            f"ORDER BY {c.ORDER_ID}, {c.LINE}, {c.VALID_FROM}, {c.SOURCE}"
-        ).to_arrow_table().to_pydict()  # fmt: skip
+        rows = (
+            duck.sql(f"""
+            SELECT {c.ORDER_ID}, {c.LINE}, last_value({c.ITEM_ID} IGNORE NULLS) OVER line AS item_id,
+                last_value({c.CUSTOMER_ID} IGNORE NULLS) OVER line AS customer_id, epoch_us({c.VALID_FROM}) AS at,
+                epoch_us(last_value(ordered_at IGNORE NULLS) OVER line) AS ordered,
+                epoch_us(promised_at) AS promised, shipment_state AS state
+            FROM orders WHERE {c.VALID_FROM} < TIMESTAMPTZ '{format_instant(as_of)}'
+            WINDOW line AS (PARTITION BY {c.ORDER_ID}, {c.LINE} ORDER BY {c.VALID_FROM}, {c.SOURCE}
+                            ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING)
+            ORDER BY {c.ORDER_ID}, {c.LINE}, {c.VALID_FROM}, {c.SOURCE}""")
+            .to_arrow_table()
+            .to_pydict()
+        )
     found: list[OrderLine] = []
     steps: list[Step] = []
     named = list(zip(rows[c.ORDER_ID], rows[c.LINE], strict=True))
@@ -94,7 +103,7 @@ def read_lines(dataset: Dataset, as_of: int, erased: Erased | None = None) -> li
         if place + 1 < len(named) and named[place + 1] == key:
             continue
         customer = rows[c.CUSTOMER_ID][place]
-        if not (erased and customer and erased.customer(customer)):
+        if not (customer and left_out(customer_subject(customer))):
             ordered = rows["ordered"][place]
             found.append(
                 OrderLine(*key, rows[c.ITEM_ID][place] or "", steps[0].at if ordered is None else ordered, tuple(steps))

@@ -10,7 +10,6 @@ import numpy as np
 from features.ids import Array
 from features.orders import OrderLine
 from serving.delivery import STATES
-from serving.tombstones import erased_of
 from training import plots
 from training.delivery import COVERAGE, LEAST, Learned, learn, window_of
 from training.delivery_lines import counted, kinds_of, read_lines
@@ -140,6 +139,6 @@ def _lines(session: Session, material: Material) -> list[OrderLine]:
     """Read once a run."""
     if session.order_lines is None:
         session.tell("read orders", 0, 1)
-        session.order_lines = read_lines(material.dataset, material.as_of, erased_of(session.shop))
+        session.order_lines = read_lines(material.dataset, material.as_of, material.unlearned)
         session.tell("read orders", 1, 1)
     return session.order_lines

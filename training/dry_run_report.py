@@ -11,7 +11,7 @@ from rich.table import Table
 
 from features.moments import format_instant
 from serving.dry_run import FEW, DryRun, Moved
-from serving.web.studio.figures import Share
+from serving.shares import Share
 
 SHOWN = 3
 """Requests that are named for each slot."""
@@ -20,7 +20,7 @@ SHOWN = 3
 def show_dry_run(console: Console, found: DryRun, *, seed: int, personal: bool) -> None:
     """The answer in a sentence, then by slot, by segment, and what is held back."""
     for sentence in sentences(found):
-        console.print(sentence, highlight=False, markup=False)
+        console.print(sentence, highlight=False, markup=False, soft_wrap=True)
     if not found.moved:
         return
     for table in (_slots(found), _flows(found), _segments(found), _vetoes(found)):
@@ -37,7 +37,10 @@ def sentences(found: DryRun) -> list[str]:
     whole = found.requests
     out = [f"{count} left out: {why}." for why, count in sorted(found.left_out.items())]
     if not whole.of:
-        return [*out, "No request for a page or an action can be rebuilt: let the service answer some first."]
+        return [
+            *out,
+            "No request for a page or an action can be rebuilt: let the service answer some first.",
+        ]
     out.append(f"{whole.hits} of {whole.of} requests move ({_told(whole)}); they are of {found.subjects} people.")
     if whole.of < FEW:
         out.append(f"With fewer than {FEW} requests shares say little.")
@@ -99,7 +102,10 @@ def _told(share: Share) -> str:
 def _example(found: DryRun, each: Moved, *, personal: bool) -> dict[str, Any]:
     """One request whose slot moved: its id, and who asked only where that is wanted."""
     asked = found.rebuilt[each.request]
-    line: dict[str, Any] = {"request": asked.request_id, "slot": each.place, "before": each.before, "after": each.after}
+    what = "action" if each.other_action else "items" if each.items else "words"
+    line: dict[str, Any] = {
+        "request": asked.request_id, "slot": each.place, "moves": what, "before": each.before, "after": each.after,
+    }  # fmt: skip
     if personal:
         line |= {"customer": asked.customer, "visitor": asked.visitor, "at": format_instant(asked.at)}
     return line

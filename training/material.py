@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +20,7 @@ from features.schemas import EventType
 from features.shop import Shop
 from serving.config import ShopConfig
 from serving.tombstones import erased_of
-from training.agreed import agreed_only
+from training.agreed import agreed_only, unlearned
 from training.split import Window, last_windows
 
 LEAST_DAYS = 8.0
@@ -41,6 +41,7 @@ class Material:
         inputs: the committed imports: id, source, files with their hashes, counts.
         data_hash: twelve hex digits that change with any import and with `as_of`.
         notes: what a person should know of the data, as sentences.
+        unlearned: says of a subject whether nothing may be learned from it; such are in no histories.
     """
 
     dataset: Dataset
@@ -52,6 +53,7 @@ class Material:
     inputs: list[dict[str, Any]]
     data_hash: str
     notes: tuple[str, ...] = ()
+    unlearned: Callable[[str], bool] = lambda subject: False
 
     def counts(self) -> dict[str, int]:
         """Customers, items with events, and events, as of the moment."""
@@ -90,9 +92,10 @@ def load_material(shop: Shop, config: ShopConfig, as_of: int | None = None) -> M
     if not len(histories.events):
         moment = "" if as_of is None else f" before {format_instant(as_of)}"
         raise DataError(f"no events{moment}", where=str(dataset.root), hint="import some, or choose a later --as-of")
+    told_by = as_of  # consents of after the last event count as well
     if as_of is None:
         as_of = int(histories.events.time.max()) // SECOND * SECOND + SECOND
-    histories, left = agreed_only(dataset, histories, config.consent.assumed, as_of)
+    histories, left = agreed_only(dataset, histories, config.consent.assumed, told_by)
     if not len(histories.events):
         hint = "record consents to training, or declare a basis in shop.toml: [consent]"
         raise DataError("nobody has agreed to be learned from", where=str(dataset.root), hint=hint)
@@ -101,6 +104,7 @@ def load_material(shop: Shop, config: ShopConfig, as_of: int | None = None) -> M
     return Material(
         dataset, histories, as_of, *windows, regions_of(dataset, histories, as_of), inputs,
         _hash(manifest, as_of, erased=len(erased_of(shop))), (*left, *notes),
+        unlearned(shop, config, told_by),
     )  # fmt: skip
 
 

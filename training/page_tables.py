@@ -6,7 +6,6 @@ import numpy as np
 
 from features.ids import Array
 from serving.repurchase import LEARNED
-from serving.tombstones import erased_of
 from training.delivery_report import delivery_arrays
 from training.fitting import Cut
 from training.material import Material
@@ -28,5 +27,6 @@ def tables_of(session: Session, material: Material, cut: Cut) -> dict[str, Array
         category = np.asarray(cut.items["shared.category"], np.int32)
         days = repurchase_days(cut.known, category, cut.categories, cut.as_of)
     with session.meter.step("fit hours and answers"):
-        told = page_tables(cut, material.dataset, config.time_zone, erased_of(session.shop).subject)
+        asked = {name: question.values for name, question in session.config.questions.items()}
+        told = page_tables(cut, material.dataset, config.time_zone, material.unlearned, asked)
     return {**delivery_arrays(session, material, cut), **told, LEARNED: days}

@@ -15,10 +15,11 @@ from features.errors import DataError
 from features.moments import DAY
 from features.shop import Shop
 from serving.clock import shop_clock
+from serving.config import load_config
 from serving.policies import Explore, PolicySpec
 from serving.policy_files import write_policy
 from serving.prior import NOTHING
-from serving.tombstones import erased_of
+from training.agreed import unlearned
 from training.meter import Meter
 from training.prior import ActionsFitted, Gain, PriorParams, Seen, fit_actions
 from training.prior_log import seen_in
@@ -86,7 +87,7 @@ def train_prior(shop: Shop, wanted: PriorWanted) -> PriorTrained:
     with meter.step("read"):
         log = read_log(
             dataset, surface=wanted.surface, slot=wanted.slot, rewards=(wanted.outcome,), window=wanted.window,
-            as_of=wanted.as_of, history=False, erased=erased_of(shop).subject,
+            as_of=wanted.as_of, history=False, erased=unlearned(shop, load_config(shop.config), wanted.as_of),
         )  # fmt: skip
         seen = seen_in(log, wanted.outcome, wanted.southern)
     with Tracking(shop).run(f"prior {wanted.slot}", {"mlflow.source.name": "kokyaku train prior"}) as run:

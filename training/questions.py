@@ -10,7 +10,7 @@ Who answers is not everybody: both tables are of people who answer questions.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import duckdb
@@ -32,6 +32,7 @@ from training.prior_log import tries_of
 from training.uplift.log import DecisionLog, Doubles
 from training.uplift.reading import NEEDED, opened, read_log
 
+Options = Mapping[str, Collection[str]]
 REWARD, WINDOW = "click", DAY
 """What an action should bring: clicks are many, and come of what was shown."""
 ANSWER = "answer"
@@ -62,16 +63,22 @@ class Answers:
     before: dict[int, int]
 
 
-def page_tables(cut: Cut, dataset: Dataset, time_zone: str, erased: Callable[[str], bool]) -> dict[str, Array]:
+def page_tables(
+    cut: Cut, dataset: Dataset, time_zone: str, erased: Callable[[str], bool], options: Options
+) -> dict[str, Array]:
     """The small tables of a bundle that pages read beside the ranking: hours of looks, and answers.
 
     Args:
         cut: what was known.
         dataset: the same, with decisions.
         time_zone: of the shop.
-        erased: says of a subject whether it asked to be forgotten.
+        erased: says of a subject whether nothing may be learned from it.
+        options: question -> what can be answered, as the shop's file says. What people said in their own words, such
+            as a name, is not learned.
     """
-    return hour_arrays(looks_of(cut, time_zone)) | question_arrays(dataset, cut.as_of, time_zone, erased=erased)
+    return hour_arrays(looks_of(cut, time_zone)) | question_arrays(
+        dataset, cut.as_of, time_zone, erased=erased, options=options
+    )
 
 
 def question_arrays(
@@ -81,6 +88,7 @@ def question_arrays(
     southern: Sequence[str] = (),
     params: PriorParams | None = None,
     erased: Callable[[str], bool] | None = None,
+    options: Options | None = None,
 ) -> dict[str, Array]:
     """`context.answers.*` of a bundle (`serving.questions.learned_of`); none where nothing was answered.
 
@@ -91,8 +99,9 @@ def question_arrays(
         southern: regions south of the equator.
         params: of the priors.
         erased: says of a subject whether it asked to be forgotten.
+        options: question -> what can be answered; None: whatever was.
     """
-    answers = answers_of(dataset, as_of, time_zone, southern, erased)
+    answers = answers_of(dataset, as_of, time_zone, southern, erased, options)
     if not answers:
         return {}
     slots = _slots(dataset, as_of, erased)
@@ -152,6 +161,7 @@ def answers_of(
     time_zone: str,
     southern: Sequence[str] = (),
     erased: Callable[[str], bool] | None = None,
+    options: Options | None = None,
 ) -> list[Answers]:
     """What was answered to each question, by its id; the first answer of each person counts for chances."""
     with opened(dataset, as_of, COLUMNS) as (duck, now):
@@ -159,16 +169,19 @@ def answers_of(
         rows = duck.sql("SELECT * FROM answers ORDER BY question, moment, key").to_arrow_table().to_pylist()
         before = duck.sql("SELECT * FROM answered_before").to_arrow_table().to_pylist()
     gone = {subject for subject in {row["subject"] for row in rows} if erased is not None and erased(subject)}
+    if options is not None:
+        rows, before = ([row for row in each if row["answer"] in options.get(row["question"], ())]
+                        for each in (rows, before))  # fmt: skip
     rows, found = [row for row in rows if row["subject"] not in gone], []
     for question in sorted({row["question"] for row in rows}):
         mine = [row for row in rows if row["question"] == question]
-        options = tuple(sorted({row["answer"] for row in mine}))
-        places = {option: place for place, option in enumerate(options)}
+        given = tuple(sorted({row["answer"] for row in mine}))
+        places = {option: place for place, option in enumerate(given)}
         first = list({row["subject"]: row for row in reversed(mine)}.values())
         numbers = np.arange(len(first))
         words = [_words(row, time_zone, southern) for row in first]
         found.append(Answers(
-            question, options, np.array([places[row["answer"]] for row in first], np.int64),
+            question, given, np.array([places[row["answer"]] for row in first], np.int64),
             np.array([row["moment"] for row in first], np.int64), numbers, words,
             {
                 row["key"]: places[row["answer"]]

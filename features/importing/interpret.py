@@ -39,7 +39,7 @@ AT = "row_at"
 MAY_LIE_AHEAD = frozenset({"promised_at", "confirmed_for", "available_from", "available_until"})
 """Times that say what is planned; all others must not be later than the import."""
 JSON_COLUMNS = {
-    **dict.fromkeys((c.ATTRIBUTES, "answers", "asked", "consents"), ("OBJECT", "a JSON object")),
+    **dict.fromkeys((c.ATTRIBUTES, "answers", "asked", "shown", "consents"), ("OBJECT", "a JSON object")),
     "projects": ("ARRAY", "a JSON list"),
 }
 """Columns of open text -> what it must be, in DuckDB's word and in ours."""

@@ -75,11 +75,14 @@ class Look:
 
     @cached_property
     def slots_of(self) -> dict[str, list[str]]:
-        """Module or action -> the slots that name it, on pages and in arms."""
+        """Module or action -> the slots that name it, on pages and in arms, and the pins."""
         found: dict[str, list[str]] = {}
         for place, slot in self.config.decided():
             for name in slot.modules:
                 found.setdefault(name, []).append(place)
+        for number, pin in enumerate(self.config.selection.pins, start=1):
+            if pin.action is not None:
+                found.setdefault(pin.action, []).append(f"[[selection.pins]] number {number}")
         return found
 
     @cached_property

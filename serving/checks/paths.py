@@ -11,6 +11,8 @@ from features.text import fold
 from serving.bundle import Bundle
 from serving.checks.finding import Finding, Look, listed, note, warn
 from serving.settings.check import conditions
+from serving.settings.check_selection import wishes
+from serving.settings.selection import Pin
 from serving.settings.when import When
 
 ALIKE = 0.8
@@ -30,8 +32,13 @@ def names(look: Look) -> Iterator[Finding]:
         yield from found.regions_of(where, when)
     for path in look.config.repurchase.days:
         yield from found.looked_up("[repurchase.days]", (path,), "")
-    for number, boost in enumerate(look.config.selection.boosts, start=1):
-        yield from found.boosted(f"[[selection.boosts]] number {number}", *boost.target)
+    for where, wish in wishes(look.config):
+        if not isinstance(wish, Pin):
+            key, texts = wish.target
+            for text in (texts,) if isinstance(texts, str) else texts:
+                yield from found.wished(where, key.removesuffix("s"), text)
+        elif wish.item_id is not None:
+            yield from found.wished(where, "item-id", wish.item_id)
     yield from found.beside()
 
 
@@ -94,8 +101,8 @@ class _Names:
             what = f"nobody known is from {listed([_quoted(each) for each in when.regions])}"
             yield warn(where, what, _near(when.regions[0], known) or f"known: {listed(known[:8])}")
 
-    def boosted(self, where: str, key: str, text: str) -> Iterator[Finding]:
-        """A warning for a boost of nothing."""
+    def wished(self, where: str, key: str, text: str) -> Iterator[Finding]:
+        """A warning for a boost, a pin or a quota of nothing."""
         known = {"category": self._steps, "brand": self._brands}.get(key) or list(self.bundle.items)
         if key == "category":
             there = bool(self.bundle.codes_under((text,)))

@@ -12,6 +12,7 @@ from serving.checks.usage import zero
 from serving.experiments import changed
 from serving.intake_people import PURPOSES
 from serving.settings.actions import Caps
+from serving.settings.check_selection import wishes
 from serving.settings.pages import FLOOR, Slot
 from serving.settings.selection import Boost
 from serving.settings.sequences import SequenceStep
@@ -23,11 +24,11 @@ LEAST_MINUTES = 60
 
 
 def boosts(look: Look) -> Iterator[Finding]:
-    """Boosts that are over, and those of one thing that cancel in the same days."""
+    """Boosts, pins and quotas that are over, and boosts of one thing that cancel in the same days."""
+    for where, wish in wishes(look.config):
+        if wish.until is not None and wish.until <= look.today:
+            yield note(where, f"it ended on {wish.until}", "take it out")
     numbered = list(enumerate(look.config.selection.boosts, start=1))
-    for number, boost in numbered:
-        if boost.until is not None and boost.until <= look.today:
-            yield note(_boost(number), f"it ended on {boost.until}", "take it out")
     for (one, first), (other, second) in combinations(numbered, 2):
         if _same(first, second) and _overlap(first, second) and (first.factor - 1) * (second.factor - 1) < 0:
             key, text = first.target
@@ -49,6 +50,9 @@ def _same(first: Boost, second: Boost) -> bool:
 
 
 def _overlap(first: Boost, second: Boost) -> bool:
+    """For the same people, on some day; of different audiences nobody can say who is in both."""
+    if first.when != second.when:
+        return False
     start = max(first.from_ or date.min, second.from_ or date.min)
     return start < min(first.until or date.max, second.until or date.max)
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from serving.checks.finding import Finding, Look, listed, note, warn
+from serving.experiments import changed
 from serving.offered import IMPERSONAL
 from serving.settings.actions import SELLING, Action
 from serving.settings.channels import MEDIA, SCREENS
@@ -43,16 +44,32 @@ def _unreached(look: Look, where: str, slot: Slot, above: set[str]) -> Iterator[
 
 def can_be_empty(look: Look) -> Iterator[Finding]:
     """Slots of the shop's pages and arms that show nothing where nothing of their list can be shown."""
-    for where, slot in look.config.decided():
-        if not any(where.startswith(f"[pages.{page}] ") for page in look.pages) and where.startswith("[pages."):
-            continue
-        policy = look.policies.get(slot.policy or "")
-        if policy is not None and policy.sheet.spec.nothing:
-            yield note(where, f"it can stay empty: {slot.policy} may take nothing")
-        elif slot.may_be_empty:
-            yield note(where, "it stays empty where nothing of its list can be shown (may-be-empty)")
-        elif not any(_always(look, name, set()) for name in slot.modules):
-            yield warn(where, "it can end empty: nothing of its list can always be shown", 'add "popular" to its list')
+    for page, layout in look.pages.items():
+        for at, slot in enumerate(layout.slots):
+            yield from _empty(look, f"[pages.{page}] slot {slot.name}", slot, layout.slots[:at])
+    for name, experiment in look.config.experiments.items():
+        slots = look.config.pages[experiment.page].slots
+        for arm, each in experiment.arms.items():
+            for at, slot in enumerate(slots):
+                if slot.name in each.slots:
+                    where = f"[experiments.{name}.arms.{arm}] slot {slot.name}"
+                    yield from _empty(look, where, changed(slot, each.slots[slot.name]), slots[:at])
+
+
+def _empty(look: Look, where: str, slot: Slot, before: Sequence[Slot]) -> Iterator[Finding]:
+    policy = look.policies.get(slot.policy or "")
+    above = {name for each in before for name in each.modules}
+    # A policy draws nothing twice on a page; without one what has a second heading may stand there once more.
+    sure = [name for name in slot.modules if _always(look, name, above) and (name not in above or slot.policy is None)]
+    if policy is not None and policy.sheet.spec.nothing:
+        yield note(where, f"it can stay empty: {slot.policy} may take nothing")
+    elif slot.may_be_empty:
+        yield note(where, "it stays empty where nothing of its list can be shown (may-be-empty)")
+    elif not sure:
+        what = "it can end empty: nothing of its list can always be shown"
+        taken = [name for name in slot.modules if name in above and _always(look, name, set())]
+        tail = f", as a slot above may take {listed(taken)}" if taken else ""
+        yield warn(where, what + tail, 'add "popular" to its list, or leave it to this slot')
 
 
 def strange_to_policies(look: Look) -> Iterator[Finding]:
@@ -103,7 +120,7 @@ def _always(look: Look, name: str, above: set[str]) -> bool:
 
 def _fills(module: Module) -> bool:
     """Whether a module shows something whoever asks: what sells at all, without conditions."""
-    limited = module.categories or module.within_days is not None or module.minimum > 1
+    limited = module.categories or module.where or module.within_days is not None or module.minimum > 1
     return module.kind == "popular" and module.when == ALWAYS and not limited
 
 

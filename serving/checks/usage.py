@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
 
 from serving.checks.clashes import clash, dated, ended, unlikely
 from serving.checks.finding import Finding, Look, listed, note, warn
 from serving.settings.actions import Action, Caps
 from serving.settings.check import conditions
 from serving.settings.when import Hours, When
+from serving.terms import named
 from serving.texts import ANSWERS, fields_of
 
 TAKE_OUT = "take it out of the file, or put it into a slot or channel"
@@ -20,7 +22,8 @@ def never_shown(look: Look) -> Iterator[Finding]:
         where = f"[actions.{name}]"
         over = ended(look.today, dated(action.from_, action.until), action.when)
         if over is not None:
-            yield warn(where, f"it ended on {over}", "take it out, or give it new days")
+            if look.today >= over + timedelta(days=action.promise_days):  # till then it is kept for who has seen it
+                yield warn(where, f"it ended on {over}", "take it out, or give it new days")
         elif (why := _never(look, name, action)) is not None:
             yield warn(where, f"it can never be shown: {why}", TAKE_OUT if why.startswith("it stands") else "change it")
     for name, module in look.modules.items():
@@ -46,9 +49,13 @@ def unused(look: Look) -> Iterator[Finding]:
     """Segments, questions and projects that nothing uses, and questions that nobody puts."""
     whens, fields = [when for _, when in conditions(look.config)], set(_fields(look))
     segments = {name for when in whens for name in (*when.segments, *when.not_segments)}
+    said = {pair for when in whens if when.if_ for pair in named(when.if_)}
+    segments |= {name for world, name in said if world == "segments"}
+    projects = {name for when in whens for name in when.projects} | {
+        name for world, name in said if world == "projects"
+    }
     for name in sorted(look.config.segments.keys() - segments):
         yield warn(f"[segments.{name}]", "no condition names it", "name it in segments or not-segments, or take it out")
-    projects = {name for when in whens for name in when.projects}
     projects |= {str(each.project) for each in look.config.sequences.values()}
     for name in sorted(look.config.projects.keys() - projects):
         if "project" not in fields:
@@ -57,7 +64,8 @@ def unused(look: Look) -> Iterator[Finding]:
                 "name it in projects = [...] of what is for it, or begin a sequence with it",
             )  # fmt: skip
     put = {action.question for name, action in look.config.actions.items() if _stands(look, name)}
-    used = {name for when in whens for name in when.answers} | {each.removeprefix(ANSWERS) for each in fields}
+    used = {name for when in whens for name in when.answers} | {name for world, name in said if world == "answers"}
+    used |= {each.removeprefix(ANSWERS) for each in fields}
     for name, question in look.config.questions.items():
         if name not in put:
             remedy = f'put it by an action: kind = "question", question = "{name}", in a slot'

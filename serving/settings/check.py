@@ -7,17 +7,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 from features.errors import ConfigError
 from features.moments import zone
 from serving.experiments import check_experiments
+from serving.expressions import Expression, ExpressionError, compiled
 from serving.settings.actions import Action, Text
 from serving.settings.asking import Question
-from serving.settings.selection import Boost
+from serving.settings.check_selection import check_days, check_selection, wishes
+from serving.settings.pages import Module
 from serving.settings.sequences import check_sequences
-from serving.settings.when import When
+from serving.settings.when import SeasonName, StageName, When
 from serving.strict import nearest
+from serving.terms import ITEM, check_situation
 from serving.texts import check_template, fields_of
 
 if TYPE_CHECKING:
@@ -37,8 +40,7 @@ def check(config: ShopConfig, where: str) -> None:
         ConfigError: what is wrong, where, and what would be right.
     """
     _check_shop(config, where)
-    for number, boost in enumerate(config.selection.boosts, start=1):
-        _check_boost(boost, f"{where} [[selection.boosts]] number {number}")
+    check_selection(config, where)
     for name, action in config.actions.items():
         _check_action(config, action, f"{where} [actions.{name}]")
     for name, question in config.questions.items():
@@ -48,10 +50,14 @@ def check(config: ShopConfig, where: str) -> None:
             check_holdable(config, slot.modules, f"{where} [pages.{page_name}]")
     for name in config.modules.keys() & config.actions.keys():
         raise ConfigError("a module and an action of one name", where=f"{where} [actions.{name}]", got=name)
+    for name, module in config.modules.items():
+        _check_where(module, f"{where} [modules.{name}]")
     for name, segment in config.segments.items():
         if segment.segments or segment.not_segments:
             hint = "a segment is made of conditions, not of other segments"
             raise ConfigError("a segment of segments", where=f"{where} [segments.{name}]", hint=hint)
+        if segment.if_ is not None and "segments" in _worded(config, segment.if_, f"{where} [segments.{name}]").names:
+            raise ConfigError("a segment of segments", where=f"{where} [segments.{name}]", got=segment.if_)
     for place, when in conditions(config):
         _check_when(config, when, f"{where} {place}")
     check_experiments(config, where)
@@ -81,6 +87,7 @@ def conditions(config: ShopConfig) -> Iterator[tuple[str, When]]:
         yield f"[segments.{name}]", when
     for name, question in config.questions.items():
         yield f"[questions.{name}]", question.when
+    yield from ((place, wish.when) for place, wish in wishes(config))
 
 
 def _check_shop(config: ShopConfig, where: str) -> None:
@@ -95,22 +102,8 @@ def _check_shop(config: ShopConfig, where: str) -> None:
         raise ConfigError("assumed consent without a basis", where=f"{where} [consent]", hint=hint)
 
 
-def _check_boost(boost: Boost, where: str) -> None:
-    named = [text for text in (boost.category, boost.brand, boost.item_id) if text is not None]
-    if len(named) != 1 or not named[0].strip():
-        hint = "name exactly one of category, brand and item-id"
-        raise ConfigError("a boost is of one thing", where=where, got=named, hint=hint)
-    _check_days(boost, where, "a boost that ends before it begins")
-
-
-def _check_days(dated: Boost | Action | When, where: str, what: str) -> None:
-    if dated.from_ and dated.until and dated.until <= dated.from_:
-        got = (dated.from_.isoformat(), dated.until.isoformat())
-        raise ConfigError(what, where=where, got=got, hint="until is the day at whose beginning it ends")
-
-
 def _check_action(config: ShopConfig, action: Action, where: str) -> None:
-    _check_days(action, where, "an action that ends before it begins")
+    check_days(action, where, "an action that ends before it begins")
     for at, text in enumerate(action.texts, start=1):
         _check_text(config, text, f"{where} text {at}")
     if (action.kind == "question") != (action.question is not None):
@@ -146,8 +139,31 @@ def _check_question(question: Question, where: str) -> None:
         raise ConfigError("a name is not chosen from a list", where=where, got=values, hint="leave the options away")
 
 
+def _check_where(module: Module, where: str) -> None:
+    if module.where is None:
+        return
+    try:
+        compiled(module.where, ITEM)
+    except ExpressionError as error:
+        raise ConfigError(f"where: {error.place}", where=where, got=module.where, hint=error.hint) from None
+
+
+def _worded(config: ShopConfig, text: str, where: str) -> Expression:
+    """A condition in words, whose names all lead somewhere."""
+    worlds = {
+        "answers": tuple(config.questions), "segments": tuple(config.segments), "projects": tuple(config.projects),
+        "stage": get_args(StageName), "season": get_args(SeasonName),
+    }  # fmt: skip
+    try:
+        return check_situation(text, worlds)
+    except ExpressionError as error:
+        raise ConfigError(f"if: {error.place}", where=where, got=text, hint=error.hint) from None
+
+
 def _check_when(config: ShopConfig, when: When, where: str) -> None:
-    _check_days(when, where, "a condition that ends before it begins")
+    check_days(when, where, "a condition that ends before it begins")
+    if when.if_ is not None:
+        _worded(config, when.if_, where)
     asked = [*when.answers, *when.unanswered]
     for names, known, what in (
         ((*when.segments, *when.not_segments), config.segments, "segment"),

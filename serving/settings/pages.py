@@ -30,6 +30,7 @@ class Module(Strict, frozen=True, omit_defaults=True):
         categories: only items whose category path begins with one of these; empty: any.
         again: heading by locale where it stands on a page once more, with other items; empty: it stands there once.
         within_days: only items that arrive within so many days; what is not known does not.
+        where: only items that this condition holds for, as `filter.where` of a request.
     """
 
     kind: ModuleKind
@@ -40,6 +41,7 @@ class Module(Strict, frozen=True, omit_defaults=True):
     categories: tuple[str, ...] = ()
     again: dict[str, str] = msgspec.field(default_factory=dict)
     within_days: Annotated[float, msgspec.Meta(ge=0, le=366)] | None = None
+    where: str | None = None
 
 
 class Slot(Strict, frozen=True, omit_defaults=True):

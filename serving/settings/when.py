@@ -58,6 +58,7 @@ class When(Strict, frozen=True, omit_defaults=True):
         late: whether something that is on its way is late.
         orders: least and most number of orders so far.
         unusual: whether the hour and the device are unusual for what is looked at.
+        if_: a condition in words, such as `tier == "gold" and orders > 2`. Written `if`.
     """
 
     stages: tuple[StageName, ...] = ()
@@ -87,6 +88,7 @@ class When(Strict, frozen=True, omit_defaults=True):
     late: bool | None = None
     orders: tuple[int, int] | None = None
     unusual: bool | None = None
+    if_: str | None = msgspec.field(name="if", default=None)
 
 
 ALWAYS = When()

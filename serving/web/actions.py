@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
@@ -16,11 +17,15 @@ from urllib.parse import parse_qsl, quote_plus
 from starlette.requests import Request
 
 from features.errors import RequestError
+from features.moments import DAY, format_instant, parse_instant
 from serving.web.basket import MAX_QUANTITY, Line
 from serving.web.identity import Visit, checked_id
+from serving.web.shopfront import ItemJson
 
 DEEDS: Final = frozenset({"wishlist", "wishlist_remove", "cart", "cart_remove", "purchase", "order"})
-PLACES: Final = frozenset({"home", "item", "basket"})
+PLACES: Final = frozenset(
+    {"home", "landing", "category", "search", "item", "basket", "wishlist", "me", "order", "thanks", "share", "photo"}
+)
 MAX_BODY: Final = 16_384
 MAX_DECISION: Final = 128
 
@@ -138,24 +143,24 @@ def read_deed(form: dict[str, str]) -> Deed:
     )
 
 
-def event_of(deed: Deed, visit: Visit, price: float | None) -> dict[str, Any]:
+def event_of(deed: Deed, visit: Visit, item: ItemJson | None) -> dict[str, Any]:
     """The event of a deed on one product; only what is known is in it."""
     event = _base(visit, deed.type, deed.item_id, deed.origin.decision_id)
     event["eventId"] = event_id(visit, deed.once or secrets.token_hex(8), f"{deed.quantity} {deed.raw}")
     if deed.type in ("cart", "purchase"):
         event["quantity"] = deed.quantity
-        _set_price(event, price)
+        _set_price(event, item)
     if deed.type == "purchase":
         event |= {"orderId": f"o{event['eventId']}", "line": "1"}
     event["properties"] = {**deed.origin.properties, "page": deed.place}
     return event
 
 
-def order_events(deed: Deed, visit: Visit, lines: list[tuple[Line, float | None]]) -> list[dict[str, Any]]:
+def order_events(deed: Deed, visit: Visit, lines: Sequence[tuple[Line, ItemJson | None]]) -> list[dict[str, Any]]:
     """Purchases of a whole basket: one order, a line a product."""
     order = event_id(visit, deed.once or secrets.token_hex(8), deed.raw)
     events = []
-    for number, (line, price) in enumerate(lines, 1):
+    for number, (line, item) in enumerate(lines, 1):
         event = _base(visit, "purchase", line.item_id, line.decision_id)
         event |= {
             "eventId": f"{order}-{number}",
@@ -163,10 +168,52 @@ def order_events(deed: Deed, visit: Visit, lines: list[tuple[Line, float | None]
             "orderId": f"o{order}",
             "line": str(number),
         }
-        _set_price(event, price)
+        _set_price(event, item)
         event["properties"] = {"page": deed.place}
         events.append(event)
     return events
+
+
+def order_reports(
+    order_id: str, user_id: str, lines: Sequence[tuple[Line, ItemJson | None]], now: str
+) -> list[dict[str, Any]]:
+    """An order as `POST /v1/orders` takes it: each line confirmed, and promised where the product has a lead time.
+
+    Args:
+        order_id, user_id: whose.
+        lines: what was bought.
+        now: by the shop's clock, ISO 8601.
+    """
+    reports = []
+    for number, (line, item) in enumerate(lines, 1):
+        report = {
+            "orderId": order_id, "line": str(number), "userId": user_id, "itemId": line.item_id,
+            "quantity": line.quantity, "shipmentState": "confirmed",
+        }  # fmt: skip
+        lead = None if item is None else item.get("leadDays")
+        if lead is not None:
+            report["promisedAt"] = format_instant(parse_instant(now) + round(lead * DAY))
+        reports.append(report)
+    return reports
+
+
+def click_event(visit: Visit, decision_id: str, slot: str) -> dict[str, Any]:
+    """A click on an action, once a visit."""
+    event = _base(visit, "click", "", decision_id)
+    return {**event, "eventId": event_id(visit, decision_id, f"click {slot}"), "properties": {"slot": slot}}
+
+
+def review_event(visit: Visit, item_id: str, text: str, photo: str) -> dict[str, Any]:
+    """Somebody's words on what they got; the same words are sent once a visit."""
+    event = _base(visit, "review", item_id, "")
+    said = {"text": text, **({"photoUrl": photo} if photo else {})}
+    return {**event, "eventId": event_id(visit, "review", f"{item_id} {text} {photo}"), "properties": said}
+
+
+def search_event(visit: Visit, query: str) -> dict[str, Any]:
+    """A search, once a visit for the same words."""
+    event = _base(visit, "search", "", "")
+    return {**event, "eventId": event_id(visit, "search", query), "properties": {"query": query}}
 
 
 def view_events(visit: Visit, item_id: str, origin: Origin) -> list[dict[str, Any]]:
@@ -190,13 +237,16 @@ def event_id(visit: Visit, once: str, what: str) -> str:
 
 def _base(visit: Visit, type_: str, item_id: str, decision_id: str) -> dict[str, Any]:
     event: dict[str, Any] = {"type": type_, "itemId": item_id, **visit.subject, "channel": "web"}
+    if not item_id:
+        del event["itemId"]
     event["context"] = visit.context
     if decision_id:
         event["decisionId"] = decision_id
     return event
 
 
-def _set_price(event: dict[str, Any], price: float | None) -> None:
+def _set_price(event: dict[str, Any], item: ItemJson | None) -> None:
+    price = None if item is None else item.get("price")
     if price is not None and price == price:  # NaN is unknown, and unknown is left out
         event["unitPrice"] = price
 

@@ -5,48 +5,81 @@ from __future__ import annotations
 import hmac
 import secrets
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
+import msgspec
 import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
-from features.errors import KokyakuError
+from features.errors import KokyakuError, NotFoundError
 from serving.web.basket import Basket, decode_basket
 from serving.web.identity import Signer, Visit, Visits, same_origin
 from serving.web.render import PRIVATE, Handler, html
-from serving.web.shopfront import Shopfront, ShopJson
-from serving.web.strings import TEXTS, format_moment, words_of
+from serving.web.shopfront import ConsentJson, Shopfront, ShopJson
+from serving.web.strings import TEXTS, Words, format_minute, format_moment, words_of
 
 SAID_AGE: Final = 30
 """Seconds for which a message waits for the page that shows it."""
 
+MAX_SAID: Final = 1_000
+BANNER: Final = "personalization"
+"""The purpose that a new visitor is asked about first of all."""
+
 _NO_SHOP: Final[ShopJson] = {
     "name": "", "currency": "USD", "locale": "en", "bundle_id": "", "as_of": None, "demo": False,
+    "now": "1970-01-01T00:00:00Z", "timeZone": "UTC", "travels": False,
 }  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """The shop, who visits it and what is in the basket."""
+    """The shop, who visits it, what is in the basket, and what they agreed to."""
 
     shop: ShopJson
     visit: Visit
     basket: Basket
+    consents: tuple[ConsentJson, ...] = ()
+
+    @property
+    def who(self) -> tuple[str | None, str | None]:
+        """Customer and visitor, of whom exactly one is known."""
+        return self.visit.user_id, self.visit.visitor_id
+
+    @property
+    def locale(self) -> str:
+        """Language of the words: as chosen in this visit, else the shop's."""
+        return self.words.locale
+
+    @property
+    def words(self) -> Words:
+        """The storefront's words in that language."""
+        return words_of(self.visit.session.locale or self.shop["locale"])
+
+    @property
+    def unasked(self) -> bool:
+        """Whether the person never said if the page may be about them, and the shop relies on their word."""
+        return any(each["purpose"] == BANNER and not each["at"] and not each["assumed"] for each in self.consents)
 
     def context(self, signer: Signer, said: str) -> dict[str, Any]:
-        """The variables of the base template; `said` is the type of the deed that led here."""
-        t = words_of(self.shop["locale"])
+        """The variables of the base template; `said` is the key of what just happened, and words of its own."""
+        t, shop = self.words, self.shop
+        key, _, more = said.partition("\n")
+        told = t(f"said.{key}") if f"said.{key}" in TEXTS["en"] else ""
         return {
             "t": t,
-            "shop": self.shop,
-            "as_of": format_moment(self.shop["as_of"]),
+            "shop": shop,
+            "as_of": format_moment(shop["as_of"]),
+            "clock": format_minute(shop["now"], shop["timeZone"], t.locale),
             "visit": self.visit,
             "basket_count": len(self.basket),
             "token": signer.token(self.visit.visitor),
             "once": secrets.token_hex(8),
-            "said": t(f"said.{said}") if f"said.{said}" in TEXTS["en"] else "",
+            "said": t("answer.used", what=told, why=more) if told and more else told,
+            "banner": self.unasked,
+            "other": "en" if t.locale == "ja" else "ja",
+            "query": "",
         }
 
 
@@ -60,7 +93,8 @@ class Framer:
 
     async def read(self, request: Request) -> Frame:
         """The frame of a request."""
-        return self._read(request, await self.shopfront.shop())
+        frame = self._read(request, await self.shopfront.shop())
+        return replace(frame, consents=tuple(await self.shopfront.consents(*frame.who)))
 
     def _read(self, request: Request, shop: ShopJson) -> Frame:
         visit = self.visits.read(request, demo=shop["demo"])
@@ -69,21 +103,41 @@ class Framer:
     def page(self, request: Request, frame: Frame, template: str, context: dict[str, Any]) -> Response:
         """A rendered page (or fragment); a waiting message is shown once."""
         said = (self.visits.get(request, "said") or b"").decode()
-        response = html(template, **frame.context(self.visits.signer, said), **context)
+        response = html(template, **{**frame.context(self.visits.signer, said), **context})
         self.visits.write(request, response, frame.visit)
         self.visits.drop(request, response, "said")
         return response
 
     def after_deed(self, request: Request, response: Response, frame: Frame, said: str = "") -> Response:
-        """The answer to a deed with the basket as it is now, and what the next page shall say."""
+        """The answer to a deed with the basket as it is now, and what the next page shall say.
+
+        Args:
+            said: a key, and after a line's end words of the shop that belong to it.
+        """
         if frame.basket.lines:
             self.visits.put(request, response, "basket", frame.basket.encode(), None)
         else:
             self.visits.drop(request, response, "basket")
         if said:
-            self.visits.put(request, response, "said", said.encode(), SAID_AGE)
+            self.visits.put(request, response, "said", said[:MAX_SAID].encode("utf-8", "replace"), SAID_AGE)
         self.visits.write(request, response, frame.visit)
         return response
+
+    def sealed(self, url: str, decision_id: str, slot: str) -> str:
+        """The address that leads where an action of the shop points, and remembers which decision led there."""
+        payload = msgspec.json.encode((url, decision_id, slot))
+        return f"/web/go?to={self.visits.signer.seal('go', payload)}"
+
+    def opened(self, sealed: str) -> tuple[str, str, str]:
+        """Address, decision and slot of `sealed`.
+
+        Raises:
+            NotFoundError: it is none of ours: nobody is sent anywhere by a stranger's link.
+        """
+        payload = self.visits.signer.open("go", sealed)
+        if payload is None:
+            raise NotFoundError("no such page", where="to")
+        return msgspec.json.decode(payload, type=tuple[str, str, str])
 
     def ours(self, request: Request, token: str, visit: Visit) -> bool:
         """Whether a form came from a page that we rendered for this visitor."""
@@ -119,16 +173,21 @@ class Framer:
             shop = await self.shopfront.shop()
         except KokyakuError:  # no bundle at all: what went wrong first is what is told
             shop = _NO_SHOP
-        t = words_of(shop["locale"])
+        frame = self._read(request, shop)
+        t = frame.words
         status, title, hint = _explain(error)
         detail = t(hint) if hint else error.line()
         if wants_json(request):
             said = f"{t(title)} {detail}" if hint else t(title)
             body = {"code": error.code, "message": error.line(), "field": error.where, "said": said}
             return json_response({"error": body}, status)
-        frame = self._read(request, shop)
-        context = {**frame.context(self.visits.signer, ""), "title": t(title), "detail": detail, "place": "home"}
-        return html("error.html", status, **context)
+        context = {**frame.context(self.visits.signer, ""), "title": t(title), "detail": detail}
+        return html("error.html", status, **context, place="error", back="/")
+
+
+_MISSING: Final = {
+    "id": "error.item", "order": "error.order", "category": "error.category", "receipt": "error.receipt",
+}  # fmt: skip
 
 
 def _explain(error: KokyakuError) -> tuple[int, str, str]:
@@ -138,7 +197,7 @@ def _explain(error: KokyakuError) -> tuple[int, str, str]:
     if error.where == "token":
         return 403, "error.token", "error.token.hint"
     if error.status == 404:
-        return 404, "error.item" if error.where == "id" else "error.gone", ""
+        return 404, _MISSING.get(error.where or "", "error.gone"), ""
     return error.status, "error.full" if error.where == "basket" else "error.title", ""
 
 

@@ -1,4 +1,4 @@
-"""Who is looking: signed cookies of this shop, the token of its forms, and where a visit came from.
+"""Who is looking: signed cookies of this shop, the token of its forms, where a visit came from and its language.
 
 A visitor is 128 random bits in a signed cookie, so nobody can put on an id seen elsewhere. Keys and cookie names
 derive from the shop's secret: two shops on one host (ports do not separate cookies) do not meet.
@@ -10,6 +10,7 @@ import base64
 import binascii
 import hashlib
 import hmac
+import re
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,10 +25,16 @@ from starlette.responses import Response
 from features.errors import ConfigError, RequestError
 from features.text import MAX_ID_LENGTH
 from serving.context import device_of, source_of
+from serving.web.strings import TEXTS
 
 VISITOR_AGE: Final = 365 * 86_400
 SESSION_AGE: Final = 30 * 60
 """Seconds without a request after which a visit has ended, as web analytics counts them."""
+CAMPAIGN: Final = frozenset(
+    {"utm_source", "utm_medium", "utm_campaign", "gclid", "fbclid", "msclkid", "yclid", "ttclid"}
+)
+"""Parameters by which an address says which campaign it is of."""
+_QUALITY: Final = re.compile(r"[01](\.\d{1,3})?")
 
 
 class Session(msgspec.Struct, frozen=True):
@@ -37,6 +44,9 @@ class Session(msgspec.Struct, frozen=True):
     region: str = ""
     source: str = ""
     referrer: str = ""
+    campaign: str = ""
+    locale: str = ""
+    """As the browser asked for or the person chose; empty: the shop's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +73,10 @@ class Visit:
     def context(self) -> dict[str, str]:
         """What is known of the circumstances; unknown keys are left out."""
         session = self.session
-        known = {"region": session.region, "trafficSource": session.source, "referrer": session.referrer}
+        known = {
+            "region": session.region, "trafficSource": session.source, "referrer": session.referrer,
+            "campaign": session.campaign,
+        }  # fmt: skip
         return {"device": self.device, **{key: value for key, value in known.items() if value}}
 
 
@@ -163,19 +176,65 @@ class Visits:
         raw = self.get(request, "session")
         if raw is not None:
             try:
-                return msgspec.json.decode(raw, type=Session)
+                return _continued(msgspec.json.decode(raw, type=Session), request)
             except msgspec.DecodeError:  # written by another version of ours
                 pass
         return begin_session(request)
 
 
-def begin_session(request: Request, *, region: str = "") -> Session:
-    """A new visit: random id, and where it came from (of the referrer only the host is kept)."""
+def begin_session(request: Request, *, region: str = "", locale: str = "") -> Session:
+    """A new visit: random id, and where it came from (of the referrer only the host is kept).
+
+    Args:
+        region: that the demo's operator chose.
+        locale: the language of the visit before; empty: the browser's.
+    """
     referrer = _host(request.headers.get("referer", ""))[:200]
     if referrer == request.headers.get("host"):
         referrer = ""
-    source = source_of(str(request.url), f"https://{referrer}/" if referrer else None)[:64]
-    return Session(secrets.token_hex(16), region[:64], source, referrer)
+    session = Session(
+        id=secrets.token_hex(16),
+        region=region[:64],
+        source=source_of(str(request.url), f"https://{referrer}/" if referrer else None)[:64],
+        referrer=referrer,
+        campaign=request.query_params.get("utm_campaign", "")[:64],
+        locale=locale or _accepted(request.headers.get("accept-language", "")),
+    )
+    return _continued(session, request)
+
+
+def _continued(session: Session, request: Request) -> Session:
+    """The visit with what its new request says of language and campaign: a link of a mail brings another source."""
+    query = request.query_params
+    if query.get("lang") in TEXTS:
+        session = msgspec.structs.replace(session, locale=query["lang"])
+    if any(name in CAMPAIGN for name in query):
+        source, campaign = source_of(str(request.url), None)[:64], query.get("utm_campaign", "")[:64]
+        session = msgspec.structs.replace(session, source=source, campaign=campaign)
+    return session
+
+
+def _accepted(header: str) -> str:
+    """The language of ours that a browser likes best; empty where it names none.
+
+    >>> _accepted("fr, ja;q=0.8, en;q=0.9"), _accepted("ja-JP"), _accepted("en;q=0, *")
+    ('en', 'ja', '')
+    """
+    best, found = 0.0, ""
+    for entry in header.split(",")[:20]:
+        tag, _, parameter = entry.partition(";")
+        language = tag.strip().split("-")[0].lower()
+        weight = _weight(parameter)
+        if language in TEXTS and weight > best:
+            best, found = weight, language
+    return found
+
+
+def _weight(parameter: str) -> float:
+    name, _, value = parameter.strip().partition("=")
+    if name != "q":
+        return 1.0
+    return float(value) if _QUALITY.fullmatch(value) else 0.0
 
 
 def same_origin(request: Request) -> bool:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -11,13 +10,16 @@ from markupsafe import Markup
 
 from serving.web import art
 from serving.web.actions import NOWHERE, Origin, deed_tail, quoted
-from serving.web.shopfront import CustomerJson, ItemJson, PageJson, ShopJson, SlotJson
+from serving.web.order_views import OrderView, order_view, picture
+from serving.web.shopfront import CustomerJson, ItemJson, OrderJson, PageJson, QuestionJson, ShopJson, SlotJson
 from serving.web.strings import Words, format_moment, format_price, words_of
 
 KINDS: Final = ("buy-again", "wishlist", "for-you", "popular", "related")
-"""Kinds that the style sheet knows; any other looks plain."""
-
-_PICTURE: Final = re.compile(r"(https://|/(?!/))[^\s\\\"'<>]*")
+"""Kinds of products that the style sheet knows; any other looks plain."""
+ACTIONS: Final = frozenset(
+    {"content", "guide", "video", "tip", "offer", "exclusive", "early_access", "event", "invite"}
+)
+"""Kinds of actions that are a picture, words and a link; `status` and `question` look like nothing else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,14 +45,44 @@ class Card:
 
 
 @dataclass(frozen=True, slots=True)
+class QuestionView:
+    """One question as a small form; without options the answer is free text."""
+
+    question: str
+    text: str
+    why: str
+    options: tuple[tuple[str, str], ...]
+    answer: str = ""
+    label: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class SlotView:
-    """One slot: cards under a heading, or a note without cards."""
+    """One slot: cards under a heading, or an action: a hero with a picture, a note, progress of orders, a question.
+
+    Args:
+        name, kind: of the slot, and its look.
+        title, text: words of the shop.
+        cards: products.
+        label: what kind of action it is, in a word.
+        image, alt: its picture; empty where there is none.
+        href, more: where it leads, and how the link is called.
+        orders: order lines with their progress.
+        question: what is asked.
+    """
 
     name: str
     kind: str
     title: str
     text: str
-    cards: tuple[Card, ...]
+    cards: tuple[Card, ...] = ()
+    label: str = ""
+    image: str = ""
+    alt: str = ""
+    href: str = ""
+    more: str = ""
+    orders: tuple[OrderView, ...] = ()
+    question: QuestionView | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,11 +107,19 @@ class Why:
 
 
 class Viewer:
-    """Makes views for one shop in its language and money."""
+    """Makes views for one shop in its money and somebody's language.
 
-    def __init__(self, shop: ShopJson) -> None:
-        self.shop = shop
-        self.words: Words = words_of(shop["locale"])
+    Args:
+        shop: whose.
+        locale: of the words; default: the shop's.
+        sealed: makes the address that leads where an action points, from its address, decision and slot.
+    """
+
+    def __init__(
+        self, shop: ShopJson, locale: str = "", sealed: Callable[[str, str, str], str] = lambda url, *_: url
+    ) -> None:
+        self.shop, self._sealed = shop, sealed
+        self.words: Words = words_of(locale or shop["locale"])
 
     def card(self, item: ItemJson, origin: Origin = NOWHERE) -> Card:
         """One product; where it stood travels with its link and its buttons."""
@@ -87,7 +127,7 @@ class Viewer:
         path = category_path(item.get("category"))
         title = item.get("title") or item_id
         category = telling(path, title)
-        image, amount, wished = item.get("imageUrl") or "", item.get("price"), bool(item.get("wished"))
+        amount, wished = item.get("price"), bool(item.get("wished"))
         deeds = deed_tail(item_id, origin)
         return Card(
             item_id=item_id,
@@ -99,7 +139,7 @@ class Viewer:
             reason=item.get("reason") or "",
             wished=wished,
             in_stock=item.get("inStock") is not False,
-            image=image if image and _PICTURE.fullmatch(image) else "",
+            image=picture(item.get("imageUrl")),
             art=art.still_life(path, title),
             tone=art.tone(category),
             href=item_href(item_id, origin),
@@ -108,16 +148,45 @@ class Viewer:
             buy=f"type=purchase&{deeds}",
         )
 
+    def cards(self, items: Sequence[ItemJson]) -> tuple[Card, ...]:
+        """Products that no decision chose."""
+        return tuple(self.card(item) for item in items)
+
     def slot(self, slot: SlotJson) -> SlotView | None:
         """A slot to be shown; None when there is nothing in it."""
         name, decision, kind = slot["slot"], slot["decisionId"], slot.get("kind") or ""
-        cards = tuple(self.card(item, Origin(decision, name, place)) for place, item in enumerate(slot["items"]))
         title, text = slot.get("title") or "", slot.get("text") or ""
-        # A slot that should hold products and holds none is left out; a tip or a status is all text.
-        look = _look(kind)
-        if not cards and (kind in ("", "products") or look != "plain" or not slot.get("actionId") or not text):
+        if kind == "status":
+            orders = tuple(self.order(order) for order in slot.get("orders") or ())
+            return SlotView(name, kind, title, text, orders=orders) if orders else None
+        if kind == "question":
+            asked = slot.get("question")
+            return None if asked is None else SlotView(name, kind, title, text, question=question_view(asked))
+        cards = tuple(self.card(item, Origin(decision, name, place)) for place, item in enumerate(slot["items"]))
+        # A slot that should hold products and holds none is left out; a tip or an invitation is all words.
+        if cards:
+            return SlotView(name, look(kind), title, text, cards)
+        if kind in ("", "products") or look(kind) != "plain" or not slot.get("actionId") or not (text or title):
             return None
-        return SlotView(name, look, title, text, cards)
+        return self._action(slot, kind, title, text)
+
+    def _action(self, slot: SlotJson, kind: str, title: str, text: str) -> SlotView:
+        t, image, url = self.words, picture(slot.get("imageUrl")), picture(slot.get("url"))
+        return SlotView(
+            name=slot["slot"],
+            kind="hero" if image else "note",
+            title=title,
+            text=text,
+            label=t(f"kind.{kind}") if kind in ACTIONS else "",
+            image=image,
+            alt=slot.get("alt") or "",
+            href=self._sealed(url, slot["decisionId"], slot["slot"]) if url else "",
+            more=t(f"more.{kind}") if f"more.{kind}" in t else t("more"),
+        )
+
+    def order(self, order: OrderJson) -> OrderView:
+        """One order line with its progress."""
+        return order_view(order, self.shop, self.words)
 
     def slots(self, page: PageJson) -> tuple[SlotView, ...]:
         """The slots of a page that have something in them, in the order given."""
@@ -193,7 +262,16 @@ def total(amounts: Sequence[tuple[float | None, int]]) -> tuple[float, bool]:
     return sum(known), len(known) < len(amounts)
 
 
-def _look(kind: str) -> str:
+def question_view(asked: QuestionJson, answer: str = "") -> QuestionView:
+    """A question, and how its answer reads where there is one."""
+    options = tuple((option["value"], option["label"]) for option in asked["options"])
+    return QuestionView(
+        asked["question"], asked["text"], asked["why"], options, answer, dict(options).get(answer, answer)
+    )
+
+
+def look(kind: str) -> str:
+    """The look of a kind of products."""
     return next((known for known in KINDS if kind.startswith(known)), "plain")
 
 

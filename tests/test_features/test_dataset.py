@@ -251,7 +251,10 @@ def test_parts_that_lack_a_newer_column_are_read(tmp_path: Path, make_dataset: M
 
 @pytest.mark.parametrize(
     ("table", "newer"),
-    [("orders", ["confirmed_for", "pickup_place", "pickup_hours"]), ("customers", ["name", "asked", "projects"])],
+    [
+        ("orders", ["confirmed_for", "pickup_place", "pickup_hours"]),
+        ("customers", ["name", "asked", "shown", "projects"]),
+    ],
 )
 def test_files_from_before_carriers_and_names_are_read(
     tmp_path: Path, make_dataset: MakeDataset, table: str, newer: list[str]

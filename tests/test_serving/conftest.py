@@ -66,7 +66,7 @@ def build_toy_bundle(bundle_id: str = "toy-1", recipe: Recipe = RECIPE) -> Bundl
         "context-popularity.items": np.array([[6, 7, -1], [0, 1, 2]], np.int32),
         "context-popularity.scores": np.array([[0.5, 0.3, 0], [0.4, 0.3, 0.2]], np.float32),
         **Vocabulary.of([cell_key({"region": "north", "device": "phone"})]).arrays("context-popularity.cells"),
-        "context-popularity.dimensions": np.array([True, False, False, True]),
+        "context-popularity.dimensions": np.array([True, False, False, True, False]),
         "replenishment.log_days": np.full(8, np.log(28), np.float32),
         "replenishment.spread": np.full(8, 0.4, np.float32),
         "replenishment.repeat": np.full(8, 0.6, np.float32),

@@ -39,7 +39,7 @@ def test_it_carries_two_packages_and_nothing_else(bento):
     top = {path.name for path in bento.iterdir()}
     assert top == {"features", "serving", "bentofile.yaml"}
     kinds = {path.suffix for path in bento.rglob("*") if path.is_file() and "__pycache__" not in path.parts}
-    assert kinds <= {".py", ".html", ".css", ".js", ".svg", ".yaml"}
+    assert kinds <= {".py", ".html", ".css", ".js", ".svg", ".toml", ".yaml"}
     assert (bento / "serving" / "web" / "templates" / "base.html").exists()
 
 

@@ -63,12 +63,13 @@ def test_of_a_stranger_nothing_is_known_and_nothing_is_agreed(toy_engine):
 FIELDS = {
     "name": "Ann", "region": "north", "postalPrefix": "060", "timeZone": "Asia/Tokyo", "tier": "gold", "points": 5,
     "attributes": {"rooms": 3}, "channels": ["email", "web"], "answers": {"pet": "dog"}, "asked": {"pet": 7},
+    "shown": {"pet": 6},
     "projects": [{"kind": "basement", "since": 9, "note": "for a teenager", "until": None, "source": "staff"}],
     "consents": {"personalization": YES},
 }  # fmt: skip
 ANN = Person(
     name="Ann", region="north", postal_prefix="060", time_zone="Asia/Tokyo", tier="gold", points=5.0,
-    attributes={"rooms": 3}, channels=("email", "web"), answers={"pet": "dog"}, asked={"pet": 7},
+    attributes={"rooms": 3}, channels=("email", "web"), answers={"pet": "dog"}, asked={"pet": 7}, shown={"pet": 6},
     projects=(Project("basement", 9, "for a teenager"),),
 )  # fmt: skip
 

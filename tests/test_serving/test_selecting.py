@@ -210,7 +210,7 @@ class TestWishes:
         assert boost == [1, 1, 1, 1, 2, 6, 2, 2]
         assert objective == [1.0] * 8
         assert all(known)
-        assert Business(toy(), SelectionSettings(boosts=wished), UTC).idle_boosts() == [wished[2]]
+        assert Business(toy(), SelectionSettings(boosts=wished), UTC).idle() == [wished[2]]
 
     def test_a_brand_is_matched_as_people_write_it(self):
         """Full-width and half-width, upper and lower case are one brand."""
@@ -351,7 +351,7 @@ BOOST = '[[selection.boosts]]\nfactor = 2.0\nitem-id = "a0"\n'
         ("[[selection.boosts]]\nfactor = 2.0", "exactly one of"),
         (BOOST + 'brand = "x"', "exactly one of"),
         (BOOST + "factr = 1.0", 'did you mean "factor"?'),
-        (BOOST.replace("2.0", "0.0"), "> 0"),
+        (BOOST.replace("2.0", "-1.0"), ">= 0"),
         (BOOST + "from = 2026-12-01\nuntil = 2026-12-01", "ends before it begins"),
         (BOOST + 'from = "soon"', "date"),
     ],

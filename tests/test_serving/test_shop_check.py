@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
+import msgspec
 import pytest
 
 import serving
@@ -57,6 +59,8 @@ def test_nothing_is_said_of_what_the_shop_did_not_write() -> None:
         (card("capacity = 0"), card("capacity = 1"), "capacity = 0"),
         (card("cost = 2.0", "budget = 1.0"), card("cost = 2.0", "budget = 2.0"), "its budget of 1 is less"),
         (card("until = 2030-06-15"), card("until = 2030-06-16"), "it ended on 2030-06-15"),
+        (card("until = 2030-06-10", "promise-days = 5.0"), card("until = 2030-06-10", "promise-days = 6.0"),
+         "it ended on 2030-06-10"),
         (card("when = {until = 2030-06-15}"), card("when = {until = 2030-06-16}"), "it ended on 2030-06-15"),
         (card("when = {known = false, tiers = ['gold']}"), card("when = {known = true, tiers = ['gold']}"), "no tier"),
         (card("when = {stages = ['waiting'], orders = [0, 0]}"), card("when = {stages = ['waiting'], orders = [0, 1]}"),
@@ -70,10 +74,10 @@ def test_nothing_is_said_of_what_the_shop_did_not_write() -> None:
          card("when = {received = {after-days = 3, before-days = 4}}"), "nothing is received"),
         (card("when = {seasons = ['winter'], months = [6, 7]}"), card("when = {seasons = ['winter'], months = [2, 7]}"),
          "it is never winter"),
-        (card("when = {bought = ['A > B'], not-bought = ['A']}"), card("when = {bought = ['A'], not-bought = ['A > B']}"),
-         "is to be bought and not bought"),
-        (card("from = 2030-08-01", "when = {until = 2030-08-01}"), card("from = 2030-07-31", "when = {until = 2030-08-01}"),
-         "days that begin on 2030-08-01"),
+        (card("when = {bought = ['A > B'], not-bought = ['A']}"),
+         card("when = {bought = ['A'], not-bought = ['A > B']}"), "is to be bought and not bought"),
+        (card("from = 2030-08-01", "when = {until = 2030-08-01}"),
+         card("from = 2030-07-31", "when = {until = 2030-08-01}"), "days that begin on 2030-08-01"),
     ],
 )  # fmt: skip
 def test_what_can_never_be_shown(bad: str, good: str, says: str) -> None:
@@ -153,14 +157,16 @@ OWN = '[modules.row]\nkind = "for-you"\ntitle = {en = "A row"}\n'
     [
         (page(slot("a", "popular", "viewed")), page(slot("a", "viewed", "popular")),
          "[pages.home] slot a: viewed stands after popular, which can always be shown"),
-        (page(slot("a", "card", "row")) + card(page=False) + OWN, page(slot("a", "row", "card")) + card(page=False) + OWN,
+        (page(slot("a", "card", "row")) + card(page=False) + OWN,
+         page(slot("a", "row", "card")) + card(page=False) + OWN,
          "[pages.home] slot a: row stands after card, which can always be shown; row can never be shown at all"),
         # What was taken above can be passed over, what needs a field too, and the holdout gets what is popular.
         (page(slot("a", "card", "viewed")) + card(page=False),
          page(slot("b", "row", "card"), slot("a", "card", "viewed", "popular")) + card(page=False) + OWN,
          "viewed stands after card"),
         (page(slot("a", "card", "viewed")) + card(page=False),
-         page(slot("a", "card", "viewed")) + card(page=False).replace("A card", "Dear {name}"), "viewed stands after card"),
+         page(slot("a", "card", "viewed")) + card(page=False).replace("A card", "Dear {name}"),
+         "viewed stands after card"),
         (page(slot("a", "card", "viewed")) + card(page=False),
          page(slot("a", "card", "popular", "order-status")) + card(page=False), "stand"),
         (page(slot("a", "card", "viewed")) + card(page=False),
@@ -182,6 +188,10 @@ def test_slots_that_can_end_empty() -> None:
     assert "it can end empty" in told(bare, hero=policy("hero", {"viewed": 0.1, "for-you": 0.2}, nothing=False))[0]
     assert "may-be-empty" in notes(page(slot("a", "viewed", more=", may-be-empty = true")))[0]
     assert notes(page(slot("a", "viewed"))) == [] == told(page(slot("a", "viewed"))), "popular is added"
+    twice = page(slot("top", "popular"), slot("a", "popular", more=', policy = "hero"'))
+    alone = policy("hero", {"popular": 0.2}, nothing=False)
+    assert "as a slot above may take popular" in told(twice, hero=alone)[0], "a policy draws nothing twice"
+    assert told(twice.replace(', policy = "hero"', "")) == [], "it stands there once more, under another heading"
     strange = policy("hero", {"viewed": 0.1}, nothing=False)
     assert any("popular is never drawn" in each for each in told(drawn, hero=strange))
 
@@ -394,9 +404,18 @@ def test_samples_have_no_warnings(path: Path) -> None:
     assert told(text) == []
     examples = "\n".join(line.removeprefix("#: ") for line in text.splitlines() if line.startswith("#: "))
     assert examples or path.stem != "plain"
-    if path.stem == "plain":  # the examples hold what they promise
+    if path.stem == "plain":  # the examples hold what they promise, and every table is there
+        tables = {name.partition(".")[0] for name in re.findall(r"^(?:#: )?\[+([^\]]+)\]", text, re.MULTILINE)}
+        assert tables == {field.encode_name for field in msgspec.structs.fields(ShopConfig)}
+        examples += "\n" + '[channels.email]\nactions = ["newsletter"]\n[actions.newsletter]\n' + CARD
         shown = read_config(examples, "examples")
-        assert shown.consent.assumed and shown.selection.boosts and shown.projects and shown.experiments
+        assert (
+            shown.consent.assumed
+            and shown.selection.boosts
+            and shown.projects
+            and shown.experiments
+            and shown.sequences
+        )
         assert {each.name for each in SAMPLES} == {"home.toml", "plain.toml"}
 
 

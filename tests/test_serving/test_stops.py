@@ -209,6 +209,9 @@ def test_stops_remember_who_when_and_why(two) -> None:
         lift_stop(store, first.number, who="bea", now=8)
     with pytest.raises(NotFoundError, match="list the stops"):
         lift_stop(store, 99, who="bea", now=8)
+    for beyond in (1 << 63, -1):
+        with pytest.raises(NotFoundError):
+            lift_stop(store, beyond, who="bea", now=8)
     second = add_stop(store, "item", "a0", because="again", who="bob", now=9)
     assert [stop.number for stop in all_stops(store)] == [second.number, first.number]
 

@@ -89,12 +89,19 @@ def client_of(shop: Any, **options: Any) -> TestClient:
 
 def press(client: TestClient, html: str, value: str, *, json: bool = False, **fields: str) -> Any:
     """Press a button of a page as a browser does."""
+    return submit(client, html, "/web/events", json=json, do=value, **fields)
+
+
+def submit(client: TestClient, html: str, path: str, *, json: bool = False, **fields: str) -> Any:
+    """Send a form of a page to an address, with what is hidden in it."""
     form = {a["name"]: a["value"] for a in Page(html).all("input", type="hidden") if a["name"] in FORM}
     headers = {"Accept": "application/json" if json else "text/html", "Origin": "http://testserver"}
-    return client.post("/web/events", data=form | {"do": value} | fields, headers=headers)
+    return client.post(path, data=form | fields, headers=headers)
 
 
-FORM = ("token", "once", "from")
+FORM = ("token", "once", "from", "back")
+EVERYWHERE = ("/", "/web/landing", "/web/category", "/web/category?path=Drinks", "/web/search?q=tea", "/web/item?id=t1",
+              "/web/basket", "/web/wishlist", "/web/me", "/web/thanks")  # fmt: skip
 
 
 def hearts(html: str) -> list[dict[str, str]]:
@@ -141,8 +148,9 @@ def test_a_slot_of_words_is_shown_without_products(client: TestClient, shop: Any
         {**empty, "slot": "three", "kind": "related-to-last-view", "text": "Goes with nothing"},
         {**empty, "slot": "four", "kind": "tip", "text": "No action", "actionId": None},
     ]
-    page = Page(client.get("/web/home/slots").text)
+    page = Page(client.get("/web/home/live").text)
     assert [a["data-slot"] for a in page.all("section") if "data-slot" in a] == ["one"]
+    assert "Tip" in page.text
     assert "Keep tea in the dark" in page.text
 
 
@@ -199,6 +207,15 @@ def hostile_shop() -> Any:
     slot = {"slot": HOSTILE, "decisionId": HOSTILE, "actionId": HOSTILE, "title": HOSTILE, "text": HOSTILE,
             "reason": HOSTILE}  # fmt: skip
     shop.slots_override = [{**slot, "kind": kind, "items": items} for kind in (HOSTILE, "buy-again", "for-you")]
+    asked = {"question": HOSTILE, "text": HOSTILE, "why": HOSTILE, "options": [{"value": HOSTILE, "label": HOSTILE}]}
+    order = {"orderId": HOSTILE, "line": HOSTILE, "itemId": HOSTILE, "title": HOSTILE, "quantity": 1.5, "late": True,
+             "imageUrl": "javascript:alert(1)", "orderedAt": "2017-12-01T00:00:00Z", "state": HOSTILE,
+             "expected": {"text": HOSTILE}, "steps": []}  # fmt: skip
+    for kind, more in (
+        ("content", {"imageUrl": "javascript:alert(1)", "url": "javascript:alert(1)", "alt": HOSTILE}),
+        ("tip", {"url": "//evil.example/"}), ("question", {"question": asked}), ("status", {"orders": [order]}),
+    ):  # fmt: skip
+        shop.slots_override.append({**slot, "kind": kind, "items": [], **more})
     return shop
 
 
@@ -206,10 +223,14 @@ def pages_of(client: TestClient) -> dict[str, str]:
     """Every kind of page, with hostile text wherever text can come from."""
     query = urlencode({"id": HOSTILE, "d": HOSTILE, "s": HOSTILE, "p": HOSTILE})
     html = client.get("/?" + urlencode({"customer": HOSTILE, "region": HOSTILE})).text
-    pages = {"home": html, "slots": client.get("/web/home/slots").text}
+    pages = {"home": html, "slots": client.get("/web/home/live").text}
     press(client, html, deed_value("cart", HOSTILE, Origin(HOSTILE)))
     for path in (f"/web/item?{query}", f"/web/item/live?{query}", "/web/basket", "/web/basket/live"):
         pages[path] = client.get(path).text
+    word = urlencode({"q": HOSTILE, "path": HOSTILE, "utm_campaign": HOSTILE, "id": HOSTILE})
+    for name in ("landing", "category", "search", "wishlist", "me", "thanks"):
+        pages[name] = client.get(f"/web/{name}?{word}").text
+    pages["departments"] = client.get("/web/category").text
     pages["picker"] = client.get("/web/customers?" + urlencode({"q": HOSTILE})).text
     pages["gone"] = client.get("/web/item?" + urlencode({"id": HOSTILE + "?"})).text
     pages["refused"] = press(client, html, f"type={HOSTILE}").text
@@ -266,7 +287,7 @@ def test_pictures_come_from_the_shop_or_over_tls(shop: Any) -> None:
 
 def test_every_page_forbids_what_is_not_ours(client: TestClient) -> None:
     """Pages carry a policy without inline scripts or styles, and no shared cache may keep them."""
-    for path in ("/", "/web/home/slots", "/web/item?id=t1", "/web/basket", "/web/customers", "/web/item?id=none"):
+    for path in (*EVERYWHERE, "/web/home/live", "/web/customers", "/web/me/export", "/web/item?id=none"):
         headers = client.get(path).headers
         policy = headers["content-security-policy"]
         assert "default-src 'none'" in policy
@@ -357,7 +378,8 @@ def test_basket_becomes_one_order(client: TestClient, shop: Any) -> None:
     assert (second["line"], second["itemId"], second["quantity"], second["unitPrice"]) == ("2", "b1", 1, 4.8)
     assert "decisionId" not in second
     assert "Order placed" in done.text
-    assert "Your basket is empty" in done.text
+    assert done.url.path == "/web/thanks"
+    assert "Your basket is empty" in client.get("/web/basket").text
     assert press(client, page, "type=order", json=True).status_code == 400
 
 
@@ -417,11 +439,11 @@ def test_only_a_look_counts_as_a_look(client: TestClient, shop: Any, headers: di
 
 
 def test_a_monitor_decides_no_page(client: TestClient, shop: Any) -> None:
-    """HEAD answers 200 and neither logs a decision nor a view; the fragments of a product are no views."""
+    """HEAD answers 200 and neither logs a decision nor a view; the fragment of a product is no view."""
     assert client.head("/").status_code == 200
     assert client.head("/web/item?id=t1").status_code == 200
-    client.get("/web/item/live?id=t1")
     assert shop.requests == []
+    client.get("/web/item/live?id=t1")
     assert shop.events == []
 
 
@@ -469,7 +491,7 @@ def test_visitor_cookie_is_random_and_not_for_scripts(shop: Any) -> None:
 def test_a_visitor_stays_the_same(client: TestClient, shop: Any) -> None:
     """The next page is the same visitor's in the same visit."""
     client.get("/")
-    client.get("/web/home/slots")
+    client.get("/web/home/live")
     first, second = shop.requests
     assert (first["visitor_id"], first["session_id"]) == (second["visitor_id"], second["session_id"])
 
@@ -523,16 +545,21 @@ def test_context_is_what_the_visit_began_with(client: TestClient, shop: Any) -> 
     """Source, referrer's host and device go along, also with the fragments fetched later."""
     phone = {"User-Agent": "Mozilla/5.0 (iPhone) Mobile", "Referer": "https://news.example/secret?q=1"}
     client.get("/?utm_source=letter", headers=phone)
-    client.get("/web/home/slots", headers={"User-Agent": phone["User-Agent"], "Referer": "http://testserver/"})
-    expected = {"device": "phone", "trafficSource": "letter", "referrer": "news.example"}
+    client.get("/web/home/live", headers={"User-Agent": phone["User-Agent"], "Referer": "http://testserver/"})
+    expected = {"device": "phone", "trafficSource": "letter", "referrer": "news.example", "locale": "en",
+                "userAgent": phone["User-Agent"]}  # fmt: skip
+    addresses = [r["context"].pop("url") for r in shop.requests]
     assert [r["context"] for r in shop.requests] == [expected, expected]
+    assert addresses[0] == "http://testserver/?utm_source=letter"
 
 
 @pytest.mark.parametrize("referrer", ["http://[", "https://", "nonsense", "http://testserver/web/basket"])
 def test_a_strange_referrer_is_direct(client: TestClient, shop: Any, referrer: str) -> None:
     """A referrer that names no other host is no referral, and never an error."""
     assert client.get("/", headers={"Referer": referrer}).status_code == 200
-    assert shop.requests[-1]["context"] == {"device": "desktop", "trafficSource": "direct"}
+    context = shop.requests[-1]["context"]
+    assert (context["device"], context["trafficSource"]) == ("desktop", "direct")
+    assert "referrer" not in context
 
 
 def test_devices_are_told_apart() -> None:
@@ -806,7 +833,9 @@ def test_static_files_are_ours_and_may_be_kept(client: TestClient) -> None:
 
 def test_fragments_are_parts_of_their_pages(client: TestClient) -> None:
     """What a script fetches is the changing part only, with a fresh form in it."""
-    for path in ("/web/home/slots", "/web/item/live?id=t1", "/web/basket/live"):
+    for path in EVERYWHERE:
+        path, _, query = path.partition("?")
+        path = f"{'/web/home' if path == '/' else path}/live?{query}"
         html = client.get(path).text
         assert "<html" not in html
         assert 'id="deeds"' in html
@@ -814,13 +843,19 @@ def test_fragments_are_parts_of_their_pages(client: TestClient) -> None:
 
 def test_buttons_and_pictures_can_be_heard(client: TestClient) -> None:
     """Every button has a name, every picture is hidden or named, and headings and landmarks are there."""
-    html = client.get("/?customer=1609").text
+    for path in ("/?customer=1609", *EVERYWHERE[1:]):
+        heard(client.get(path).text)
+
+
+def heard(html: str) -> None:
+    """What a screen reader needs of every page."""
     page = Page(html)
     for tag in ("header", "main", "footer", "nav", "aside"):
         assert page.all(tag), tag
     assert len(page.all("h1")) == 1
     assert all(a.get("aria-hidden") == "true" for a in page.all("svg"))
-    assert all(a.get("aria-label") for a in page.all("button"))
+    spoken = re.findall(r"<button([^>]*)>(.*?)</button>", html, re.DOTALL)
+    assert all("aria-label" in a or re.sub(r"<[^>]*>", "", words).strip() for a, words in spoken)
     assert page.all("div", role="status", aria_live="polite")
     ids = [a["id"] for _, a in page.tags if "id" in a]
     assert len(ids) == len(set(ids))

@@ -24,10 +24,11 @@ from serving.engine import Engine
 from serving.events import StoredEvent
 from serving.http import routes as api_routes
 from serving.policy_files import write_policy
+from serving.shares import Share
 from serving.web.studio import routes
 from serving.web.studio.asked import Asked
 from serving.web.studio.desk import inside
-from serving.web.studio.figures import Share, count
+from serving.web.studio.figures import count
 from serving.web.studio.sessions import Throttle, TooManyError
 from serving.web.studio.strings import TEXTS
 from tests.test_serving.conftest import AS_OF, RECIPE, build_toy_bundle
@@ -333,7 +334,8 @@ def test_another_moment_on_the_shops_wall_clock(studio) -> None:
         page = see(studio, status=400, moment=bad)
         assert "not a moment" in page.text
         assert page.all("p", role="alert")
-    see(studio, status=400, shift="5")
+    for nonsense in ("5", "--7", "-", "²"):
+        see(studio, status=400, shift=nonsense)
 
 
 def test_a_visitors_context(studio) -> None:

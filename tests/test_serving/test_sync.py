@@ -23,6 +23,7 @@ from serving.events import StoredEvent
 from serving.histories import folders, open_history, open_people
 from serving.store import Store
 from serving.sync import sync
+from training.sends import take_sends
 
 NOON = parse_instant("2020-03-31T12:00Z")
 ALL_TABLES = ("events", "decisions", "identities", "items", "customers", "orders", "outcomes")
@@ -526,3 +527,23 @@ class TestErasedRows:
         erase(shop, store, "ann", now=NOON)
         assert sync(shop, now=NOON).counts["quarantined rows erased"] == 4
         assert pq.read_table(path)["raw"].to_pylist() == [raw[3]]
+
+    def test_reports_of_their_parcels_go_also_where_they_name_nobody(self, shop, store, make_dataset):
+        """A carrier's export knows the order and not whose it is."""
+        order = {"line": "1", "item_id": "tea", "shipment_state": "shipped", "valid_from": NOON}
+        make_dataset(shop.dataset, orders=[{**order, "order_id": each, "customer_id": each} for each in ("ann", "bob")])
+        track = [{**order, "order_id": each, "tracking_url": f"https://t/{each}"} for each in ("ann", "bob", "nobody")]
+        make_dataset(shop.dataset, orders=[{**each, "valid_from": NOON + 1, "customer_id": None} for each in track])
+        erase(shop, store, "ann", now=NOON)
+        sync(shop, now=NOON + DAY)
+        assert sorted(each["order_id"] for each in rows(shop, "orders")) == ["bob", "bob", "nobody"]
+
+    def test_so_do_those_of_a_file_of_sends(self, shop, store, tmp_path):
+        """Its refused rows have columns of their own."""
+        path = tmp_path / "mails.csv"
+        rows = "ann,d1,2024-01-01T00:00:00Z,sent\nbob,d2,2024-01-01T00:00:00Z,sent\n"
+        path.write_text(f"customer_id,decision_id,sent_at,status\n{rows}")
+        refused = take_sends(shop, path, now=NOON).quarantine
+        erase(shop, store, "ann", now=NOON)
+        assert sync(shop, now=NOON).counts["quarantined rows erased"] == 1
+        assert pq.read_table(refused)["customer_id"].to_pylist() == ["bob"]

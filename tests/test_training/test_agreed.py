@@ -12,7 +12,9 @@ from features.moments import parse_instant
 from features.shop import Shop
 from serving.config import ShopConfig, read_config
 from training.agreed import agreed_only
+from training.delivery_lines import read_lines
 from training.material import load_material
+from training.questions import answers_of
 
 NOW = parse_instant("2020-01-01")
 YES, NO = json.dumps({"training": {"granted": True}}), json.dumps({"training": {"granted": False}})
@@ -83,3 +85,36 @@ def test_nobody_at_all(make_dataset, tmp_path) -> None:
     )  # fmt: skip
     with pytest.raises(DataError, match="nobody has agreed"):
         load_material(Shop("toy", tmp_path), ShopConfig())
+
+
+def test_a_refusal_counts_at_once_also_when_nothing_happened_since(make_dataset, tmp_path) -> None:
+    """A run without a moment of its own ends at the last event, and knows what was told after it."""
+    make_dataset(
+        tmp_path / "dataset", events=[{"customer_id": who, "item_id": "tea"} for who in ("ann", "bob")],
+        items=[{"item_id": "tea"}], customers=[{"customer_id": "ann", "consents": NO, "valid_from": NOW}],
+    )  # fmt: skip
+    config = read_config('[consent]\nassumed = ["training"]\nbasis = "terms"', "shop.toml")
+    material = load_material(Shop("toy", tmp_path), config)
+    assert material.as_of < NOW and material.unlearned("c:ann") and not material.unlearned("c:bob")
+    assert not len(material.histories.of("c:ann")) and len(material.histories.of("c:bob"))
+    assert not load_material(Shop("toy", tmp_path), config, material.as_of).unlearned("c:ann")
+
+
+def test_nothing_of_those_who_refused_is_in_any_table_of_a_bundle(make_dataset, tmp_path) -> None:
+    """Answers, what they are worth, and deliveries, beside the histories."""
+    answer = {"type": "answer", "attributes": '{"question": "pet", "answer": "fish"}'}
+    order = {"order_id": "o", "item_id": "tea", "shipment_state": "confirmed"}
+    make_dataset(
+        tmp_path / "dataset",
+        events=[{"customer_id": "no", **answer}, {"customer_id": "yes", "item_id": "tea"}],
+        items=[{"item_id": "tea"}],
+        orders=[
+            {**order, "customer_id": "no", "valid_from": 1},
+            {**order, "shipment_state": "shipped", "valid_from": 2},
+        ],
+        customers=[{"customer_id": "no", "consents": NO}, {"customer_id": "yes", "consents": YES}],
+    )
+    material = load_material(Shop("toy", tmp_path), ShopConfig())
+    assert answers_of(material.dataset, NOW, "UTC") and read_lines(material.dataset, NOW)
+    assert not answers_of(material.dataset, NOW, "UTC", erased=material.unlearned)
+    assert not read_lines(material.dataset, NOW, material.unlearned), "a line is his whichever step names him"

@@ -46,6 +46,9 @@ def test_the_overview_lists_every_verb_and_loads_none_of_them():
         ["audit", "--root", "{tmp}/none"],
         ["ui", "--root", "{tmp}/none"],
         ["recommend", "1", "--shop", "No Shop"],
+        ["shop", "dry-run", "{tmp}", "--root", "{tmp}/none"],
+        ["shop", "init", "--root", "/dev/null/none"],
+        ["stop", "lift", "99999999999999999999", "--root", "{tmp}/none"],
         ["demo", "--source", "online-retail", "--root", "{tmp}/none", "--no-serve"],
     ],
 )

@@ -83,7 +83,7 @@ def test_lines_are_read_as_of_a_moment(dataset: Dataset) -> None:
 def test_lines_of_the_erased_are_not_read(dataset: Dataset) -> None:
     """Those whose customer asked to be forgotten."""
     erased = Erased(b"secret", [token_of(b"secret", "c:gone")])
-    assert {line.order_id for line in read_lines(dataset, 10 * DAY, erased)} == {"o1"}
+    assert {line.order_id for line in read_lines(dataset, 10 * DAY, erased.subject)} == {"o1"}
 
 
 def test_items_are_what_they_were_at_the_moment(dataset: Dataset) -> None:

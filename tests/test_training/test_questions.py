@@ -172,6 +172,10 @@ def test_only_decisions_after_an_answer_speak_of_it(tmp_path: Path, make_dataset
     assert len(found.before) == 6, "the decision before the answer says nothing"
     assert list(found.before.values()).count(found.options.index("cat")) == 1, "what was answered last counts"
     assert len(found.option) == 3, "each person once"
+    declared = {"pet": [option for option in found.options if option != "cat"], "other": ["cat"]}
+    (own,) = answers_of(dataset, START + 400 * DAY, "UTC", options=declared)
+    assert "cat" not in own.options and "cat" in found.options, "somebody's own words are not learned"
+    assert not answers_of(dataset, START + 400 * DAY, "UTC", options={"pet": ()})
     (left,) = answers_of(dataset, START + 400 * DAY, "UTC", erased=lambda subject: subject == "v:v1")
     assert len(left.option) == 2, "who asked to be forgotten is"
     assert len(left.before) == 4

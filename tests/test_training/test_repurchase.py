@@ -108,6 +108,30 @@ def test_windows_of_the_file_come_before_those_that_were_learned(toy) -> None:
     assert FREELY < 300
 
 
+def test_a_gift_takes_off_one_purchase_and_leaves_ones_own(toy) -> None:
+    """Who has bought the same thing for himself has one, whatever he gave away."""
+    bundle = toy({LEARNED: np.array([300.0, np.nan], np.float32)})
+    windows = Windows(bundle, RepurchaseSettings())
+
+    def bought(*ago: float) -> History:
+        at = np.array(sorted(END - int(days * DAY) for days in ago))
+        ones = np.ones(len(at), np.float32)
+        keys = np.arange(len(at), dtype=np.uint64)
+        return History(at, at, np.zeros(len(at), np.int32), np.full(len(at), EventType.PURCHASE, np.int8), ones, ones,
+                       keys)  # fmt: skip
+
+    def gift(days: float) -> OrderLine:
+        at = END - int(days * DAY)
+        return OrderLine("o", "1", bundle.items[0], at, (Step(at, "delivered"),), gift=True)
+
+    assert windows.barred(bought(5), (gift(5),), END) == ()
+    assert windows.barred(bought(5, 40), (gift(5),), END) == (0,)
+    assert windows.barred(bought(5, 5), (gift(5),), END) == (0,), "one for each of the two"
+    assert windows.barred(bought(5, 5), (gift(5), gift(5)), END) == ()
+    assert windows.barred(bought(5), (gift(4.7),), END) == (), "reported some hours later"
+    assert windows.barred(bought(40), (gift(5),), END) == (0,), "a gift without a purchase of its own takes none"
+
+
 @pytest.fixture
 def toy():
     from serving.bundle import Bundle

@@ -113,7 +113,7 @@ def measure(
     """
     tell("read orders", 0, 1)
     until = _last(dataset)
-    lines = read_lines(dataset, until, erased)
+    lines = read_lines(dataset, until, (erased or Erased(b"")).subject)
     tell("read orders", 1, 1)
     if not lines:
         hint = "import orders, or send them to /v1/orders"

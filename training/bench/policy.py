@@ -24,7 +24,7 @@ from features.schemas import EventType
 from features.shop import Shop
 from serving.drawing import Draws
 from serving.effects import Column, PolicySheet, Size, SlotPolicy
-from serving.pages import first_fillable
+from serving.filling import first_fillable
 from serving.policies import PolicySpec
 from serving.query import Context, Query
 from serving.settings.pages import Slot

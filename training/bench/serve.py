@@ -28,7 +28,7 @@ from training.bench.rows import Row, print_rows, write_rows
 from training.commands.common import DEFAULT_SHOP, JsonOption, RootOption, ShopOption, console, open_shop
 from training.commands.serve import service_command, service_environment
 
-FLOOR = "floor"
+FLOOR, LISTS, PAGES = "floor", "recommendations", "pages"
 WARM_SECONDS = 2.0
 CONNECTIONS = 16
 
@@ -70,7 +70,8 @@ def measure(shop: Shop, *, seconds: float, rounds: int, rate: float) -> list[Row
     """Start the service, load each route, stop it.
 
     Returns:
-        Rows of throughput, its ratio to the trivial method's, p50 and p99 in milliseconds, and memory in MB.
+        Rows of throughput, its ratio to the trivial method's, p50 and p99 in milliseconds, and memory in MB; of pages
+        also what one costs in lists of recommendations, measured in the same rounds.
     """
     routes = {FLOOR: Route("/v1/floor", ["{}"]), **routes_of(shop)}
     with running(shop) as (port, process):
@@ -85,6 +86,9 @@ def measure(shop: Shop, *, seconds: float, rounds: int, rate: float) -> list[Row
         ratios = each / throughput[FLOOR]
         rows.append(_row(shop, name, "throughput", float(np.median(each)), "1/s", each))
         rows.append(_row(shop, name, "throughput-ratio", float(np.median(ratios)), "", ratios))
+        if name.startswith(PAGES):
+            cost = throughput[LISTS] / each
+            rows.append(_row(shop, name, f"cost-of-{LISTS}", float(np.median(cost)), "", cost))
         rows.append(_row(shop, name, f"p50@{rate:g}", latency[name].p50, "ms"))
         rows.append(_row(shop, name, f"p99@{rate:g}", latency[name].p99, "ms"))
     return rows
@@ -110,7 +114,10 @@ def load(port: int, route: Route, seconds: float, rate: float | None = None) -> 
 
 
 def routes_of(shop: Shop) -> dict[str, Route]:
-    """The routes with bodies of customers and items that the shop really has."""
+    """The routes with bodies of customers and items that the shop really has.
+
+    Beside the home page comes the page with the most slots, by their number: `pages-8-slots`.
+    """
     from serving.engine import Engine
 
     engine = Engine(shop, worker=None)
@@ -121,9 +128,14 @@ def routes_of(shop: Shop) -> dict[str, Route]:
     catalogue = np.flatnonzero(live.bundle.catalogue)
     items = [live.bundle.items[int(row)] for row in draw.choice(catalogue, 500)]
     engine.close()
+    fullest, layout = max(live.config.pages.items(), key=lambda each: len(each[1].slots))
+    pages = {PAGES: "home", f"{PAGES}-{len(layout.slots)}-slots": fullest}
     return {
-        "recommendations": _route("/v1/recommendations", [{"userId": who, "numResults": 20} for who in customers]),
-        "pages": _route("/v1/pages", [{"userId": who, "page": "home"} for who in customers]),
+        LISTS: _route("/v1/recommendations", [{"userId": who, "numResults": 20} for who in customers]),
+        **{
+            name: _route("/v1/pages", [{"userId": who, "page": page} for who in customers])
+            for name, page in pages.items()
+        },
         "related-items": _route("/v1/related-items", [{"itemIds": [item], "numResults": 20} for item in items]),
     }
 

@@ -1,4 +1,4 @@
-"""`kokyaku bench`: measure accuracy, strangers, visits, uplift, coverage, deliveries, import, serving, policies."""
+"""`kokyaku bench`: measure accuracy, strangers, visits, uplift, coverage, pages, import, serving; look for faults."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from training.bench import (
     defaults,
     delivery,
     importing,
+    invariants,
     learning,
     oracle,
     pages,
@@ -31,6 +32,7 @@ app.command("coverage")(coverage.command)
 app.command("defaults")(defaults.command)
 app.command("delivery")(delivery.command)
 app.command("import")(importing.command)
+app.command("invariants")(invariants.command)
 app.command("learning")(learning.command)
 app.command("oracle")(oracle.command)
 app.command("pages")(pages.command)

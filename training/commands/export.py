@@ -24,12 +24,17 @@ def command(
     """
     import orjson
 
+    from features.errors import ConfigError
     from serving import ops
 
     told = orjson.dumps(ops.export_customer(open_shop(shop, root), customer), option=orjson.OPT_INDENT_2)
     if out is None:
         print(told.decode())
         return
-    out.write_bytes(told)
-    out.chmod(0o600)
+    try:
+        out.touch(mode=0o600)
+        out.chmod(0o600)  # before anything stands in it
+        out.write_bytes(told)
+    except OSError as error:
+        raise ConfigError("the file cannot be written", where="--out", got=error.strerror) from None
     console.print(f"Written: {out} (only you may read it)", highlight=False)

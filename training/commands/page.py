@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -25,6 +25,7 @@ def command(
       kokyaku page 1 --page home --json
     """
     import orjson
+    from rich.markup import escape
     from rich.panel import Panel
 
     from serving import pages, wire
@@ -36,9 +37,25 @@ def command(
     if as_json:
         print(orjson.dumps(answer, option=orjson.OPT_INDENT_2).decode())
         return
-    console.print(f"[bold]{answer['greeting']['text']}[/bold]")
+    console.print(f"[bold]{escape(answer['greeting']['text'])}[/bold]  [dim]{answer['basis']['text']}[/dim]")
     for slot in answer["slots"]:
-        if not slot["items"]:
-            continue
-        lines = [f"{item['title']}  [dim]{item['reason']}[/dim]" for item in slot["items"]]
-        console.print(Panel("\n".join(lines), title=f"{slot['title']}  [dim]{slot['slot']}: {slot['actionId']}[/dim]"))
+        title = f"{escape(slot['title'] or 'nothing')}  [dim]{slot['slot']}: {slot['actionId']}[/dim]"
+        console.print(Panel("\n".join(_lines(slot)), title=title, title_align="left"))
+
+
+def _lines(slot: dict[str, Any]) -> list[str]:
+    """What stands in a slot: words, orders, a question, products."""
+    from rich.markup import escape
+
+    lines = [escape(slot["text"])] if slot.get("text") else []
+    lines += [f"{escape(order['title'])}  [dim]{_when(order)}[/dim]" for order in slot.get("orders", ())]
+    if "question" in slot:
+        options = ", ".join(escape(option["label"]) for option in slot["question"]["options"])
+        lines.append(f"{escape(slot['question']['text'])}  [dim]{options or 'free text'}[/dim]")
+    lines += [f"{escape(item['title'])}  [dim]{escape(item['reason'])}[/dim]" for item in slot["items"]]
+    return lines or [f"[dim]{escape(slot.get('reason') or '')}[/dim]"]
+
+
+def _when(order: dict[str, Any]) -> str:
+    state = order["state"].replace("_", " ")
+    return state if order["expected"] is None else f"{state}, {order['expected']['text']}"

@@ -48,8 +48,11 @@ def init(
     if opened.config.exists() and not force:
         hint = "keep it, or write over it with --force"
         raise ConfigError("the shop has a file already", where=str(opened.config), hint=hint)
-    opened.root.mkdir(parents=True, exist_ok=True)
-    write_atomically(opened.config, first_file(sample, basis).encode())
+    try:
+        opened.root.mkdir(parents=True, exist_ok=True)
+        write_atomically(opened.config, first_file(sample, basis).encode())
+    except OSError as error:
+        raise ConfigError("the file cannot be written", where=str(opened.config), got=error.strerror) from None
     console.print(f"Written: {opened.config}", highlight=False, markup=False, soft_wrap=True)
     console.print(f"Change it to your words, then look through it: kokyaku shop check --shop {shop}")
 
@@ -98,7 +101,7 @@ def show_findings(checked: Checked) -> None:
             table.add_row(verdict, *map(escape, (each.where, each.what, each.remedy)))
         console.print(table)
     for sentence in (*checked.unseen, f"{checked.summary}."):
-        console.print(sentence, highlight=False, markup=False)
+        console.print(sentence, highlight=False, markup=False, soft_wrap=True)
 
 
 def show_words(checked: Checked) -> None:
@@ -144,6 +147,7 @@ def dry_run(
     from serving.asked_before import asked_in_store
     from serving.asked_dataset import asked_in_dataset
     from serving.config import read_config
+    from serving.decision_drain import drain
     from serving.dry_run import dry_run as rebuild
     from serving.engine import Engine
     from serving.shop_check import read_text
@@ -153,6 +157,7 @@ def dry_run(
     config, opened = read_config(read_text(draft), str(draft)), open_shop(shop, root)
     engine = Engine(opened, worker=None)
     try:
+        drain(opened.decision_logs, engine.store)  # what a service that ended left in its log
         asked = asked_in_store(engine.store, last)
         seen = [each.request_id for each in asked]
         asked += asked_in_dataset(Dataset(opened.dataset), last - len(asked), seen)

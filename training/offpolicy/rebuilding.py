@@ -24,11 +24,14 @@ from serving.business import Business
 from serving.config import ShopConfig
 from serving.drawing import Choice, Draws
 from serving.engine import Live
+from serving.filling import first_fillable, instead
 from serving.modules import Filled, build
 from serving.offered import Offered, Taken, offer
-from serving.pages import first_fillable, layout_of
+from serving.pages import layout_of
 from serving.person import NOBODY, PERSONALIZATION, Consents, Person
+from serving.pinned import Laid
 from serving.pipeline import hydrate
+from serving.placing import PIN
 from serving.policy_files import open_policies
 from serving.query import Filter
 from serving.ranker import Ranker
@@ -205,7 +208,8 @@ def _answers(then: Then, live: Live, request: Request, fillings: dict[bytes, Fil
             fillings[key] = build(now, module, slots)
         return fillings[key]
 
-    offered = offer(now, layout, holdout=holdout, surface="page", build=remembered)
+    laid = Laid.over(now, str(request.page), layout)
+    offered = offer(now, layout, holdout=holdout, surface="page", build=remembered, laid=laid)
     return ask(then.shop, now, layout, offered, request.slots, holdout=holdout)
 
 
@@ -227,17 +231,25 @@ def ask(
     taken = Taken()
     answers = []
     for slot, was in zip(layout.slots, logged, strict=True):
-        vetoed = offered.vetoes(slot, taken)
+        drawn = slot.policy is not None and not holdout
+        vetoed = offered.vetoes(slot, taken, drawn=drawn)
         family = slot.family or slot.name
-        choice = _choice(draws, slot, families[family], vetoed, holdout=holdout)
+        pinned = offered.pinned(slot, taken)
+        choice = _choice(draws, slot, families[family], vetoed, pinned, holdout=holdout)
+        if drawn and choice.action is None:
+            choice, _ = instead(offered, live.policies[str(slot.policy)], slot, taken, choice, vetoed)
         families[family] += 1
-        rows = offered.unused(offered.contents.get(was.action or ""), taken)[0].tolist()
+        rows = offered.unused(was.action, taken, slot)[0].tolist()
         answers.append(Answer(tuple(choice.eligible), tuple(live.bundle.items[row] for row in rows), holdout))
         taken.add(was.action, rows, offered.category, sells=offered.sells(was.action))
     return tuple(answers)
 
 
-def _choice(draws: Chances, slot: Slot, place: int, vetoed: list[tuple[str, str]], *, holdout: bool) -> Choice:
+def _choice(
+    draws: Chances, slot: Slot, place: int, vetoed: list[tuple[str, str]], pinned: str | None, *, holdout: bool
+) -> Choice:  # fmt: skip
+    if pinned is not None:
+        return Choice(pinned, [(pinned, 1.0)], 1.0, PIN, drawn=False)
     if holdout or slot.policy is None:
         return first_fillable(slot, vetoed, holdout)
     try:

@@ -19,10 +19,11 @@ PLACES: Final[Mapping[str, Spot]] = {
     "use": (5.25, 0), "repeat": (3.5, 0), "lapsed": (1.75, 0),
 }  # fmt: skip
 """Where each stage stands: out along the top, back along the bottom."""
-_COLOURS: Final[Mapping[str, str]] = {
+STAGE_COLOURS: Final[Mapping[str, str]] = {
     "awareness": "#9fb3c2", "consideration": "#3f7cac", "purchase": "#b8860b", "waiting": "#7d5ba6",
     "use": "#0b6e4f", "repeat": "#4f9d69", "lapsed": "#a8321c",
 }  # fmt: skip
+"""One colour a stage."""
 _LARGEST, _SMALLEST = 0.92, 0.05
 _THICKEST, _THINNEST = 9.0, 0.8
 _WORDS = (0.42, 0.17)
@@ -83,7 +84,9 @@ def _side(people: int, most: int) -> float:
 
 def _square(axis: Any, box: Box, side: float) -> None:
     x, y = PLACES[box.name]
-    axis.add_patch(Rectangle((x - side / 2, y - side / 2), side, side, color=_COLOURS[box.name], linewidth=0, zorder=3))
+    axis.add_patch(
+        Rectangle((x - side / 2, y - side / 2), side, side, color=STAGE_COLOURS[box.name], linewidth=0, zorder=3)
+    )
     upper = y > 1
     heading = y + side / 2 + 0.06 + 0.13 * len(box.told) if upper else y - side / 2 - 0.06
     style = {"ha": "center", "va": "bottom" if upper else "top", "zorder": 5}
@@ -99,7 +102,7 @@ def _arrow(axis: Any, flow: Flow, sides: Mapping[str, float], widest: int, taken
     begin, end, bend = _ends(flow, sides)
     width = _THINNEST + (_THICKEST - _THINNEST) * flow.many / widest
     axis.add_patch(FancyArrowPatch(
-        begin, end, connectionstyle=f"arc3,rad={bend}", linewidth=width, color=_COLOURS[flow.start], alpha=0.55,
+        begin, end, connectionstyle=f"arc3,rad={bend}", linewidth=width, color=STAGE_COLOURS[flow.start], alpha=0.55,
         arrowstyle="-|>", mutation_scale=11 + 1.5 * width, shrinkA=1, shrinkB=2, zorder=2, capstyle="butt",
     ))  # fmt: skip
     across, along = end[1] - begin[1], end[0] - begin[0]

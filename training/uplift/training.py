@@ -14,7 +14,7 @@ from features.errors import ConfigError
 from features.moments import DAY, format_instant, to_datetime
 from features.shop import Shop
 from serving.config import load_config
-from serving.tombstones import erased_of
+from training.agreed import unlearned
 from training.meter import Meter, Tell
 from training.session import silent
 from training.tracking import Tracking, Value
@@ -121,7 +121,8 @@ def readable(
     rewards = list(dict.fromkeys((*options.worth, *options.guards)))
     log = read_log(
         dataset, experiment=wanted.experiment, surface=wanted.surface, slot=wanted.slot, rewards=rewards,
-        window=wanted.window, as_of=wanted.as_of, history=history, erased=erased_of(shop).subject,
+        window=wanted.window, as_of=wanted.as_of, history=history,
+        erased=unlearned(shop, load_config(shop.config), wanted.as_of),
     )  # fmt: skip
     log = only(log)
     check_options(log, options)

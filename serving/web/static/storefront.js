@@ -19,11 +19,13 @@
     timer = window.setTimeout(() => toast.classList.remove("show"), 7000);
   }
 
-  // Which products stand in which slot: what a person would call "the page".
+  // What stands in which slot: what a person would call "the page".
   function contents(root) {
     const slots = new Map();
     for (const slot of all(root, "[data-slot]")) {
-      slots.set(slot.dataset.slot, all(slot, "[data-item]").map((card) => card.dataset.item));
+      const heading = slot.querySelector("h2");
+      const items = all(slot, "[data-item]").map((card) => card.dataset.item);
+      slots.set(slot.dataset.slot, [slot.dataset.kind || "", heading ? heading.textContent : "", items]);
     }
     return slots;
   }
@@ -34,7 +36,7 @@
 
   // Marks what was nowhere on the page before; what only moved is not news.
   function markNew(root, before) {
-    const known = new Set([...before.values()].flat());
+    const known = new Set([...before.values()].flatMap((slot) => slot[2]));
     const cards = all(root, "[data-slot] [data-item]");
     cards.filter((card) => !known.has(card.dataset.item)).forEach((card) => card.classList.add("is-new"));
   }
@@ -70,7 +72,9 @@
 
   // What was pressed keeps its place under the pointer, and the keyboard its focus.
   function settle(root, key, top) {
-    const again = keyed(root, key);
+    const found = keyed(root, key);
+    const folded = found && found.closest("details:not([open])");
+    const again = folded ? folded.querySelector("summary") : found;
     if (again) {
       window.scrollBy({ top: again.getBoundingClientRect().top - top, behavior: "instant" });
       again.focus({ preventScroll: true });
@@ -87,7 +91,7 @@
 
   async function send(form, button) {
     const body = new URLSearchParams(new FormData(form));
-    body.set(button.name, button.value);
+    if (button.name) body.set(button.name, button.value);
     const answer = await fetch(form.action, {
       method: "POST", body, headers: { Accept: "application/json" }, credentials: "same-origin",
     });
@@ -99,7 +103,7 @@
   document.addEventListener("submit", async (event) => {
     const form = event.target;
     const button = event.submitter;
-    if (form.id !== "deeds" || !button) return;
+    if (!form.matches("[data-quiet]") || !button) return;
     event.preventDefault();
     if (busy) return;
     busy = true;
@@ -109,6 +113,10 @@
     try {
       const said = await send(form, button);
       showBasket(said);
+      if (said.next) {
+        window.location.assign(said.next);
+        return;
+      }
       say((await refresh(button)) ? said.changed : said.message);
     } catch (error) {
       if (was) button.setAttribute("aria-pressed", was);

@@ -11,7 +11,7 @@ from serving.asked_before import asked_in_store
 from serving.config import ShopConfig
 from serving.dry_run import DryRun, dry_run
 from serving.engine import Engine
-from serving.web.studio.figures import Share
+from serving.shares import Share
 
 LASTS = (50, 200)
 """Requests that can be rebuilt from here; for more there is the command line, which takes nothing from the service."""

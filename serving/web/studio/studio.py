@@ -306,6 +306,7 @@ def _zone(live: Live) -> str:
 
 
 def _days(text: str) -> int:
-    if text.lstrip("-").isdigit() and int(text) in SHIFTS:
-        return int(text)
+    for days in SHIFTS:
+        if text == str(days):
+            return days
     raise RequestError("not a step in time", where="shift", got=text, hint=f"one of {', '.join(map(str, SHIFTS))}")

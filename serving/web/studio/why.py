@@ -12,11 +12,9 @@ from serving.engine import Engine, Live
 from serving.person import MARKETING, PERSONALIZATION, TRAINING
 from serving.pipeline import consents_of
 from serving.preview import Look
+from serving.shares import Z95
 from serving.web.views import Card, Viewer
 from serving.wire import PageRequest
-
-Z95 = 1.959963984540054
-"""Half the width of a 95 % interval, in standard errors."""
 
 
 @dataclass(frozen=True)
