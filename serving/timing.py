@@ -74,14 +74,17 @@ def unreachable(name: str, channel: Channel, user_id: str | None) -> Iterator[Ru
 
 
 def refused(channel: Channel, consents: Consents, said: bool | None) -> Iterator[Ruling]:
-    """What the person has not agreed to.
+    """What the person has not agreed to; a refusal counts, whoever says it.
 
     Args:
         channel: with its purpose.
         consents: as the shop was told.
         said: what the request says of the channel's purpose; None: nothing.
     """
-    if not (consents.to(channel.purpose) if said is None else said):
+    agreed = consents.to(channel.purpose)
+    if said is not None and (agreed or channel.purpose not in consents.told):
+        agreed = said
+    if not agreed:
         yield Ruling(f"no consent to {channel.purpose}", kind=OPTED_OUT)
 
 
