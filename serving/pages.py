@@ -71,7 +71,7 @@ async def page_soon(engine: Engine, request: PageRequest, now: int, keep: Keep) 
     plan = Plan(situation, layout, offered, holdout, draws, arms)
     body, decisions, unwritten = await settled(draws, plan.decided, None if engine.preview else keep, counts)
     answer = {"page": request.page, "greeting": greeting(situation), **body, "bundleId": live.bundle.id}
-    answer |= basis(situation)
+    answer |= basis(situation, holdout)
     if request.explain:
         answer["explain"] = explained(situation, offered)
     answer = remember(engine, unwritten, answer)
@@ -228,23 +228,27 @@ BASIS = {
         "context": "Chosen by what sells now; we do not know you yet.",
         "little": "We know little of you yet, so the choice is wide.",
         "history": "Chosen by what you bought, wished and looked at.",
+        "everybody": "Chosen by what sells now, the same for everybody.",
     },
     "ja": {
         "consent": "パーソナライズに同意いただいていないため、すべてのお客様に共通の内容です。",
         "context": "はじめてのお客様のため、いま人気の商品から選びました。",
         "little": "まだお客様のことを詳しく存じ上げないため、幅広く選びました。",
         "history": "お買い上げ、お気に入り、閲覧の履歴から選びました。",
+        "everybody": "いま人気の商品から、すべてのお客様に共通の内容です。",
     },
 }
 
 
-def basis(now: Situation) -> Answer:
-    """What the page is made from, in words: thin data makes a wide page and says so."""
+def basis(now: Situation, holdout: bool) -> Answer:
+    """What the page is made from, in words: thin data makes a wide page and says so, and so does the holdout's."""
     events = len(now.query.history)
     known = "little" if events < LITTLE else "history"
     kind = "consent" if not now.query.personal else known if events else "context"
+    if holdout and now.query.personal:
+        kind = "everybody"
     words = BASIS.get(now.locale) or BASIS["en"]
-    return {"personalized": now.query.personal, "basis": {"kind": kind, "text": words[kind]}}
+    return {"personalized": now.query.personal and not holdout, "basis": {"kind": kind, "text": words[kind]}}
 
 
 def explained(now: Situation, offered: Offered) -> Answer:

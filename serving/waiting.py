@@ -15,7 +15,7 @@ from serving.engine import item_card
 from serving.situation import Situation
 
 
-def order_cards(now: Situation, limit: int = 5, since: int | None = None) -> list[dict[str, Any]]:
+def order_cards(now: Situation, limit: int = 50, since: int | None = None) -> list[dict[str, Any]]:
     """The order lines that are on their way, those that were ordered last first, as on the wire.
 
     Args:

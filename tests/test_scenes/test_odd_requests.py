@@ -26,8 +26,8 @@ def expecting(house: House, monkeypatch) -> None:
 @pytest.mark.parametrize(
     ("locale", "title"),
     [
-        ("fr", "Your The rug1 is on its way"), ("en-US", "Your The rug1 is on its way"), ("", None),
-        ("ja-JP", "The rug1 をお届けする準備をしています"), ("JA", "The rug1 をお届けする準備をしています"), ("-", None),
+        ("fr", None), ("en-US", None), ("", None), ("-", None),
+        ("ja-JP", "The rug1 をお届けする準備をしています"), ("JA", "The rug1 をお届けする準備をしています"),
     ],
 )  # fmt: skip
 def test_a_page_with_an_order_speaks_a_language_of_the_shop(house, monkeypatch, locale, title) -> None:
@@ -157,3 +157,38 @@ def test_a_promise_of_a_day_holds_until_the_day_is_over(house: House, time_zone:
         assert facts["late"] is late, hours
     step = facts["steps"][-1]
     assert to_datetime(parse_instant(step["confirmedFor"])).astimezone(zone(time_zone)).date() == date(2026, 12, 5)
+
+
+def test_the_holdout_gets_no_slot_that_an_answer_chose(house: House) -> None:
+    """Its answers may be known from before it signed in; the page is the same for all and says so."""
+    text = house.shop.config.read_text(encoding="utf-8").replace("holdout = 0.0", "holdout = 0.5")
+    house.shop.config.write_text(text, encoding="utf-8")
+    assert house.engine.refresh()
+    kinds = {}
+    for n in range(12):
+        house.post("/v1/customers/answer", userId=f"u{n}", question="pet", answer="dog")
+        house.events(*({"type": "view", "itemId": "rug1", "userId": f"u{n}"} for _ in range(3)))
+        page = house.page(userId=f"u{n}")
+        kinds[page["basis"]["kind"], page["personalized"]] = actions(page)
+        assert ("for-your-dog" in actions(page)) is page["personalized"]
+    assert set(kinds) == {("everybody", False), ("history", True)}
+
+
+def test_two_actions_do_not_put_one_question_twice(house: House) -> None:
+    text = house.shop.config.read_text(encoding="utf-8")
+    text = text.replace('"ask-name", "goes-with-order"', '"ask-pet-too", "ask-name", "goes-with-order"')
+    text += '\n[actions.ask-pet-too]\nkind = "question"\nquestion = "pet"\ntexts = [{ title = "Dog or cat?" }]\n'
+    house.shop.config.write_text(text, encoding="utf-8")
+    assert house.engine.refresh() and not house.engine.refusals
+    asked = [
+        each["question"]["question"] for each in house.page(visitorId="v", context=PETS)["slots"] if "question" in each
+    ]
+    assert asked == ["pet"]
+
+
+def test_all_lines_of_a_big_order_are_told(house: House) -> None:
+    for n in range(12):
+        house.order("o1", f"rug{n % 4}", "ann", line=str(n), shipmentState="shipped")
+    house.at(1)
+    told = slot(house.page("order-status", userId="ann"), "order-status")["orders"]
+    assert {each["line"] for each in told} == {str(n) for n in range(12)}
