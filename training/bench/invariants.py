@@ -14,7 +14,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Annotated, Final
@@ -32,6 +32,8 @@ from training.meter import Tell
 PART: Final = 20_000
 """Decisions of one shop: longer histories would only cost more."""
 _MEMORY: Final = Path("/dev/shm")  # noqa: S108  (folders of random names are made in it)
+_ROOM: Final = 2 * 2**30
+"""Bytes that must be free there: a shop takes a tenth of it, and a full disk would break rules by itself."""
 BROKEN: Final = 1
 """The command's exit code where a rule was broken, or was never put to the test."""
 
@@ -79,30 +81,35 @@ def run(
         Part(seed, number, min(PART, decisions - number * PART), people) for number in range(-(-decisions // PART))
     ]
     table = Table()
+
+    def told(more: int) -> None:
+        tell("decisions", min(table.decisions + more, decisions), decisions)
+
     with tempfile.TemporaryDirectory(prefix="kokyaku-", dir=_quick()) as folder:
-        for done in _lived(parts, Path(folder), processes):
+        for done in _lived(parts, Path(folder), processes, told):
             table.add(done)
-            tell("decisions", min(table.decisions, decisions), decisions)
+            told(0)
     return table
 
 
 def _quick() -> str | None:
-    """Where the shops are made: in memory where that is a folder. Nothing of them needs to survive a power loss."""
-    return str(_MEMORY) if _MEMORY.is_dir() and os.access(_MEMORY, os.W_OK) else None
+    """Where the shops are made: in memory where there is room. Nothing of them needs to survive a power loss."""
+    fits = _MEMORY.is_dir() and os.access(_MEMORY, os.W_OK) and shutil.disk_usage(_MEMORY).free > _ROOM
+    return str(_MEMORY) if fits else None
 
 
-def _lived(parts: Sequence[Part], folder: Path, processes: int) -> Iterator[Table]:
+def _lived(parts: Sequence[Part], folder: Path, processes: int, told: Callable[[int], None]) -> Iterator[Table]:
     folders = [folder / str(part.number) for part in parts]
     if processes == 1 or len(parts) == 1:
-        yield from map(_one, parts, folders)
+        yield from (_one(part, place, told) for part, place in zip(parts, folders, strict=True))
         return
     with ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn")) as pool:
         yield from pool.map(_one, parts, folders)
 
 
-def _one(part: Part, folder: Path) -> Table:
+def _one(part: Part, folder: Path, told: Callable[[int], None] = lambda more: None) -> Table:
     try:
-        return run_part(part, folder)
+        return run_part(part, folder, told)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
