@@ -21,6 +21,7 @@ from serving.eligibility import segments_of
 from serving.engine import Engine, Live
 from serving.experiments import arranged
 from serving.filling import first_fillable, instead
+from serving.greeting import basis, greeting
 from serving.keeping import Keep, at_once, settled
 from serving.modules import Filled
 from serving.offered import Offered, Taken, offer
@@ -29,19 +30,14 @@ from serving.pipeline import Answer, cards, explain, hydrate, remember
 from serving.placing import PIN
 from serving.query import Filter, Query
 from serving.reasons import title_of
-from serving.saying import Fields, Said, in_language
+from serving.saying import Said, in_language
 from serving.settings.pages import Page, Slot
 from serving.situation import Situation
 from serving.strict import nearest
-from serving.texts import rendered
 from serving.wire import PageRequest
 
 UNFILLED = "no module could be filled"
 NOTHING = "nothing is better here than what could be shown"
-GREETINGS = {
-    "en": ("Welcome back[, {name}]", "Welcome[, {name}]"),
-    "ja": ("[{name}様、]おかえりなさいませ", "[{name}様、]いらっしゃいませ"),
-}
 
 
 def page(engine: Engine, request: PageRequest, now: int) -> Answer:
@@ -211,44 +207,6 @@ def with_features(
             each = msgspec.structs.replace(each, features=features)
         out.append(each)
     return out
-
-
-def greeting(now: Situation) -> Answer:
-    """A natural sentence whether anything is known of the subject or not."""
-    known = now.query.user_id is not None and len(now.query.history) > 0
-    back, new = GREETINGS.get(now.locale) or GREETINGS["en"]
-    return {"text": rendered(back if known else new, Fields(now))}
-
-
-LITTLE = 3
-"""With fewer purchases and looks than this, a page says that it knows little."""
-BASIS = {
-    "en": {
-        "consent": "Chosen for everybody: you have not agreed to a personal page.",
-        "context": "Chosen by what sells now; we do not know you yet.",
-        "little": "We know little of you yet, so the choice is wide.",
-        "history": "Chosen by what you bought, wished and looked at.",
-        "everybody": "Chosen by what sells now, the same for everybody.",
-    },
-    "ja": {
-        "consent": "パーソナライズに同意いただいていないため、すべてのお客様に共通の内容です。",
-        "context": "はじめてのお客様のため、いま人気の商品から選びました。",
-        "little": "まだお客様のことを詳しく存じ上げないため、幅広く選びました。",
-        "history": "お買い上げ、お気に入り、閲覧の履歴から選びました。",
-        "everybody": "いま人気の商品から、すべてのお客様に共通の内容です。",
-    },
-}
-
-
-def basis(now: Situation, holdout: bool) -> Answer:
-    """What the page is made from, in words: thin data makes a wide page and says so, and so does the holdout's."""
-    events = len(now.query.history)
-    known = "little" if events < LITTLE else "history"
-    kind = "consent" if not now.query.personal else known if events else "context"
-    if holdout and now.query.personal:
-        kind = "everybody"
-    words = BASIS.get(now.locale) or BASIS["en"]
-    return {"personalized": now.query.personal and not holdout, "basis": {"kind": kind, "text": words[kind]}}
 
 
 def explained(now: Situation, offered: Offered) -> Answer:

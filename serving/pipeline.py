@@ -188,7 +188,7 @@ def why_filled(query: Query, slate: Slate) -> str | None:
 
 def fill(live: Live, query: Query, slate: Slate, decision: Decision) -> Answer:
     """The answer's body: each item with its score, source and reason."""
-    reasons = item_reasons(live.ranker, query, slate.items, slate.sources, _spoken(live, query))
+    reasons = item_reasons(live.ranker, query, slate.items, slate.sources, live.language(query.context.locale, WORDS))
     listed = zip(decision.items, slate.scores.tolist(), slate.sources, reasons, strict=True)
     answer: Answer = {
         "requestId": decision.request_id,
@@ -286,17 +286,11 @@ def remember(engine: Engine, decisions: Sequence[Decision], answer: Answer) -> A
 
 def cards(live: Live, query: Query, rows: Any, sources: Sequence[str], wished: Any) -> list[Answer]:
     """What a page shows of items: card, reason, heart."""
-    reasons = item_reasons(live.ranker, query, rows, sources, _spoken(live, query))
+    reasons = item_reasons(live.ranker, query, rows, sources, live.language(query.context.locale, WORDS))
     return [
         {**item_card(live, int(row)), "source": source, "reason": reason, "wished": bool(heart)}
         for row, source, reason, heart in zip(rows, sources, reasons, wished, strict=True)
     ]
-
-
-def _spoken(live: Live, query: Query) -> str:
-    """The language of reasons: the request's where they have words in it, else the shop's."""
-    asked = live.language(query.context.locale)
-    return asked if asked in WORDS else live.config.shop.locale
 
 
 def _some(live: Live, rows: Any, limit: int = 10) -> list[str]:

@@ -16,7 +16,7 @@ import numpy as np
 from features.history import History
 from features.journey import Stage, stage_of
 from features.moments import DAY, MINUTE, LocalTime, is_zone, local_time
-from features.orders import FAILED, OrderLine
+from features.orders import FAILED, READY, OrderLine
 from features.personal import open_wishes
 from features.schemas import EventType
 from serving.candidates import Rows
@@ -180,7 +180,9 @@ class Situation:
         return tuple(line for line in reversed(self.lines) if line.is_awaited(self.query.now, longest))
 
     def expected(self, line: OrderLine) -> Expected | None:
-        """When an order line arrives, as the bundle has learned; None where nothing is known."""
+        """When an order line arrives, as the bundle has learned; None: nothing is known, or it lies ready."""
+        if line.state == READY:
+            return None
         row, known = self.row_of(line.item_id), self.live.deliveries
         category = int(self._categories[row]) if row >= 0 else -1
         return None if known is None else known.predict(line, row, category, self.query.now)

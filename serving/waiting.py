@@ -64,7 +64,7 @@ def _expected(now: Situation, expected: Expected) -> dict[str, Any]:
 
 def _in_words(now: Situation, expected: Expected) -> str:
     """In the request's language where there are words for it, else in the shop's."""
-    language = now.locale if now.locale in LANGUAGES else now.live.config.shop.locale
+    language = now.live.language(now.query.context.locale, LANGUAGES)
     return in_words(expected, now.query.now, now.zone, language)
 
 
