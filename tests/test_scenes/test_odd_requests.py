@@ -219,3 +219,13 @@ def test_many_wishes_stand_once_each(house: House) -> None:
         house.events({"type": "wishlist", "itemId": item, "userId": "ann"})
     house.at(1)
     assert items(house.page("wished", userId="ann")) >= set(wished)
+
+
+@pytest.mark.parametrize("field", ["promisedAt", "confirmedFor"])
+@pytest.mark.parametrize("moment", ["9999-12-31", "0001-01-01", "9999-12-31T23:59:59Z"])
+def test_days_that_no_clock_can_show_are_refused(house: House, field: str, moment: str) -> None:
+    report = {"orderId": "o", "itemId": "rug1", "userId": "ann", "shipmentState": "shipped", field: moment}
+    answer = house.post("/v1/orders", orders=[report])
+    assert [(each["field"], each["message"].split(";")[0]) for each in answer["rejected"]] == [
+        (field, "a time outside the calendar")
+    ]
