@@ -72,8 +72,9 @@ class Facts:
 
     @cached_property
     def open_lines(self) -> list[Line]:
-        """What is on its way."""
-        return [line for line in self.who.lines if line.state not in ENDED]
+        """What is on its way, with news within a year."""
+        lines = (line for line in self.who.lines if line.state not in ENDED)
+        return [line for line in lines if self.now - line.steps[-1][0] <= 365 * DAY]
 
     @property
     def late(self) -> bool:
@@ -89,13 +90,16 @@ class Facts:
 
     @cached_property
     def bought(self) -> set[str]:
-        """Paths of what was bought."""
-        return {path_of(each.item) for each in self.who.events if each.type == "purchase"}
+        """Paths of what was bought, also where only an order line tells of it."""
+        ordered = {path_of(line.item) for line in self.who.lines if line.state not in FAILED}
+        return ordered | {path_of(each.item) for each in self.who.events if each.type == "purchase"}
 
     @property
     def orders(self) -> int:
-        """Instants at which something was bought."""
-        return len({each.at for each in self.who.events if each.type == "purchase"})
+        """Instants at which something was bought, and orders that only lines tell of."""
+        bought = {each.at for each in self.who.events if each.type == "purchase"}
+        told = (line for line in self.who.lines if all(abs(at - line.ordered_at) >= 12 * HOUR for at in bought))
+        return len(bought) + len({line.order_id for line in told})
 
     @cached_property
     def wished(self) -> set[str]:
@@ -122,8 +126,12 @@ class Facts:
 
     @property
     def session_start(self) -> int:
-        """When the running session began; without a look half an hour ago."""
-        return self.session[0].at if self.session else self.now - 30 * MINUTE
+        """When the running session began: with its first look, or a question that was on the screen just before."""
+        put = {int(str(at)) for told in (self.who.shown, self.who.asked) for at in told.now.values()}
+        start = self.session[0].at if self.session else self.now
+        while earlier := [at for at in put if start - 30 * MINUTE <= at < start]:
+            start = min(earlier)
+        return start
 
     @cached_property
     def looking_at(self) -> set[str]:
@@ -160,16 +168,34 @@ class Facts:
 
     @cached_property
     def resting(self) -> set[str]:
-        """Paths of which nothing may be offered: awaited, or bought so lately; what was given away counts nothing."""
-        own = [line for line in self.open_lines if not line.gift]
-        found = {path_of(line.item) for line in own if self._rest(path_of(line.item)) != 0}
-        for each in self.who.events:
-            if each.type == "purchase" and not each.gift:
-                path = path_of(each.item)
-                days = self._rest(path)
-                if days is not None and self.now - each.at < days * DAY:
-                    found.add(path)
+        """Paths of which nothing may be offered: awaited, or bought so lately.
+
+        What was given away, came back, was cancelled or got lost counts nothing.
+        """
+        own = [line for line in self.who.lines if not line.gift]
+        found = {path_of(line.item) for line in self.open_lines if not line.gift and self._rest(path_of(line.item)) != 0}
+        had = [(path_of(line.item), line.ordered_at) for line in own if line.state not in FAILED]
+        for item in {each.item for each in self.who.events if each.type == "purchase" and not each.gift}:
+            had += [(path_of(item), at) for at in self._had(item)]
+        for path, at in had:
+            days = self._rest(path)
+            if days is not None and self.now - at < days * DAY:
+                found.add(path)
         return found
+
+    def _had(self, item: str) -> list[int]:
+        """Instants of one item's purchases that neither came back nor failed."""
+        every: list[int] = []
+        gone: set[int] = set()
+        for each in self.who.events:
+            if each.item == item and each.type == "purchase":
+                every.append(each.at)
+            elif each.item == item and each.type == "return":
+                gone |= {*[at for at in every if at not in gone][-1:]}
+        for line in self.who.lines:
+            if line.item == item and line.state in FAILED:
+                gone |= {*[at for at in every if at < line.ordered_at + 12 * HOUR][-1:]}
+        return [at for at in every if at not in gone]
 
     def _rest(self, path: str) -> float | None:
         told = [prefix for prefix in self.days if path.startswith(prefix)]
