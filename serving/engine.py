@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from features.errors import BundleError, ConfigError
+from features.errors import BundleError, ConfigError, Unavailable
 from features.history import Histories, History
 from features.shop import Shop
 from serving import people
@@ -186,12 +186,18 @@ class Engine:
         return people.person_of(self, live, user_id, visitor_id, now)
 
     def note_shown(self, query: Query, question: str) -> None:
-        """Remember that a question was put, so that it is not put again in another session."""
+        """Remember that a question was put, so that it is not put again in another session.
+
+        While the store refuses, the page is shown all the same: the question may come once more.
+        """
         told = {"shown": {question: query.now}}
-        if query.user_id is not None:
-            self.store.put_customer(query.user_id, told, query.now)
-        elif query.visitor_id is not None:
-            self.store.put_visitor(query.visitor_id, told, query.now)
+        try:
+            if query.user_id is not None:
+                self.store.put_customer(query.user_id, told, query.now)
+            elif query.visitor_id is not None:
+                self.store.put_visitor(query.visitor_id, told, query.now)
+        except Unavailable as error:
+            log.warning("a question that was put is not remembered: %s", error.what)
 
     def refresh(self) -> bool:
         """Take up a newly published bundle, history or `shop.toml`; what is broken is refused and named.

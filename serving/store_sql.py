@@ -266,6 +266,10 @@ MERGE_CHANGES: Final = "UPDATE {table} SET payload = ? WHERE change = ?"
 DROP_MERGED: Final = "DELETE FROM {table} WHERE {key} = ? AND change < ?"
 MERGED_TABLES: Final = {"items": "item_id", "customers": "customer_id"}
 """Tables of changes whose rows become one by key once they are in the dataset, with their keys."""
+DROP_OLD_VISITORS: Final = """
+    DELETE FROM visitors WHERE instr(CAST(payload AS TEXT), '"granted":false') = 0 AND visitor_id IN (
+        SELECT visitor_id FROM visitors GROUP BY visitor_id HAVING max(changed_at) < ?)"""
+"""Refusals stay: whoever comes back has not agreed since."""
 DROP_OLD_ORDERS: Final = """
     DELETE FROM orders WHERE change <= ?1 AND changed_at < ?2 AND (
         changed_at < ?3 OR change NOT IN (SELECT max(change) FROM orders GROUP BY order_id, line))"""

@@ -239,6 +239,12 @@ def drop_ended(store: Store, now: int) -> None:
         connection.execute(sql.DROP_ENDED, (now,))
 
 
+def drop_visitors(store: Store, before: int) -> None:
+    """Delete what visitors told who have told nothing since an instant; refusals stay."""
+    with store.database.transaction() as connection:
+        connection.execute(sql.DROP_OLD_VISITORS, (before,))
+
+
 def drop_orders(store: Store, up_to: int, before: int, last_before: int) -> None:
     """Delete reports of orders that every history in use contains, when they were received before an instant.
 

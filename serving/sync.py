@@ -36,6 +36,8 @@ RETRY_SPAN = DAY
 """Rows stay in the store this long after they were received, so that a client's retry is known as a duplicate."""
 REPORT_SPAN = 90 * DAY
 """The last report of each order line stays this long, so that the same state told again is known as told."""
+VISITOR_SPAN = 400 * DAY
+"""What a visitor told stays this long after the last word: longer than the cookie by which one is known again."""
 _SPARSE = 0.5
 _VACUUM_ABOVE = 64 * 1024 * 1024
 
@@ -186,6 +188,7 @@ class _Sync:
         self.report.events_dropped = upkeep.drop_events(self.store, self._reached_by_all("store_seq"), before)
         upkeep.drop_orders(self.store, self._reached_by_all("orders_seq"), before, self.now - REPORT_SPAN)
         upkeep.drop_ended(self.store, self.now)
+        upkeep.drop_visitors(self.store, self.now - VISITOR_SPAN)
         upkeep.drop_synced(
             self.store, decisions=progress.decisions, items=progress.items, customers=progress.customers,
             rewards=progress.rewards, before=before,

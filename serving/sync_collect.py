@@ -21,6 +21,7 @@ from serving import store_sql as sql
 from serving import sync_rows
 from serving.events import decode
 from serving.store import Store
+from serving.store_upkeep import store_id
 from serving.sync_consents import consents_in
 from serving.tombstones import Erased
 
@@ -101,6 +102,13 @@ def collect(store: Store, into: Collected, since: Progress, until: Progress) -> 
     into.write("items", sync_rows.items_table(_latest(into.dataset, "items", changes), changes))
     changes = _changes(store, sql.CUSTOMERS_BETWEEN, (since.customers, until.customers), erased.customer)
     into.write("customers", sync_rows.customers_table(_latest_customers(into.dataset, changes), changes))
+
+
+def customers_since(store: Store, dataset: Dataset) -> list[tuple[str, dict[str, Any], int]]:
+    """What was told of customers and is not in the dataset yet: (customer id, changed fields, instant)."""
+    manifest = dataset.manifest() if dataset.exists() else Manifest()
+    span = progress_in(manifest, store_id(store)).customers, progress_of(store).customers
+    return _changes(store, sql.CUSTOMERS_BETWEEN, span, store.erased().customer)
 
 
 def rewards_between(store: Store, since: Progress, until: Progress) -> list[tuple[str, str, float, int]]:

@@ -16,7 +16,10 @@ from features.dataset import Dataset
 from features.history import Histories, customer_subject
 from features.shop import Shop
 from serving.config import ShopConfig
+from serving.fields import plain
 from serving.person import TRAINING, Consents
+from serving.store import Store
+from serving.sync_collect import customers_since
 from serving.sync_consents import consents_in
 from serving.tombstones import erased_of
 
@@ -66,6 +69,24 @@ def unlearned(shop: Shop, config: ShopConfig, as_of: int | None = None) -> Calla
     """
     erased, outside = erased_of(shop), not_agreed(Dataset(shop.dataset), config.consent.assumed, as_of)
     return lambda subject: erased.subject(subject) or outside(subject)
+
+
+def consents_now(shop: Shop, purpose: str) -> Mapping[str, bool]:
+    """`consents_to` with what the service was told since the last sync."""
+    dataset = Dataset(shop.dataset)
+    found = dict(consents_to(dataset, purpose))
+    if not shop.store.exists():
+        return found
+    store = Store.open(shop.store, shop.secret)
+    try:
+        changes = customers_since(store, dataset)
+    finally:
+        store.close()
+    for customer, change, _ in changes:
+        how = (plain(change).get("consents") or {}).get(purpose)
+        if how is not None and (purpose in (change.get("consents") or {}) or customer not in found):
+            found[customer] = Consents({purpose: how}).to(purpose)
+    return found
 
 
 def recorded_consents(dataset: Dataset) -> int:

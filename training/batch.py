@@ -31,7 +31,7 @@ from serving.query import Context, Query
 from serving.ranker import Ranker
 from serving.reasons import item_reasons
 from serving.store import Store
-from training.agreed import consents_to
+from training.agreed import consents_now, consents_to
 from training.material import regions_of, without_erased
 
 SCHEMA = pa.schema(
@@ -115,7 +115,8 @@ def open_answerer(shop: Shop, *, as_of: int | None = None, bundle_id: str | None
     return Answerer(
         shop, ranker, histories, regions_of(dataset, histories, now), now, config.shop.locale,
         holdout=config.shop.holdout if as_of is None else 0.0,
-        agreed=consents_to(dataset, PERSONALIZATION, as_of), assumed=PERSONALIZATION in config.consent.assumed,
+        agreed=consents_now(shop, PERSONALIZATION) if as_of is None else consents_to(dataset, PERSONALIZATION, as_of),
+        assumed=PERSONALIZATION in config.consent.assumed,
     )  # fmt: skip
 
 

@@ -85,13 +85,13 @@ def test_without_consent_nothing_is_read_and_nothing_sent(engine, client, monkey
     with monkeypatch.context() as patched:
         patched.setattr(type(engine), "history_of", lambda *given: pytest.fail("a personal column was read"))
         for who in ({"userId": "no"}, {"userId": "odd"}, {"userId": "new"}, {"userId": "yes", "consent": False},
-                    {"visitorId": "v"}):  # fmt: skip
+                    {"userId": "no", "consent": True}, {"visitorId": "v"}):  # fmt: skip
             answer = ask(client, **who)
             assert (answer["decision"], answer["actionId"]) == ("never", None)
             unknown = ["nobody is known who could be written to"] if "visitorId" in who else []
             assert answer["reasons"] == [*unknown, "no consent to marketing"]
     silent = [each for each in records(engine) if each["vetoed"]]
-    assert len(silent) == 5 and not any(each["drawn"] or each["features"] for each in silent)
+    assert len(silent) == 6 and not any(each["drawn"] or each["features"] for each in silent)
 
 
 def test_the_holdout_is_never_asked(engine, client, toy_shop) -> None:

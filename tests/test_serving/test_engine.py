@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from features.errors import Unavailable
 from features.history import Histories, History, customer_subject, visitor_subject
 from features.ids import Vocabulary
 from features.moments import DAY
@@ -12,6 +13,8 @@ from serving.artifact import publish_live
 from serving.bundle import write_bundle
 from serving.events import StoredEvent
 from serving.histories import write_history
+from serving.query import Query
+from serving.store_people import PeopleStore
 
 AS_OF = 20_000 * DAY
 
@@ -101,3 +104,15 @@ def test_changes_of_items_outlive_a_swap(toy_shop, toy_engine, make_toy_bundle):
     publish_live(toy_shop.bundles, "toy-2")
     toy_engine.refresh()
     assert toy_engine.live.ranker.shelf.withdrawn.tolist() == [True] + 7 * [False]
+
+
+def test_a_question_is_put_also_while_the_store_refuses(toy_engine, monkeypatch):
+    """That it was put is not remembered then; the page is worth more."""
+
+    def full(self, *told):
+        raise Unavailable("the disk is full")
+
+    monkeypatch.setattr(PeopleStore, "put_visitor", full)
+    monkeypatch.setattr(PeopleStore, "put_customer", full)
+    for who in ({"visitor_id": "v"}, {"user_id": "ann"}):
+        toy_engine.note_shown(Query(now=AS_OF, history=History.empty(), **who), "pet")

@@ -208,6 +208,21 @@ def test_what_was_said_after_a_late_sign_in_stays_the_visitor_s(toy_engine):
     assert person(toy_engine, None, "v").answers == {"tea": "green"}
 
 
+def test_what_visitors_told_long_ago_goes_and_their_refusals_stay(toy_engine):
+    """Those who come no more would fill the store for good; who does come back has agreed to nothing since."""
+    store, words = toy_engine.store, {"answers": {"pet": "dog"}}
+    for visitor in ("gone", "back", "refused"):
+        store.put_visitor(visitor, words, AS_OF)
+    store.put_visitor("back", {"name": "Bea"}, AS_OF + 300 * DAY)
+    store.put_visitor("refused", {"consents": {"personalization": NO}}, AS_OF)
+    sync(toy_engine.shop, now=AS_OF + 399 * DAY)
+    assert store.read_visitor("gone") == words
+    sync(toy_engine.shop, now=AS_OF + 401 * DAY)
+    assert store.read_visitor("gone") is None
+    assert store.read_visitor("back") == {**words, "name": "Bea"}
+    assert store.read_visitor("refused") == {"consents": {"personalization": NO}}
+
+
 def test_to_know_consents_nothing_else_is_decoded(toy_engine, monkeypatch):
     """Neither of the profile nor of what was told since, though it stands in the same bytes."""
     store = toy_engine.store

@@ -274,3 +274,17 @@ def test_who_has_not_agreed_gets_what_is_the_same_for_all(shop: Shop) -> None:
     assert items(replace(answerer, assumed=False), "bob") == stranger
     assert items(replace(answerer, assumed=False, agreed={"bob": True}), "bob") != stranger
     assert items(replace(answerer, agreed={"bob": False}), "bob") == stranger
+
+
+def test_a_refusal_counts_before_the_next_sync_and_after_the_last_event(shop: Shop, make_dataset) -> None:
+    """What the service was told today, and what a file says of a day on which nothing was bought."""
+    store = Store.open(shop.store, shop.secret)
+    refused = {"consents": {"personalization": {"granted": False}}}
+    store.put_customer("bob", refused, NOW)
+    store.put_customer("cat", {"guest": refused}, NOW)
+    store.close()
+    row = {"customer_id": "ann", "consents": '{"personalization": {"granted": false}}', "valid_from": NOW + 1}
+    make_dataset(shop.dataset, customers=[row])
+    answerer = open_answerer(shop)
+    assert answerer.now <= NOW and answerer.agreed == {"ann": False, "bob": False, "cat": False}
+    assert open_answerer(shop, as_of=answerer.now).agreed == {}

@@ -231,6 +231,8 @@ def test_groups_sum_to_all(crowd: tuple[Travellers, Spells]):
     whole = figures_of(found, customer, START, UNTIL)
     assert (sum(each.moves for each in groups.values()) == whole.moves).all()
     assert next(iter(groups)) == "m"
+    alone = Dimension(("ann@example.org", "them"), np.minimum(np.arange(len(all_)), 1).astype(np.int32))
+    assert list(groups_of(found, alone, customer, START, UNTIL)) == ["them", OTHER], "what names one person is not told"
 
 
 @given(st.lists(st.tuples(st.integers(0, 12), st.booleans()), min_size=1, max_size=30))

@@ -20,6 +20,7 @@ from training.bench.invariant_house import LEARNED_DAYS, path_of, unusual
 from training.bench.invariant_truth import Event, Line, Subject
 
 DAY, HOUR, MINUTE = 86_400_000_000, 3_600_000_000, 60_000_000
+YEAR = 365 * DAY
 ENDED = ("delivered", "returned", "cancelled", "lost")
 FAILED = ("returned", "cancelled", "lost")
 LOOKS = ("view", "click", "cart", "search")
@@ -72,9 +73,8 @@ class Facts:
 
     @cached_property
     def open_lines(self) -> list[Line]:
-        """What is on its way, with news within a year."""
-        lines = (line for line in self.who.lines if line.state not in ENDED)
-        return [line for line in lines if self.now - line.steps[-1][0] <= 365 * DAY]
+        """What is on its way; what was not heard of for a year is not waited for any more."""
+        return [line for line in self.who.lines if line.state not in ENDED and self.now - line.steps[-1][0] <= YEAR]
 
     @property
     def late(self) -> bool:
@@ -83,23 +83,25 @@ class Facts:
 
     @property
     def returned_lately(self) -> bool:
-        """Whether something was sent back in two weeks."""
+        """Whether something was sent back in two weeks, or got lost on its way."""
         since = self.now - 14 * DAY
-        steps = (at for line in self.who.lines for at, state in line.steps if state == "returned")
+        steps = (at for line in self.who.lines for at, state in line.steps if state in ("returned", "lost"))
         return any(at >= since for at in (*steps, *(each.at for each in self.who.events if each.type == "return")))
 
     @cached_property
     def bought(self) -> set[str]:
-        """Paths of what was bought, also where only an order line tells of it."""
+        """Paths of what was bought, also of what only an order line tells of."""
         ordered = {path_of(line.item) for line in self.who.lines if line.state not in FAILED}
         return ordered | {path_of(each.item) for each in self.who.events if each.type == "purchase"}
 
     @property
     def orders(self) -> int:
-        """Instants at which something was bought, and orders that only lines tell of."""
+        """Instants at which something was bought, and orders that only order lines tell of."""
         bought = {each.at for each in self.who.events if each.type == "purchase"}
-        told = (line for line in self.who.lines if all(abs(at - line.ordered_at) >= 12 * HOUR for at in bought))
-        return len(bought) + len({line.order_id for line in told})
+        alone = {
+            line.order_id for line in self.who.lines if all(abs(at - line.ordered_at) >= 12 * HOUR for at in bought)
+        }
+        return len(bought) + len(alone)
 
     @cached_property
     def wished(self) -> set[str]:
@@ -126,11 +128,11 @@ class Facts:
 
     @property
     def session_start(self) -> int:
-        """When the running session began: with its first look, or a question that was on the screen just before."""
-        put = {int(str(at)) for told in (self.who.shown, self.who.asked) for at in told.now.values()}
+        """When the running session began: with its first look, or with a question that was put or answered before."""
         start = self.session[0].at if self.session else self.now
+        put = [int(str(at)) for at in (*self.who.shown.now.values(), *self.who.asked.now.values())]
         while earlier := [at for at in put if start - 30 * MINUTE <= at < start]:
-            start = min(earlier)
+            start = max(earlier)
         return start
 
     @cached_property
@@ -170,32 +172,29 @@ class Facts:
     def resting(self) -> set[str]:
         """Paths of which nothing may be offered: awaited, or bought so lately.
 
-        What was given away, came back, was cancelled or got lost counts nothing.
+        What was given away counts nothing, nor does what came back, was cancelled or got lost.
         """
-        own = [line for line in self.who.lines if not line.gift]
-        found = {path_of(line.item) for line in self.open_lines if not line.gift and self._rest(path_of(line.item)) != 0}
-        had = [(path_of(line.item), line.ordered_at) for line in own if line.state not in FAILED]
-        for item in {each.item for each in self.who.events if each.type == "purchase" and not each.gift}:
-            had += [(path_of(item), at) for at in self._had(item)]
-        for path, at in had:
-            days = self._rest(path)
+        own = [line for line in self.open_lines if not line.gift]
+        found = {path_of(line.item) for line in own if self._rest(path_of(line.item)) != 0}
+        lines = [(line.ordered_at, line.item) for line in self.who.lines
+                 if not line.gift and line.state not in FAILED]  # fmt: skip
+        for at, item in (*lines, *self._owned()):
+            days = self._rest(path_of(item))
             if days is not None and self.now - at < days * DAY:
-                found.add(path)
+                found.add(path_of(item))
         return found
 
-    def _had(self, item: str) -> list[int]:
-        """Instants of one item's purchases that neither came back nor failed."""
-        every: list[int] = []
-        gone: set[int] = set()
+    def _owned(self) -> list[tuple[int, str]]:
+        """Purchases for oneself that no return and no failed order line took off."""
+        bought: list[Event] = []
         for each in self.who.events:
-            if each.item == item and each.type == "purchase":
-                every.append(each.at)
-            elif each.item == item and each.type == "return":
-                gone |= {*[at for at in every if at not in gone][-1:]}
-        for line in self.who.lines:
-            if line.item == item and line.state in FAILED:
-                gone |= {*[at for at in every if at < line.ordered_at + 12 * HOUR][-1:]}
-        return [at for at in every if at not in gone]
+            mine = [one for one in bought if one.item == each.item]
+            if each.type == "purchase":
+                bought.append(each)
+            elif each.type == "return" and mine:
+                bought.remove(mine[-1])
+        failed = {(line.ordered_at, line.item) for line in self.who.lines if line.state in FAILED}
+        return [(each.at, each.item) for each in bought if not each.gift and (each.at, each.item) not in failed]
 
     def _rest(self, path: str) -> float | None:
         told = [prefix for prefix in self.days if path.startswith(prefix)]
@@ -206,7 +205,7 @@ class Facts:
     @cached_property
     def stage(self) -> str:
         """One of the seven, by the words at the top of `features.journey`."""
-        if any(self.now - line.steps[-1][0] <= 365 * DAY for line in self.open_lines):
+        if self.open_lines:
             return "waiting"
         basket = {each.item for each in self._lying("cart", ("cart_remove", "purchase"), self.now - 7 * DAY)}
         kept, alone = self._kept()

