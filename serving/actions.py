@@ -17,6 +17,7 @@ import msgspec
 from features.errors import RequestError
 from features.history import History
 from features.moments import SECOND, day_start, format_instant, local_time
+from serving.asking import note_questions
 from serving.caps import SENT, UNCOUNTED, Counts
 from serving.counting import counts_on
 from serving.decide import POLICY, Decision, in_holdout, new_id
@@ -70,6 +71,7 @@ async def next_action(engine: Engine, request: ActionRequest, now: int, keep: Ke
     if body.get("logged") is False and unwritten is decisions and case.draws is not None and case.draws.fresh:
         case.draws.again(closed=True)  # what is drawn and not remembered can never be learned from
         body |= case.decided()[0]
+    note_questions(engine, case.now.query, {"slots": [body]})
     return body
 
 

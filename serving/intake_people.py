@@ -179,6 +179,8 @@ def _moment(text: str | None, where: str) -> int | None:
 def _of_day(text: str | None, where: str, time_zone: str, within: int) -> int | None:
     """A moment; of a bare date the one so far into that day of the shop, in microseconds of a day of 24 hours."""
     moment = _moment(text, where)
+    if moment is not None and not 1900 <= to_datetime(moment).year <= 2200:  # no clock on earth leaves the calendar
+        raise RequestError("a time outside the calendar", where=where, got=text)
     if moment is None or len(str(text).strip()) > len("2026-12-05"):
         return moment
     day = to_datetime(moment).date()

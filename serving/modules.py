@@ -67,15 +67,11 @@ def _near(live: Live, query: Query, module: Module, rows: Iterable[int], about: 
 
 
 def _before(found: Filled, rows: Rows, source: str) -> Filled:
-    """Some items, as far as they can be shown, in front of what was found."""
-    first = np.ones(len(rows), np.float32)
-    slate = replace(
-        found.slate,
-        items=np.concatenate([rows, found.slate.items]).astype(np.int32),
-        scores=np.concatenate([first, found.slate.scores]),
-        sources=(*(source for _ in rows), *found.slate.sources),
+    """Some items, as far as they can be shown, in front of what else was found."""
+    first = replace(
+        found.slate, items=rows.astype(np.int32), scores=np.ones(len(rows), np.float32), sources=(source,) * len(rows)
     )
-    return replace(found, slate=slate)
+    return _then(replace(found, slate=first), found)
 
 
 def _buy_again(now: Situation, query: Query, module: Module) -> Filled:

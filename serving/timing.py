@@ -14,6 +14,7 @@ import msgspec
 from features.errors import DataError
 from features.moments import DAY, HOUR, MINUTE, day_start, local_time, parse_instant
 from features.schemas import EventType
+from serving.asking import question_now
 from serving.caps import FAILED, SENT, SESSION, SHOWN, Counts
 from serving.due import due_items
 from serving.eligibility import in_hours
@@ -184,6 +185,9 @@ def look(name: str, channel_name: str, channel: Channel, now: Situation, counts:
     if action is None:
         return Looked(None, (*_own(channel, now), *steps))
     told = say(action, now, Fields(now), kept_until(name, action, counts, now))
+    if action.question is not None and counts.hold is None and not isinstance(told, str):
+        chosen, why = question_now(now, [action.question], {})
+        told = why if chosen is None else told
     if action.kind == "status" and counts.hold is not None and not isinstance(told, str):
         since = told_until(name, channel_name, counts)
         told = replace(told, orders=tuple(order_cards(now, since=since)))

@@ -12,7 +12,7 @@ from features.moments import DAY, HOUR, day_start, parse_instant, to_datetime, z
 from serving import waiting
 from serving.delivery import Expected
 from serving.situation import Situation
-from tests.test_scenes.conftest import NOW, House, actions, items, slot
+from tests.test_scenes.conftest import ITEMS, NOW, House, actions, items, slot
 
 PETS = {"category": "Pets", "timeZone": "UTC"}
 
@@ -192,3 +192,40 @@ def test_all_lines_of_a_big_order_are_told(house: House) -> None:
     house.at(1)
     told = slot(house.page("order-status", userId="ann"), "order-status")["orders"]
     assert {each["line"] for each in told} == {str(n) for n in range(12)}
+
+
+def test_a_channel_puts_a_question_in_one_session_only(house: House) -> None:
+    text = house.shop.config.read_text(encoding="utf-8")
+    text += '\n[channels.web]\nactions = ["ask-pet"]\npurpose = "personalization"\n'
+    house.shop.config.write_text(text.replace('when = { looking-at = ["Pets", "ペット"] }', ""), encoding="utf-8")
+    assert house.engine.refresh() and not house.engine.refusals
+    asked = {"visitorId": "v", "channel": "web"}
+    assert house.post("/v1/actions", **asked)["question"]["question"] == "pet"
+    assert house.post("/v1/actions", **asked)["question"]["question"] == "pet", "it stays on the screen"
+    assert house.page(visitorId="v")["slots"][1]["actionId"] == "ask-pet", "on every screen"
+    house.at(2)
+    later = house.post("/v1/actions", **asked)
+    assert later["actionId"] is None and "put before" in later["reasons"][0]
+
+
+def test_many_wishes_stand_once_each(house: House) -> None:
+    wished = [item for item in sorted(ITEMS) if not item.startswith("sofa")]
+    text = house.shop.config.read_text(encoding="utf-8")
+    text += '\n[modules.all-wishes]\nkind = "wishlist"\ntitle = { en = "Wishes" }\nsize = 50\n'
+    text += '[[pages.wished.slots]]\nname = "first"\nmodules = ["all-wishes", "popular"]\n'
+    house.shop.config.write_text(text, encoding="utf-8")
+    assert house.engine.refresh() and not house.engine.refusals
+    for item in wished:
+        house.events({"type": "wishlist", "itemId": item, "userId": "ann"})
+    house.at(1)
+    assert items(house.page("wished", userId="ann")) >= set(wished)
+
+
+@pytest.mark.parametrize("field", ["promisedAt", "confirmedFor"])
+@pytest.mark.parametrize("moment", ["9999-12-31", "0001-01-01", "9999-12-31T23:59:59Z"])
+def test_days_that_no_clock_can_show_are_refused(house: House, field: str, moment: str) -> None:
+    report = {"orderId": "o", "itemId": "rug1", "userId": "ann", "shipmentState": "shipped", field: moment}
+    answer = house.post("/v1/orders", orders=[report])
+    assert [(each["field"], each["message"].split(";")[0]) for each in answer["rejected"]] == [
+        (field, "a time outside the calendar")
+    ]
