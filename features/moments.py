@@ -172,3 +172,7 @@ def season_of(month: int, *, southern: bool = False) -> str:
     ('winter', 'summer')
     """
     return SEASONS[(month % 12 // 3 + (2 if southern else 0)) % 4]
+
+
+CALENDAR = parse_instant("1900-01-01"), parse_instant("2200-01-01")
+"""What a shop tells lies between these instants; further off, wall clocks and days to come cannot be reckoned."""
