@@ -61,7 +61,10 @@ def parse_instant(text: str, *, where: str = "") -> int:
         if len(text.strip()) > len("2017-12-01"):
             raise DataError("a time without a zone", where=where, got=text, hint="add Z or an offset such as +09:00")
         moment = moment.replace(tzinfo=UTC)
-    return to_instant(moment)
+    try:
+        return to_instant(moment.astimezone(UTC))
+    except OverflowError:
+        raise DataError("a time outside the calendar", where=where, got=text) from None
 
 
 def format_instant(instant: int) -> str:

@@ -90,8 +90,6 @@ def parse_moment(text: str, where: str = "occurredAt") -> int:
         instant = parse_instant(text, where=where)
     except DataError as error:
         raise RequestError(error.what, where=where, got=text, hint=error.hint) from None
-    except OverflowError:
-        instant = CALENDAR[1]
     if not CALENDAR[0] <= instant < CALENDAR[1]:
         hint = "a time that nobody knows is left out"
         raise RequestError("a time outside the calendar", where=where, got=text, hint=hint)
