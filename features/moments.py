@@ -89,6 +89,15 @@ def zone(name: str) -> ZoneInfo:
         raise ConfigError("unknown time zone", got=name, hint="use an IANA name such as Asia/Tokyo") from None
 
 
+def is_zone(name: str) -> bool:
+    """Whether there is a time zone of that name."""
+    try:
+        zone(name)
+    except ConfigError:
+        return False
+    return True
+
+
 @dataclass(frozen=True, slots=True)
 class LocalTime:
     """A moment as the subject's wall clock and calendar show it."""

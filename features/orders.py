@@ -96,8 +96,11 @@ class OrderLine:
 
     @property
     def confirmed_for(self) -> int | None:
-        """The instant that the carrier named last."""
-        return next((step.confirmed_for for step in reversed(self.steps) if step.confirmed_for is not None), None)
+        """The instant that the carrier named last; None also where a later one was promised since."""
+        named: int | None = None
+        for step in self.steps:
+            named = named_after(step, named)
+        return named
 
     def is_late(self, now: int) -> bool:
         """Whether it came, or is to come, after what was promised first; False where nothing was promised.
@@ -124,6 +127,13 @@ class OrderLine:
         return OrderLine(
             self.order_id, self.line, self.item_id, self.ordered_at, known, self.quantity, self.gift, self.subscription
         )
+
+
+def named_after(step: Step, named: int | None) -> int | None:
+    """What the carrier has named after a step: what it names, else as before, unless something later is promised."""
+    if step.confirmed_for is not None:
+        return step.confirmed_for
+    return None if named is None or (step.promised_at is not None and step.promised_at > named) else named
 
 
 def as_of(lines: Sequence[OrderLine], now: int) -> tuple[OrderLine, ...]:

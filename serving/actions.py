@@ -25,6 +25,7 @@ from serving.engine import Engine, Live
 from serving.filling import first_fillable
 from serving.keeping import Keep, settled
 from serving.pages import draws_of, told_of
+from serving.person import PERSONALIZATION
 from serving.pipeline import Answer, consents_of, hydrate, remember
 from serving.query import Filter, Query
 from serving.settings.channels import SCREENS, Channel
@@ -88,7 +89,9 @@ def case_of(engine: Engine, request: ActionRequest, now: int) -> Case:
         whole.append(Ruling("the channel's policy is stopped"))
     slot = Slot(name, channel.actions, channel.policy, channel.family, channel.epoch_days)
     if whole:
-        query = Query(now, History.empty(), request.user_id, request.visitor_id, surface=name)
+        # Without consent to personalization the decision names nobody, as everywhere.
+        who = (request.user_id, request.visitor_id) if consents.to(PERSONALIZATION) else (None, None)
+        query = Query(now, History.empty(), *who, surface=name)
         holdout = in_holdout(engine.shop, request, live.config.shop.holdout)
         return Case(live, channel, slot, Situation(live, query), holdout, whole)
     query, holdout = hydrate(engine, live, request, now)

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from features.covariates import visit_values
+from features.errors import Unavailable
+from serving.engine import Engine
 from serving.person import Person
 from serving.prior import words_of
+from serving.query import Query
 from serving.questions import Question, best_question
 from serving.settings import asking as settings
 from serving.situation import SESSION, Situation
 
+log = logging.getLogger("kokyaku")
 ANOTHER = "another question is worth more now"
 PUT = "put before"
 
@@ -44,10 +50,26 @@ def question_now(now: Situation, names: Sequence[str], able: Mapping[str, Sequen
     return found.question.id, found.reasons[0]
 
 
+def note_questions(engine: Engine, query: Query, body: Mapping[str, Any]) -> None:
+    """Remember which question a page puts for the first time; what cannot be remembered stops no page."""
+    for slot in body["slots"]:
+        asked = slot.get("question")
+        if asked is None or engine.preview or asked["question"] in query.person.shown:
+            continue
+        try:
+            engine.note_shown(query, asked["question"])
+        except Unavailable as error:
+            log.warning("%s", error.line())
+
+
 def session_start(now: Situation) -> int:
-    """When the running session began."""
-    looks = now.session
-    return min(int(looks.time[0]), now.query.now) if len(looks) else now.query.now - SESSION
+    """When the running session began: with its first look, or with a question that was put or answered before that."""
+    looks, person = now.session, now.query.person
+    start = min(int(looks.time[0]), now.query.now) if len(looks) else now.query.now
+    for at in sorted((*person.shown.values(), *person.asked.values()), reverse=True):
+        if start - SESSION <= at < start:
+            start = at
+    return start
 
 
 def put_before(person: Person, name: str) -> bool:

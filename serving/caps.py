@@ -254,6 +254,16 @@ class Counts:
             return None
         return longest(reached(each, action, self.tally, self.now) for each in limits)
 
+    def promise(self, action: str) -> None:
+        """Of what was promised it does not matter how often it was shown; how much of it there is still does."""
+        limits = self.limits.get(action, ())
+        free = tuple(
+            each if each.channel is not None else msgspec.structs.replace(each, caps=Caps(), cool_down_days=0.0)
+            for each in limits
+        )
+        self.limits = {**self.limits, action: free}
+        self._found.pop(action, None)
+
     def before(self, action: str) -> Shown | None:
         """The showing that this one would only repeat."""
         new = self._showing("", action)

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from features.ids import Array
 from features.moments import DAY
-from features.orders import OrderLine
+from features.orders import OrderLine, named_after
 from serving.bundle import Bundle
 
 STATES: Final = ("confirmed", "in_production", "shipped", "attempted", "ready_for_pickup")
@@ -200,8 +200,7 @@ class Told:
                 told.promised = step.promised_at
                 if told.first_promised is None:
                     told.first_promised = step.promised_at
-            if step.confirmed_for is not None:
-                told.confirmed_for = step.confirmed_for
+            told.confirmed_for = named_after(step, told.confirmed_for)
         return told
 
 

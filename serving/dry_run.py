@@ -250,9 +250,10 @@ def _reason(why: str) -> str:
 def _groups(asked: Asked, look: Look) -> dict[str, str]:
     """The segments that a request is in, as the file that serves has them."""
     told = look.answer.get("explain", {}).get("situation", {})
-    personal = look.answer.get("personalized")
+    made_of = look.answer.get("basis")
     who = "customer" if asked.customer else "visitor" if asked.visitor else UNKNOWN
-    agreed = None if personal is None else UNKNOWN if who == UNKNOWN else "agreed" if personal else "not agreed"
+    said = None if made_of is None else "not agreed" if made_of["kind"] == "consent" else "agreed"
+    agreed = None if said is None else UNKNOWN if who == UNKNOWN else said
     groups = {
         "stage": told.get("stage"), "known": who, "consent": agreed, "region": told.get("region") or "unknown",
         "device": asked.context.device or "unknown",

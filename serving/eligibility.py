@@ -48,6 +48,8 @@ def why_silent(action: Action, now: Situation) -> str | None:
         return f"no consent to {action.purpose}"
     if action.sells and now.returned_lately:
         return "something was sent back: no selling"
+    if action.sells and now.lost_lately:
+        return "something got lost on its way: no selling"
     return "a delivery is late: no selling" if action.sells and now.late else None
 
 

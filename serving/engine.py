@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -78,6 +78,27 @@ class Live:
     def windows(self) -> Windows:
         """For how long each category rests after a purchase."""
         return Windows(self.bundle, self.config.repurchase)
+
+    @cached_property
+    def languages(self) -> frozenset[str]:
+        """Those that the shop has words in."""
+        config = self.config
+        words = [*(each.title for each in config.modules.values()), *(each.text for each in config.questions.values())]
+        texts = {text.locale for action in config.actions.values() for text in action.texts if text.locale}
+        return frozenset({config.shop.locale, *texts, *(name for each in words for name in each)})
+
+    def language(self, asked: str | None, known: Container[str] | None = None) -> str:
+        """The language of a request's words: its own (`ja`, also where it says `ja-JP`), else the shop's.
+
+        Args:
+            asked: by the request.
+            known: languages in which there are such words; default: those of the shop's file.
+        """
+        known = self.languages if known is None else known
+        for name in (asked or "", (asked or "").replace("_", "-").split("-")[0].lower()):
+            if name in known:
+                return name
+        return self.config.shop.locale
 
     @cached_property
     def hours(self) -> Hours | None:

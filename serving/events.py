@@ -124,5 +124,7 @@ def _column(values: list[float | None], missing: float) -> np.ndarray[Any, np.dt
 
 
 def _item_rows(events: Sequence[StoredEvent], items: Vocabulary) -> np.ndarray[Any, np.dtype[np.int32]]:
-    rows = [None if event.item_id is None else items.find(event.item_id) for event in events]
-    return np.array([-1 if row is None else row for row in rows], np.int32)
+    names = [event.item_id for event in events]
+    distinct = [name for name in dict.fromkeys(names) if name is not None]  # each is looked up once
+    found: dict[str | None, int] = dict(zip(distinct, items.rows_of(distinct).tolist(), strict=True))
+    return np.array([found.get(name, -1) for name in names], np.int32)

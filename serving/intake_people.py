@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import msgspec
 
 from features.errors import ConfigError, RequestError
-from features.moments import format_instant, zone
+from features.moments import DAY, day_start, format_instant, to_datetime, zone
 from features.order_reports import Report
 from features.schemas import SHIPMENT_STATES
 from serving import person
@@ -39,7 +40,7 @@ def take_orders(engine: Engine, request: OrdersRequest, now: int) -> dict[str, A
     good: list[tuple[int, tuple[str, Report]]] = []
     for index, raw in enumerate(request.orders):
         try:
-            good.append((index, read_order(raw, now)))
+            good.append((index, read_order(raw, now, engine.live.config.shop.time_zone)))
         except RequestError as error:
             rejected.append({"index": index, **error_body(error)})
     outcomes = engine.store.put_orders([report for _, report in good], now) if good else []
@@ -54,8 +55,10 @@ def take_orders(engine: Engine, request: OrdersRequest, now: int) -> dict[str, A
     }
 
 
-def read_order(raw: msgspec.Raw, now: int) -> tuple[str, Report]:
+def read_order(raw: msgspec.Raw, now: int, time_zone: str) -> tuple[str, Report]:
     """One report of a batch, checked: (customer id, report).
+
+    A bare date is a day of the shop: what is promised for it comes by its end, what is confirmed for it in its middle.
 
     Raises:
         RequestError: an unknown state, an address that is none, a time that is not one; `at` or `orderedAt` more than
@@ -70,9 +73,10 @@ def read_order(raw: msgspec.Raw, now: int) -> tuple[str, Report]:
     return order.user_id, Report(
         order_id=order.order_id, line=order.line, at=now if at is None else at, item_id=order.item_id,
         quantity=order.quantity, ordered_at=_past(order.ordered_at, "orderedAt", now),
-        promised_at=_moment(order.promised_at, "promisedAt"), payment_state=order.payment_state, state=state,
+        promised_at=_of_day(order.promised_at, "promisedAt", time_zone, DAY - 1),
+        payment_state=order.payment_state, state=state,
         text=order.text, image_url=order.image_url, tracking_url=order.tracking_url,
-        confirmed_for=_moment(order.confirmed_for, "confirmedFor"), place=order.pickup_place,
+        confirmed_for=_of_day(order.confirmed_for, "confirmedFor", time_zone, DAY // 2), place=order.pickup_place,
         hours=order.pickup_hours, gift=order.gift, subscription=order.subscription, stamped=at is None,
     )  # fmt: skip
 
@@ -170,6 +174,16 @@ def _check_zone(name: str) -> None:
 
 def _moment(text: str | None, where: str) -> int | None:
     return None if text is None else parse_moment(text, where)
+
+
+def _of_day(text: str | None, where: str, time_zone: str, within: int) -> int | None:
+    """A moment; of a bare date the one so far into that day of the shop, in microseconds of a day of 24 hours."""
+    moment = _moment(text, where)
+    if moment is None or len(str(text).strip()) > len("2026-12-05"):
+        return moment
+    day = to_datetime(moment).date()
+    begin, end = (day_start(each, time_zone) for each in (day, day + timedelta(days=1)))
+    return begin + (end - begin) * (within + 1) // DAY - 1
 
 
 def _past(text: str | None, where: str, now: int) -> int | None:

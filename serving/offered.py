@@ -24,6 +24,7 @@ from serving.situation import Situation
 
 HOLDOUT = "holdout"
 TAKEN = "already on the page"
+TWICE = "another action of the page puts this question"
 ONE_OFFER = "one offer is enough in a message"
 IMPERSONAL = frozenset({"popular", "status"})
 """Kinds that the permanent holdout gets: what is the same for all, and news of one's own orders."""
@@ -221,10 +222,14 @@ def _of_nobody(now: Situation) -> Situation:
 
 def _ask_once(now: Situation, layout: Page, contents: dict[str, Filled | Said], reasons: dict[str, str]) -> None:
     """Of all questions that fit, leave the one that is worth most, or none."""
-    asking = {
-        name: str(each.action.question)
-        for name, each in contents.items() if isinstance(each, Said) and each.action.question is not None
-    }  # fmt: skip
+    asking: dict[str, str] = {}
+    for name, each in list(contents.items()):
+        if isinstance(each, Said) and each.action.question is not None:
+            if each.action.question in asking.values():
+                del contents[name]
+                reasons[name] = TWICE
+            else:
+                asking[name] = each.action.question
     if not asking:
         return
     able = {

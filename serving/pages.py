@@ -12,6 +12,7 @@ import numpy as np
 from features.errors import RequestError
 from features.moments import format_instant
 from features.personal import open_wishes
+from serving.asking import note_questions
 from serving.candidates import Rows
 from serving.counting import counts_of
 from serving.decide import Decision, feature_rows, new_id, told_by, unit_of
@@ -20,6 +21,7 @@ from serving.eligibility import segments_of
 from serving.engine import Engine, Live
 from serving.experiments import arranged
 from serving.filling import first_fillable, instead
+from serving.greeting import basis, greeting
 from serving.keeping import Keep, at_once, settled
 from serving.modules import Filled
 from serving.offered import Offered, Taken, offer
@@ -28,19 +30,14 @@ from serving.pipeline import Answer, cards, explain, hydrate, remember
 from serving.placing import PIN
 from serving.query import Filter, Query
 from serving.reasons import title_of
-from serving.saying import Fields, Said, in_language
+from serving.saying import Said, in_language
 from serving.settings.pages import Page, Slot
 from serving.situation import Situation
 from serving.strict import nearest
-from serving.texts import rendered
 from serving.wire import PageRequest
 
 UNFILLED = "no module could be filled"
 NOTHING = "nothing is better here than what could be shown"
-GREETINGS = {
-    "en": ("Welcome back[, {name}]", "Welcome[, {name}]"),
-    "ja": ("[{name}様、]おかえりなさいませ", "[{name}様、]いらっしゃいませ"),
-}
 
 
 def page(engine: Engine, request: PageRequest, now: int) -> Answer:
@@ -70,7 +67,7 @@ async def page_soon(engine: Engine, request: PageRequest, now: int, keep: Keep) 
     plan = Plan(situation, layout, offered, holdout, draws, arms)
     body, decisions, unwritten = await settled(draws, plan.decided, None if engine.preview else keep, counts)
     answer = {"page": request.page, "greeting": greeting(situation), **body, "bundleId": live.bundle.id}
-    answer |= basis(situation)
+    answer |= basis(situation, holdout)
     if request.explain:
         answer["explain"] = explained(situation, offered)
     answer = remember(engine, unwritten, answer)
@@ -80,14 +77,6 @@ async def page_soon(engine: Engine, request: PageRequest, now: int, keep: Keep) 
         draws.again(closed=True)
         answer |= plan.decided()[0]
     return answer
-
-
-def note_questions(engine: Engine, query: Query, body: Answer) -> None:
-    """Remember which question was put for the first time."""
-    for slot in body["slots"]:
-        asked = slot.get("question")
-        if asked is not None and not engine.preview and asked["question"] not in query.person.shown:
-            engine.note_shown(query, asked["question"])
 
 
 def draws_of(engine: Engine, live: Live, query: Query, slots: Sequence[Slot], holdout: bool) -> Draws | None:
@@ -218,40 +207,6 @@ def with_features(
             each = msgspec.structs.replace(each, features=features)
         out.append(each)
     return out
-
-
-def greeting(now: Situation) -> Answer:
-    """A natural sentence whether anything is known of the subject or not."""
-    known = now.query.user_id is not None and len(now.query.history) > 0
-    back, new = GREETINGS.get(now.locale) or GREETINGS["en"]
-    return {"text": rendered(back if known else new, Fields(now))}
-
-
-LITTLE = 3
-"""With fewer purchases and looks than this, a page says that it knows little."""
-BASIS = {
-    "en": {
-        "consent": "Chosen for everybody: you have not agreed to a personal page.",
-        "context": "Chosen by what sells now; we do not know you yet.",
-        "little": "We know little of you yet, so the choice is wide.",
-        "history": "Chosen by what you bought, wished and looked at.",
-    },
-    "ja": {
-        "consent": "パーソナライズに同意いただいていないため、すべてのお客様に共通の内容です。",
-        "context": "はじめてのお客様のため、いま人気の商品から選びました。",
-        "little": "まだお客様のことを詳しく存じ上げないため、幅広く選びました。",
-        "history": "お買い上げ、お気に入り、閲覧の履歴から選びました。",
-    },
-}
-
-
-def basis(now: Situation) -> Answer:
-    """What the page is made from, in words: thin data makes a wide page and says so."""
-    events = len(now.query.history)
-    known = "little" if events < LITTLE else "history"
-    kind = "consent" if not now.query.personal else known if events else "context"
-    words = BASIS.get(now.locale) or BASIS["en"]
-    return {"personalized": now.query.personal, "basis": {"kind": kind, "text": words[kind]}}
 
 
 def explained(now: Situation, offered: Offered) -> Answer:

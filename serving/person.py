@@ -87,5 +87,9 @@ class Consents(msgspec.Struct, frozen=True):
             return purpose in self.assumed
         return (said.get("granted") if isinstance(said, Mapping) else said) is True
 
+    def refuses(self, purpose: str) -> bool:
+        """Whether a person was told to have said no."""
+        return isinstance(self.told.get(purpose), Mapping) and not self.to(purpose)
+
 
 NOBODY = Person()

@@ -11,8 +11,9 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from features.errors import RequestError
 from features.history import History
-from features.moments import MICROSECOND
+from features.moments import MICROSECOND, is_zone
 from serving.context import completed
 from serving.decide import Decision, encoded, feature_rows, in_holdout, new_id, told_by
 from serving.eligibility import why_not
@@ -22,7 +23,7 @@ from serving.person import PERSONALIZATION, Consents
 from serving.placing import PIN
 from serving.query import Filter, Query
 from serving.ranker import Slate
-from serving.reasons import item_reasons
+from serving.reasons import WORDS, item_reasons
 from serving.scoring import Beside, Trees
 from serving.situation import Situation
 from serving.wire import RankingsRequest, RecommendationsRequest, RelatedRequest
@@ -100,6 +101,9 @@ def hydrate(
     """
     wanted: Filter = getattr(request, "filter", Filter(in_stock=False))
     check_filter(wanted)
+    named: str | None = request.context.time_zone
+    if named and not is_zone(named):
+        raise RequestError("unknown time zone", where="context.timeZone", got=named, hint="such as Asia/Tokyo")
     query = Query(
         now=now, history=History.empty(), session_id=getattr(request, "session_id", None),
         context=completed(request.context), filter=wanted,
@@ -184,8 +188,7 @@ def why_filled(query: Query, slate: Slate) -> str | None:
 
 def fill(live: Live, query: Query, slate: Slate, decision: Decision) -> Answer:
     """The answer's body: each item with its score, source and reason."""
-    locale = query.context.locale or live.config.shop.locale
-    reasons = item_reasons(live.ranker, query, slate.items, slate.sources, locale)
+    reasons = item_reasons(live.ranker, query, slate.items, slate.sources, live.language(query.context.locale, WORDS))
     listed = zip(decision.items, slate.scores.tolist(), slate.sources, reasons, strict=True)
     answer: Answer = {
         "requestId": decision.request_id,
@@ -283,7 +286,7 @@ def remember(engine: Engine, decisions: Sequence[Decision], answer: Answer) -> A
 
 def cards(live: Live, query: Query, rows: Any, sources: Sequence[str], wished: Any) -> list[Answer]:
     """What a page shows of items: card, reason, heart."""
-    reasons = item_reasons(live.ranker, query, rows, sources, query.context.locale or live.config.shop.locale)
+    reasons = item_reasons(live.ranker, query, rows, sources, live.language(query.context.locale, WORDS))
     return [
         {**item_card(live, int(row)), "source": source, "reason": reason, "wished": bool(heart)}
         for row, source, reason, heart in zip(rows, sources, reasons, wished, strict=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
@@ -64,11 +65,18 @@ def _inferred(
     time, item = _signs(rule, query, codes_under, category)
     if not len(time) or query.now >= int(time[-1]) + rule.ends_after_days * DAY:
         return None
-    for at in range(len(time) - 1, -1, -1):  # the latest stretch that is dense enough
-        inside = (time > time[at] - rule.within_days * DAY) & (time <= time[at])
-        if len(np.unique(item[inside])) >= rule.begins_with:
-            return Project(kind, int(time[inside][0]), source=INFERRED)
-    return None
+    begun, first, inside = None, 0, Counter[int]()  # the window's first sign, and how many signs of each item it holds
+    span, times, rows = rule.within_days * DAY, time.tolist(), item.tolist()
+    for at, row in zip(times, rows, strict=True):
+        inside[row] += 1
+        while times[first] <= at - span:
+            gone, first = rows[first], first + 1
+            inside[gone] -= 1
+            if not inside[gone]:
+                del inside[gone]
+        if len(inside) >= rule.begins_with:
+            begun = times[first]
+    return None if begun is None else Project(kind, begun, source=INFERRED)
 
 
 def _signs(

@@ -1,7 +1,8 @@
 """Promises: an offer that was shown to somebody is kept for them until it expires, on every channel.
 
 Its dates and conditions may change meanwhile; for whoever has seen it, it stays. It ends when it expires and when the
-person has bought something since. A limit on how often it is shown does not take it back, and a stop does.
+person has bought something since. A limit on how often it is shown does not take it back; a stop does, and so does
+that nothing is left.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from serving.situation import Situation
 
 
 def kept_until(name: str, action: Action, counts: Counts | None, now: Situation) -> int | None:
-    """The instant at which a promise that was made ends; None where there is none.
+    """The instant at which a promise that was made ends; None where there is none. It frees the action in `counts`.
 
     Args:
         name, action: of the shop's file.
@@ -31,4 +32,8 @@ def kept_until(name: str, action: Action, counts: Counts | None, now: Situation)
     if begun is None or now.query.now >= begun + span:
         return None
     bought = now.history.of_types(EventType.PURCHASE).time
-    return None if (bought > begun).any() else begun + span
+    ordered = any(line.ordered_at > begun for line in now.lines)
+    if ordered or (bought > begun).any():
+        return None
+    counts.promise(name)
+    return begun + span

@@ -72,7 +72,10 @@ class Windows:
             elif line.state in FAILED:
                 of_it = np.flatnonzero((item == self._row(line)) & (time < line.ordered_at + RULES.occasion))
                 kept[of_it[-1:]] = False
-        return time[kept], item[kept]
+        lines = [line for line in orders if not line.gift and line.state not in FAILED]  # also what no event tells of
+        rows = np.array([self._row(line) for line in lines], np.int32)
+        ordered = np.array([line.ordered_at for line in lines], np.int64)
+        return np.append(time[kept], ordered[rows >= 0]), np.append(item[kept], rows[rows >= 0])
 
     def _row(self, line: OrderLine) -> int:
         row = self._bundle.items.find(line.item_id)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from features.moments import DAY, to_datetime, zone
-from features.orders import OrderLine
+from features.orders import READY, OrderLine
 from serving.asking import PUT, put_before
 from serving.eligibility import order_meant, why_no_action, why_not, why_silent
 from serving.reasons import title_of
@@ -177,8 +177,14 @@ def _date(now: Situation, at: int) -> str:
     return f"{local.month}月{local.day}日" if now.locale == "ja" else f"{local.day} {local:%B}"
 
 
-def _last(name: str) -> Callable[[Situation, OrderLine], str | None]:
-    return lambda now, line: next((found for step in reversed(line.steps) if (found := getattr(step, name))), None)
+def _ready(name: str) -> Callable[[Situation, OrderLine], str | None]:
+    """Where and when something can be picked up: said only while it lies there."""
+
+    def find(now: Situation, line: OrderLine) -> str | None:
+        told = (found for step in reversed(line.steps) if (found := getattr(step, name)))
+        return next(told, None) if line.state == READY else None
+
+    return find
 
 
 def _wish_item(now: Situation) -> str | None:
@@ -223,7 +229,7 @@ _ORDER_FINDERS: dict[str, Callable[[Situation, OrderLine], str | None]] = {
     "order.expected": expected_text,
     "order.promised": _promised,
     "order.state": lambda now, line: line.state.replace("_", " "),
-    "order.place": _last("place"),
-    "order.hours": _last("hours"),
+    "order.place": _ready("place"),
+    "order.hours": _ready("hours"),
 }
 """Together they find each field of `serving.texts.FIELDS`."""

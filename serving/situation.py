@@ -15,13 +15,12 @@ import numpy as np
 
 from features.history import History
 from features.journey import Stage, stage_of
-from features.moments import DAY, MINUTE, LocalTime, local_time
-from features.orders import OrderLine
+from features.moments import DAY, MINUTE, LocalTime, is_zone, local_time
+from features.orders import FAILED, READY, OrderLine
 from features.personal import open_wishes
 from features.schemas import EventType
 from serving.candidates import Rows
 from serving.delivery import Expected
-from serving.delivery_words import LANGUAGES
 from serving.due import Due, due_items
 from serving.engine import Live
 from serving.person import Project
@@ -53,8 +52,10 @@ class Situation:
 
     @cached_property
     def zone(self) -> str:
-        """The subject's time zone, else the request's, else the shop's."""
-        return self.query.person.time_zone or self.query.context.time_zone or self.live.config.shop.time_zone
+        """The subject's time zone, else the request's, else the shop's; a wrong one is passed over."""
+        own = self.query.person.time_zone
+        known = own if own and is_zone(own) else None
+        return known or self.query.context.time_zone or self.live.config.shop.time_zone
 
     @cached_property
     def local(self) -> LocalTime:
@@ -94,12 +95,7 @@ class Situation:
     @property
     def locale(self) -> str:
         """Language of the words: the request's where the shop has words in it."""
-        return self.query.context.locale or self.live.config.shop.locale
-
-    @property
-    def spoken(self) -> str:
-        """Language of the words that are ours and not the shop's: another one than we speak gets English."""
-        return self.locale if self.locale in LANGUAGES else LANGUAGES[0]
+        return self.live.language(self.query.context.locale)
 
     @cached_property
     def stage(self) -> Stage:
@@ -148,12 +144,16 @@ class Situation:
     @cached_property
     def bought(self) -> frozenset[int]:
         """Codes of the categories of what was bought."""
-        return self.codes_of(self.history.of_types(EventType.PURCHASE).item.tolist())
+        ordered = (self.row_of(line.item_id) for line in self.lines if line.state not in FAILED)
+        return self.codes_of([*self.history.of_types(EventType.PURCHASE).item.tolist(), *ordered])
 
     @cached_property
     def orders(self) -> int:
-        """Orders so far: instants at which something was bought."""
-        return len(np.unique(self.history.of_types(EventType.PURCHASE).time))
+        """Orders so far: instants at which something was bought, and orders that only order lines tell of."""
+        bought = np.unique(self.history.of_types(EventType.PURCHASE).time)
+        near = self.live.config.journey.rules.occasion
+        alone = {line.order_id for line in self.lines if not (np.abs(bought - line.ordered_at) < near).any()}
+        return len(bought) + len(alone)
 
     @cached_property
     def wishes(self) -> Rows:
@@ -180,7 +180,9 @@ class Situation:
         return tuple(line for line in reversed(self.lines) if line.is_awaited(self.query.now, longest))
 
     def expected(self, line: OrderLine) -> Expected | None:
-        """When an order line arrives, as the bundle has learned; None where nothing is known."""
+        """When an order line arrives, as the bundle has learned; None: nothing is known, or it lies ready."""
+        if line.state == READY:
+            return None
         row, known = self.row_of(line.item_id), self.live.deliveries
         category = int(self._categories[row]) if row >= 0 else -1
         return None if known is None else known.predict(line, row, category, self.query.now)
@@ -207,6 +209,12 @@ class Situation:
         back = self.history.of_types(EventType.RETURN).time
         steps = (step for line in self.lines for step in line.steps if step.state == "returned")
         return bool((back >= since).any()) or any(step.at >= since for step in steps)
+
+    @cached_property
+    def lost_lately(self) -> bool:
+        """Whether something got lost on its way in the last two weeks."""
+        since = self.query.now - 14 * DAY
+        return any(step.state == "lost" and step.at >= since for line in self.lines for step in line.steps)
 
     @cached_property
     def projects(self) -> tuple[Project, ...]:

@@ -74,17 +74,14 @@ def unreachable(name: str, channel: Channel, user_id: str | None) -> Iterator[Ru
 
 
 def refused(channel: Channel, consents: Consents, said: bool | None) -> Iterator[Ruling]:
-    """What the person has not agreed to; a refusal counts, whoever says it.
+    """What the person has not agreed to.
 
     Args:
         channel: with its purpose.
         consents: as the shop was told.
-        said: what the request says of the channel's purpose; None: nothing.
+        said: what the request says of the channel's purpose; None: nothing. A refusal that was told counts always.
     """
-    agreed = consents.to(channel.purpose)
-    if said is not None and (agreed or channel.purpose not in consents.told):
-        agreed = said
-    if not agreed:
+    if not (consents.to(channel.purpose) if said is None else said and not consents.refuses(channel.purpose)):
         yield Ruling(f"no consent to {channel.purpose}", kind=OPTED_OUT)
 
 
@@ -208,6 +205,8 @@ def _own(channel: Channel, now: Situation) -> Iterator[Ruling]:
     """An action that only the shop knows is taken as selling where the channel is for marketing."""
     if channel.purpose == MARKETING and now.returned_lately:
         yield Ruling("something was sent back: no selling")
+    if channel.purpose == MARKETING and now.lost_lately:
+        yield Ruling("something got lost on its way: no selling")
     if channel.purpose == MARKETING and now.late:
         yield Ruling("a delivery is late: no selling")
 

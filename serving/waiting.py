@@ -10,12 +10,12 @@ from typing import Any
 from features.moments import format_instant
 from features.orders import OrderLine, Step
 from serving.delivery import Expected
-from serving.delivery_words import in_words
+from serving.delivery_words import LANGUAGES, in_words
 from serving.engine import item_card
 from serving.situation import Situation
 
 
-def order_cards(now: Situation, limit: int = 5, since: int | None = None) -> list[dict[str, Any]]:
+def order_cards(now: Situation, limit: int = 50, since: int | None = None) -> list[dict[str, Any]]:
     """The order lines that are on their way, those that were ordered last first, as on the wire.
 
     Args:
@@ -50,7 +50,7 @@ def order_card(now: Situation, line: OrderLine, since: int | None = None) -> dic
 def expected_text(now: Situation, line: OrderLine) -> str | None:
     """When a line is expected, in the subject's language and days; None where nothing is known."""
     expected = now.expected(line)
-    return None if expected is None else in_words(expected, now.query.now, now.zone, now.spoken)
+    return None if expected is None else _in_words(now, expected)
 
 
 def _expected(now: Situation, expected: Expected) -> dict[str, Any]:
@@ -58,8 +58,14 @@ def _expected(now: Situation, expected: Expected) -> dict[str, Any]:
         "earliest": format_instant(expected.earliest),
         "latest": format_instant(expected.latest),
         "day": _instant(expected.day),
-        "text": in_words(expected, now.query.now, now.zone, now.spoken),
+        "text": _in_words(now, expected),
     }
+
+
+def _in_words(now: Situation, expected: Expected) -> str:
+    """In the request's language where there are words for it, else in the shop's."""
+    language = now.live.language(now.query.context.locale, LANGUAGES)
+    return in_words(expected, now.query.now, now.zone, language)
 
 
 def _step(step: Step, since: int | None) -> dict[str, Any]:

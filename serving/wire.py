@@ -77,7 +77,7 @@ class ActionRequest(Asking, frozen=True, kw_only=True):
     """`POST /v1/actions`: the next best action on a channel.
 
     `consent` is what the shop knows of the subject's consent to the channel's purpose. Where it is not told, what the
-    service was told of the customer before counts; what nobody told is no. A refusal counts always.
+    service was told of the customer before counts; what nobody told is no. A refusal counts always, whoever told it.
     """
 
     channel: Id

@@ -17,7 +17,8 @@ Short = Annotated[str, Meta(min_length=1, max_length=200)]
 class OrderIn(Body, frozen=True, kw_only=True):
     """One report of `POST /v1/orders`: a step of an order line. What it does not name stays as it was.
 
-    `at` is when the step was; a report without it is one of now. `confirmedFor` is the moment that the carrier named.
+    `at` is when the step was; a report without it is one of now. `confirmedFor` is the moment that the carrier named;
+    it and `promisedAt` may be dates: days of the shop.
     """
 
     order_id: Id

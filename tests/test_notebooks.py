@@ -125,3 +125,20 @@ def test_03_uplift_on_the_simulated_shop(monkeypatch: pytest.MonkeyPatch) -> Non
     assert "**The answer:**" in told
     assert "顧客ごとに" in told
     assert any("sample-ratio" in output["data"].get("text/html", "") for output in outputs if "data" in output)
+
+
+@needs_jupyter
+def test_04_pages_on_the_simulated_shop() -> None:
+    """Six pictures; the sofa's page moves with the journey; the launch is told with what was said of it before."""
+    outputs = executed(FOLDER / "04_pages.ipynb")
+    assert [output for output in outputs if output["output_type"] in ("error", "stream")] == []
+    assert pictures(outputs) == 6
+    told = " ".join(output["data"].get("text/markdown", "") for output in outputs if "data" in output)
+    assert "`share-photo` is not shown" in told
+    assert "The interval held that day" in told
+    assert "**one shop**: the gate let no policy through" in told
+    assert "more clicks (+" in told and "none of them other than the static page" in told
+    tables = [output["data"]["text/html"] for output in outputs if "text/html" in output.get("data", {})]
+    moved = next(table for table in tables if "came" in table)
+    for action in ("care-sofa", "order-status", "share-photo", "next-room"):
+        assert action in moved, action

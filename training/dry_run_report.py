@@ -39,7 +39,7 @@ def sentences(found: DryRun) -> list[str]:
     if not whole.of:
         return [
             *out,
-            "No request for a page or an action can be rebuilt: let the service answer some first, then kokyaku sync.",
+            "No request for a page or an action can be rebuilt: let the service answer some first.",
         ]
     out.append(f"{whole.hits} of {whole.of} requests move ({_told(whole)}); they are of {found.subjects} people.")
     if whole.of < FEW:

@@ -13,10 +13,9 @@ import numpy as np
 from features.ids import Array
 from features.shop import Shop
 from serving.bundle import Bundle
-from serving.config import load_config
+from serving.config import ShopConfig, load_config
 from serving.recipe import Recipe
 from serving.repurchase import LEARNED
-from serving.tombstones import erased_of
 from training.delivery import learn
 from training.delivery_lines import kinds_of, read_lines
 from training.fitting import Cut, fit_bundle
@@ -29,6 +28,9 @@ SOURCES: Final = (
     POPULARITY, FREQUENCY, "item-item", "co-purchase", "replenishment", "wishlist", SESSION, "context-popularity"
 )  # fmt: skip
 """Sources that are quick to fit, and enough for every kind of module."""
+WEIGHTS: Final = {FREQUENCY: 1.0, "item-item": 0.5}
+NEW_WEIGHTS: Final = {"item-item": 1.0}
+"""Of what was never bought before."""
 NAME: Final = "unjudged"
 
 
@@ -40,7 +42,7 @@ def unjudged_bundle(shop: Shop, as_of: int | None = None) -> Bundle:
         as_of: microseconds; events and orders before it count. None: just after the last event.
 
     Raises:
-        DataError: no dataset, nothing known by then, or too little for one of the sources.
+        DataError: no dataset, nothing known by then, or a source that finds too little.
     """
     config = load_config(shop.config)
     material = load_material(shop, config, as_of)
@@ -53,18 +55,21 @@ def unjudged_bundle(shop: Shop, as_of: int | None = None) -> Bundle:
         time_zone=config.shop.time_zone,
     )  # fmt: skip
     sources = tuple(spec for spec in listed.sources if spec.name in SOURCES)
-    recipe = Recipe(NAME, sources, {FREQUENCY: 1.0, "item-item": 0.5}, {"item-item": 1.0}, fill=POPULARITY)
-    tables = _tables(shop, material, cut, config.shop.time_zone)
+    fitted = {spec.name for spec in sources}  # a shop with too little to learn from has only the plain ones
+    weights, new = ({name: each[name] for name in each if name in fitted} for each in (WEIGHTS, NEW_WEIGHTS))
+    recipe = Recipe(NAME, sources, weights, new, fill=POPULARITY)
+    tables = _tables(material, cut, config)
     return fit_bundle(cut, recipe, data_hash=material.data_hash, tables=tables)
 
 
-def _tables(shop: Shop, material: Material, cut: Cut, time_zone: str) -> dict[str, Array]:
+def _tables(material: Material, cut: Cut, config: ShopConfig) -> dict[str, Array]:
     """Deliveries, hours, answers and resting categories; of deliveries nothing where there are too few."""
-    erased, category = erased_of(shop), np.asarray(cut.items["shared.category"]).view(np.int32)
+    category = np.asarray(cut.items["shared.category"]).view(np.int32)
+    asked = {name: question.values for name, question in config.questions.items()}
     kinds = kinds_of(material.dataset, cut.as_of, items=cut.known.items, category=category)
-    learned = learn(read_lines(material.dataset, cut.as_of, erased), kinds, cut.as_of)
+    learned = learn(read_lines(material.dataset, cut.as_of, material.unlearned), kinds, cut.as_of)
     return {
         **({} if learned is None else learned.arrays),
-        **page_tables(cut, material.dataset, time_zone, erased.subject),
+        **page_tables(cut, material.dataset, config.shop.time_zone, material.unlearned, asked),
         LEARNED: repurchase_days(cut.known, category, cut.categories, cut.as_of),
     }

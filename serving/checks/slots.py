@@ -9,7 +9,7 @@ from serving.experiments import changed
 from serving.offered import IMPERSONAL
 from serving.settings.actions import SELLING, Action
 from serving.settings.channels import MEDIA, SCREENS
-from serving.settings.pages import Module, Page, Slot
+from serving.settings.pages import FLOOR, Module, Page, Slot
 from serving.settings.when import ALWAYS
 from serving.texts import pieces
 
@@ -33,6 +33,8 @@ def _unreached(look: Look, where: str, slot: Slot, above: set[str]) -> Iterator[
     if stop is None or slot.policy is not None:
         return
     first, after = slot.modules[stop], slot.modules[stop + 1 :]
+    if after and after[-1] == FLOOR:  # it ends every list, written or not
+        after = after[:-1]
     if _kind(look, first) not in IMPERSONAL:  # the permanent holdout passes what is chosen for somebody
         after = tuple(name for name in after if _kind(look, name) not in IMPERSONAL)
     if after:

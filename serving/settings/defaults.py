@@ -24,8 +24,10 @@ DEFAULT_ACTIONS: dict[str, Action] = {
     "order-status": Action(
         "status",
         (
+            Text("Your {order.item} is ready", "Pick it up at {order.place}[, {order.hours}].", locale="en"),
             Text("Your {order.item} is on its way", "We expect it {order.expected}.", locale="en"),
             Text("Your order is on its way", locale="en"),
+            Text("{order.item} をお受け取りいただけます", "受取場所：{order.place}[（{order.hours}）]", locale="ja"),
             Text("{order.item} をお届けする準備をしています", "お届けは{order.expected}の見込みです。", locale="ja"),
             Text("ご注文の状況", locale="ja"),
         ),

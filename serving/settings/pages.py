@@ -72,5 +72,5 @@ class Page(Strict, frozen=True, omit_defaults=True):
         per_category: how many items of one category the whole page shows at most; None: no limit.
     """
 
-    slots: tuple[Slot, ...]
+    slots: Annotated[tuple[Slot, ...], msgspec.Meta(min_length=1)]
     per_category: Annotated[int, msgspec.Meta(ge=1, le=100)] | None = None

@@ -48,3 +48,11 @@ def test_nobody_waits_for_ever() -> None:
     assert sent.is_awaited(3 * DAY + 365 * DAY)
     assert not sent.is_awaited(3 * DAY + 365 * DAY + 1)
     assert not line((0, "confirmed"), (3, "lost")).is_awaited(4 * DAY)
+
+
+def test_a_later_promise_takes_back_what_the_carrier_named() -> None:
+    named = Step(2 * DAY, "shipped", confirmed_for=5 * DAY)
+    first = Step(0, "confirmed", promised_at=9 * DAY)
+    later, again = Step(3 * DAY, "", promised_at=12 * DAY), Step(4 * DAY, "", confirmed_for=11 * DAY)
+    made = [OrderLine("o", "1", "a0", 0, (first, named, later, again)[:count]) for count in range(1, 5)]
+    assert [each.confirmed_for for each in made] == [None, 5 * DAY, None, 11 * DAY]

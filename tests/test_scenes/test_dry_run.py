@@ -11,14 +11,16 @@ from features.dataset import Dataset
 from features.moments import DAY
 from serving.asked_before import Asked, asked_in_store
 from serving.asked_dataset import asked_in_dataset
+from serving.checks.finding import Look
 from serving.clock import set_clock
 from serving.config import ShopConfig, read_config
 from serving.decision_drain import drain
 from serving.drafts import read_draft
 from serving.dry_run import ERASED, FEW, GONE, NO_SLOT, NOTHING, DryRun, dry_run
 from serving.policy_files import write_policy
+from serving.shop_check import findings
 from serving.sync import sync
-from tests.test_scenes.conftest import House
+from tests.test_scenes.conftest import House, actions
 from tests.test_serving.grown import policy
 from training.cli import main
 
@@ -198,7 +200,6 @@ def test_the_command(house: House, tmp_path, capsys) -> None:
     draft.write_text(text, encoding="utf-8")
     assert "No request for a page or an action can be rebuilt" in run(house, draft, capsys)
     visit(house, 2)
-    asked(house)
     said = run(house, draft, capsys, "--json", str(out))
     assert "10 of 10 requests move" in said and f"fewer than {FEW} requests" in said
     assert "hero-season" in said and "person0" not in said and "guest" not in said
@@ -220,3 +221,23 @@ def test_a_reason_tells_nobodys_answer(house: House) -> None:
     assert "the answer to pet is another one" in reasons
     assert not any(" is cat" in why for why in reasons)
     assert read_config("", "x").hash != house.engine.live.shop_hash
+
+
+def test_what_is_called_unreachable_never_takes_its_slot(house: House) -> None:
+    """Nor does a slot that is not called so end empty: the check against the pages themselves."""
+    lists = (["hero-season", "care-sofa", "viewed"], ["popular", "for-you"], ["ask-pet", "popular", "buy-again"])
+    slots = "".join(
+        f'\n[[pages.tried.slots]]\nname = "s{n}"\nmodules = {json.dumps(each)}\n' for n, each in enumerate(lists)
+    )
+    text = house.shop.config.read_text(encoding="utf-8") + slots
+    house.shop.config.write_text(text, encoding="utf-8")
+    assert house.engine.refresh()
+    said = [each.what for each in findings(Look(house.engine.live.config, None, {}, house.now))]
+    assert {each.partition(" stand")[0] for each in said if "which can always be shown" in each} == {
+        "care-sofa, viewed", "for-you", "buy-again",
+    }  # fmt: skip
+    visit(house)
+    house.order("o1", "sofa1", "person0", shipmentState="confirmed", promisedAt=house.moment(56))
+    for who in ({"userId": "person0"}, {"userId": "person1"}, {"visitorId": "guest1", "context": NORTH}, {}):
+        taken = actions(house.page("tried", **who))
+        assert not {"care-sofa", "viewed", "for-you", "buy-again"} & set(taken)

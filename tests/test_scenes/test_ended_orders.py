@@ -44,11 +44,15 @@ def test_what_was_never_told_to_be_delivered_is_not_late_for_ever(house: House) 
 def test_what_waits_at_the_counter_is_not_late(house: House) -> None:
     buy(house, "rug1")
     house.at(18)
-    house.order("o1", "rug1", "ann", shipmentState="ready_for_pickup", pickupPlace="Main Street 1")
+    place = {"pickupPlace": "Main Street 1", "pickupHours": "9 to 18"}
+    assert house.page("order-status", userId="ann")["slots"][0]["title"] == "Your order is on its way"
+    house.order("o1", "rug1", "ann", shipmentState="ready_for_pickup", **place)
     house.at(22)
     page = house.page(userId="ann")
     assert actions(page)[0] == "order-status"
-    assert page["slots"][0]["orders"][0]["late"] is False
+    told = page["slots"][0]
+    assert (told["title"], told["text"]) == ("Your The rug1 is ready", "Pick it up at Main Street 1, 9 to 18.")
+    assert (told["orders"][0]["late"], told["orders"][0]["expected"]) == (False, None)
 
 
 def test_news_of_a_delay_silence_selling_before_the_day_has_passed(house: House) -> None:

@@ -38,3 +38,27 @@ def test_a_promise_needs_consent_all_the_same(house: House) -> None:
     assert "welcome-offer" in actions(house.page(userId="ann"))
     house.post("/v1/customers/consent", userId="ann", purpose="marketing", granted=False)
     assert "welcome-offer" not in actions(house.page(userId="ann"))
+
+
+def test_a_cap_does_not_take_a_promise_back(house: House) -> None:
+    """One person sees it once at most; who has seen it keeps it, on the page and in the mail."""
+    text = house.shop.config.read_text(encoding="utf-8")
+    capped = text.replace("promise-days = 7.0", "promise-days = 7.0\ncaps = { ever = 1 }\ncool-down-days = 30.0")
+    house.shop.config.write_text(capped, encoding="utf-8")
+    assert house.engine.refresh() and not house.engine.refusals
+    expires = slot(house.page(userId="ann"), "welcome-offer")["expiresAt"]
+    house.at(2, 12)
+    kept = slot(house.page(userId="ann"), "welcome-offer")
+    assert kept["expiresAt"] == expires
+    assert house.post("/v1/actions", userId="ann", channel="email")["actionId"] == "welcome-offer"
+    house.at(8, 12)
+    assert "welcome-offer" not in actions(house.page(userId="ann"))
+
+
+def test_a_promise_gives_out_no_more_than_there_is(house: House) -> None:
+    text = house.shop.config.read_text(encoding="utf-8").replace("budget = 5000.0", "budget = 5.0")
+    house.shop.config.write_text(text, encoding="utf-8")
+    assert house.engine.refresh() and not house.engine.refusals
+    assert "welcome-offer" in actions(house.page(userId="ann"))
+    house.at(2, 12)
+    assert "welcome-offer" not in actions(house.page(userId="ann"))

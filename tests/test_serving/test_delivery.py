@@ -91,7 +91,7 @@ def test_the_state_began_with_its_first_step() -> None:
 def test_told_agrees_with_the_line(states: list[str]) -> None:
     """Read in one pass, it is what the properties of a line say."""
     made = tuple(
-        Step(place, state, promised_at=place if place % 2 else None, confirmed_for=7 if place == 3 else None)
+        Step(place, state, promised_at=place if place % 2 else None, confirmed_for=4 if place == 3 else None)
         for place, state in enumerate(states)
     )
     it = OrderLine("o", "1", "a", 0, made)

@@ -14,6 +14,7 @@ from features.moments import DAY, HOUR
 from features.orders import OrderLine, Step
 from serving.eligibility import in_hours, segments_of, why_no_action, why_not
 from serving.person import Consents, Person, Project
+from serving.projects import going_on
 from serving.query import Context, Query
 from serving.settings.actions import Action, Text
 from serving.settings.asking import ProjectRule
@@ -170,6 +171,24 @@ def test_projects_are_inferred(at, looks: list, going: bool) -> None:
     assert why_not(When(projects=("room",)), now) == (None if going else "no such project is going on")
     if going:
         assert now.projects[0].source == "inferred" and now.projects[0].since < AS_OF
+
+
+@given(
+    signs=st.lists(st.tuples(st.sampled_from(["a0", "a1", "a2", "a3"]), st.integers(0, 40)), max_size=25),
+    least=st.integers(2, 4), within=st.sampled_from([1.0, 3.0, 10.0]),
+)  # fmt: skip
+def test_a_project_begins_with_the_latest_dense_stretch(signs: list, least: int, within: float) -> None:
+    """A second derivation: for each sign, the different items of the stretch that ends with it."""
+    rule = ProjectRule({"en": "a room"}, ("Group > A",), begins_with=least, within_days=within, ends_after_days=100)
+    history = build_history(*(("view", item, ago) for item, ago in signs))
+    category = np.repeat([0, 1], 4).astype(np.int32)
+    found = going_on({"room": rule}, Query(AS_OF, history), lambda paths: frozenset({0}), category)
+    begins = []
+    for _, end in signs:
+        stretch = [(item, ago) for item, ago in signs if end <= ago < end + within]
+        if len({item for item, _ in stretch}) >= least:
+            begins.append((end, max(ago for _, ago in stretch)))
+    assert [project.since for project in found] == [AS_OF - ago * DAY for _, ago in sorted(begins)[:1]]
 
 
 def test_projects_that_staff_noted_last_as_they_say(at) -> None:

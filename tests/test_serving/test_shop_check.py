@@ -178,6 +178,14 @@ def test_lists_that_are_never_read_to_their_end(bad: str, good: str, says: str) 
     assert not any("stand" in each and "after" in each for each in told(good)), told(good)
 
 
+def test_what_stands_on_a_page_once_can_be_passed_over_below() -> None:
+    mine = '[modules.mine]\nkind = "popular"\ntitle = {en = "Much bought"}\nminimum = 1\n'
+    twice = page(slot("a", "mine"), slot("b", "mine", "viewed", "popular")) + mine
+    assert told(twice) == []
+    again = told(twice + 'again = {en = "More of it"}\n')
+    assert again == ["[pages.home] slot b: viewed stands after mine, which can always be shown"]
+
+
 def test_slots_that_can_end_empty() -> None:
     drawn = page(slot("a", "viewed", "popular", more=', policy = "hero"'))
     nothing = policy("hero", {"viewed": 0.1, "popular": 0.2})
@@ -264,6 +272,8 @@ def test_channels_purposes_and_quiet_hours() -> None:
     [
         ("week = 1", ((0, 2), (1, 2)), True),
         ("week = 1", ((0, 2), (1, 7)), False),
+        ("week = 1", ((0, 0), (7, 0)), False),
+        ("week = 1", ((0, 0), (6, 0)), True),
         ("week = 2", ((0, 2), (1, 2)), False),
         ("ever = 1", ((0, 2), (90, 14)), True),
     ],
@@ -365,6 +375,8 @@ TWO = '[actions.card]\nkind = "content"\ntexts = [{}, {}]\n'
     [
         ('{title = "a"}', '{title = "b"}', True),
         ('{title = "a {name}"}', '{title = "b"}', False),
+        ('{title = "a {name}"}', '{title = "b {name}{region}"}', True),
+        ('{title = "a {name}{region}"}', '{title = "b {name}"}', False),
         ('{title = "a"}', '{title = "b {name}"}', True),
         ('{title = "a", locale = "en"}', '{title = "b"}', False),
         ('{title = "a", when = {known = true}}', '{title = "b"}', False),

@@ -82,7 +82,7 @@ def test_from_decisions_to_a_policy(shop: Shop, capsys: pytest.CaptureFixture[st
     shop.config.write_text(TOML % f', policy = "{name}"')
     policy = open_policies(shop.policies, load_config(shop.config))[name]
     shop.config.write_text(TOML % "")
-    assert policy.sheet.spec.actions == ("new-video", "tips", "video")
+    assert policy.sheet.spec.actions == ("new-video", "popular", "tips", "video")
     assert policy.sheet.spec.explore == "thompson"
     told = dict.fromkeys(policy.reads)
     day, night = (policy.score({**told, "hour": hour}).values[0] for hour in (2.0, 14.0))
@@ -109,7 +109,7 @@ def test_kinds_modules_and_positions_come_from_the_shop(shop: Shop) -> None:
     found = with_shop(Dataset(shop.dataset), load_config(shop.config), SlotsWanted("page.home", options))
     assert found.kinds["tips"] == "tip"
     assert found.kinds["video"] == "popular"
-    assert found.modules == {"hero": ("tips", "video", "new-video")}
+    assert found.modules == {"hero": ("tips", "video", "new-video", "popular")}
     assert found.positions == {"hero": 0}
     assert with_shop(Dataset(shop.dataset), load_config(shop.config), SlotsWanted("home", options)).modules == {}
 

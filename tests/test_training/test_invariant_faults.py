@@ -6,14 +6,14 @@ from collections.abc import Callable
 from typing import Any
 
 import msgspec
-import numpy as np
 import pytest
 
 from serving import caps, drawing, filling, held, offered, pages, pipeline, repurchase, saying, shelf, timing
 from serving.decision_log import DecisionLog
 from serving.person import Consents
 from serving.stops import Stops
-from training.bench.invariant_world import Part, World
+from training.bench.invariant_people import Part
+from training.bench.invariant_world import World
 
 Monkey = pytest.MonkeyPatch
 AT_MOST = 4_000
@@ -33,21 +33,17 @@ def nothing_first(monkeypatch: Monkey) -> None:
 
 
 def items_twice(monkeypatch: Monkey) -> None:
-    def unused(self: Any, content: Any, taken: Any) -> Any:
-        if not hasattr(content, "slate"):
-            return np.empty(0, np.int32), ()
-        size = content.module.size
-        return content.slate.items[:size], content.slate.sources[:size]
-
-    monkeypatch.setattr(offered.Offered, "unused", unused)
+    own = offered.Taken.add
+    monkeypatch.setattr(
+        offered.Taken, "add", lambda self, name, rows, *rest, **told: own(self, name, [], *rest, **told)
+    )
 
 
 def actions_twice(monkeypatch: Monkey) -> None:
-    own = offered.Offered._why_not
+    own = offered.Taken.add
     monkeypatch.setattr(
-        offered.Offered, "_why_not",
-        lambda self, name, taken, again: None if (why := own(self, name, taken, again=again)) == offered.TAKEN else why,
-    )  # fmt: skip
+        offered.Taken, "add", lambda self, name, rows, *rest, **told: own(self, None, rows, *rest, **told)
+    )
 
 
 def all_fit(monkeypatch: Monkey) -> None:
@@ -78,6 +74,8 @@ def nothing_withdrawn(monkeypatch: Monkey) -> None:
 def nothing_stopped(monkeypatch: Monkey) -> None:
     monkeypatch.setattr(Stops, "why", lambda self, name: None)
     monkeypatch.setattr(Stops, "arranged", lambda self, layout: layout)
+    monkeypatch.setattr(Stops, "running", lambda self, experiments: experiments)
+    monkeypatch.setattr(shelf.Shelf, "stop", lambda self, item_ids: None)
 
 
 def chances_off(monkeypatch: Monkey) -> None:

@@ -15,9 +15,11 @@ from features.schemas import event_code
 from serving.query import Context
 from training.bench import invariants
 from training.bench.invariant_asked import RULES, Looked, Table
+from training.bench.invariant_facts import Facts
 from training.bench.invariant_house import CATEGORIES, ITEMS, path_of
-from training.bench.invariant_truth import Event, Facts, Line, Subject
-from training.bench.invariant_world import Part, run_part
+from training.bench.invariant_people import Part
+from training.bench.invariant_truth import Event, Line, Subject
+from training.bench.invariant_world import run_part
 from training.commands.bench import app
 
 DECISIONS = 3_500

@@ -20,6 +20,7 @@ from serving.repurchase import LEARNED
 from serving.wire import PageRequest
 from training.first_file import write_first
 from training.fitting import Cut
+from training.recipes import BASELINES
 from training.split import buyers
 from training.unjudged import SOURCES, unjudged_bundle
 
@@ -50,7 +51,7 @@ def test_it_fills_a_page_and_publishes_nothing(shop: Shop) -> None:
 
 
 def test_nothing_later_than_its_moment_is_known(shop: Shop) -> None:
-    """Buyers are those of the histories before it, whatever the dataset holds since; early on few were delivered."""
+    """Buyers are those of the histories before it, whatever came since; early on there is little to learn."""
     moment = START + 20 * DAY
     bundle = unjudged_bundle(shop, moment)
     known = histories_as_of(Dataset(shop.dataset), moment)
@@ -61,6 +62,9 @@ def test_nothing_later_than_its_moment_is_known(shop: Shop) -> None:
     assert {item: shared[item] for item in counted} == counted
     assert sum(shared.values()) == sum(counted.values()) > 0
     assert not any(name.startswith("delivery.") for name in bundle.arrays)
+    assert (
+        {spec.name for spec in bundle.recipe.sources} == set(BASELINES) == {*bundle.recipe.weights, bundle.recipe.fill}
+    )
 
 
 def test_before_the_first_event_there_is_nothing(shop: Shop) -> None:

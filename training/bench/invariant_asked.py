@@ -10,7 +10,8 @@ import msgspec
 
 from serving.settings.channels import Channel
 from serving.wire import ActionRequest, PageRequest
-from training.bench.invariant_truth import Facts, Subject
+from training.bench.invariant_facts import Facts
+from training.bench.invariant_truth import Subject
 
 RULES: Final = (
     "empty-slot", "duplicate-item", "duplicate-action", "cap", "capacity", "ineligible", "unfounded-veto", "consent",

@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import date, datetime
 from zoneinfo import ZoneInfo
 
 from serving.config import ShopConfig
 from serving.settings.actions import Action
 from serving.settings.when import Received, When
+from training.bench.invariant_facts import DAY, Facts, under
 from training.bench.invariant_house import path_of
-from training.bench.invariant_truth import DAY, Facts, under
 
 SELLING = ("offer", "exclusive", "early_access")
+WORDS: Mapping[str, Callable[[Facts], bool]] = {
+    'orders >= 1 and tier != "gold"': lambda facts: facts.orders >= 1 and (facts.who.tier or "") != "gold",
+}
+"""Conditions in words of the bench's file, in Python."""
 
 
 def fits(when: When, facts: Facts, config: ShopConfig) -> bool:
-    """Whether all that a condition names is true."""
-    return _moment(when, facts) and _told(when, facts, config) and _things(when, facts)
+    """Whether all that a condition names is true.
+
+    Raises:
+        NotImplementedError: a condition in words that nobody derived a second time.
+    """
+    if when.if_ is not None and when.if_ not in WORDS:
+        raise NotImplementedError(f"a condition in words: {when.if_}")
+    written = when.if_ is None or WORDS[when.if_](facts)
+    return written and _moment(when, facts) and _told(when, facts, config) and _things(when, facts)
 
 
 def action_fits(action: Action, facts: Facts, config: ShopConfig) -> bool:
@@ -32,6 +43,19 @@ def action_fits(action: Action, facts: Facts, config: ShopConfig) -> bool:
     start = facts.session_start  # a question on the screen stays there while the session runs
     on_screen = int(str(facts.who.shown.now.get(action.question, start - 1))) >= start
     return fits(question.when, facts, config) and (question.unusual is None or facts.unusual or on_screen)
+
+
+def promised(name: str, action: Action, facts: Facts) -> bool:
+    """Whether an offer was shown so lately that it is kept: for its days, or until something is bought."""
+    span = int(action.promise_days * DAY)
+    begun = None
+    for at in sorted(each.at for each in facts.who.showings if each.action == name and not each.failed):
+        if begun is None or at >= begun + span:
+            begun = at
+    if not span or begun is None or facts.now >= begun + span:
+        return False
+    bought = [each.at for each in facts.who.events if each.type == "purchase"]
+    return not any(at > begun for at in (*bought, *(line.ordered_at for line in facts.who.lines)))
 
 
 def _dated(begins: date | None, ends: date | None, facts: Facts) -> bool:

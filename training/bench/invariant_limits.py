@@ -13,8 +13,10 @@ from serving.settings.actions import Action, Caps
 from serving.settings.channels import QUIET
 from serving.wire import ActionRequest
 from training.bench.invariant_asked import Asked
+from training.bench.invariant_facts import DAY, HOUR, MINUTE, Facts
+from training.bench.invariant_fit import promised
 from training.bench.invariant_rules import Rules
-from training.bench.invariant_truth import DAY, HOUR, MINUTE, Facts, Showing, Subject
+from training.bench.invariant_truth import Showing, Subject
 
 _WINDOWS: Final = (("day", 1), ("week", 7), ("month", 30), ("ever", 0))
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -93,8 +95,9 @@ class Checker(Rules):
             until = at + lead + DAY if asked.channel is not None and asked.message else None
             new = Showing(name, asked.surface, at, asked.request.session_id, until, slot["decisionId"])
             mine = [each.at for each in standing if each.action == name]
-            self._often(asked, name, action.caps, mine, at)
-            if action.cool_down_days:
+            kept = promised(name, action, asked.facts)
+            self._often(asked, name, Caps() if kept else action.caps, mine, at)
+            if action.cool_down_days and not kept:
                 soon = any(at - each < action.cool_down_days * DAY for each in mine)
                 self._look("cap", asked.named and not soon, name, "within its cool-down")
             if asked.channel is not None:
@@ -170,4 +173,4 @@ def _repeated(asked: Asked, name: Any, standing: list[Showing], at: int) -> bool
 
 def _limited(action: Action) -> bool:
     finite = action.capacity is not None or action.budget is not None
-    return finite or action.caps != Caps() or bool(action.cool_down_days)
+    return finite or bool(action.promise_days) or action.caps != Caps() or bool(action.cool_down_days)

@@ -15,16 +15,17 @@ from serving.config import ShopConfig
 from serving.settings.pages import Slot
 from serving.wire import ActionRequest, PageRequest
 from training.bench.invariant_asked import Asked, Table, agreed
-from training.bench.invariant_fit import SELLING, action_fits, fits
+from training.bench.invariant_facts import Facts
+from training.bench.invariant_fit import SELLING, action_fits, fits, promised
 from training.bench.invariant_house import path_of
-from training.bench.invariant_truth import Facts
 
 PERSONAL: Final = ("buy-again", "wishlist", "for-you", "session", "goes-with-order", "viewed")
 """Kinds of modules that cannot be filled for somebody of whom nothing may be used."""
 _BY_CONDITION: Final = re.compile(
     r"not at this time$|(region|source|campaign|device) is |it is |the moment is |customers only|visitors only|tier is "
     r"|the answer to |.* is answered$|stage is |no such project|not in |in |\d+ orders so far|.* nothing of "
-    r"|has bought something|nothing is late|a delivery is late$|nothing of this kind|no order is on its way"
+    r"|it does not hold that |has bought something|nothing is late|a delivery is late$"
+    r"|nothing of this kind|no order is on its way"
 )
 """What a veto says whose ground is a condition of the file."""
 _TINY: Final = 1e-9
@@ -132,7 +133,8 @@ class Rules:
     def _fits(self, name: str, facts: Facts) -> bool:
         if self._module(name):
             return fits(self.config.modules[name].when, facts, self.config)
-        return action_fits(self.config.actions[name], facts, self.config)
+        action = self.config.actions[name]
+        return promised(name, action, facts) or action_fits(action, facts, self.config)
 
     def _consent(self, asked: Asked) -> None:
         for slot in asked.slots:
@@ -190,7 +192,8 @@ class Rules:
                     self._look("withdrawn", card["itemId"] not in shelves.gone, card["itemId"])
             if shelves.names or shelves.campaigns:
                 arm = str(row.get("arm") or "").split("/")[0]
-                campaigns = {arm, slot["slot"]} | ({row.get("policy")} if slot["actionId"] else set())
+                campaigns = {arm} | ({row.get("policy")} if slot["actionId"] else set())
+                campaigns |= set() if asked.channel is None else {slot["slot"]}
                 on = slot["actionId"] not in shelves.names and not campaigns & shelves.campaigns
                 on = on or (slot["actionId"] is None and asked.channel is not None)
                 self._look("withdrawn", on, slot["actionId"], "in", slot["slot"])
@@ -222,7 +225,8 @@ class Rules:
                 continue
             chances = dict(row["eligible"])
             vetoed = {name for name, _ in row["vetoed"]}
-            listed = {None, *self.slot_of(asked, row, slot["slot"]).modules}
+            pins = {pin.action for pin in self.config.selection.pins if pin.slot == slot["slot"]}
+            listed = {None, *self.slot_of(asked, row, slot["slot"]).modules, *pins}
             fresh = row["reused_from"] is None
             holds = (
                 abs(sum(chances.values()) - 1) < _TINY and min(chances.values()) >= 0

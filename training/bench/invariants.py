@@ -23,7 +23,8 @@ import typer
 
 from training.bench.accuracy import bars
 from training.bench.invariant_asked import Table
-from training.bench.invariant_world import Part, run_part
+from training.bench.invariant_people import Part
+from training.bench.invariant_world import run_part
 from training.bench.rows import Row, print_rows, write_rows
 from training.commands.common import JsonOption, console
 from training.meter import Tell

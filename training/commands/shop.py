@@ -147,6 +147,7 @@ def dry_run(
     from serving.asked_before import asked_in_store
     from serving.asked_dataset import asked_in_dataset
     from serving.config import read_config
+    from serving.decision_drain import drain
     from serving.dry_run import dry_run as rebuild
     from serving.engine import Engine
     from serving.shop_check import read_text
@@ -156,6 +157,7 @@ def dry_run(
     config, opened = read_config(read_text(draft), str(draft)), open_shop(shop, root)
     engine = Engine(opened, worker=None)
     try:
+        drain(opened.decision_logs, engine.store)  # what a service that ended left in its log
         asked = asked_in_store(engine.store, last)
         seen = [each.request_id for each in asked]
         asked += asked_in_dataset(Dataset(opened.dataset), last - len(asked), seen)
