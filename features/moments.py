@@ -61,7 +61,10 @@ def parse_instant(text: str, *, where: str = "") -> int:
         if len(text.strip()) > len("2017-12-01"):
             raise DataError("a time without a zone", where=where, got=text, hint="add Z or an offset such as +09:00")
         moment = moment.replace(tzinfo=UTC)
-    return to_instant(moment)
+    try:
+        return to_instant(moment.astimezone(UTC))
+    except OverflowError:
+        raise DataError("a time outside the calendar", where=where, got=text) from None
 
 
 def format_instant(instant: int) -> str:
@@ -181,3 +184,7 @@ def season_of(month: int, *, southern: bool = False) -> str:
     ('winter', 'summer')
     """
     return SEASONS[(month % 12 // 3 + (2 if southern else 0)) % 4]
+
+
+CALENDAR = parse_instant("1900-01-01"), parse_instant("2200-01-01")
+"""What a shop tells lies between these instants; further off, wall clocks and days to come cannot be reckoned."""

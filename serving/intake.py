@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from features.errors import DataError, KokyakuError, RequestError
-from features.moments import MINUTE, format_instant, parse_instant
+from features.moments import CALENDAR, MINUTE, format_instant, parse_instant
 from features.schemas import EVENT_TYPES, NEEDS_ITEM
 from serving.decide import new_id
 from serving.engine import Engine
@@ -84,14 +84,16 @@ def parse_moment(text: str, where: str = "occurredAt") -> int:
     """An ISO time of the wire, in a field of that name.
 
     Raises:
-        RequestError: not a time, or one without a zone.
+        RequestError: not a time, one without a zone, or one that no shop means (`CALENDAR`).
     """
     try:
-        return parse_instant(text, where=where)
+        instant = parse_instant(text, where=where)
     except DataError as error:
         raise RequestError(error.what, where=where, got=text, hint=error.hint) from None
-    except OverflowError:
-        raise RequestError("a time outside the calendar", where=where, got=text) from None
+    if not CALENDAR[0] <= instant < CALENDAR[1]:
+        hint = "a time that nobody knows is left out"
+        raise RequestError("a time outside the calendar", where=where, got=text, hint=hint)
+    return instant
 
 
 def take_items(engine: Engine, request: ItemsRequest, now: int) -> dict[str, Any]:

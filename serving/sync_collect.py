@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from features import columns as c
 from features.dataset import KEYS, Dataset, Manifest
+from features.moments import to_datetime
 from features.order_reports import Report
 from serving import store_sql as sql
 from serving import sync_rows
@@ -101,7 +102,8 @@ def collect(store: Store, into: Collected, since: Progress, until: Progress) -> 
     changes = _changes(store, sql.ITEMS_BETWEEN, (since.items, until.items), lambda _: False)
     into.write("items", sync_rows.items_table(_latest(into.dataset, "items", changes), changes))
     changes = _changes(store, sql.CUSTOMERS_BETWEEN, (since.customers, until.customers), erased.customer)
-    into.write("customers", sync_rows.customers_table(_latest_customers(into.dataset, changes), changes))
+    latest = _latest_customers(into.dataset, changes)
+    into.write("customers", sync_rows.customers_table(latest, _in_force(into.dataset, latest, changes), changes))
 
 
 def customers_since(store: Store, dataset: Dataset) -> list[tuple[str, dict[str, Any], int]]:
@@ -181,9 +183,7 @@ def _known(dataset: Dataset, table: str, column: str, ids: list[str]) -> set[str
         return set(connection.sql(query).to_arrow_table()[column].to_pylist())
 
 
-def _latest_customers(
-    dataset: Dataset, changes: list[tuple[str, dict[str, Any], int]]
-) -> Mapping[str, Mapping[str, Any]]:
+def _latest_customers(dataset: Dataset, changes: list[sync_rows.Change]) -> Mapping[str, sync_rows.Row]:
     """With the consents that stand, which the latest version need not repeat."""
     latest = _latest(dataset, "customers", changes)
     told = consents_in(dataset) if latest else {}
@@ -193,9 +193,26 @@ def _latest_customers(
     }
 
 
-def _latest(
-    dataset: Dataset, table: str, changes: list[tuple[str, dict[str, Any], int]]
-) -> Mapping[str, Mapping[str, Any]]:
+def _in_force(
+    dataset: Dataset, latest: Mapping[str, sync_rows.Row], changes: list[sync_rows.Change]
+) -> Mapping[str, sync_rows.Row]:
+    """The versions that the first change of each customer met, without consents: those are told purpose by purpose."""
+    first: dict[str, int] = {}
+    for each, _, at in changes:
+        if each in latest and to_datetime(at) <= latest[each][c.VALID_FROM]:
+            first[each] = min(at, first.get(each, at))
+    if not first:
+        return {}
+    with dataset.connect() as connection:
+        connection.register("fresh", pa.table({c.CUSTOMER_ID: list(first), "moment": list(first.values())}))
+        rows = connection.sql(f"""
+            SELECT customers.* REPLACE (NULL::VARCHAR AS consents) FROM customers JOIN fresh USING ({c.CUSTOMER_ID})
+            WHERE {c.VALID_FROM} <= make_timestamptz(moment) QUALIFY row_number() OVER
+                (PARTITION BY {c.CUSTOMER_ID} ORDER BY {c.VALID_FROM} DESC, {c.SOURCE} DESC) = 1""").to_arrow_table()
+    return {row[c.CUSTOMER_ID]: row for row in rows.to_pylist()}
+
+
+def _latest(dataset: Dataset, table: str, changes: list[sync_rows.Change]) -> Mapping[str, sync_rows.Row]:
     if not changes or not dataset.parts(table):
         return {}
     (key,) = KEYS[table]

@@ -10,6 +10,7 @@ import duckdb
 from features import columns as c
 from features.dataset import Dataset
 from features.history import customer_subject
+from features.moments import CALENDAR
 from features.order_reports import Report
 from features.schemas import CUSTOMERS, INSTANT, ORDERS
 from serving.fields import camel
@@ -56,10 +57,14 @@ def _fields(row: Mapping[str, Any]) -> dict[str, Any]:
 def _reports() -> str:
     """SQL for all versions of order lines; a version that does not name the customer is that of the line's others."""
     whose = f"coalesce({c.CUSTOMER_ID}, max({c.CUSTOMER_ID}) OVER (PARTITION BY {c.ORDER_ID}, {c.LINE}))"
-    moments = ", ".join(f"epoch_us({name}) AS {name}" for name in _INSTANTS)
+    since, until = CALENDAR  # a file may say 9999 of what nobody knows
+    moments = ", ".join(
+        f"CASE WHEN epoch_us({name}) >= {since} AND epoch_us({name}) < {until} THEN epoch_us({name}) END AS {name}"
+        for name in _INSTANTS
+    )
     return f"""
         SELECT * FROM (SELECT * REPLACE ({whose} AS {c.CUSTOMER_ID}, {moments}) FROM orders)
-        WHERE {c.CUSTOMER_ID} IS NOT NULL ORDER BY {c.CUSTOMER_ID}, {c.VALID_FROM}"""
+        WHERE {c.CUSTOMER_ID} IS NOT NULL AND {c.VALID_FROM} IS NOT NULL ORDER BY {c.CUSTOMER_ID}, {c.VALID_FROM}"""
 
 
 def _orders(rows: Iterator[dict[str, Any]]) -> dict[str, list[Report]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -98,21 +98,37 @@ def items_table(latest: Mapping[str, Row], changes: Sequence[Change]) -> pa.Tabl
     return pa.Table.from_pylist(rows, schema=ITEMS)
 
 
-def customers_table(latest: Mapping[str, Row], changes: Sequence[Change]) -> pa.Table:
+def customers_table(latest: Mapping[str, Row], in_force: Mapping[str, Row], changes: Sequence[Change]) -> pa.Table:
     """Versions of customers, as `items_table` makes them of items; maps change key by key (`serving.fields`).
 
-    What was told before the latest version and is synced after it stands after it too: that version could not know it.
+    What was told before the latest version and is synced after it is told once more right after it, for that version
+    could not know it.
+
+    Args:
+        latest: the dataset's latest version of each changed customer that it has.
+        in_force: the one that was in force when the first of the changes was told, where that is an earlier one.
+        changes: (customer id, changed fields as on the wire, instant), oldest first.
     """
-    rows = _versions(latest, changes, c.CUSTOMER_ID, CUSTOMERS, lambda before, fields, _: _changed(before, fields))
-    return pa.Table.from_pylist(rows + _after_latest(latest, rows), schema=CUSTOMERS)
+    early: list[Change] = []
+    late: list[Change] = []
+    for change in changes:
+        each, _, at = change
+        (early if each in latest and to_datetime(at) <= _since(latest[each]) else late).append(change)
+    again = {
+        row[c.CUSTOMER_ID]: {**row, c.VALID_FROM: _since(latest[row[c.CUSTOMER_ID]]) + timedelta(microseconds=1)}
+        for row in _customers(latest, early)
+    }
+    rows = [*_customers(in_force, early), *again.values(), *_customers({**latest, **again}, late)]
+    return pa.Table.from_pylist(rows, schema=CUSTOMERS)
 
 
-def _after_latest(latest: Mapping[str, Row], rows: Iterable[Row]) -> list[Row]:
-    last = {row[c.CUSTOMER_ID]: row for row in rows}
-    return [
-        {**row, c.VALID_FROM: latest[each][c.VALID_FROM] + timedelta(microseconds=1)}
-        for each, row in last.items() if each in latest and row[c.VALID_FROM] <= latest[each][c.VALID_FROM]
-    ]  # fmt: skip
+def _customers(before: Mapping[str, Row], changes: Sequence[Change]) -> list[Row]:
+    return _versions(before, changes, c.CUSTOMER_ID, CUSTOMERS, lambda row, fields, _: _changed(row, fields))
+
+
+def _since(row: Row) -> datetime:
+    since: datetime = row[c.VALID_FROM]
+    return since
 
 
 def _versions(

@@ -148,16 +148,21 @@ def _rows(path: Path) -> pa.Table:
         )  # fmt: skip
     except (pa.ArrowInvalid, UnicodeDecodeError) as error:
         raise DataError("not a table that can be read", where=str(path), got=str(error).splitlines()[0]) from None
-    missing = [name for name in COLUMNS if name not in table.column_names]
-    if missing:
-        hint = f"it needs the columns {', '.join(COLUMNS)}"
-        raise DataError(f"no column {missing[0]}", where=str(path), got=table.column_names, hint=hint)
-    return pa.table({name: _texts(table[name]) for name in COLUMNS})
+    hint = f"it needs the columns {', '.join(COLUMNS)}"
+    for name in COLUMNS:
+        times = table.column_names.count(name)
+        if times != 1:
+            what = f"no column {name}" if not times else f"{times} columns {name}"
+            raise DataError(what, where=str(path), got=table.column_names, hint=hint)
+    try:
+        return pa.table({name: pa.array(_texts(table[name]), pa.string()) for name in COLUMNS})
+    except (pa.ArrowException, OverflowError) as error:
+        raise DataError("not a table of texts and times", where=str(path), got=str(error), hint=hint) from None
 
 
 def _texts(column: pa.ChunkedArray) -> list[str | None]:
     if pa.types.is_timestamp(column.type):
-        instants = column.cast(pa.timestamp("us", "UTC")).cast(pa.int64()).to_pylist()
+        instants = column.cast(pa.timestamp("us", "UTC"), safe=False).cast(pa.int64()).to_pylist()
         return [None if at is None else format_instant(at) for at in instants]
     found: list[str | None] = column.cast(pa.string()).to_pylist()
     return found

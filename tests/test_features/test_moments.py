@@ -171,3 +171,10 @@ def test_unknown_zones_are_refused(name: str) -> None:
     """A zone that does not exist is a ConfigError with an example."""
     with pytest.raises(ConfigError, match="Asia/Tokyo"):
         zone(name)
+
+
+@pytest.mark.parametrize("text", ["9999-12-31T23:59:59-14:00", "0001-01-01T00:00:00+14:00"])
+def test_what_no_calendar_has_is_a_sentence(text: str) -> None:
+    """As UTC these lie beyond the years that there are."""
+    with pytest.raises(DataError, match="outside the calendar"):
+        parse_instant(text)

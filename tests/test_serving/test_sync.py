@@ -21,8 +21,10 @@ from serving.decision_log import DecisionLog
 from serving.erase import erase, read_receipt
 from serving.events import StoredEvent
 from serving.histories import folders, open_history, open_people
+from serving.person import Consents
 from serving.store import Store
 from serving.sync import sync
+from serving.sync_consents import consents_in
 from training.sends import take_sends
 
 NOON = parse_instant("2020-03-31T12:00Z")
@@ -175,6 +177,73 @@ def test_consents_keep_their_history_in_the_profile(shop, store, make_dataset):
     profile = one_s_people(store)(shop.histories / report.history).of("c:ann")
     assert [list(each) for each in profile.consents] == [["training", import_], ["marketing", yes], ["marketing", no]]
     assert profile.fields == {"consents": {"training": import_, "marketing": no}, "tier": "gold"}
+
+
+def test_a_promise_that_says_never_is_none(shop, store, make_dataset):
+    """Some systems write 9999 where nobody knows: no wall clock reaches there."""
+    order = {"order_id": "o", "customer_id": "ann", "item_id": "tea", "shipment_state": "confirmed"}
+    far = parse_instant("9999-12-31T23:59:59Z")
+    make_dataset(shop.dataset, orders=[{**order, "valid_from": NOON, "promised_at": far, "confirmed_for": far}])
+    report = sync(shop, now=NOON + DAY)
+    (line,) = lines_of(one_s_people(store)(shop.histories / report.history).of("c:ann").orders)
+    assert line.promised_at is None and line.steps[-1].confirmed_for is None
+
+
+TOLD_NO = {"granted": False, "at": "2020-04-05T00:00:00Z"}
+FILED = [
+    ({"marketing": {"granted": True}}, False),  # the file does not know of the refusal
+    ({"personalization": {"granted": True, "at": "2020-04-04T00:00:00Z"}}, False),
+    ({"personalization": {"granted": True, "at": "2020-04-06T00:00:00Z"}}, True),
+    (None, False),
+]
+
+
+@pytest.mark.parametrize(("filed", "agreed"), FILED)
+@pytest.mark.parametrize("synced", [True, False])
+def test_no_file_undoes_a_refusal_that_it_does_not_know_of(shop, store, make_dataset, filed, agreed, synced):
+    """Whether the refusal was in the dataset when the file came or not; a grant of a later moment counts."""
+    store.put_customer("ann", {"consents": {"personalization": TOLD_NO}, "tier": "gold"}, NOON)
+    if synced:
+        sync(shop, now=NOON + 1)
+    if not synced:
+        make_dataset(shop.dataset, customers=[{"customer_id": "ann", "valid_from": NOON - DAY, "region": "south"}])
+    version = {"customer_id": "ann", "valid_from": NOON + DAY, "region": "north"}
+    version |= {} if filed is None else {"consents": orjson.dumps(filed).decode()}
+    make_dataset(shop.dataset, customers=[version])
+    store.put_customer("bob", {"tier": "gold"}, NOON + 2 * DAY)
+    first = sync(shop, now=NOON + 3 * DAY)
+    store.put_customer("ann", {"name": "Ann"}, NOON + 4 * DAY)  # builds on what stands
+    for report in (first, sync(shop, now=NOON + 5 * DAY)):
+        fields = one_s_people(store)(shop.histories / report.history).of("c:ann").fields
+        assert fields["region"] == "north" and (synced or fields["tier"] == "gold")
+        assert Consents(fields["consents"], frozenset({"personalization"})).to("personalization") is agreed
+    (then,) = [row for row in rows(shop, "customers") if row["valid_from"] == to_datetime(NOON)]
+    assert (then["region"], then["tier"]) == (None if synced else "south", "gold"), "what came later was not known"
+    assert consents_in(Dataset(shop.dataset), NOON)["ann"].now == {"personalization": TOLD_NO}
+
+
+def test_what_a_source_says_again_is_no_news(shop, make_dataset):
+    """An export repeats each night what it knows; what it says otherwise than before counts."""
+    yes, no = {"training": {"granted": True}}, {"training": False}
+    versions = [("crm", yes, 0), ("desk", no, 1), ("crm", yes, 2), ("desk", "no", 3)]
+    made = [
+        {"customer_id": "ann", "source": source, "consents": orjson.dumps(said).decode(), "valid_from": NOON + at}
+        for source, said, at in versions
+    ]
+    dataset = make_dataset(shop.dataset, customers=made)
+    agreed = [Consents(consents_in(dataset, NOON + at)["ann"].now).to("training") for at in range(4)]
+    assert agreed == [True, False, False, False]
+    make_dataset(shop.dataset, customers=[{**made[0], "consents": orjson.dumps(no).decode(), "valid_from": NOON + 4}])
+    make_dataset(shop.dataset, customers=[{**made[0], "valid_from": NOON + 5}])
+    assert Consents(consents_in(dataset)["ann"].now).to("training")
+
+
+@pytest.mark.parametrize("said", [False, {"granted": "yes"}, {}, "no", 1])
+def test_what_is_not_clearly_yes_is_no_also_where_it_is_assumed(said):
+    """A file may say it in other words than ours."""
+    assumed = frozenset({"training"})
+    assert not Consents({"training": said}, assumed).to("training")
+    assert Consents({"training": True}).to("training") and Consents({"training": None}, assumed).to("training")
 
 
 def test_a_line_of_which_only_one_version_names_the_customer_is_his(shop, store, make_dataset):

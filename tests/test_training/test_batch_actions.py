@@ -7,6 +7,7 @@ import hashlib
 from pathlib import Path
 
 import orjson
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -21,7 +22,7 @@ from serving.sync import sync
 from tests.test_serving.conftest import client, toy_engine, toy_shop  # noqa: F401
 from tests.test_serving.grown import policy, records, stump
 from training.cli import main
-from training.sends import take_sends
+from training.sends import COLUMNS, take_sends
 
 NOON = 20_000 * DAY + 12 * HOUR
 WORDS = """[consent]
@@ -164,13 +165,31 @@ def test_bad_rows_are_kept_with_their_reasons(run) -> None:
 
 @pytest.mark.parametrize(("name", "text", "what"), [
     ("none.csv", None, "no such file"), ("one.csv", "decision_id,sent_at\n", "no column customer_id"),
-    ("two.parquet", "text", "not a table"),
+    ("two.parquet", "text", "not a table"), ("three.csv", ",".join((*COLUMNS, COLUMNS[0])) + "\n", f"2 columns {COLUMNS[0]}"),
 ])  # fmt: skip
 def test_files_that_cannot_be_sends(run, name, text, what) -> None:
     if text is not None:
         (run.folder / name).write_text(text)
     with pytest.raises(DataError, match=what):
         take_sends(run.shop, run.folder / name, now=NOON)
+
+
+@pytest.mark.parametrize(
+    "sent_at", [pa.array([[1]]), pa.array([2**62], pa.timestamp("us")), pa.array([b"\xff"], pa.binary())]
+)
+def test_columns_that_are_no_times_are_said(run, sent_at) -> None:
+    path = run.folder / "odd.parquet"
+    pq.write_table(pa.table({**{name: ["x"] for name in COLUMNS}, "sent_at": sent_at}), path)
+    with pytest.raises(DataError, match="texts and times"):
+        take_sends(run.shop, path, now=NOON)
+
+
+def test_times_finer_than_ours_are_taken(run) -> None:
+    """As pandas writes them."""
+    path = run.folder / "fine.parquet"
+    at = pa.array([1_234_567_890_123_456_789], pa.timestamp("ns"))
+    pq.write_table(pa.table({**{name: ["x"] for name in COLUMNS}, "status": ["sent"], "sent_at": at}), path)
+    assert dict(take_sends(run.shop, path, now=NOON).reasons) == {"unknown-decision": 1}
 
 
 def hashed(text: str) -> str:
