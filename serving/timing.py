@@ -195,6 +195,8 @@ def look(name: str, channel_name: str, channel: Channel, now: Situation, counts:
     elif counts.hold is not None and action.kind in TELLING and action.when.awaiting:
         steps += _no_news(channel_name, now, counts, None)  # care for what is awaited fills a silence
     found = [*([_early(action, channel, now) or Ruling(told)] if isinstance(told, str) else [])]
+    if action.sells and counts.hold is not None and not now.query.consents.to(MARKETING):
+        found.append(Ruling(f"no consent to {MARKETING}", kind=OPTED_OUT))  # whatever the channel itself is for
     return Looked(None if isinstance(told, str) else told, (*found, *_placed(action, channel, now), *steps))
 
 

@@ -62,3 +62,18 @@ def test_a_promise_gives_out_no_more_than_there_is(house: House) -> None:
     assert "welcome-offer" in actions(house.page(userId="ann"))
     house.at(2, 12)
     assert "welcome-offer" not in actions(house.page(userId="ann"))
+
+
+def test_no_message_sells_without_consent_to_marketing_whatever_its_channel_is_for(house: House) -> None:
+    """A channel for service mails whose list holds an offer: it goes only to who agreed to marketing."""
+    text = house.shop.config.read_text(encoding="utf-8")
+    both = text.replace('["help-late", "care-mail", "order-status"]', '["help-late", "order-status", "welcome-offer"]')
+    assert both != text
+    house.shop.config.write_text(both, encoding="utf-8")
+    assert house.engine.refresh() and not house.engine.refusals
+    house.at(0, 12)
+    assert house.post("/v1/actions", userId="ann", channel="order-mail")["actionId"] == "welcome-offer"
+    house.post("/v1/customers/consent", userId="bob", purpose="marketing", granted=False)
+    answer = house.post("/v1/actions", userId="bob", channel="order-mail")
+    assert answer["actionId"] is None
+    assert any("no consent to marketing" in each["reason"] for each in answer["vetoed"])
