@@ -165,7 +165,8 @@ def test_bad_rows_are_kept_with_their_reasons(run) -> None:
 
 @pytest.mark.parametrize(("name", "text", "what"), [
     ("none.csv", None, "no such file"), ("one.csv", "decision_id,sent_at\n", "no column customer_id"),
-    ("two.parquet", "text", "not a table"), ("three.csv", ",".join((*COLUMNS, COLUMNS[0])) + "\n", f"2 columns {COLUMNS[0]}"),
+    ("two.parquet", "text", "not a table"),
+    ("three.csv", ",".join((*COLUMNS, COLUMNS[0])) + "\n", f"2 columns {COLUMNS[0]}"),
 ])  # fmt: skip
 def test_files_that_cannot_be_sends(run, name, text, what) -> None:
     if text is not None:
