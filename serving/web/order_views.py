@@ -14,6 +14,7 @@ from serving.web.shopfront import OrderJson, ShopJson, StepJson
 from serving.web.strings import Words, format_day
 
 _ADDRESS: Final = re.compile(r"(https://|/(?!/|\\))[^\s\\\"'<>]*")
+_NOWHERE = re.compile(r"https://[^/?#]*\.example(:|/|\?|#|$)")
 _NEXT: Final = {
     "confirmed": ("in_production", "shipped", "delivered", "late"), "in_production": ("shipped", "delivered", "late"),
     "shipped": ("delivered", "late"), "delivered": ("returned",),
@@ -107,8 +108,11 @@ def order_href(order_id: str, path: str = "/web/order") -> str:
 
 
 def picture(url: str | None) -> str:
-    """The address of a picture or of a link, if it is over TLS or of the shop's own site; else empty."""
-    return url if url and _ADDRESS.fullmatch(url) else ""
+    """The address of a picture or of a link, if it is over TLS or of the shop's own site; else empty.
+
+    Names under `.example` (RFC 2606), as a simulated shop has them, lead nowhere: our own drawing is better.
+    """
+    return url if url and _ADDRESS.fullmatch(url) and not _NOWHERE.match(url) else ""
 
 
 def promises(order: OrderJson) -> list[str]:

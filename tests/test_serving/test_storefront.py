@@ -279,8 +279,8 @@ def test_a_surrogate_in_a_title_breaks_no_page(client: TestClient, shop: Any) ->
 def test_pictures_come_from_the_shop_or_over_tls(shop: Any) -> None:
     """An image address of the catalogue is used when it is https or our own; else a picture is drawn."""
     with client_of(shop) as client:
-        for url, shown in (("https://img.example/a.jpg", True), ("/img/a.jpg", True), ("//evil/a.jpg", False),
-                           ("http://img.example/a.jpg", False), ("data:text/html,x", False)):  # fmt: skip
+        for url, shown in (("https://img.test/a.jpg", True), ("/img/a.jpg", True), ("//evil/a.jpg", False),
+                           ("http://img.test/a.jpg", False), ("data:text/html,x", False)):  # fmt: skip
             shop.slots_override = [{"slot": "s", "decisionId": "d", "items": [{"itemId": "i", "imageUrl": url}]}]
             assert bool(Page(client.get("/").text).all("img")) == shown, url
 

@@ -254,17 +254,17 @@ def test_what_a_step_may_hold_is_shown_safely(client: TestClient, shop: Any) -> 
     line = shop.order_lines[order, "1"]
     line["steps"].append(
         {"at": "2017-12-04T00:00:00Z", "state": "shipped", "text": HOSTILE, "imageUrl": "javascript:alert(1)",
-         "trackingUrl": "https://carrier.example/1", "place": HOSTILE, "hours": HOSTILE,
+         "trackingUrl": "https://carrier.test/1", "place": HOSTILE, "hours": HOSTILE,
          "confirmedFor": "2017-12-06T00:00:00Z"}
     )  # fmt: skip
     line["steps"].append({"at": "2017-12-05T00:00:00Z", "state": HOSTILE, "trackingUrl": "javascript:alert(1)",
-                          "imageUrl": "https://img.example/a.jpg"})  # fmt: skip
+                          "imageUrl": "https://img.test/a.jpg"})  # fmt: skip
     shop.items["f1"]["title"] = HOSTILE
     page = Page(client.get(f"/web/order?id={order}").text)
     assert len(page.all("script")) == 1
-    assert [a["src"] for a in page.all("img")] == ["https://img.example/a.jpg"]
+    assert [a["src"] for a in page.all("img")] == ["https://img.test/a.jpg"]
     links = [a for a in page.all("a") if not a["href"].startswith(("/", "#"))]
-    assert [(a["href"], a["rel"]) for a in links] == [("https://carrier.example/1", "noopener noreferrer")]
+    assert [(a["href"], a["rel"]) for a in links] == [("https://carrier.test/1", "noopener noreferrer")]
     assert "The carrier has confirmed it for 6 December 2017" in page.text
     assert not [a for _, attributes in page.tags for a in attributes if a.startswith("on") or a == "style"]
 
@@ -301,14 +301,14 @@ def test_words_on_what_came_are_an_event(client: TestClient, shop: Any) -> None:
     """Only what was delivered to oneself can be written about; words and photo are checked, and sent once."""
     order = bought(client)
     assert "As soon as something has been delivered" in client.get("/web/photo").text
-    said = {"item": "f1", "text": "It creaks <b>a little</b>", "photo": "https://img.example/chair.jpg"}
+    said = {"item": "f1", "text": "It creaks <b>a little</b>", "photo": "https://img.test/chair.jpg"}
     html = client.get("/web/photo").text
     assert submit(client, html, "/web/review", **said).status_code == 404
     step(client, order, "delivered")
     html = client.get("/web/photo").text
     heard(html)
     shop.events.clear()
-    for wrong in ({"text": " "}, {"text": "x" * 1001}, {"photo": "http://img.example/a.jpg"}, {"photo": "/a.jpg"}):
+    for wrong in ({"text": " "}, {"text": "x" * 1001}, {"photo": "http://img.test/a.jpg"}, {"photo": "/a.jpg"}):
         assert submit(client, html, "/web/review", **{**said, **wrong}).status_code == 400
     assert submit(client, html, "/web/review", **{**said, "item": "t1"}).status_code == 404
     assert shop.events == []
@@ -532,3 +532,18 @@ def test_the_sample_shops_pictures_are_there() -> None:
     fields = {"{season}": ("winter", "spring", "summer", "autumn"), "{answers.pet}": ("dog", "cat")}
     assert names
     assert {each for name in names for each in fields.get(name, (name,))} <= PICTURES.keys()
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("https://shop.example/a.jpg", ""), ("https://shop.example", ""), ("https://a.example:8443/x?y", ""),
+        ("https://a.test/x.example", "https://a.test/x.example"), ("/web/picture/cat.svg", "/web/picture/cat.svg"),
+        ("javascript:alert(1)", ""), ("//evil.test/x", ""), (None, ""),
+    ],
+)  # fmt: skip
+def test_pictures_that_lead_nowhere_are_drawn(url: str | None, shown: str) -> None:
+    """Names under .example never resolve (RFC 2606); a simulated shop's pictures have them."""
+    from serving.web.order_views import picture
+
+    assert picture(url) == shown
