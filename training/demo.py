@@ -168,6 +168,7 @@ def serve(shop: Shop, options: DemoOptions) -> None:
     from training.ui import start_ui, stop_ui
 
     console.rule("[bold]Serve", align="left")
+    term_as_interrupt()
     environment = service_environment(shop, dev=True)
     log = (shop.root / "service.log").open("ab")
     service = subprocess.Popen(
@@ -185,6 +186,15 @@ def serve(shop: Shop, options: DemoOptions) -> None:
         stop(service)
         stop_ui(ui)
         log.close()
+
+
+def term_as_interrupt() -> None:
+    """Whoever ends the demo politely ends what it started as well, as Ctrl-C does."""
+
+    def interrupt(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, interrupt)
 
 
 def tell(shop: Shop, options: DemoOptions) -> None:
