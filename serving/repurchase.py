@@ -66,12 +66,14 @@ class Windows:
         places = np.flatnonzero(history.type == EventType.PURCHASE)
         time, item = history.time[places], history.item[places]
         kept = (item >= 0) & not_returned(history, places)
+        given = np.zeros(len(places), bool)
         for line in orders:
             if line.gift:
-                _take_off(kept, time, item, self._row(line), line.ordered_at)
+                _take_off(given, time, item, self._row(line), line.ordered_at)
             elif line.state in FAILED:
                 of_it = np.flatnonzero((item == self._row(line)) & (time < line.ordered_at + RULES.occasion))
                 kept[of_it[-1:]] = False
+        kept &= ~given
         lines = [line for line in orders if not line.gift and line.state not in FAILED]  # also what no event tells of
         rows = np.array([self._row(line) for line in lines], np.int32)
         ordered = np.array([line.ordered_at for line in lines], np.int64)
@@ -86,10 +88,10 @@ class Windows:
         return -1 if row < 0 else int(self._bundle.shared.category[row])
 
 
-def _take_off(kept: npt.NDArray[np.bool_], time: Instants, item: Rows, row: int, ordered_at: int) -> None:
-    """Let the one purchase that was a gift not count: the nearest of the item. One's own of it stays."""
-    mine = np.flatnonzero(kept & (item == row) & (row >= 0))
+def _take_off(given: npt.NDArray[np.bool_], time: Instants, item: Rows, row: int, ordered_at: int) -> None:
+    """Mark the one purchase that was a gift: the nearest of the item, also where it came back. One's own stays."""
+    mine = np.flatnonzero(~given & (item == row) & (row >= 0))
     if len(mine):
         far = np.abs(time[mine] - ordered_at)
         if far.min() < ORDERED_WITHIN:
-            kept[mine[far.argmin()]] = False
+            given[mine[far.argmin()]] = True

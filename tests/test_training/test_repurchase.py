@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from features.history import Histories, History
+from features.history import FIELDS, Histories, History
 from features.ids import Vocabulary
 from features.moments import DAY
 from features.orders import OrderLine, Step
@@ -130,6 +130,9 @@ def test_a_gift_takes_off_one_purchase_and_leaves_ones_own(toy) -> None:
     assert windows.barred(bought(5, 5), (gift(5), gift(5)), END) == ()
     assert windows.barred(bought(5), (gift(4.7),), END) == (), "reported some hours later"
     assert windows.barred(bought(40), (gift(5),), END) == (0,), "a gift without a purchase of its own takes none"
+    back = History(*(getattr(bought(5.2, 5, 4.9), name) for name in FIELDS))
+    back.type[-1] = EventType.RETURN  # the later one, which was the gift, came back: one's own stays
+    assert windows.barred(back, (gift(5),), END) == (0,)
 
 
 @pytest.fixture

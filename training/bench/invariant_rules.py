@@ -12,7 +12,7 @@ import orjson
 from features.shop import Shop
 from features.text import unit_hash
 from serving.config import ShopConfig
-from serving.settings.pages import Slot
+from serving.settings.pages import FLOOR, Slot
 from serving.wire import ActionRequest, PageRequest
 from training.bench.invariant_asked import Asked, Table, agreed
 from training.bench.invariant_facts import Facts
@@ -85,8 +85,10 @@ class Rules:
                 slot = msgspec.structs.replace(
                     slot, policy=None if policy == "first-fillable" else policy, modules=change.modules or slot.modules
                 )
-        stopped = slot.policy in asked.shelves.campaigns
-        return msgspec.structs.replace(slot, policy=None) if stopped else slot
+        if slot.policy not in asked.shelves.campaigns:
+            return slot
+        floor = () if slot.may_be_empty or FLOOR in slot.modules else (FLOOR,)  # like every slot without a policy
+        return msgspec.structs.replace(slot, policy=None, modules=(*slot.modules, *floor))
 
     def _filled(self, asked: Asked) -> None:
         if asked.channel is not None:
