@@ -144,7 +144,7 @@ class Engine:
 
     def __init__(self, shop: Shop, *, worker: str | None = "0") -> None:
         self.shop = shop
-        self.store = Store.open(shop.store, shop.secret)
+        self.store = Store.of(shop)
         self.clock = shop_clock(shop)
         self.preview = worker is None
         """Nobody sees the answers: nothing is kept of them."""

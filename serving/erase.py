@@ -7,9 +7,7 @@ with the next sync. Every step may be repeated; `sweep` finishes what a crash in
 
 from __future__ import annotations
 
-import mmap
 import secrets
-import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -31,11 +29,8 @@ Result = TypeVar("Result")
 
 ERASING, ERASED, COMPLETE = "erasing", "erased", "complete"
 """States of a receipt: under way; gone from everything that answers; gone from the dataset too."""
-_PATIENCE_SECONDS = 3.0
 _IN_THEIR_WORDS = {"name": 4, "answers": 12, "attributes": 12, "projects": 12}
 """Fields -> from how many bytes on a text is looked for. Shorter answers are many people's: alone they name nobody."""
-_VACUUM_BYTES = 128 * 1024 * 1024
-"""A larger store is written anew by the next sync instead: it would hold up events for seconds."""
 
 SAYS = {
     "now": "No answer, profile or export uses this customer or the visitors linked to them. The store's rows (events, "
@@ -76,7 +71,7 @@ def erase(
     counts = _forget_everywhere(shop, store, customer_id, visitors)
     if on_erased is not None:
         on_erased(customer_id)
-    _leave_no_residue(store, [customer_id, *visitors, *words])
+    store.database.scrub([customer_id, *visitors, *words])
     return _finished(store, token, receipt, counts, now)
 
 
@@ -93,7 +88,7 @@ def erase_visitor(shop: Shop, store: Store, visitor_id: str, *, now: int) -> dic
     receipt = _begun(store, token, now)
     words = _words(store, None, [visitor_id])
     counts = _forget_everywhere(shop, store, None, [visitor_id])
-    _leave_no_residue(store, [visitor_id, *words])
+    store.database.scrub([visitor_id, *words])
     return _finished(store, token, receipt, counts, now)
 
 
@@ -230,23 +225,3 @@ def _texts(fields: Mapping[str, Any]) -> Iterator[str]:
                 yield value
             elif isinstance(value, dict | list):
                 waiting += value.values() if isinstance(value, dict) else value
-
-
-def _leave_no_residue(store: Store, ids: Collection[str]) -> None:
-    """Overwrite the write-ahead log, and the copies that moving rows between pages may have left in their gaps."""
-    _checkpoint(store)
-    if store.database.path.stat().st_size <= _VACUUM_BYTES and _stands_in(store.database.path, ids):
-        store.database.vacuum()
-        _checkpoint(store)
-
-
-def _checkpoint(store: Store) -> None:
-    patience = time.monotonic() + _PATIENCE_SECONDS
-    while not store.database.checkpoint() and time.monotonic() < patience:
-        time.sleep(0.01)
-
-
-def _stands_in(path: Path, ids: Collection[str]) -> bool:
-    """Whether the bytes of any id are in a file (a short id may be found by chance: then we clean for nothing)."""
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as raw:
-        return any(raw.find(text.encode("utf-8", "surrogatepass")) >= 0 for text in ids)

@@ -1,7 +1,7 @@
 """The BentoML service: settings, start, swap, stop. The only module that imports bentoml.
 
 Run it with `kokyaku serve`, or from a built Bento with `bentoml serve`. The shop is named by `KOKYAKU_ROOT` (its
-folder) and `KOKYAKU_SHOP` (its id); keys by `KOKYAKU_KEYS` or `KOKYAKU_KEY_FILE`, or `KOKYAKU_DEV=1` on one's own
+folder) and `KOKYAKU_SHOP` (its id), its store by `KOKYAKU_STORE` where replicas share one; keys by `KOKYAKU_KEYS` or `KOKYAKU_KEY_FILE`, or `KOKYAKU_DEV=1` on one's own
 machine.
 """
 
@@ -78,7 +78,7 @@ class Kokyaku:
     def __init__(self) -> None:
         Access.from_environment(os.environ)  # a service that would refuse everybody does not start
         root = Path(os.environ.get("KOKYAKU_ROOT", "shop"))
-        shop = Shop(os.environ.get("KOKYAKU_SHOP", "demo"), root.absolute())
+        shop = Shop.from_environment(os.environ.get("KOKYAKU_SHOP", "demo"), root.absolute())
         _opened["engine"] = Engine(shop, worker=str(os.getpid()))
         settle_memory()
 

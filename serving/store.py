@@ -1,14 +1,13 @@
 """The store: what the service must not forget between an answer and the next sync.
 
 Events, decisions, draws that hold, links, the shop's changes to items, what was told of people
-(`serving.store_people`), tombstones and receipts, in one SQLite file. An acknowledged write survives `kill -9` and
-power loss; it is seen by the next read of any process. What sync and erasure do with the store is in
-`serving.store_upkeep`; every statement is in `serving.store_sql`.
+(`serving.store_people`), tombstones and receipts, in one SQLite file or one schema of a PostgreSQL. An acknowledged
+write survives `kill -9` and power loss; it is seen by the next read of any process. What sync and erasure do with the
+store is in `serving.store_upkeep`; every statement is in `serving.store_sql`.
 """
 
 from __future__ import annotations
 
-import sqlite3
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -18,13 +17,15 @@ from features.shop import Shop
 from serving import store_people as people
 from serving import store_shown as shown
 from serving import store_sql as sql
-from serving.database import Database
+from serving.backend import Connection, Database
+from serving.database import SqliteDatabase
 from serving.events import StoredEvent, decode, encode, same_content
 from serving.fields import decode as decode_fields
 from serving.fields import encode as encode_fields
 from serving.group_commit import GroupCommit
 from serving.held import Held, Kept, Key, Wishes, hand_over, held_in, hold, holder_of
 from serving.links import Claim, Timeline
+from serving.opening import open_database
 from serving.tombstones import Erased
 
 Outcome = people.Outcome
@@ -49,8 +50,24 @@ class Store(people.PeopleStore, shown.ShownStore):
         self._erased_until = 0.0
 
     @classmethod
+    def of(cls, shop: Shop) -> Store:
+        """Open the store of a shop, in the PostgreSQL that it names or in its folder; make an empty one if need be.
+
+        Raises:
+            ConfigError: the address is none, the driver is not installed, or the store is of another secret.
+            DataError: what is there is something else, or of a newer program.
+            Unavailable: it cannot be opened.
+        """
+        return cls(open_database(shop), shop.secret)
+
+    @staticmethod
+    def exists(shop: Shop) -> bool:
+        """Whether a shop may have a store with something in it; False where opening would make the first one."""
+        return shop.store_url is not None or shop.store.exists()
+
+    @classmethod
     def open(cls, path: Path, secret: bytes | None = None) -> Store:
-        """Open a store, or make an empty one.
+        """Open a store in a file, or make an empty one.
 
         Args:
             path: the SQLite file.
@@ -60,7 +77,7 @@ class Store(people.PeopleStore, shown.ShownStore):
             DataError: the file is something else, or of a newer program.
             Unavailable: it cannot be opened.
         """
-        database = Database(path, sql.STEPS)
+        database = SqliteDatabase(path, sql.STEPS)
         return cls(database, Shop("shop", path.parent).secret if secret is None else secret)
 
     def close(self) -> None:
@@ -177,7 +194,7 @@ class Store(people.PeopleStore, shown.ShownStore):
         erased = self._erased[1] if time.monotonic() < self._erased_until else self.erased()
         return erased.row(customer_id, visitor_id)
 
-    def erased_in(self, connection: sqlite3.Connection) -> Erased:
+    def erased_in(self, connection: Connection) -> Erased:
         """The tombstones as of a transaction: nobody can add one while it holds the write lock."""
         known, erased = self._erased
         number = int(connection.execute(sql.LAST_TOMBSTONE).fetchone()[0])
@@ -195,22 +212,21 @@ class Store(people.PeopleStore, shown.ShownStore):
                 for row in rows
             ]
 
-    def _add(self, connection: sqlite3.Connection, event: StoredEvent, payload: bytes, erased: Erased) -> Outcome:
+    def _add(self, connection: Connection, event: StoredEvent, payload: bytes, erased: Erased) -> Outcome:
         if erased and erased.row(event.customer_id, event.visitor_id):
             return "erased"
         row = (
             event.event_id, event.customer_id, event.visitor_id, event.occurred_at, event.recorded_at,
             event.type, event.item_id, payload,
         )  # fmt: skip
-        added = connection.execute(sql.ADD_EVENT, row)
-        if added.rowcount == 0:
+        if connection.execute(sql.ADD_EVENT, row).rowcount == 0:
             before = connection.execute(sql.EVENT_BY_ID, (event.event_id,)).fetchone()[0]
             return "duplicate" if same_content(decode(before), decode(payload)) else "collision"
         shown.heard(connection, event)
         if event.type in _LINKS and event.visitor_id is not None:
             customer = event.customer_id if event.type == "sign_in" else None
             if customer is not None or event.type == "sign_out":
-                connection.execute(sql.ADD_LINK, (added.lastrowid, event.visitor_id, customer, event.occurred_at))
+                connection.execute(sql.ADD_LINK, (event.visitor_id, customer, event.occurred_at, event.event_id))
             if customer is not None:
                 hand_over(connection, event.visitor_id, customer)
                 people.hand_over_told(connection, event.visitor_id, customer, event.recorded_at)
@@ -220,11 +236,11 @@ class Store(people.PeopleStore, shown.ShownStore):
     def _events_of_customer(self, customer_id: str, after_seq: int) -> list[StoredEvent]:
         own: list[tuple[int, StoredEvent]] = []
         visitors: list[str] = []
-        for seq, value in self.database.query(sql.EVENTS_OF_CUSTOMER, (customer_id, after_seq)):
+        for seq, payload, visitor_id in self.database.query(sql.EVENTS_OF_CUSTOMER, (customer_id, after_seq)):
             if seq is None:
-                visitors.append(value)
+                visitors.append(visitor_id)
             else:
-                own.append((seq, decode(value)))
+                own.append((seq, decode(payload)))
         for visitor_id in visitors:
             own += self._anonymous(visitor_id, after_seq, owner=customer_id)
         own.sort(key=lambda pair: pair[0])

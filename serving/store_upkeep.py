@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import secrets
-import sqlite3
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 import orjson
 
 from serving import store_sql as sql
+from serving.backend import Connection
 from serving.events import StoredEvent, decode
 from serving.fields import composed
 from serving.fields import decode as fields_in
@@ -164,7 +164,7 @@ _KNOWN = _Whose(sql.REWARDING_EVENTS_OF_CUSTOMER, sql.DECISIONS_OF_CUSTOMER, sql
 _ANONYMOUS = _Whose(sql.REWARDING_ANONYMOUS_EVENTS, sql.ANONYMOUS_DECISIONS, sql.DROP_ANONYMOUS_EVENTS)
 
 
-def _scrub(connection: sqlite3.Connection, decisions: str, who: str, token: str) -> int:
+def _scrub(connection: Connection, decisions: str, who: str, token: str) -> int:
     rows = connection.execute(decisions, (who,)).fetchall()
     for seq, payload in rows:
         decision = scrubbed(orjson.loads(payload), token)
@@ -273,7 +273,7 @@ def drop_synced(store: Store, *, decisions: int, items: int, customers: int, rew
         _merge(connection, "customers", customers)
 
 
-def _merge(connection: sqlite3.Connection, table: str, up_to: int) -> None:
+def _merge(connection: Connection, table: str, up_to: int) -> None:
     names = {"table": table, "key": sql.MERGED_TABLES[table]}
     for (each,) in connection.execute(sql.CROWDED.format(**names), (up_to,)).fetchall():
         changes = connection.execute(sql.CHANGES_OF.format(**names), (each, up_to)).fetchall()
@@ -283,11 +283,6 @@ def _merge(connection: sqlite3.Connection, table: str, up_to: int) -> None:
 
 
 # --- looking ----------------------------------------------------------------------------------------------------------
-
-
-def journal_mode(store: Store) -> str:
-    """`wal`, unless the file system does not allow it."""
-    return str(store.database.query("PRAGMA journal_mode")[0][0])
 
 
 def try_writing(store: Store) -> int:

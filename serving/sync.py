@@ -38,8 +38,6 @@ REPORT_SPAN = 90 * DAY
 """The last report of each order line stays this long, so that the same state told again is known as told."""
 VISITOR_SPAN = 400 * DAY
 """What a visitor told stays this long after the last word: longer than the cookie by which one is known again."""
-_SPARSE = 0.5
-_VACUUM_ABOVE = 64 * 1024 * 1024
 
 
 class SyncReport(msgspec.Struct):
@@ -72,7 +70,7 @@ def sync(shop: Shop, *, now: int, after_step: Callable[[str], None] = lambda ste
         Unavailable: the store refuses; run it again.
     """
     with exclusive(shop.root / "sync.lock", busy="another sync of this shop is running"):
-        store = Store.open(shop.store, shop.secret)
+        store = Store.of(shop)
         try:
             return _Sync(shop, store, now, after_step).run()
         finally:
@@ -108,7 +106,7 @@ class _Sync:
             self.report.counts |= {"quarantined rows erased": scrubbed} if scrubbed else {}
         self._drop(progress)
         blank_erased(self.shop.decision_logs, self.store, self.store.erased())
-        self._tidy(bool(receipts))
+        self.store.database.tidy(thoroughly=bool(receipts))
         self._complete(receipts)
         self.done("store tidied")
         return self.report
@@ -205,12 +203,6 @@ class _Sync:
         except BundleError:
             return 0
         return int(manifest.get(number, 0)) if manifest.get("store_id") == self.store_id else 0
-
-    def _tidy(self, erased_any: bool) -> None:
-        pages, free, size = self.store.database.space()
-        if erased_any or (size > _VACUUM_ABOVE and free > pages * _SPARSE):
-            self.store.database.vacuum()
-        self.store.database.checkpoint()
 
     def _manifest(self) -> Manifest:
         return self.dataset.manifest() if self.dataset.exists() else Manifest()

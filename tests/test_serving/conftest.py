@@ -174,3 +174,13 @@ def client(toy_engine):
     app = Starlette(routes=routes(lambda: toy_engine, Access(dev=True)))
     with TestClient(app, base_url="http://127.0.0.1") as opened:
         yield opened
+
+
+@pytest.fixture(scope="session")
+def postgres():
+    """A PostgreSQL server of these tests' own; skips where none is installed. Who stops it starts it again."""
+    from tests.test_serving.postgres_server import PostgresServer
+
+    server = PostgresServer()
+    yield server
+    server.remove()

@@ -14,8 +14,10 @@ from hypothesis import strategies as st
 
 from features.errors import DataError, Unavailable
 from features.order_reports import Report
+from serving import store_sql as sql
 from serving import store_upkeep as upkeep
 from serving.events import StoredEvent
+from serving.postgres import PostgresDatabase
 from serving.store import Store
 from serving.tombstones import token_of
 
@@ -32,11 +34,16 @@ def ids(events):
     return [each.event_id for each in events]
 
 
-def open_sqlite(folder: Path) -> Store:
+def open_sqlite(folder: Path, request=None) -> Store:
     return Store.open(folder / "store.db", SECRET)
 
 
-FACTORIES = {"sqlite": open_sqlite}
+def open_postgres(folder: Path, request) -> Store:
+    server = request.getfixturevalue("postgres")
+    return Store(PostgresDatabase(server.url, server.shop_id(folder), sql.STEPS), SECRET)
+
+
+FACTORIES = {"sqlite": open_sqlite, "postgres": open_postgres}
 """Each opens the store that lies in a folder; a further database is one more line here."""
 
 
@@ -46,7 +53,7 @@ def open_again(request, tmp_path):
     opened = []
 
     def once_more():
-        opened.append(request.param(tmp_path))
+        opened.append(request.param(tmp_path, request))
         return opened[-1]
 
     yield once_more
