@@ -148,7 +148,9 @@ class PostgresDatabase:
         if number < _OLDEST:
             return Condition("fail", detail, "PostgreSQL 13 or newer is needed")
         if "off" in (fsync, pages):
-            return Condition("fail", f"{detail}, fsync or full_page_writes is off", "switch them on: a crash loses rows")
+            return Condition(
+                "fail", f"{detail}, fsync or full_page_writes is off", "switch them on: a crash loses rows"
+            )
         if skew > _SKEW_SECONDS:
             return Condition("warn", f"{detail}, clocks {skew:.1f} s apart", "check the time services of both machines")
         return Condition("ok", f"{detail}, clocks {skew * 1000:.0f} ms apart")

@@ -10,9 +10,9 @@ from collections.abc import Iterable, Sequence
 
 from features.history import customer_subject, visitor_subject
 from serving import store_sql as sql
+from serving.backend import Connection, Database
 from serving.caps import COUNTED, FAILED, LAPSED, RESERVED, SENT, SHOWN, Showing, Shown, Tally, Used, reached
 from serving.caps import same_showing as same
-from serving.backend import Connection, Database
 from serving.events import StoredEvent
 from serving.links import Timeline
 
@@ -125,9 +125,7 @@ def _lapse(connection: Connection, action: str, now: int) -> None:
         _set_state(connection, (subject, action, decision_id, RESERVED, cost), LAPSED, None)
 
 
-def _set_state(
-    connection: Connection, row: tuple[str, str, str, str, float], state: str, at: int | None
-) -> None:
+def _set_state(connection: Connection, row: tuple[str, str, str, str, float], state: str, at: int | None) -> None:
     subject, action, decision_id, before, cost = row
     connection.execute(sql.SET_SHOWN, (state, at, decision_id))
     change = int(state in COUNTED) - int(before in COUNTED)
