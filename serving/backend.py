@@ -64,6 +64,13 @@ class Database(Protocol):
     def query(self, statement: str, parameters: Sequence[Any] = ()) -> list[Any]:
         """All rows of a SELECT, as of the last commit."""
 
+    def alone(self, name: str, busy: str) -> AbstractContextManager[None]:
+        """Hold a lock of that name against every process that uses this database.
+
+        Raises:
+            DataError: another one holds it; `busy` is the sentence that says so.
+        """
+
     def scrub(self, texts: Collection[str]) -> None:
         """After rows were deleted: overwrite the copies that may be left of texts that stood in them."""
 

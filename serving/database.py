@@ -13,12 +13,13 @@ import sqlite3
 import threading
 import time
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from features.errors import DataError, Unavailable
+from features.files import exclusive
 from serving.backend import Condition
 
 BUSY_SECONDS = 5.0
@@ -131,6 +132,10 @@ class SqliteDatabase:
             int(self.query(f"PRAGMA {name}")[0][0]) for name in ("page_count", "freelist_count", "page_size")
         )
         return pages, free, pages * size
+
+    def alone(self, name: str, busy: str) -> AbstractContextManager[None]:
+        """Hold a lock file beside the database."""
+        return exclusive(self.path.with_name(f"{name}.lock"), busy=busy)
 
     def scrub(self, texts: Collection[str]) -> None:
         """Overwrite the write-ahead log, and the copies that moving rows between pages may have left in their gaps.

@@ -29,6 +29,7 @@ from serving.config import ShopConfig, load_config
 from serving.decision_log import DecisionLog
 from serving.delivery import Deliveries
 from serving.effects import SlotPolicy
+from serving.erase import sweep_here
 from serving.histories import open_history, open_people
 from serving.person import Consents, Person
 from serving.policy_files import open_policies
@@ -152,6 +153,7 @@ class Engine:
         self.refusals: dict[str, str] = {}
         self._reloading = threading.Lock()
         self._items_seen = 0
+        self._swept: tuple[int, str | None] = (0, None)
         config, stamp = load_config(shop.config), _stamp(shop.config)
         ranker = self._ranker(self._live_bundle_name(), config)
         name, histories, translation, seq = self._open_history(ranker.bundle)
@@ -212,6 +214,7 @@ class Engine:
             self._refresh_history()
             self.refresh_shelf()
             self.refresh_stops()
+            self._sweep()
             return self.live is not before
 
     def refresh_shelf(self) -> None:
@@ -226,6 +229,15 @@ class Engine:
         if stops != self.live.stops:
             self.live.ranker.shelf.stop(stops.items)
             self.live = replace(self.live, stops=stops)
+
+    def _sweep(self) -> None:
+        """Overwrite on this machine whom another replica erased, and whom a newly copied history still holds."""
+        if self.preview or not self.store.database.shared:
+            return
+        state = len(self.store.erased()), self.live.history_name
+        if state[0] and state != self._swept:
+            sweep_here(self.shop, self.store)
+            self._swept = state
 
     def close(self) -> None:
         """Flush and close the store and the decision log."""

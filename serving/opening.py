@@ -1,4 +1,4 @@
-"""Which database a shop's store lies in: the PostgreSQL that `KOKYAKU_STORE` names, else a SQLite file in its folder."""
+"""Where a shop's store lies: in the PostgreSQL that `KOKYAKU_STORE` names, else in a SQLite file in its folder."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from serving.database import SqliteDatabase
 if TYPE_CHECKING:
     from features.shop import Shop
 
-_SECRET = "secret"
+_WHOSE = "secret"
 
 
 def open_database(shop: Shop) -> Database:
@@ -43,11 +43,11 @@ def open_database(shop: Shop) -> Database:
 def _check_secret(database: Database, secret: bytes) -> None:
     """Tombstones and draws of replicas with unlike secrets would not agree; the first one says which it is."""
     fingerprint = hashlib.blake2b(secret, digest_size=16, person=b"kokyaku.replicas").hexdigest()
-    found = database.query(sql.GET_META, (_SECRET,))
+    found = database.query(sql.GET_META, (_WHOSE,))
     if not found:
         with database.transaction() as connection:
-            connection.execute(sql.SET_META_ONCE, (_SECRET, fingerprint))
-            found = connection.execute(sql.GET_META, (_SECRET,)).fetchall()
+            connection.execute(sql.SET_META_ONCE, (_WHOSE, fingerprint))
+            found = connection.execute(sql.GET_META, (_WHOSE,)).fetchall()
     if found[0][0] != fingerprint:
         hint = "copy secret.key of the replica that made it, or name that file by KOKYAKU_SECRET_FILE"
         raise ConfigError("the store belongs to another secret", where=database.where, hint=hint)

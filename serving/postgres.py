@@ -22,7 +22,17 @@ import psycopg
 
 from features.errors import DataError, Unavailable
 from serving.backend import Condition
-from serving.postgres_link import LOOP_SECONDS, STATEMENT_SECONDS, Address, Link, at_once, connect, explained, is_away
+from serving.postgres_link import (
+    LOOP_SECONDS,
+    STATEMENT_SECONDS,
+    Address,
+    Link,
+    at_once,
+    connect,
+    explained,
+    is_away,
+    unopened,
+)
 from serving.postgres_link import on_event_loop as in_a_hurry
 from serving.postgres_sql import FIRST, rendered, tables
 
@@ -65,15 +75,19 @@ class PostgresDatabase:
         self._writer: Link | None = None
         self._idle: deque[Link] = deque()
         self._busy: set[Link] = set()
-        """Connections that somebody waits on, so that they can be told to stop waiting."""
         self._away: str | None = None
         self._state_lock = threading.Lock()
         self._closed = threading.Event()
         try:
-            with connect(self.address) as link:
+            link = connect(self.address)
+            try:
                 self._create_schema(link, steps)
+            except BaseException:
+                link.close()
+                raise
         except psycopg.Error as error:
-            raise explained(error, self.where) from error
+            raise unopened(error, self.address) from error
+        self._put_back(link)
 
     @contextmanager
     def transaction(self) -> Iterator[_Transaction]:
@@ -87,16 +101,14 @@ class PostgresDatabase:
             raise self._unavailable("others are writing")
         try:
             link = self._begun()
-            self._busy.add(link)
             try:
-                yield _Transaction(link)
-                link.execute("COMMIT")
+                with self._at_work(link):
+                    yield _Transaction(link)
+                    link.execute("COMMIT")
             except BaseException:
                 if link.pgconn.transaction_status != psycopg.pq.TransactionStatus.IDLE:
                     self._roll_back(link)
                 raise
-            finally:
-                self._busy.discard(link)
         except psycopg.Error as error:
             self._drop_writer()
             raise self._met(error) from error
@@ -112,9 +124,9 @@ class PostgresDatabase:
         text = rendered(statement)
         for again in (True, False):
             link = self._reader()
-            self._busy.add(link)
             try:
-                rows = link.execute(text, parameters).fetchall()
+                with self._at_work(link):
+                    rows = link.execute(text, parameters).fetchall()
             except UnicodeEncodeError:
                 rows = []  # half a surrogate pair: nothing can be stored under such an id
             except psycopg.Error as error:
@@ -124,11 +136,24 @@ class PostgresDatabase:
                     self._drop_idle()
                     continue
                 raise self._met(error) from error
-            finally:
-                self._busy.discard(link)
             self._put_back(link)
             return rows
         raise AssertionError("unreachable")
+
+    @contextmanager
+    def alone(self, name: str, busy: str) -> Iterator[None]:
+        """Hold an advisory lock of the shop, against all replicas; it goes with the connection that took it."""
+        link = self._opened()
+        try:
+            try:
+                taken = link.execute("SELECT pg_try_advisory_lock($1)", (self.address.key(name),)).fetchone()
+            except psycopg.Error as error:
+                raise self._met(error) from error
+            if taken != (True,):
+                raise DataError(busy, where=self.where, hint="wait for it, then run this again")
+            yield
+        finally:
+            link.close()
 
     def scrub(self, texts: Collection[str]) -> None:
         """Let the server reclaim deleted rows. Their bytes stay in its log and in free space until that is reused."""
@@ -166,7 +191,7 @@ class PostgresDatabase:
 
     def _create_schema(self, link: Link, steps: Sequence[Sequence[str]]) -> None:
         with link.transaction():
-            link.execute("SELECT pg_advisory_xact_lock($1)", (self.address.lock,))  # of two, one finds it done
+            link.execute("SELECT pg_advisory_xact_lock($1)", (self.address.key("writes"),))  # of two, one finds it done
             if link.execute("SHOW server_encoding").fetchone() != ("UTF8",):
                 raise DataError("the database does not hold UTF-8", where=self.where, hint="create it with UTF8")
             known = link.execute("SELECT 1 FROM pg_namespace WHERE nspname = $1", (self.address.schema,)).fetchone()
@@ -208,6 +233,15 @@ class PostgresDatabase:
             if not link.closed:
                 return link
 
+    @contextmanager
+    def _at_work(self, link: Link) -> Iterator[None]:
+        """While somebody waits on a connection it can be cut off, so that he does not wait for a dead server."""
+        self._busy.add(link)
+        try:
+            yield
+        finally:
+            self._busy.discard(link)
+
     def _put_back(self, link: Link) -> None:
         if len(self._idle) < _IDLE and not self._closed.is_set():
             self._idle.append(link)
@@ -216,14 +250,15 @@ class PostgresDatabase:
 
     def _begun(self) -> Link:
         """The writing connection, in a transaction that holds the lock."""
-        begin = f"BEGIN; SELECT pg_advisory_xact_lock({self.address.lock})"
+        begin = f"BEGIN; SELECT pg_advisory_xact_lock({self.address.key('writes')})"
         if in_a_hurry():
             begin = f"BEGIN; SET LOCAL lock_timeout = {int(LOOP_SECONDS * 800)}; {begin.removeprefix('BEGIN; ')}"
         for again in (True, False):
             self._check()
             link = self._writer = self._writer or self._opened()
             try:
-                at_once(link, begin)
+                with self._at_work(link):
+                    at_once(link, begin)
             except psycopg.Error as error:
                 if again and is_away(error) and link.broken:  # nothing was written yet
                     self._drop_writer()
@@ -281,7 +316,11 @@ class PostgresDatabase:
         while not self._closed.is_set():
             try:
                 link = connect(self.address)
-                link.execute("SELECT 1 FROM meta LIMIT 1")
+                try:
+                    link.execute("SELECT 1 FROM meta LIMIT 1")
+                except psycopg.Error:
+                    link.close()
+                    raise
             except psycopg.Error:
                 for waiting in list(self._busy):
                     _cut(waiting)

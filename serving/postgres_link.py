@@ -22,6 +22,11 @@ STATEMENT_SECONDS = 30
 """The longest that any other thread waits, and that the server works on one statement."""
 LOCK_SECONDS = 5
 _NAME_BYTES = 63
+_SETTINGS = f"""
+    SET search_path = "{{schema}}"; SET statement_timeout = '{STATEMENT_SECONDS}s';
+    SET idle_in_transaction_session_timeout = '{STATEMENT_SECONDS}s'; SET lock_timeout = '{LOCK_SECONDS}s';
+    SELECT set_config('synchronous_commit', 'on', false)
+    WHERE current_setting('synchronous_commit') IN ('off', 'local')"""
 _AWAY = ("08", "57P")
 """Classes of error that mean: there is no server any more, or not yet."""
 _REFUSED = ("25006", "3F000", "40", "42501", "42P01", "53", "54", "55P03", "57014", "58", "XX")
@@ -45,15 +50,18 @@ class Address:
             raise ConfigError("not the address of a PostgreSQL", where="KOKYAKU_STORE", hint=hint)
         try:
             parts = conninfo.conninfo_to_dict(url)
-        except psycopg.ProgrammingError:
+            _ = [int(port) for port in str(parts.get("port") or 0).split(",")]  # several hosts have several
+        except (psycopg.ProgrammingError, ValueError):
             raise ConfigError("not the address of a PostgreSQL", where="KOKYAKU_STORE", hint=hint) from None
         self.url = url
         self.schema = schema_of(shop_id)
         host, port, name = (parts.get(part) for part in ("host", "port", "dbname"))
         self.where = f"postgresql://{host or 'localhost'}:{port or 5432}/{name or parts.get('user') or ''}"
-        key = hashlib.blake2b(self.schema.encode(), digest_size=8, person=b"kokyaku.writes").digest()
-        self.lock = int.from_bytes(key, "big", signed=True)
-        """The key of the advisory lock that every writer of this shop holds."""
+
+    def key(self, lock: str) -> int:
+        """The number of an advisory lock of this shop; locks are the whole server's, so another shop has another."""
+        digest = hashlib.blake2b(f"{lock} {self.schema}".encode(), digest_size=8, person=b"kokyaku.locks").digest()
+        return int.from_bytes(digest, "big", signed=True)
 
 
 def schema_of(shop_id: str) -> str:
@@ -97,14 +105,12 @@ def connect(address: Address) -> Link:
         connect_timeout=CONNECT_SECONDS, tcp_user_timeout=5_000, keepalives_idle=10, keepalives_interval=5,
         client_encoding="utf8", fallback_application_name="kokyaku",
     )  # fmt: skip
-    _adapt(link)
-    at_once(
-        link,
-        f"""SET search_path = "{address.schema}"; SET statement_timeout = '{STATEMENT_SECONDS}s';
-        SET idle_in_transaction_session_timeout = '{STATEMENT_SECONDS}s'; SET lock_timeout = '{LOCK_SECONDS}s';
-        SELECT set_config('synchronous_commit', 'on', false)
-        WHERE current_setting('synchronous_commit') IN ('off', 'local')""",
-    )
+    try:
+        _adapt(link)
+        at_once(link, _SETTINGS.format(schema=address.schema))
+    except BaseException:
+        link.close()
+        raise
     return link
 
 
@@ -158,5 +164,18 @@ def explained(error: psycopg.Error, where: str) -> Exception:
     return Unavailable("the store cannot do this now", where=where, got=_first_line(error), hint=hint)
 
 
+def unopened(error: psycopg.Error, address: Address) -> Exception:
+    """What a user should read where the store cannot be opened at all: most likely the address is wrong."""
+    if error.sqlstate == "42501":
+        hint = f"let its user create schemas in the database, or make the schema {address.schema} its own"
+        return Unavailable("no right to make the store", where=address.where, got=_first_line(error), hint=hint)
+    if not is_away(error):
+        return explained(error, address.where)
+    hint = "is the server up, and is KOKYAKU_STORE right: host, port, database, user, password?"
+    return Unavailable("the store cannot be reached", where=address.where, got=_first_line(error), hint=hint)
+
+
 def _first_line(error: psycopg.Error) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+    """What the server said; which server it was is told beside it."""
+    line = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return line.rpartition(" failed: ")[2]

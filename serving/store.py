@@ -32,7 +32,8 @@ Outcome = people.Outcome
 """`collision`: the id is taken by other content. `erased`: the event's subject asked to be forgotten."""
 
 _Row = tuple[StoredEvent, bytes] | Wishes
-_TRUST_SECONDS = 0.25
+TRUST_SECONDS = 0.25
+"""An erasure by another process is known this long afterwards."""
 _LINKS = {"sign_in", "sign_out"}
 
 
@@ -183,13 +184,13 @@ class Store(people.PeopleStore, shown.ShownStore):
         if number != self._erased[0]:
             tokens = [row[0] for row in self.database.query(sql.TOMBSTONES_AFTER, (0,))]
             self._erased = (number, Erased(self._secret, tokens))
-        self._erased_until = time.monotonic() + _TRUST_SECONDS
+        self._erased_until = time.monotonic() + TRUST_SECONDS
         return self._erased[1]
 
     def is_erased(self, customer_id: str | None, visitor_id: str | None) -> bool:
         """Whether a request of this customer or visitor must be answered as if nothing was known.
 
-        An erasure by another process is known a quarter of a second later, one by this process at once.
+        An erasure by another process is known `TRUST_SECONDS` later, one by this process at once.
         """
         erased = self._erased[1] if time.monotonic() < self._erased_until else self.erased()
         return erased.row(customer_id, visitor_id)

@@ -21,6 +21,8 @@ from serving.store_shown import forget_shown
 from serving.tombstones import Erased
 
 _LOG = "log "
+_PIECE = 20_000
+"""So many numbers are deleted in one transaction."""
 KEPT_OF_A_DECISION = (
     "decision_id", "request_id", "decided_at", "surface", "slot", "position", "draw_order", "eligible", "action_id",
     "items", "action_propensity", "drawn", "reused_from", "policy", "bundle_id", "shop_hash", "holdout", "arm",
@@ -49,7 +51,19 @@ def is_token(customer_id: str | None) -> bool:
 
 def store_id(store: Store) -> str:
     """The random name of this store; its sequence numbers mean nothing in another one."""
-    return str(store.database.query(sql.GET_META, ("store_id",))[0][0])
+    return str(note_of(store, "store_id"))
+
+
+def note_of(store: Store, name: str) -> str | None:
+    """What a note of the store says; None where there is none of that name."""
+    rows = store.database.query(sql.GET_META, (name,))
+    return str(rows[0][0]) if rows else None
+
+
+def set_note(store: Store, name: str, text: str) -> None:
+    """Write a note into the store, durably, in the place of the one before."""
+    with store.database.transaction() as connection:
+        connection.execute(sql.SET_META, (name, text))
 
 
 # --- decisions --------------------------------------------------------------------------------------------------------
@@ -57,16 +71,13 @@ def store_id(store: Store) -> str:
 
 def log_offset(store: Store, name: str) -> int:
     """How many bytes of a decision log are in the store."""
-    rows = store.database.query(sql.GET_META, (_LOG + name,))
-    return int(rows[0][0]) if rows else 0
+    return int(note_of(store, _LOG + name) or 0)
 
 
-def forget_logs(store: Store, keep: Collection[str]) -> None:
-    """Drop the positions of logs that are no more."""
+def forget_logs(store: Store, names: Iterable[str]) -> None:
+    """Drop the positions of logs that are no more; those that lie on another replica's disk stay."""
     with store.database.transaction() as connection:
-        for (name,) in connection.execute(sql.META_LIKE, (_LOG,)).fetchall():
-            if name.removeprefix(_LOG) not in keep:
-                connection.execute(sql.DROP_META, (name,))
+        connection.executemany(sql.DROP_META, [(_LOG + name,) for name in names])
 
 
 def add_decisions(store: Store, decisions: Sequence[tuple[dict[str, Any], bytes]], position: LogPosition) -> int:
@@ -229,8 +240,19 @@ def drop_events(store: Store, up_to: int, before: int) -> int:
     Returns:
         How many were deleted.
     """
-    with store.database.transaction() as connection:
-        return connection.execute(sql.DROP_OLD_EVENTS, (up_to, before)).rowcount
+    return _drop_in_pieces(store, sql.FIRST_EVENT, sql.DROP_OLD_EVENTS, up_to, before)
+
+
+def _drop_in_pieces(store: Store, first: str, drop: str, up_to: int, before: int) -> int:
+    """Delete numbered rows in short transactions, so that who writes meanwhile does not wait for all of them."""
+    at = store.database.query(first)[0][0]
+    dropped = 0
+    while at is not None and at <= up_to:
+        end = min(at + _PIECE, up_to)
+        with store.database.transaction() as connection:
+            dropped += connection.execute(drop, (at, end, before)).rowcount
+        at = end + 1
+    return dropped
 
 
 def drop_ended(store: Store, now: int) -> None:
@@ -266,8 +288,8 @@ def drop_synced(store: Store, *, decisions: int, items: int, customers: int, rew
     Changes of an item stay in force until a bundle knows them, and changes of a customer may be asked for where no
     history is mapped: those of one become one row with all their fields.
     """
+    _drop_in_pieces(store, sql.FIRST_DECISION, sql.DROP_OLD_DECISIONS, decisions, before)
     with store.database.transaction() as connection:
-        connection.execute(sql.DROP_OLD_DECISIONS, (decisions, before))
         connection.execute(sql.DROP_OLD_REWARDS, (rewards,))
         _merge(connection, "items", items)
         _merge(connection, "customers", customers)
@@ -291,8 +313,7 @@ def try_writing(store: Store) -> int:
     Raises:
         Unavailable: the store takes no writes.
     """
-    with store.database.transaction() as connection:
-        connection.execute(sql.SET_META, ("last_checked", secrets.token_hex(4)))
+    set_note(store, "last_checked", secrets.token_hex(4))
     return store.last_seq()
 
 

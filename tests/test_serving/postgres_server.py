@@ -15,9 +15,13 @@ from typing import Any
 
 import pytest
 
-PASSWORD = "correct-horse"  # the server trusts everybody on this machine; no message may show it all the same
+PASSWORD = "correct-horse"
+"""Of `kokyaku`, whom the server trusts without it; no message may show it all the same."""
+LOCKED, BARE = "locked", "bare"
+"""Users: one whom the server asks for a password, one with no right to make anything."""
 _USERS = ("postgres", "nobody")
 _START_SECONDS = 30.0
+_WRITABLE = "-c default_transaction_read_only=off"
 
 
 def find_binaries() -> Path | None:
@@ -51,13 +55,28 @@ class PostgresServer:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = int(free.getsockname()[1])
+        rules = Path(self._data) / "pg_hba.conf"
+        rules.write_text(f"host all {LOCKED} 127.0.0.1/32 scram-sha-256\n{rules.read_text()}")
         self._process: subprocess.Popen[bytes] | None = None
         self.start()
+        self.run(f"CREATE ROLE {LOCKED} LOGIN PASSWORD 'another'; CREATE ROLE {BARE} LOGIN")
 
     @property
     def url(self) -> str:
         """Its address, as `KOKYAKU_STORE` takes it."""
-        return f"postgresql://kokyaku:{PASSWORD}@127.0.0.1:{self.port}/postgres"
+        return self.url_of("kokyaku")
+
+    def url_of(self, user: str, database: str = "postgres") -> str:
+        """The address for another user or database."""
+        return f"postgresql://{user}:{PASSWORD}@127.0.0.1:{self.port}/{database}"
+
+    def run(self, statements: str) -> list[Any]:
+        """Run statements as the owner of everything; the rows of the last one, if it has any."""
+        import psycopg
+
+        with psycopg.connect(self.url, autocommit=True, options=_WRITABLE) as connection:
+            cursor = connection.execute(statements)
+            return cursor.fetchall() if cursor.description else []
 
     @property
     def _data(self) -> str:

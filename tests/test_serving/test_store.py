@@ -17,7 +17,6 @@ from features.order_reports import Report
 from serving import store_sql as sql
 from serving import store_upkeep as upkeep
 from serving.events import StoredEvent
-from serving.postgres import PostgresDatabase
 from serving.store import Store
 from serving.tombstones import token_of
 
@@ -40,6 +39,8 @@ def open_sqlite(folder: Path, request=None) -> Store:
 
 def open_postgres(folder: Path, request) -> Store:
     server = request.getfixturevalue("postgres")
+    from serving.postgres import PostgresDatabase  # the driver is an extra
+
     return Store(PostgresDatabase(server.url, server.shop_id(folder), sql.STEPS), SECRET)
 
 
