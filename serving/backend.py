@@ -61,6 +61,9 @@ class Database(Protocol):
     def transaction(self) -> AbstractContextManager[Connection]:
         """Hold the one write lock; commit at the end, durably, or not at all."""
 
+    def insert_new(self, connection: Connection, statement: str, rows: Sequence[Sequence[Any]]) -> list[bool]:
+        """Run an INSERT that passes over a taken key for each row, in order: which rows are new."""
+
     def query(self, statement: str, parameters: Sequence[Any] = ()) -> list[Any]:
         """All rows of a SELECT, as of the last commit."""
 

@@ -21,7 +21,7 @@ from typing import Any
 import psycopg
 
 from features.errors import DataError, Unavailable
-from serving.backend import Condition
+from serving.backend import Condition, Connection
 from serving.postgres_link import (
     LOOP_SECONDS,
     STATEMENT_SECONDS,
@@ -34,7 +34,7 @@ from serving.postgres_link import (
     unopened,
 )
 from serving.postgres_link import on_event_loop as in_a_hurry
-from serving.postgres_sql import FIRST, rendered, tables
+from serving.postgres_sql import FIRST, many, rendered, tables
 
 RETRY_SECONDS = 0.25
 """How often a server that is away is looked for."""
@@ -114,6 +114,18 @@ class PostgresDatabase:
             raise self._met(error) from error
         finally:
             self._write_lock.release()
+
+    def insert_new(self, connection: Connection, statement: str, rows: Sequence[Sequence[Any]]) -> list[bool]:
+        """All in one statement: each round trip to the server would cost more than the row."""
+        if not rows:
+            return []
+        columns = [list(column) for column in zip(*rows, strict=True)]
+        new = {key for (key,) in connection.execute(many(statement), columns)}
+        found = []
+        for row in rows:
+            found.append(row[0] in new)
+            new.discard(row[0])  # the same key again is not new
+        return found
 
     def query(self, statement: str, parameters: Sequence[Any] = ()) -> list[Any]:
         """All rows of a SELECT, as of the last commit of any replica.

@@ -9,6 +9,7 @@ from typing import Any
 import psycopg
 from psycopg import conninfo
 from psycopg.abc import AdaptContext, Buffer
+from psycopg.types.array import ListBinaryDumper
 from psycopg.types.numeric import Int8BinaryDumper
 from psycopg.types.string import StrBinaryDumper, TextBinaryLoader
 
@@ -141,6 +142,7 @@ def _adapt(context: AdaptContext) -> None:
     """Numbers are 64 bits wide, so that a statement is prepared once and not once a width."""
     context.adapters.register_dumper(int, Int8BinaryDumper)
     context.adapters.register_dumper(str, _Text)
+    context.adapters.register_dumper(list, ListBinaryDumper)  # of the same
     context.adapters.register_loader("text", _Read)
 
 

@@ -208,19 +208,18 @@ class Store(people.PeopleStore, shown.ShownStore):
     def _commit(self, rows: Sequence[_Row]) -> list[Outcome | Kept]:
         with self.database.transaction() as connection:
             erased = self.erased_in(connection)
+            events = [row for row in rows if not isinstance(row, Wishes) and not _is_of(row[0], erased)]
+            values = [_values(event, payload) for event, payload in events]
+            new = iter(self.database.insert_new(connection, sql.ADD_EVENT, values))
             return [
-                hold(connection, row, erased) if isinstance(row, Wishes) else self._add(connection, *row, erased)
+                hold(connection, row, erased) if isinstance(row, Wishes)
+                else "erased" if _is_of(row[0], erased)
+                else self._taken(connection, *row, is_new=next(new))
                 for row in rows
-            ]
+            ]  # fmt: skip
 
-    def _add(self, connection: Connection, event: StoredEvent, payload: bytes, erased: Erased) -> Outcome:
-        if erased and erased.row(event.customer_id, event.visitor_id):
-            return "erased"
-        row = (
-            event.event_id, event.customer_id, event.visitor_id, event.occurred_at, event.recorded_at,
-            event.type, event.item_id, payload,
-        )  # fmt: skip
-        if connection.execute(sql.ADD_EVENT, row).rowcount == 0:
+    def _taken(self, connection: Connection, event: StoredEvent, payload: bytes, *, is_new: bool) -> Outcome:
+        if not is_new:
             before = connection.execute(sql.EVENT_BY_ID, (event.event_id,)).fetchone()[0]
             return "duplicate" if same_content(decode(before), decode(payload)) else "collision"
         shown.heard(connection, event)
@@ -257,3 +256,15 @@ class Store(people.PeopleStore, shown.ShownStore):
 
     def _timeline(self, visitor_id: str) -> Timeline:
         return Timeline(visitor_id, self.database.query(sql.LINKS_OF_VISITOR, (visitor_id,)))
+
+
+def _is_of(event: StoredEvent, erased: Erased) -> bool:
+    return bool(erased) and erased.row(event.customer_id, event.visitor_id)
+
+
+def _values(event: StoredEvent, payload: bytes) -> tuple[Any, ...]:
+    """As `store_sql.ADD_EVENT` takes them."""
+    return (
+        event.event_id, event.customer_id, event.visitor_id, event.occurred_at, event.recorded_at, event.type,
+        event.item_id, payload,
+    )  # fmt: skip

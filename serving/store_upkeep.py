@@ -89,16 +89,17 @@ def add_decisions(store: Store, decisions: Sequence[tuple[dict[str, Any], bytes]
     Returns:
         How many were new.
     """
-    added = 0
+    rows = []
     with store.database.transaction() as connection:
         erased = store.erased_in(connection)
         for decision, payload in decisions:
             if erased.row(decision.get("customer_id"), decision.get("visitor_id")):
                 decision = scrubbed(decision, random_token())
                 payload = orjson.dumps(decision)
-            added += connection.execute(sql.ADD_DECISION, _decision_row(decision, payload)).rowcount
+            rows.append(_decision_row(decision, payload))
+        added = store.database.insert_new(connection, sql.ADD_DECISION, rows)
         connection.execute(sql.ADVANCE_META, (_LOG + position.name, position.offset))
-    return added
+    return sum(added)
 
 
 def scrubbed(decision: dict[str, Any], token: str) -> dict[str, Any]:
