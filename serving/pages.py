@@ -24,7 +24,7 @@ from serving.filling import first_fillable, instead
 from serving.greeting import basis, greeting
 from serving.keeping import Keep, at_once, settled
 from serving.modules import Filled
-from serving.offered import Offered, Taken, offer
+from serving.offered import Offered, offer
 from serving.pinned import Laid
 from serving.pipeline import Answer, cards, explain, hydrate, remember
 from serving.placing import PIN
@@ -34,6 +34,7 @@ from serving.saying import Said, in_language
 from serving.settings.pages import Page, Slot
 from serving.situation import Situation
 from serving.strict import nearest
+from serving.taken import Taken
 from serving.wire import PageRequest
 
 UNFILLED = "no module could be filled"
