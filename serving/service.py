@@ -123,7 +123,7 @@ def settle_memory() -> None:
 
 
 # Around the framework's own paths too: metrics, documentation, whatever it may add.
-Kokyaku.add_asgi_middleware(
+Kokyaku.add_asgi_middleware(  # type: ignore[attr-defined]  # the decorator made it more than a class
     guard.Guard, **guard.options(os.environ, ACCESS, lambda: engine().live.config.access.origins)
 )
 

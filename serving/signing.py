@@ -12,6 +12,8 @@ import hmac
 from collections.abc import Callable
 from functools import cached_property
 
+import msgspec
+
 from features.errors import ConfigError
 
 

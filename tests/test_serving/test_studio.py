@@ -23,13 +23,13 @@ from serving.decision_drain import drain
 from serving.engine import Engine
 from serving.events import StoredEvent
 from serving.http import routes as api_routes
+from serving.limits import Throttle, TooManyError
 from serving.policy_files import write_policy
 from serving.shares import Share
 from serving.web.studio import routes
 from serving.web.studio.asked import Asked
 from serving.web.studio.desk import inside
 from serving.web.studio.figures import count
-from serving.web.studio.sessions import Throttle, TooManyError
 from serving.web.studio.strings import TEXTS
 from tests.test_serving.conftest import AS_OF, RECIPE, build_toy_bundle
 from tests.test_serving.grown import AGREED, policy, records
