@@ -65,7 +65,7 @@ class Access:
     @property
     def keys(self) -> tuple[KeyEntry, ...]:
         """The keys that are in force now."""
-        return self._fixed if self._ring is None else self._fixed + self._ring.keys()
+        return self._fixed if self._ring is None else self._fixed + self._ring.current()
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str]) -> Access:
@@ -80,8 +80,8 @@ class Access:
         parts = [part for part in environ.get("KOKYAKU_KEYS", "").split(",") if part.strip()]
         access = cls(dev=False, keys=checked(tuple(_from_text(part) for part in parts), "KOKYAKU_KEYS"), ring=ring)
         if not access.keys:
-            hint = "make one with kokyaku keys new and name its file in KOKYAKU_KEY_FILE, or KOKYAKU_DEV=1 on your own"
-            raise ConfigError("no API key is configured", where="environment", hint=f"{hint} machine")
+            hint = "make one (kokyaku keys make) and name its file in KOKYAKU_KEY_FILE; or --dev on your own machine"
+            raise ConfigError("no API key is configured", where="environment", hint=hint)
         return access
 
     def check(self, scope: str, headers: Mapping[str, str]) -> KeyEntry:

@@ -1,4 +1,4 @@
-"""API keys: what each may do, the file that they stand in, and how that file is changed while it is in use.
+"""API keys: what each may do, and the file that they stand in, which may change while the service runs.
 
 A key is 256 random bits, so its SHA-256 is kept and no slow password hash: nobody can try 2^256 keys, and a slow hash
 would cost every request what it costs an attacker. The file holds hashes only; whoever reads it learns no key.
@@ -9,10 +9,8 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-import secrets
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from functools import cached_property
 from pathlib import Path
 from stat import S_ISREG
@@ -21,20 +19,17 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import Meta
 
-from features.errors import ConfigError, DataError, NotFoundError
-from features.files import exclusive, write_atomically
-from features.moments import SECOND, format_instant, parse_instant
+from features.errors import ConfigError, DataError
+from features.moments import SECOND, parse_instant
 
 SCOPES: Final = ("read", "events", "admin", "metrics", "browser")
-PREFIX: Final = "kk_"
-"""Keys of ours begin so, for programs that look for secrets in places where none should be."""
 LOOK_SECONDS: Final = 1.0
-_HASH: Final = "sha256:"
+HASH: Final = "sha256:"
 log = logging.getLogger("kokyaku")
 
 
 class KeyEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, dict=True):
-    """One key of the key file: `hash` as `kokyaku keys new` writes it, or the key itself as older files have it.
+    """One key of the key file: `hash` as `kokyaku keys make` writes it, or the key itself as older files have it.
 
     Args:
         name: what people call it.
@@ -57,7 +52,7 @@ class KeyEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
     @cached_property
     def digest(self) -> bytes:
         """SHA-256 of the key."""
-        return bytes.fromhex(self.hash.removeprefix(_HASH)) if self.hash else digest_of(self.key)
+        return bytes.fromhex(self.hash.removeprefix(HASH)) if self.hash else digest_of(self.key)
 
     @cached_property
     def ends(self) -> float:
@@ -77,7 +72,7 @@ def checked(entries: tuple[KeyEntry, ...], where: str) -> tuple[KeyEntry, ...]:
         ConfigError: an unknown scope, neither key nor hash, a time that is none, a browser key that may more.
     """
     for number, entry in enumerate(entries, 1):
-        at = f"{where}, key {entry.name or number}"
+        at = f"{where}, key {entry.name if entry.name.isprintable() and entry.name else number}"
         if unknown := set(entry.scopes) - set(SCOPES):
             raise ConfigError("unknown scope", where=at, got=", ".join(unknown), hint=f"scopes: {', '.join(SCOPES)}")
         if not entry.scopes:
@@ -85,14 +80,16 @@ def checked(entries: tuple[KeyEntry, ...], where: str) -> tuple[KeyEntry, ...]:
         if "browser" in entry.scopes and len(entry.scopes) > 1:
             hint = "everybody can read it in the page: give it no other scope"
             raise ConfigError("a browser key that may do more", where=at, got="+".join(entry.scopes), hint=hint)
+        if not entry.name.isprintable():
+            raise ConfigError("a name that nobody can read", where=at, hint="leave out line ends and the like")
         if bool(entry.key) == bool(entry.hash):
-            raise ConfigError("give either hash or key", where=at, hint="kokyaku keys new writes it")
+            raise ConfigError("give either hash or key", where=at, hint="kokyaku keys make writes it")
         try:
             if len(entry.digest) != hashlib.sha256().digest_size:
                 raise ValueError
             _ = entry.ends
         except ValueError:
-            raise ConfigError("not a SHA-256", where=at, hint=f"{_HASH} and 64 hex digits") from None
+            raise ConfigError("not a SHA-256", where=at, hint=f"{HASH} and 64 hex digits") from None
         except DataError as error:
             raise ConfigError(error.what, where=at, hint=error.hint) from None
     return entries
@@ -111,9 +108,9 @@ def read_keys(path: Path) -> tuple[KeyEntry, ...]:
                 raise ConfigError("others can read the key file", where=str(path), hint=f"chmod 600 {path}")
             entries = msgspec.json.decode(file.read(), type=tuple[KeyEntry, ...])
     except OSError as error:
-        raise ConfigError("no such key file", where=str(path), got=error.strerror, hint="kokyaku keys new") from None
+        raise ConfigError("no such key file", where=str(path), got=error.strerror, hint="kokyaku keys make") from None
     except (msgspec.ValidationError, msgspec.DecodeError, UnicodeDecodeError) as error:
-        hint = "write it with kokyaku keys new"
+        hint = "write it with kokyaku keys make"
         raise ConfigError(f"not a key file: {error}", where=str(path), hint=hint) from None
     return checked(entries, str(path))
 
@@ -134,7 +131,7 @@ class KeyRing:
         self._keys = read_keys(path)
         self._next = clock() + LOOK_SECONDS
 
-    def keys(self) -> tuple[KeyEntry, ...]:
+    def current(self) -> tuple[KeyEntry, ...]:
         """The keys that are in force."""
         if self._clock() >= self._next:
             self._next = self._clock() + LOOK_SECONDS
@@ -159,54 +156,3 @@ def _stamp(path: Path) -> tuple[int, ...]:
     except OSError:
         return ()
     return found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino
-
-
-def new_key(path: Path, entry: KeyEntry) -> str:
-    """Add a key to the file, which is made where it is missing; keys that stood in plain text become hashes.
-
-    Returns:
-        The key, which is kept nowhere.
-
-    Raises:
-        ConfigError: the file cannot be used, the name is taken, or the entry makes no sense.
-        DataError: somebody else is changing the file.
-    """
-    key = PREFIX + secrets.token_urlsafe(32)
-    created = format_instant(int(time.time()) * SECOND)
-    entry = msgspec.structs.replace(entry, key="", hash=_HASH + digest_of(key).hex(), created=created)
-    with _changing(path):
-        entries = read_keys(path) if path.exists() else ()
-        if any(each.name == entry.name for each in entries):
-            hint = "choose another --name, or remove that key first"
-            raise ConfigError("there is a key of this name", where=str(path), got=entry.name, hint=hint)
-        _write(path, (*entries, entry))
-    return key
-
-
-def remove_key(path: Path, name: str) -> KeyEntry:
-    """Take a key out of the file; a running service refuses it within a second.
-
-    Raises:
-        NotFoundError: there is none of that name.
-        ConfigError: the file cannot be used.
-        DataError: somebody else is changing the file.
-    """
-    with _changing(path):
-        entries = read_keys(path)
-        gone = next((entry for number, entry in enumerate(entries, 1) if name in (entry.name, f"#{number}")), None)
-        if gone is None:
-            raise NotFoundError("no key of this name", where=str(path), got=name, hint="kokyaku keys list")
-        _write(path, tuple(entry for entry in entries if entry is not gone))
-    return gone
-
-
-def _changing(path: Path) -> AbstractContextManager[None]:
-    return exclusive(path.with_name(f".{path.name}.lock"), busy="somebody else is changing the key file")
-
-
-def _write(path: Path, entries: tuple[KeyEntry, ...]) -> None:
-    hashed = tuple(
-        msgspec.structs.replace(entry, key="", hash=_HASH + entry.digest.hex()) if entry.key else entry
-        for entry in checked(entries, str(path))
-    )
-    write_atomically(path, msgspec.json.format(msgspec.json.encode(hashed), indent=2) + b"\n", mode=0o600)

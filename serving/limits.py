@@ -8,7 +8,7 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from functools import lru_cache
-from ipaddress import ip_network
+from ipaddress import IPv6Address
 from typing import Final
 
 from features.errors import KokyakuError
@@ -92,7 +92,7 @@ class Buckets:
         now = self.clock()
         most = float(burst or max(1.0, rate))
         left, at = self._left.get(name, (most, now))
-        left = min(most, left + (now - at) * rate)
+        left = min(most, left + max(0.0, now - at) * rate)
         if left < 1:
             raise TooManyError("too many requests", where="X-Api-Key", wait=(1 - left) / rate)
         self._left[name] = (left - 1, now)
@@ -105,12 +105,13 @@ class Buckets:
 def network(address: str) -> str:
     """What one person holds: the address of version 4, and the /64 of version 6.
 
-    >>> network("192.0.2.7"), network("2001:db8::1:2:3:4"), network("nobody")
-    ('192.0.2.7', '2001:db8::', 'nobody')
+    >>> network("192.0.2.7"), network("::ffff:192.0.2.7"), network("2001:db8::1:2:3:4"), network("nobody")
+    ('192.0.2.7', '192.0.2.7', '2001:db8::', 'nobody')
     """
     if ":" not in address:
         return address
     try:
-        return str(ip_network((address.partition("%")[0], 64), strict=False).network_address)
+        found = IPv6Address(address.partition("%")[0])
     except ValueError:
         return address
+    return str(found.ipv4_mapped or IPv6Address(int(found) >> 64 << 64))
