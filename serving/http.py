@@ -57,7 +57,7 @@ def routes(engine_of: Callable[[], Engine], access: Access) -> list[BaseRoute]:
 
     async def absent(request: Request) -> Response:
         error = NotFoundError("no such path", where="path", got=request.url.path, hint="see /openapi.json")
-        return error_response(error, new_id())
+        return error_response(error, _id_of(request))
 
     return [
         *posts,
@@ -79,9 +79,9 @@ def _post(path: str, scope: str, handler: Handler, engine_of: Callable[[], Engin
             status, answer = await handler(engine, body, engine.clock.now())
             response = json_response(status, answer)
         except KokyakuError as error:
-            response = error_response(error, request.scope.get(REQUEST_ID) or new_id())
+            response = error_response(error, _id_of(request))
         except Exception:
-            request_id = request.scope.get(REQUEST_ID) or new_id()
+            request_id = _id_of(request)
             log.exception("request %s to %s failed", request_id, path)
             response = json_response(500, _internal(request_id))
         seconds.observe(time.perf_counter() - started)
@@ -91,7 +91,11 @@ def _post(path: str, scope: str, handler: Handler, engine_of: Callable[[], Engin
     return Route(path, endpoint, methods=["POST"])
 
 
-async def read_body(request: Request, most: int) -> bytes:
+def _id_of(request: Request) -> str:
+    return request.scope.get(REQUEST_ID) or new_id()
+
+
+async def read_body(request: Request, most: int = MAX_BODY) -> bytes:
     """The body, refused as soon as it is too large.
 
     Raises:
