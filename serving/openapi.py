@@ -118,9 +118,12 @@ def document(version: str) -> dict[str, Any]:
         },
         "components": {
             "schemas": components,
-            "securitySchemes": {"key": {"type": "apiKey", "in": "header", "name": "X-Api-Key"}},
+            "securitySchemes": {
+                "key": {"type": "apiKey", "in": "header", "name": "X-Api-Key"},
+                "bearer": {"type": "http", "scheme": "bearer"},
+            },
         },
-        "security": [{"key": []}],
+        "security": [{"key": []}, {"bearer": []}],
     }
 
 
