@@ -15,7 +15,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from features.errors import KokyakuError, NotFoundError, RequestError
-from serving import actions, erase, intake_people, pages, pipeline, wire, wire_people
+from serving import actions, erase, intake_people, pages, pipeline, tokens, wire, wire_people
 from serving.access import Access
 from serving.customers import read_customer
 from serving.decide import new_id
@@ -23,9 +23,12 @@ from serving.engine import Engine
 from serving.export import export_customer
 from serving.intake import error_body, take_events, take_items
 from serving.intake_stops import take_stops
+from serving.limits import TooManyError
 from serving.openapi import document
 
 MAX_BODY = 1 << 20
+REQUEST_ID = "kokyaku.request_id"
+"""Where `serving.guard` leaves the id of a request, in its scope."""
 VERSION = "0.1.0"
 log = logging.getLogger("kokyaku")
 
@@ -54,7 +57,7 @@ def routes(engine_of: Callable[[], Engine], access: Access) -> list[BaseRoute]:
 
     async def absent(request: Request) -> Response:
         error = NotFoundError("no such path", where="path", got=request.url.path, hint="see /openapi.json")
-        return error_response(error, new_id())
+        return error_response(error, _id_of(request))
 
     return [
         *posts,
@@ -70,14 +73,15 @@ def _post(path: str, scope: str, handler: Handler, engine_of: Callable[[], Engin
     async def endpoint(request: Request) -> Response:
         started = time.perf_counter()
         try:
-            access.check(scope, request.headers)
+            key = access.admit(scope, request.headers, request.client.host if request.client else "")
             engine = engine_of()
-            status, answer = await handler(engine, await read_body(request), engine.clock.now())
+            body = await read_body(request, key.body or MAX_BODY)
+            status, answer = await handler(engine, body, engine.clock.now())
             response = json_response(status, answer)
         except KokyakuError as error:
-            response = error_response(error, new_id())
+            response = error_response(error, _id_of(request))
         except Exception:
-            request_id = new_id()
+            request_id = _id_of(request)
             log.exception("request %s to %s failed", request_id, path)
             response = json_response(500, _internal(request_id))
         seconds.observe(time.perf_counter() - started)
@@ -87,22 +91,25 @@ def _post(path: str, scope: str, handler: Handler, engine_of: Callable[[], Engin
     return Route(path, endpoint, methods=["POST"])
 
 
-async def read_body(request: Request) -> bytes:
+def _id_of(request: Request) -> str:
+    return request.scope.get(REQUEST_ID) or new_id()
+
+
+async def read_body(request: Request, most: int = MAX_BODY) -> bytes:
     """The body, refused as soon as it is too large.
 
     Raises:
-        BodyTooLargeError: more than a mebibyte.
+        BodyTooLargeError: more than `most` bytes.
     """
+    hint = f"send at most {most} bytes"
     announced = request.headers.get("content-length", "")
-    if announced.isdigit() and int(announced) > MAX_BODY:
-        raise BodyTooLargeError(
-            "the body is too large", where="body", got=int(announced), hint=f"send at most {MAX_BODY}"
-        )
+    if announced.isdigit() and int(announced) > most:
+        raise BodyTooLargeError("the body is too large", where="body", got=int(announced), hint=hint)
     parts = bytearray()
     async for part in request.stream():
         parts += part
-        if len(parts) > MAX_BODY:
-            raise BodyTooLargeError("the body is too large", where="body", hint=f"send at most {MAX_BODY} bytes")
+        if len(parts) > most:
+            raise BodyTooLargeError("the body is too large", where="body", hint=hint)
     return bytes(parts)
 
 
@@ -116,6 +123,8 @@ def error_response(error: KokyakuError, request_id: str) -> Response:
     response = json_response(error.status, {"error": error_body(error), "requestId": request_id})
     if error.status == 503:
         response.headers["Retry-After"] = "1"
+    if isinstance(error, TooManyError):
+        response.headers["Retry-After"] = str(error.retry_after)
     if error.status == 401:
         response.headers["WWW-Authenticate"] = "Bearer"
     return response
@@ -151,6 +160,22 @@ async def _actions(engine: Engine, body: bytes, now: int) -> tuple[int, Any]:
 
 async def _events(engine: Engine, body: bytes, now: int) -> tuple[int, Any]:
     return 200, await take_events(engine, wire.decode(body, wire.EventsRequest), now)
+
+
+async def _browser_events(engine: Engine, body: bytes, now: int) -> tuple[int, Any]:
+    return 200, await tokens.take_browser_events(engine, wire.decode(body, tokens.BrowserEventsRequest), now)
+
+
+async def _browser_visitor(engine: Engine, body: bytes, now: int) -> tuple[int, Any]:
+    return 200, tokens.browser_visitor(engine, wire.decode(body, tokens.BrowserVisitorRequest))
+
+
+async def _visitor_token(engine: Engine, body: bytes, now: int) -> tuple[int, Any]:
+    return 200, tokens.visitor_token(engine, wire.decode(body, tokens.VisitorTokenRequest).visitor_id)
+
+
+async def _customer_token(engine: Engine, body: bytes, now: int) -> tuple[int, Any]:
+    return 200, tokens.customer_token(engine, wire.decode(body, tokens.CustomerTokenRequest).user_id)
 
 
 async def _items(engine: Engine, body: bytes, now: int) -> tuple[int, Any]:
@@ -217,6 +242,9 @@ HANDLERS: dict[str, tuple[str, Handler]] = {
     "/v1/pages": ("read", _pages),
     "/v1/actions": ("read", _actions),
     "/v1/events": ("events", _events),
+    "/v1/browser/visitor": ("browser", _browser_visitor),
+    "/v1/browser/events": ("browser", _browser_events),
+    "/v1/visitors/token": ("events", _visitor_token),
     "/v1/items": ("admin", _items),
     "/v1/orders": ("events", _orders),
     "/v1/customers/read": ("admin", _read_customer),
@@ -225,6 +253,7 @@ HANDLERS: dict[str, tuple[str, Handler]] = {
     "/v1/customers/consent": ("events", _consent),
     "/v1/customers/export": ("admin", _export),
     "/v1/customers/erase": ("admin", _erase),
+    "/v1/customers/token": ("admin", _customer_token),
     "/v1/receipts/read": ("admin", _receipt),
     "/v1/stops": ("admin", _stops),
 }
