@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from features.errors import BundleError, ConfigError, Unavailable
-from features.history import Histories, History
+from features.history import Histories, History, customer_subject
 from features.shop import Shop
 from serving import people
 from serving.artifact import live_name
@@ -175,6 +175,15 @@ class Engine:
             items=live.bundle.items,
             translation=live.translation,
         )
+
+    def mapped_history_of(self, live: Live, user_id: str | None) -> History:
+        """What a customer did up to the last sync, without a look at the store.
+
+        A visitor's slice is left alone: by a sign-in since then it may have become somebody else's.
+        """
+        if live.histories is None or user_id is None:
+            return History.empty()
+        return live.histories.of(customer_subject(user_id)).with_items(live.translation)
 
     def consents_of(self, live: Live, user_id: str | None, visitor_id: str | None) -> Consents:
         """What somebody agreed to; nothing else is read of them."""
