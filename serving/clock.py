@@ -39,8 +39,8 @@ class Clock:
         """Microseconds since 1970 in the shop's time."""
         now, tick = time.time_ns() // 1000 + self.offset, time.monotonic_ns()
         last, since = self._last
-        if now < last < now + BRIDGED:
-            now = last + (tick - since) // 2_000
+        if last < now + BRIDGED:
+            now = max(now, last + (tick - since) // 2_000)
         self._last = now, tick
         return now
 

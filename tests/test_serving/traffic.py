@@ -6,6 +6,7 @@ import contextlib
 import http.client
 import sqlite3
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -64,7 +65,7 @@ class Traffic:
         self.flowing = threading.Event()
         """Set with the first acknowledged event."""
         clients = [(self._write, number) for number in range(WRITERS)] + [(self._read, n) for n in range(READERS)]
-        self._threads = [threading.Thread(target=client, args=(number,)) for client, number in clients]
+        self._threads = [threading.Thread(target=self._run, args=client) for client in clients]
         for thread in self._threads:
             thread.start()
 
@@ -74,16 +75,20 @@ class Traffic:
         for thread in self._threads:
             thread.join()
 
-    def _write(self, client: int) -> None:
-        sizes = np.random.default_rng([client, *self._name.encode()])
+    def _run(self, client: Callable[[http.client.HTTPConnection, int], None], number: int) -> None:
         connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=PATIENCE_SECONDS)
+        with contextlib.closing(connection):
+            client(connection, number)
+
+    def _write(self, connection: http.client.HTTPConnection, client: int) -> None:
+        sizes = np.random.default_rng([client, *self._name.encode()])
         sent = 0
         while not self._stopping.is_set():
             ids = [f"{self._name}-{client}-{sent + n}" for n in range(int(sizes.integers(1, 6)))]
             body = {"events": [
                 {"eventId": each, "type": "view", "itemId": "a1", "userId": f"writer-{client}"} for each in ids
             ]}  # fmt: skip
-            answer = self._asked_until_answered(connection, "/v1/events", body)
+            answer = self._insists(connection, "/v1/events", body)
             if answer is None:
                 return
             sent += len(ids)
@@ -94,8 +99,7 @@ class Traffic:
                 else:
                     self._told.odd.append(answer)
 
-    def _read(self, client: int) -> None:
-        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=PATIENCE_SECONDS)
+    def _read(self, connection: http.client.HTTPConnection, client: int) -> None:
         asked = 0
         while not self._stopping.is_set():
             body = {"page": "home", "userId": f"{self._name}-{client}-{asked // 2}"}  # each of them comes back once
@@ -108,7 +112,9 @@ class Traffic:
                     )
             asked += 1
 
-    def _asked_until_answered(self, connection: Any, path: str, body: Any) -> dict[str, Any] | None:
+    def _asked_until_answered(
+        self, connection: http.client.HTTPConnection, path: str, body: Any
+    ) -> dict[str, Any] | None:
         while True:
             try:
                 return _asked(connection, path, body)[1]
