@@ -150,7 +150,7 @@ def _dead() -> str | None:
     return "the watch ended" if watch is not None and watch.done() and leaving.why is None else None
 
 
-Kokyaku.add_asgi_middleware(Probes, unready=_unready, dead=_dead)
+Kokyaku.add_asgi_middleware(Probes, unready=_unready, dead=_dead)  # type: ignore[attr-defined]
 
 
 def settle_memory() -> None:
