@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
@@ -10,13 +9,14 @@ from typing import Any
 
 import orjson
 from prometheus_client import Counter, Histogram
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from features.errors import KokyakuError, NotFoundError, RequestError
 from serving import actions, erase, intake_people, pages, pipeline, tokens, wire, wire_people
 from serving.access import Access
+from serving.admission import Apart
 from serving.customers import read_customer
 from serving.decide import new_id
 from serving.engine import Engine
@@ -31,6 +31,9 @@ REQUEST_ID = "kokyaku.request_id"
 """Where `serving.guard` leaves the id of a request, in its scope."""
 VERSION = "0.1.0"
 log = logging.getLogger("kokyaku")
+
+apart = Apart()
+"""For what writes to the disk beside the store's own thread, and for what takes long."""
 
 Handler = Callable[[Engine, bytes, int], Awaitable[tuple[int, Any]]]
 
@@ -80,6 +83,8 @@ def _post(path: str, scope: str, handler: Handler, engine_of: Callable[[], Engin
             response = json_response(status, answer)
         except KokyakuError as error:
             response = error_response(error, _id_of(request))
+        except ClientDisconnect:
+            response = Response(status_code=499)  # nobody hears it; the counter does
         except Exception:
             request_id = _id_of(request)
             log.exception("request %s to %s failed", request_id, path)
@@ -180,7 +185,7 @@ async def _customer_token(engine: Engine, body: bytes, now: int) -> tuple[int, A
 
 async def _items(engine: Engine, body: bytes, now: int) -> tuple[int, Any]:
     request = wire.decode(body, wire.ItemsRequest)
-    return 200, await asyncio.to_thread(take_items, engine, request, now)
+    return 200, await apart(take_items, engine, request, now)
 
 
 async def _read_customer(engine: Engine, body: bytes, now: int) -> tuple[int, Any]:
@@ -189,32 +194,32 @@ async def _read_customer(engine: Engine, body: bytes, now: int) -> tuple[int, An
 
 async def _orders(engine: Engine, body: bytes, now: int) -> tuple[int, Any]:
     request = wire.decode(body, wire_people.OrdersRequest)
-    return 200, await asyncio.to_thread(intake_people.take_orders, engine, request, now)
+    return 200, await apart(intake_people.take_orders, engine, request, now)
 
 
 async def _update_customer(engine: Engine, body: bytes, now: int) -> tuple[int, Any]:
     request = wire.decode(body, wire_people.UpdateRequest)
-    return 200, await asyncio.to_thread(intake_people.take_update, engine, request, now)
+    return 200, await apart(intake_people.take_update, engine, request, now)
 
 
 async def _answer(engine: Engine, body: bytes, now: int) -> tuple[int, Any]:
     request = wire.decode(body, wire_people.AnswerRequest)
-    return 200, await asyncio.to_thread(intake_people.take_answer, engine, request, now)
+    return 200, await apart(intake_people.take_answer, engine, request, now)
 
 
 async def _consent(engine: Engine, body: bytes, now: int) -> tuple[int, Any]:
     request = wire.decode(body, wire_people.ConsentRequest)
-    return 200, await asyncio.to_thread(intake_people.take_consent, engine, engine.live, request, now)
+    return 200, await apart(intake_people.take_consent, engine, engine.live, request, now)
 
 
 async def _export(engine: Engine, body: bytes, now: int) -> tuple[int, Any]:
     user_id = wire.decode(body, wire.CustomerRequest).user_id
-    return 200, await asyncio.to_thread(export_customer, engine, user_id)
+    return 200, await apart(export_customer, engine, user_id)
 
 
 async def _erase(engine: Engine, body: bytes, now: int) -> tuple[int, Any]:
     user_id = wire.decode(body, wire.CustomerRequest).user_id
-    return 202, await asyncio.to_thread(erase.erase, engine.shop, engine.store, user_id, now=now)
+    return 202, await apart(erase.erase, engine.shop, engine.store, user_id, now=now)
 
 
 async def _receipt(engine: Engine, body: bytes, now: int) -> tuple[int, Any]:
@@ -224,7 +229,7 @@ async def _receipt(engine: Engine, body: bytes, now: int) -> tuple[int, Any]:
 
 async def _stops(engine: Engine, body: bytes, now: int) -> tuple[int, Any]:
     request = wire.decode(body, wire.StopsRequest)
-    return 200, await asyncio.to_thread(take_stops, engine, request, now)
+    return 200, await apart(take_stops, engine, request, now)
 
 
 def _counted(route: str, answer: dict[str, Any]) -> dict[str, Any]:
