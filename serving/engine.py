@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections import Counter
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -119,6 +120,8 @@ class Live:
 class Discard:
     """A decision log for previews: nobody saw the answer, so nothing is to be remembered."""
 
+    failures = 0
+
     def append(self, records: Sequence[bytes]) -> bool:
         """Forget the records."""
         return True
@@ -150,6 +153,8 @@ class Engine:
         """Nobody sees the answers: nothing is kept of them."""
         self.decisions = Discard() if worker is None else DecisionLog(shop.decision_logs, worker)
         self.refusals: dict[str, str] = {}
+        self.refused: Counter[str] = Counter()
+        """How often a newer `bundle`, `history` or `settings` was refused."""
         self._reloading = threading.Lock()
         self._items_seen = 0
         config, stamp = load_config(shop.config), _stamp(shop.config)
@@ -307,6 +312,7 @@ class Engine:
 
     def _refuse(self, what: str, why: str) -> None:
         self.refusals[what] = why
+        self.refused["settings" if what == "shop.toml" else what.split()[0]] += 1
         log.warning("refused %s, the old one stays: %s", what, why)
 
 

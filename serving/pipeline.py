@@ -26,11 +26,16 @@ from serving.ranker import Slate
 from serving.reasons import WORDS, item_reasons
 from serving.scoring import Beside, Trees
 from serving.situation import Situation
+from serving.watch import lap, watching
 from serving.wire import RankingsRequest, RecommendationsRequest, RelatedRequest
 
 Answer = dict[str, Any]
 LIST = "recommendations"
 """The action of a plain list of items."""
+STRANGER = "nothing is known of this subject yet: popular items"
+FILLED = "places filled with popular items"
+ALONE = "nothing is known to go with these items"
+UNKNOWN = "none of these items is known"
 
 
 def recommend(engine: Engine, request: RecommendationsRequest, now: int) -> Answer:
@@ -39,10 +44,11 @@ def recommend(engine: Engine, request: RecommendationsRequest, now: int) -> Answ
     query, holdout = hydrate(engine, live, request, now)
     slate = live.ranker.rank(query, personal=not holdout)
     decision = decide_list(live, query, slate, holdout)
-    answer = fill(live, query, slate, decision)
+    answer = remember(engine, [decision], fill(live, query, slate, decision))
+    noted(engine, [decision], [decision], answer)
     if request.explain:
-        answer["explain"] = explain(live, query, slate)
-    return remember(engine, [decision], answer)
+        answer["explain"] = explain(live, query, slate) | {"milliseconds": watching().milliseconds()}
+    return answer
 
 
 def related(engine: Engine, request: RelatedRequest, now: int) -> Answer:
@@ -59,10 +65,11 @@ def related(engine: Engine, request: RelatedRequest, now: int) -> Answer:
     decision = decide_list(live, query, slate, holdout, surface="api.related-items")
     answer = {**fill(live, query, slate, decision), "missingIds": missing}
     if not query.anchors or not len(slate.items):
-        answer["reason"] = (
-            "nothing is known to go with these items" if query.anchors else "none of these items is known"
-        )
-    return remember(engine, [decision], answer)
+        answer["reason"] = ALONE if query.anchors else UNKNOWN
+        watching().fell_back(answer["reason"])
+    answer = remember(engine, [decision], answer)
+    noted(engine, [decision], [decision], answer)
+    return answer
 
 
 def rank_list(engine: Engine, request: RankingsRequest, now: int) -> Answer:
@@ -112,7 +119,9 @@ def hydrate(
     )  # fmt: skip
     holdout = in_holdout(engine.shop, request, live.config.shop.holdout)
     if not query.consents.to(PERSONALIZATION):
-        return addressed(live, msgspec.structs.replace(query, personal=False), holdout), holdout
+        query = addressed(live, msgspec.structs.replace(query, personal=False), holdout)
+        lap("hydrate")
+        return query, holdout
     who = request.user_id, request.visitor_id
     history = engine.history_of(live, *who)
     # An event that was acknowledged in this very microsecond counts: as-of windows are half-open.
@@ -122,7 +131,9 @@ def hydrate(
     query = msgspec.structs.replace(
         query, now=now, history=history, person=person, barred=barred, user_id=who[0], visitor_id=who[1]
     )
-    return addressed(live, query, holdout), holdout
+    query = addressed(live, query, holdout)
+    lap("hydrate")
+    return query, holdout
 
 
 def addressed(live: Live, query: Query, holdout: bool) -> Query:
@@ -158,7 +169,7 @@ def decide_list(
     With a pinned item it is not what the ranker wanted: `pin` decided it, it is no draw, and the log names the items.
     """
     pinned = [live.bundle.items[row] for row in pinned_rows(slate)]
-    return Decision(
+    decision = Decision(
         decision_id=new_id(), request_id=new_id(), decided_at=query.now,
         surface=surface, slot="list", position=0, draw_order=0,
         eligible=[(LIST, 1.0)], vetoed=[], action_id=LIST, action_propensity=1.0,
@@ -169,6 +180,8 @@ def decide_list(
         features=feature_rows(live.bundle, query, slate.items) | ({"pinned": pinned} if pinned else {}),
         context=told_by(query.context), fallback=why_filled(query, slate),
     )  # fmt: skip
+    lap("decide")
+    return decision
 
 
 def pinned_rows(slate: Slate) -> list[int]:
@@ -182,8 +195,8 @@ def why_filled(query: Query, slate: Slate) -> str | None:
     if not slate.filled:
         return None
     if not len(query.history):
-        return "nothing is known of this subject yet: popular items"
-    return f"{slate.filled} of {len(slate.items)} places filled with popular items"
+        return STRANGER
+    return f"{slate.filled} of {len(slate.items)} {FILLED}"
 
 
 def fill(live: Live, query: Query, slate: Slate, decision: Decision) -> Answer:
@@ -198,6 +211,7 @@ def fill(live: Live, query: Query, slate: Slate, decision: Decision) -> Answer:
     }
     if decision.fallback:
         answer["reason"] = decision.fallback
+    lap("fill")
     return answer
 
 
@@ -281,7 +295,14 @@ def remember(engine: Engine, decisions: Sequence[Decision], answer: Answer) -> A
         decisions = [msgspec.structs.replace(each, customer_id=None, visitor_id=None) for each in decisions]
     if decisions and not engine.decisions.append([encoded(each) for each in decisions]):
         answer["logged"] = False
+    lap("log")
     return answer
+
+
+def noted(engine: Engine, decisions: Sequence[Decision], unwritten: Sequence[Decision], answer: Answer) -> None:
+    """Count the decisions that leave with an answer, and those of them that no log has; not where nobody sees it."""
+    if not engine.preview:
+        watching().decided(decisions, unlogged=len(unwritten) if answer.get("logged") is False else 0)
 
 
 def cards(live: Live, query: Query, rows: Any, sources: Sequence[str], wished: Any) -> list[Answer]:

@@ -18,15 +18,19 @@ from typing import Any
 import bentoml
 import orjson
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
 from starlette.responses import Response
 
 from features.errors import ConfigError
 from features.shop import Shop
+from serving import logs
 from serving.access import Access
 from serving.decision_drain import drain
 from serving.engine import Engine
-from serving.http import routes
+from serving.http import VERSION, routes
+from serving.observe import Observed, Paths, metrics_route
 from serving.shopfront import EngineFront
+from serving.telemetry import Telemetry
 from serving.web import routes as web_routes
 from serving.web.studio import routes as studio_routes
 
@@ -41,7 +45,8 @@ SETTINGS: dict[str, Any] = {
     "traffic": {"timeout": 1, "max_concurrency": 64},
     "tracing": {"excluded_urls": ".*"},
     "logging": {"access": {"enabled": False}},
-    "metrics": {"enabled": True, "duration": {"buckets": [0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0]}},
+    # Its own make a series of every path that anybody asks for, and write four mapped files a request.
+    "metrics": {"enabled": False},
     "http": {"host": "127.0.0.1", "port": 3000},
 }
 
@@ -59,7 +64,15 @@ def build_app(access: Access) -> Starlette:
     front = EngineFront(engine, demo=access.dev)
     loopback_only = (lambda headers: access.check("read", headers)) if access.dev else None
     pages = web_routes(front, secret=lambda: engine().shop.secret, check=loopback_only)
-    return Starlette(routes=[*routes(engine, access), *studio_routes(engine, access), *pages])
+    telemetry = Telemetry()
+    served = [
+        metrics_route(telemetry, engine, VERSION, loopback_only), *routes(engine, access),
+        *studio_routes(engine, access), *pages,
+    ]  # fmt: skip
+    observed = Middleware(
+        Observed, telemetry=telemetry, access_log=logs.AccessLog(_log_settings().sample), paths=Paths(served)
+    )
+    return Starlette(routes=served, middleware=[observed])
 
 
 def _access() -> Access:
@@ -70,17 +83,32 @@ def _access() -> Access:
         return Access(dev=False)
 
 
+def _log_settings() -> logs.Settings:
+    """How this process logs; nonsense in the environment is told at the start, not where a Bento is built."""
+    try:
+        return logs.Settings(os.environ)
+    except ConfigError:
+        return logs.Settings({})
+
+
 @bentoml.service(**SETTINGS)
 @bentoml.asgi_app(build_app(_access()), path="/", name="kokyaku")
 class Kokyaku:
     """Recommendations and pages of one shop."""
 
     def __init__(self) -> None:
+        logs.take_over(logs.Settings(os.environ))
         Access.from_environment(os.environ)  # a service that would refuse everybody does not start
         root = Path(os.environ.get("KOKYAKU_ROOT", "shop"))
         shop = Shop(os.environ.get("KOKYAKU_SHOP", "demo"), root.absolute())
         _opened["engine"] = Engine(shop, worker=str(os.getpid()))
         settle_memory()
+
+    @staticmethod
+    @bentoml.on_deployment  # type: ignore[untyped-decorator]
+    def settle_logs() -> None:
+        """In the supervisor, before it starts the worker: its lines look like the worker's."""
+        logs.take_over(logs.Settings(os.environ))
 
     @bentoml.on_startup  # type: ignore[untyped-decorator]
     async def watch(self) -> None:
