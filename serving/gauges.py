@@ -16,6 +16,7 @@ from serving.store import Store
 from serving.store_upkeep import latest_recorded, log_offset
 from serving.telemetry import Gauge
 
+UP = "1 while the store answers."
 PARTS = ("bundle", "history", "settings", "store")
 
 
@@ -27,7 +28,7 @@ def gauges_of(engine: Engine, version: str) -> list[Gauge]:
         *_of_parts(engine),
         *_of_refusals(engine, up),
         *_of_files(engine),
-        Gauge("store_up", "1 while the store answers.", float(up)),
+        Gauge("store_up", UP, float(up)),
         *(store or ()),
         Gauge("build_info", "The program.", 1.0, {"version": version, "python": platform.python_version()}),
     ]

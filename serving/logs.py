@@ -166,7 +166,7 @@ class AccessLog:
             return
         decided = sum(count for what, count in watch.counts.items() if what[0] == "decisions")
         told: dict[str, Any] = {
-            "requestId": request_id_in(watch.scope), "route": route, "status": int(status) if status.isdigit() else status,
+            "requestId": watch.request_id(), "route": route, "status": int(status) if status.isdigit() else status,
             "milliseconds": round(milliseconds, 3), "decisions": decided or None, "code": watch.code,
             "fallbacks": sorted(set(fallbacks)) or None, "unlogged": watch.counts.get(("unlogged",)),
             "withheld": self._withheld or None,

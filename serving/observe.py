@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
+from concurrent.futures import ThreadPoolExecutor
 from time import perf_counter_ns
 from typing import Any
 
@@ -15,15 +16,17 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
+from features.errors import KokyakuError
 from serving.caps import UNCOUNTED
 from serving.drawing import FAILED, UNKEPT
 from serving.engine import Engine
 from serving.filling import KNOWS_NOTHING, PASSED
-from serving.gauges import gauges_of
+from serving.gauges import UP, gauges_of
+from serving.http import error_response
 from serving.logs import AccessLog
 from serving.pipeline import ALONE, FILLED, STRANGER, UNKNOWN
 from serving.telemetry import CONTENT_TYPE, OTHER, Gauge, Telemetry
-from serving.watch import Watch, unwatch, watch_with
+from serving.watch import Watch, request_id_of, unwatch, watch_with
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -49,10 +52,15 @@ def fallback_class(reason: str) -> str:
 
 
 class Paths:
-    """From a request's path to the name of its route, so that nobody can make a series by asking for a new path."""
+    """From a request's path to the name of its route, so that nobody can make a series by asking for a new path.
 
-    def __init__(self, routes: Iterable[BaseRoute]) -> None:
-        self._exact: dict[str, str] = {}
+    Args:
+        routes: of the application.
+        beside: paths that something else answers.
+    """
+
+    def __init__(self, routes: Iterable[BaseRoute], beside: Iterable[str] = ()) -> None:
+        self._exact = {path: path for path in beside}
         self._begin: dict[str, str] = {}
         for route in routes:
             path = str(getattr(route, "path", ""))
@@ -114,9 +122,36 @@ class Observed:
         self._log.answered(watch, route, status, nanoseconds / 1e6, reasons)
 
 
+class Looks:
+    """Takes the gauges beside the event loop, one look at a time and none for long: a store may not answer.
+
+    Args:
+        engine_of: whose state the gauges are.
+        version: of the program.
+    """
+
+    def __init__(self, engine_of: Callable[[], Engine], version: str) -> None:
+        self._engine_of, self._version = engine_of, version
+        self._thread = ThreadPoolExecutor(1, "kokyaku-gauges")
+        self._running: asyncio.Future[list[Gauge]] | None = None
+
+    async def __call__(self) -> list[Gauge]:
+        """The gauges; while a look hangs, only that the store is down."""
+        if self._running is None or self._running.done():
+            loop = asyncio.get_running_loop()
+            self._running = loop.run_in_executor(self._thread, gauges_of, self._engine_of(), self._version)
+            done, _ = await asyncio.wait([self._running], timeout=GAUGE_SECONDS)
+            if done:
+                return self._running.result()
+        return [Gauge("store_up", UP, 0.0)]
+
+
 def metrics_route(
-    telemetry: Telemetry, engine_of: Callable[[], Engine], version: str, check: Callable[[Mapping[str, str]], None] | None
-) -> BaseRoute:  # fmt: skip
+    telemetry: Telemetry,
+    engine_of: Callable[[], Engine],
+    version: str,
+    check: Callable[[Mapping[str, str]], None] | None,
+) -> BaseRoute:
     """`GET /metrics`.
 
     Args:
@@ -125,15 +160,14 @@ def metrics_route(
         version: of the program.
         check: is given the headers and raises what shall refuse the request.
     """
+    looks = Looks(engine_of, version)
 
     async def metrics(request: Request) -> Response:
-        if check is not None:
-            check(request.headers)
-        gauges: list[Gauge] = []
         try:
-            gauges = await asyncio.wait_for(asyncio.to_thread(gauges_of, engine_of(), version), GAUGE_SECONDS)
-        except TimeoutError:
-            gauges = [Gauge("store_up", "1 while the store answers.", 0.0)]
-        return Response(telemetry.rendered(gauges), media_type=CONTENT_TYPE)
+            if check is not None:
+                check(request.headers)
+        except KokyakuError as error:
+            return error_response(error, request_id_of(request.scope))
+        return Response(telemetry.rendered(await looks()), media_type=CONTENT_TYPE)
 
     return Route(METRICS, metrics)

@@ -11,11 +11,9 @@ from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client import REGISTRY, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
-from prometheus_client.gc_collector import GCCollector
-from prometheus_client.process_collector import ProcessCollector
 
 from serving.watch import STAGES, Watch
 
@@ -137,9 +135,6 @@ class Telemetry:
             ),
             "erasures": Tally("erasures", "Customers whose erasure was asked for."),
         }  # fmt: skip
-        self._machine = CollectorRegistry(auto_describe=False)
-        ProcessCollector(registry=self._machine)
-        GCCollector(registry=self._machine)
 
     def take(self, route: str, status: str, seconds: float, watch: Watch, fallbacks: Iterable[str] = ()) -> None:
         """A request has been answered.
@@ -166,8 +161,8 @@ class Telemetry:
                 self.counted[name].add(tuple(labels), by)
 
     def rendered(self, gauges: Iterable[Gauge] = ()) -> bytes:
-        """Everything in Prometheus' text format."""
-        return generate_latest(_Families([*self._families(), *_grouped(gauges), *self._machine.collect()]))
+        """Everything in Prometheus' text format; also the process, and what others count with the library's own."""
+        return generate_latest(_Families([*self._families(), *_grouped(gauges), *REGISTRY.collect()]))
 
     def _families(self) -> Iterator[Metric]:
         yield from (each.family() for each in (self.requests, self.seconds, self.stages, self.errors, self.fallbacks))

@@ -15,6 +15,8 @@ from uuid import uuid4
 if TYPE_CHECKING:
     from serving.decide import Decision
 
+REQUEST_ID = "kokyaku.request_id"
+"""Where the id of a request stands, in its scope."""
 STAGES = ("read", "hydrate", "gather", "filter", "score", "fillable", "decide", "fill", "log", "encode")
 """Of a request, in the order of its flow; a page goes through some of them once for each of its modules."""
 
@@ -72,6 +74,10 @@ class Watch:
         """The answer is an error of this code."""
         self.code = code
 
+    def request_id(self) -> str | None:
+        """The id of the request, given to it here where nobody did before."""
+        return None if self.scope is None else request_id_of(self.scope)
+
     def milliseconds(self) -> dict[str, float]:
         """Time by stage so far, in the order of the flow."""
         return {stage: round(self.stages[stage] / 1e6, 3) for stage in STAGES if stage in self.stages}
@@ -101,7 +107,8 @@ class _Idle(Watch):
         """Nothing."""
 
 
-_running: ContextVar[Watch] = ContextVar("watch", default=_Idle())
+_IDLE = _Idle()
+_running: ContextVar[Watch] = ContextVar("watch", default=_IDLE)
 
 
 def watching() -> Watch:
@@ -126,13 +133,13 @@ def unwatch(token: Token[Watch]) -> None:
 
 def request_id_in(scope: Mapping[str, Any] | None) -> str | None:
     """The id under which a client knows its request; None while it has none."""
-    found = None if scope is None else (scope.get("state") or {}).get("request_id")
-    return found if isinstance(found, str) else None
+    return None if scope is None else scope.get(REQUEST_ID)
 
 
 def request_id_of(scope: MutableMapping[str, Any]) -> str:
     """The id under which a client knows its request; from here on it has one."""
-    return request_id_in(scope) or str(scope.setdefault("state", {}).setdefault("request_id", uuid4().hex))
+    found: str = scope.get(REQUEST_ID) or scope.setdefault(REQUEST_ID, uuid4().hex)
+    return found
 
 
 def how_decided(decision: Decision) -> str:
