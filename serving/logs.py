@@ -32,7 +32,7 @@ TOLD_A_SECOND = 50
 """A flood of refused requests shall not become a flood of lines."""
 FOREIGN = ("bentoml", "uvicorn", "uvicorn.error", "uvicorn.access", "circus", "asyncio", "py.warnings")
 _LONGEST = 4_000
-_UNSAFE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+_UNSAFE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 _TOLD = "told"
 """The attribute of a record that holds further fields: `log.info("...", extra={"told": {...}})`."""
 access = logging.getLogger("kokyaku.access")
