@@ -100,8 +100,8 @@ class Kokyaku:
         _opened["engine"] = Engine(shop, worker=str(os.getpid()))
         settle_memory()
 
-    @staticmethod
     @bentoml.on_deployment  # type: ignore[untyped-decorator]
+    @staticmethod
     def settle_logs() -> None:
         """In the supervisor, before it starts the worker: its lines look like the worker's."""
         logs.take_over(logs.Settings(os.environ))
