@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections import Counter
 from collections.abc import Container, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -122,6 +123,8 @@ class Live:
 class Discard:
     """A decision log for previews: nobody saw the answer, so nothing is to be remembered."""
 
+    failures = 0
+
     def append(self, records: Sequence[bytes]) -> bool:
         """Forget the records."""
         return True
@@ -154,6 +157,8 @@ class Engine:
         self.decisions = Discard() if worker is None else DecisionLog(shop.decision_logs, worker)
         self.refusals: dict[str, str] = {}
         self._refused_until = 0.0
+        self.refused: Counter[str] = Counter()
+        """How often a newer `bundle`, `history` or `settings` was refused."""
         self._reloading = threading.Lock()
         self._items_seen = 0
         config, stamp = load_config(shop.config), _stamp(shop.config)
@@ -351,6 +356,7 @@ class Engine:
         if self.refusals.get(what) != why:
             log.warning("refused %s, another one serves: %s", what, why)
         self.refusals[what] = why
+        self.refused["settings" if what == "shop.toml" else what.split()[0]] += 1
 
 
 def _translation(histories: Histories | None, bundle: Bundle) -> npt.NDArray[np.int32]:

@@ -26,6 +26,7 @@ from serving.decision_drain import blank_erased, drain
 from serving.fields import GUEST, decode
 from serving.store import Store
 from serving.tombstones import token_of
+from serving.watch import watching
 
 Result = TypeVar("Result")
 
@@ -100,6 +101,7 @@ def erase_visitor(shop: Shop, store: Store, visitor_id: str, *, now: int) -> dic
 def _begun(store: Store, token: bytes, now: int) -> dict[str, Any]:
     receipt = upkeep.receipt_of(store, token) or _new_receipt(now)
     upkeep.put_receipt(store, receipt, token, now)
+    watching().count("erasures")
     return receipt
 
 
