@@ -1,8 +1,8 @@
 """The BentoML service: settings, start, swap, stop. The only module that imports bentoml.
 
 Run it with `kokyaku serve`, or from a built Bento with `bentoml serve`. The shop is named by `KOKYAKU_ROOT` (its
-folder) and `KOKYAKU_SHOP` (its id); keys by `KOKYAKU_KEYS` or `KOKYAKU_KEY_FILE`, or `KOKYAKU_DEV=1` on one's own
-machine. What else may be set stands in `serving.guard.options`.
+folder) and `KOKYAKU_SHOP` (its id), its store by `KOKYAKU_STORE` where replicas share one; keys by `KOKYAKU_KEYS` or
+`KOKYAKU_KEY_FILE`, or `KOKYAKU_DEV=1` on one's own machine. What else may be set stands in `serving.guard.options`.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ class Kokyaku:
         Access.from_environment(os.environ)  # a service that would refuse everybody does not start
         install(Gate.from_environment(os.environ))
         root = Path(os.environ.get("KOKYAKU_ROOT", "shop"))
-        shop = Shop(os.environ.get("KOKYAKU_SHOP", "demo"), root.absolute())
+        shop = Shop.from_environment(os.environ.get("KOKYAKU_SHOP", "demo"), root.absolute())
         _opened["engine"] = Engine(shop, worker=str(os.getpid()))
         settle_memory()
 
