@@ -24,7 +24,7 @@ from starlette.responses import Response
 from features.errors import ConfigError, KokyakuError
 from features.shop import Shop
 from serving.access import Access
-from serving.admission import Gate, install
+from serving.admission import Connection, Gate, install
 from serving.decision_drain import drain
 from serving.engine import Engine
 from serving.http import routes
@@ -53,6 +53,7 @@ SETTINGS: dict[str, Any] = {
 _opened: dict[str, Any] = {}
 """The engine of this process and its watch, once the service has started: BentoML wants the mounted app before that."""
 leaving = Leaving()
+install()
 
 
 def engine() -> Engine:
@@ -84,7 +85,7 @@ class Kokyaku:
 
     def __init__(self) -> None:
         Access.from_environment(os.environ)  # a service that would refuse everybody does not start
-        install(Gate.from_environment(os.environ))
+        Connection.gate = Gate.from_environment(os.environ)
         root = Path(os.environ.get("KOKYAKU_ROOT", "shop"))
         shop = Shop(os.environ.get("KOKYAKU_SHOP", "demo"), root.absolute())
         _opened["engine"] = Engine(shop, worker=str(os.getpid()))
