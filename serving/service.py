@@ -25,7 +25,7 @@ from features.errors import ConfigError, KokyakuError
 from features.shop import Shop
 from serving import guard, logs
 from serving.access import Access
-from serving.admission import Gate, install
+from serving.admission import Connection, Gate, install
 from serving.decision_drain import drain
 from serving.engine import Engine
 from serving.http import VERSION, routes
@@ -58,6 +58,7 @@ _opened: dict[str, Any] = {}
 """The engine of this process and its watch, once the service has started: BentoML wants the mounted app before that."""
 leaving = Leaving()
 telemetry = Telemetry()
+install()
 
 
 def engine() -> Engine:
@@ -101,7 +102,7 @@ class Kokyaku:
     def __init__(self) -> None:
         logs.take_over(logs.Settings(os.environ))
         Access.from_environment(os.environ)  # a service that would refuse everybody does not start
-        install(Gate.from_environment(os.environ))
+        Connection.gate = Gate.from_environment(os.environ)
         root = Path(os.environ.get("KOKYAKU_ROOT", "shop"))
         shop = Shop.from_environment(os.environ.get("KOKYAKU_SHOP", "demo"), root.absolute())
         _opened["engine"] = Engine(shop, worker=str(os.getpid()))
