@@ -8,7 +8,6 @@ from typing import Final
 
 import numpy as np
 
-
 from features import columns as c
 from training.monitor.measure import Limits, Measure
 from training.monitor.psi import Histogram, Stability, histogram, stability
@@ -63,7 +62,8 @@ FEATURES: Final = (
     Feature("brand", "Brands of items", c.BRAND, where=f"{c.ITEM_ID} IS NOT NULL", remedy=RETRAIN),
     Feature("price", "Prices of what is bought", c.UNIT_PRICE, where=f"{c.TYPE} = 'purchase'", number=True,
             remedy="Compare prices with the shop's books: tax, currency or unit may have changed. If true, train again."),
-    Feature("history", "Events that active customers had before", "history", "person", number=True, remedy=RETRAIN),
+    Feature("activity", "Events of active customers in the four weeks before", "lately", "person", number=True,
+            remedy=RETRAIN),
     Feature("recency", "Days since customers were last active", "recency", "person", "recency IS NOT NULL", True,
             remedy=RETRAIN),
 )  # fmt: skip
@@ -87,14 +87,14 @@ def drift(look: Look, feature: Feature, group: str = "data") -> Measure:
     where = f"({feature.where})"
     if feature.number:
         edges = _edges(look, feature, where)
-        names = _between(edges)
+        names = between(edges)
         code = " + ".join(f"(v >= {edge!r})::INT" for edge in edges) or "0"
         coded = f"CASE WHEN v IS NULL OR isnan(v) THEN {len(names)} ELSE {code} END"
         value = f"({feature.expression})::DOUBLE"
     else:
         names = _levels(look, feature, where)
         listed = f"[{placeholders(names)}]::VARCHAR[]"
-        known = f"(SELECT DISTINCT v FROM rows WHERE side = 0)"
+        known = "(SELECT DISTINCT v FROM rows WHERE side = 0)"
         coded = f"""CASE WHEN v IS NULL THEN {len(names)} WHEN list_contains({listed}, v) THEN list_position({listed}, v) - 1
                          WHEN v IN {known} THEN {len(names) + 1} ELSE {len(names) + 2} END"""
         value = f"({feature.expression})::VARCHAR"
@@ -150,7 +150,8 @@ def _edges(look: Look, feature: Feature, where: str) -> list[float]:
     return sorted({float(edge) for edge in found or ()})
 
 
-def _between(edges: Sequence[float]) -> list[str]:
+def between(edges: Sequence[float]) -> list[str]:
+    """What bins are called that begin and end at some edges; one more than there are edges."""
     if not edges:
         return ["all"]
     said = [f"{edge:,.4g}" for edge in edges]
@@ -203,5 +204,3 @@ def _novelty(look: Look, name: str, title: str, column: str, remedy: str) -> Mea
         np.nan if reason else max(0.0, found.value - foretold), NEW,
         f"most often {', '.join(values)}" if values else "none is new" if n else "", remedy, reason,
     )  # fmt: skip
-
-

@@ -31,7 +31,8 @@ Doubles = npt.NDArray[np.float64]
 SMOOTHING = 0.5
 """Added to each bin of both sides, so that an empty one is no infinity (Krichevsky & Trofimov 1981)."""
 EXPECTED = 5.0
-"""Bins in which either side expects fewer independent rows than this count as one: the chi-square needs so many."""
+"""Bins with fewer independent rows than this, on whichever side they are larger, count as one: the chi-square needs
+so many."""
 CONFIDENCE = 0.95
 
 
@@ -101,6 +102,8 @@ class Stability:
 
 
 UNDEFINED = Stability(np.nan, np.nan, np.nan, np.nan, np.nan, np.nan, 0)
+SAME = Stability(0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 1)
+"""All but a few rows of both sides lie in one and the same bin."""
 
 
 def histogram(person: npt.NDArray[np.int64], code: npt.NDArray[np.int64], rows: Doubles, bins: int) -> Histogram:
@@ -135,7 +138,8 @@ def stability(reference: Histogram, recent: Histogram) -> Stability:
         return UNDEFINED
     one, other = pooled(reference, recent)
     if len(one.counts) < 2:
-        return UNDEFINED
+        told = min(reference.effective, recent.effective) >= 2 * EXPECTED and min(reference.people, recent.people) > 1
+        return SAME if told else UNDEFINED
     p, q = smoothed(one.counts), smoothed(other.counts)
     value = psi(p, q)
     scales = _scales(one, other)
@@ -169,7 +173,7 @@ def smoothed(counts: Doubles) -> Doubles:
 
 def pooled(one: Histogram, other: Histogram) -> tuple[Histogram, Histogram]:
     """Both with their rare bins put together; bins that both leave empty are gone."""
-    share = (one.counts + other.counts) / (one.n + other.n)
+    share = np.maximum(one.shares, other.shares)  # a bin that all rows of one side lie in is not rare
     expected = share * min(one.effective, other.effective)
     rare = expected < EXPECTED
     kept = np.flatnonzero(~rare)
@@ -187,11 +191,16 @@ def pooled(one: Histogram, other: Histogram) -> tuple[Histogram, Histogram]:
 
 
 def _scales(one: Histogram, other: Histogram) -> Doubles:
-    """float64[k - 1]: eigenvalues of D^-1 V, which is symmetric after scaling from both sides; one of them is 0."""
+    """float64[k - 1]: eigenvalues of D^-1 V, which is symmetric after scaling from both sides; one of them is 0.
+
+    None is taken for less than that of independent rows, or of people where they do not differ at all: where all lie in
+    one bin, the data show no spread and there is one all the same.
+    """
     share = smoothed(one.counts + other.counts)
     spread = one.spread + other.spread
     if not np.isfinite(spread).all():
         return np.array([np.nan])
     root = np.sqrt(share)
     values: Doubles = np.linalg.eigvalsh(spread / np.outer(root, root))
-    return np.maximum(values, 0.0)[1:]
+    least = sum(1 / (side.n if np.trace(side.spread) > 0 else side.people) for side in (one, other))
+    return np.maximum(values, least)[1:]

@@ -72,7 +72,7 @@ EVENT_RATES: Final = (
          where=f"{c.TYPE} = 'purchase' AND {c.UNIT_PRICE} IS NOT NULL", remedy="Compare with the shop's books."),
 )  # fmt: skip
 PERSON_RATES: Final = (
-    Rate("newcomers", "Active customers who never were active before", "history = 0", "person", rising=False,
+    Rate("newcomers", "Active customers who never were active before", "recency IS NULL", "person", rising=False,
          limits=Limits(0.1, 0.3),
          remedy="Many: a campaign, or customer ids that changed. Few: sign-ups may be broken. Newcomers get lists "
                 "without a history; train again if they stay."),
@@ -115,7 +115,7 @@ def _shares(look: Look, view: str, asked: Sequence[Rate]) -> list[tuple[Share, S
         f"coalesce(sum(x{at} * n{at}), 0), coalesce(sum(n{at} * n{at}), 0), count(*) FILTER (n{at} > 0)"
         for at in range(len(asked))
     )
-    source = view if view != "event" or not any(rate.hit == "again" for rate in asked) else _DOUBLED
+    source = _EVENTS if view == "event" else view
     found = {side: figures for side, *figures in look.rows(f"""
         WITH rows AS (SELECT side, who, {hits} FROM {source}),
         per AS (SELECT side, who, {per} FROM rows GROUP BY side, who)
@@ -123,8 +123,9 @@ def _shares(look: Look, view: str, asked: Sequence[Rate]) -> list[tuple[Share, S
     return [(_share(found.get(0), at), _share(found.get(1), at)) for at in range(len(asked))]
 
 
-_DOUBLED = f"""(SELECT *, row_number() OVER (PARTITION BY who, {c.TYPE}, {c.ITEM_ID}, moment ORDER BY {c.EVENT_ID}) > 1
-                          AND {c.ITEM_ID} IS NOT NULL AS again FROM event)"""
+_EVENTS = f"""(SELECT *, {c.ITEM_ID} IS NOT NULL AND row_number() OVER (
+                   PARTITION BY who, {c.TYPE}, {c.ITEM_ID}, moment ORDER BY {c.EVENT_ID}) > 1 AS again
+               FROM event LEFT JOIN kinds USING ({c.ITEM_ID}))"""
 
 
 def _share(figures: Sequence[float] | None, at: int) -> Share:

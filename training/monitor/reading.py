@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from features import columns as c
 from features.dataset import Dataset, events_as_of
-from training.monitor.windows import Window, weekdays
+from training.monitor.windows import Window
 
 WHO = f"coalesce('c:' || {c.CUSTOMER_ID}, 'v:' || {c.VISITOR_ID})"
 """SQL: the customer, else the visitor, else null."""
@@ -28,6 +28,12 @@ DECISIONS = (
     c.DECISION_ID, "surface", "slot", "policy", c.ACTION_ID, "items", "action_propensity", "drawn", "reused_from",
     "bundle_id", "holdout", "fallback", "logged", c.CUSTOMER_ID,
 )  # fmt: skip
+PUSHED = ("sent", "delivered", "open", "bounce", "unsubscribe", "complaint")
+"""Events that come by the shop's own calendar of mails: a week with a campaign is no drift of its customers."""
+ASKED = "(starts_with(surface, 'page.') OR starts_with(surface, 'api.'))"
+"""SQL: decisions that somebody's request brought, not a campaign's."""
+ACTIVE = 28
+"""Days over which it is counted what an active customer did before: all that ever was only grows."""
 Erased = Callable[[str], bool]
 
 
@@ -58,13 +64,14 @@ class Look:
 
     def sides(self, window: Window) -> None:
         """Narrow to a window and its reference."""
-        listed = ", ".join(map(str, weekdays(window, self.time_zone)))
+        listed = ", ".join(map(str, window.weekdays))
         for view, table in (("event", "base"), ("person", "days"), ("decision", "made")):
             self.duck.execute(f"""
                 CREATE OR REPLACE TEMP TABLE {view} AS
                 SELECT *, (moment >= {window.start})::INT AS side FROM {table}
-                WHERE weekday IN ({listed}) AND ((moment >= {window.start} AND moment < {window.end} AND known <= {window.end})
-                   OR (moment >= {window.since} AND moment < {window.until} AND known <= {window.until}))""")
+                WHERE weekday IN ({listed}) AND (
+                    (moment >= {window.start} AND moment < {window.end} AND known <= {window.end})
+                    OR (moment >= {window.since} AND moment < {window.until} AND known <= {window.until}))""")
 
 
 @contextmanager
@@ -111,18 +118,19 @@ def _people(duck: duckdb.DuckDBPyConnection, erased: Erased | None) -> None:
 
 
 def _events(duck: duckdb.DuckDBPyConnection, since: int, time_zone: str) -> None:
-    """An event of nobody is a subject of its own; those of the erased are left out."""
+    """What people did. An event of nobody is a subject of its own; those of the erased are left out."""
     duck.execute(f"""
         CREATE TEMP TABLE base AS
         SELECT {', '.join(f'e.{name}' for name in EVENTS)}, epoch_us({c.OCCURRED_AT}) AS moment,
                epoch_us({c.RECORDED_AT}) AS known, e.{c.CUSTOMER_ID} IS NOT NULL AS named,
                coalesce(p.who, -row_number() OVER ()) AS who, {_local(c.OCCURRED_AT, time_zone)}
         FROM told e LEFT JOIN people p ON p.subject = {WHO}
-        WHERE {c.OCCURRED_AT} >= make_timestamptz({since}) AND (p.subject IS NULL OR p.who IS NOT NULL)""")
+        WHERE {c.OCCURRED_AT} >= make_timestamptz({since}) AND (p.subject IS NULL OR p.who IS NOT NULL)
+          AND e.{c.TYPE} NOT IN ({placeholders(PUSHED)})""")
 
 
 def _days(duck: duckdb.DuckDBPyConnection, since: int, until: int, time_zone: str) -> None:
-    """Customers by day on which they did something: how many events and active days lay before, and how long ago."""
+    """Customers by day on which they did something: how many events in the weeks before, and how long ago the last."""
     local = f"({c.OCCURRED_AT} AT TIME ZONE '{time_zone}')::DATE"
     duck.execute(f"""
         CREATE TEMP TABLE days AS
@@ -130,9 +138,10 @@ def _days(duck: duckdb.DuckDBPyConnection, since: int, until: int, time_zone: st
             SELECT p.who, {local} AS day, count(*) AS n, epoch_us(min({c.OCCURRED_AT})) AS moment,
                    epoch_us(min({c.RECORDED_AT})) AS known
             FROM told e JOIN people p ON p.subject = 'c:' || e.{c.CUSTOMER_ID}
-            WHERE p.who IS NOT NULL AND e.{c.TYPE} NOT IN ('sent', 'delivered', 'bounce') GROUP BY ALL)
+            WHERE p.who IS NOT NULL AND e.{c.TYPE} NOT IN ({placeholders(PUSHED)}) GROUP BY ALL)
         SELECT who, day, isodow(day) AS weekday, moment, known,
-               coalesce(sum(n) OVER (earlier ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0) AS history,
+               coalesce(sum(n) OVER (earlier RANGE BETWEEN INTERVAL {ACTIVE} DAYS PRECEDING AND INTERVAL 1 DAY PRECEDING),
+                        0) AS lately,
                day - lag(day) OVER earlier AS recency
         FROM by_day WINDOW earlier AS (PARTITION BY who ORDER BY day)
         QUALIFY moment >= {since} AND moment < {until}""")
@@ -142,7 +151,7 @@ def _decisions(duck: duckdb.DuckDBPyConnection, since: int, until: int, time_zon
     """Decisions of the shop's own: what somebody imported as an experiment says nothing of its service."""
     duck.execute(f"""
         CREATE TEMP TABLE made AS
-        SELECT {', '.join(f'd.{name}' for name in DECISIONS)}, epoch_us({c.DECIDED_AT}) AS moment,
+        SELECT {', '.join(f'd.{name}' for name in DECISIONS)}, {ASKED} AS asked, epoch_us({c.DECIDED_AT}) AS moment,
                epoch_us({c.DECIDED_AT}) AS known, coalesce(p.who, -row_number() OVER ()) AS who,
                {_local(c.DECIDED_AT, time_zone)}
         FROM decisions d LEFT JOIN people p ON p.subject = {WHO}
@@ -159,4 +168,10 @@ def _local(column: str, time_zone: str) -> str:
 
 def placeholders(names: Sequence[str]) -> str:
     """Names as a list of SQL texts."""
-    return ", ".join("'" + name.replace("'", "''") + "'" for name in names)
+    return ", ".join(map(quoted, names))
+
+
+def quoted(text: str) -> str:
+    """A text as SQL."""
+    return "'" + text.replace("'", "''") + "'"
+

@@ -1,19 +1,20 @@
 """Which windows are looked at, and what each is held against.
 
-A window ends at the start of a day where the shop is, so that the same window comes again on the same day and can be
-told. Its reference is the time before the moment as of which the serving bundle was trained: eight weeks of what it
-learned from. A window that lies before that moment has the eight weeks before itself as its reference, as if a bundle
-had been trained right before it.
+Windows lie on the shop's own calendar, whole days or whole weeks from Monday, so that a window comes again wherever it
+is asked for and can be told. Its reference is the time before the moment as of which a bundle was trained: eight weeks
+of what that bundle learned from. Of the bundles that knew nothing of the window it is the one that serves, else the
+latest; where there is none, the eight weeks before the window, as if one had been trained right before it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
+from enum import Enum
 
 from features.errors import ConfigError
-from features.moments import DAY, day_start, format_instant, local_time, to_datetime, zone
+from features.moments import DAY, day_start, format_instant, local_time
 
 REFERENCE_DAYS = 56
 """Eight whole weeks: each weekday comes eight times."""
@@ -21,28 +22,52 @@ MOST = 520
 """Windows at once, at most."""
 
 
+class Length(Enum):
+    """Of a window, in days."""
+
+    DAY = 1
+    WEEK = 7
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """A bundle of the shop.
+
+    Args:
+        name: its id.
+        as_of: the instant up to which it has seen events.
+        live: whether it serves.
+    """
+
+    name: str
+    as_of: int
+    live: bool = False
+
+
 @dataclass(frozen=True, slots=True)
 class Window:
     """A stretch of time and what it is held against; all ends are instants, half-open.
 
     Args:
-        start, end: of the window; what was recorded after the end is not known.
+        first, last: its calendar days; `last` no more belongs to it.
+        start, end: the same as instants; what was recorded after the end is not known.
         since, until: of the reference.
-        bundle: whose training the reference is, empty where it is simply the time before the window.
-        as_of: of that bundle, 0 without one.
+        bundle: whose training the reference is; None where it is simply the time before the window.
     """
 
+    first: date
+    last: date
     start: int
     end: int
     since: int
     until: int
-    bundle: str = ""
-    as_of: int = 0
+    bundle: Trained | None = None
 
     @property
     def name(self) -> str:
-        """For runs, e.g. `2026-10-05 to 2026-10-12`, in days of UTC."""
-        return f"{to_datetime(self.start):%Y-%m-%d} to {to_datetime(self.end):%Y-%m-%d}"
+        """For people: its first and last day, e.g. `2026-10-05 to 2026-10-11`."""
+        through = self.last - timedelta(days=1)
+        return str(self.first) if through == self.first else f"{self.first} to {through}"
 
     @property
     def key(self) -> str:
@@ -51,13 +76,14 @@ class Window:
 
     @property
     def step(self) -> int:
-        """Days of its end since 1970, by which the tracking UI orders windows."""
-        return self.end // DAY
+        """Days from 1970 to its end, by which windows are in order."""
+        return (self.last - date(1970, 1, 1)).days
 
     @property
-    def days(self) -> float:
-        """Its length."""
-        return (self.end - self.start) / DAY
+    def weekdays(self) -> list[int]:
+        """ISO weekdays that it has: a reference of other weekdays would differ by the rhythm of the week alone."""
+        days = ((self.first + timedelta(days=at)).isoweekday() for at in range((self.last - self.first).days))
+        return sorted(set(days))
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,54 +91,69 @@ class Asked:
     """Which windows.
 
     Args:
-        until: instant; the last window ends at the start of its day.
-        days: of each window.
-        since: windows from there on; None: as many as `backfill` says.
-        backfill: the last so many.
+        until: instant; windows end at the start of its day at the latest.
+        length: of each.
+        since: instant; all windows that begin at it or later. None: the last one alone.
     """
 
     until: int
-    days: int = 7
+    length: Length = Length.WEEK
     since: int | None = None
-    backfill: int = 1
 
 
-def windows_of(asked: Asked, time_zone: str, bundle: tuple[str, int] | None) -> list[Window]:
+def windows_of(asked: Asked, time_zone: str, bundles: Sequence[Trained] = ()) -> list[Window]:
     """The windows, oldest first.
 
     Args:
         asked: which.
         time_zone: of the shop.
-        bundle: id and moment of the one that serves.
+        bundles: that can serve.
 
     Raises:
-        ConfigError: no window fits between `since` and `until`, or there are too many.
+        ConfigError: no whole window lies between `since` and `until`, or too many do.
     """
-    last = local_date(asked.until, time_zone)
-    count = asked.backfill if asked.since is None else _fitting(asked, last, time_zone)
+    days = asked.length.value
+    last = _begun(local_date(asked.until, time_zone), days)
+    count = 1 if asked.since is None else _count(asked.since, last, days, time_zone)
+    ends = [last - timedelta(days=days * back) for back in reversed(range(count))]
+    return [_window(end - timedelta(days=days), end, time_zone, bundles) for end in ends]
+
+
+def _count(since: int, last: date, days: int, time_zone: str) -> int:
+    """How many whole windows end at `last` and begin at `since` or later.
+
+    Raises:
+        ConfigError: none, or too many.
+    """
+    first = local_date(since, time_zone)
+    if day_start(first, time_zone) < since:
+        first += timedelta(days=1)
+    count = (last - first).days // days
+    if count < 1:
+        hint = f"the last one begins on {last - timedelta(days=days)}; give an earlier --since or a later --until"
+        raise ConfigError("no whole window lies in this time", where="--since", got=format_instant(since), hint=hint)
     if count > MOST:
         raise ConfigError("too many windows", where="--since", got=count, hint=f"at most {MOST} at once")
-    return [_window(last - timedelta(days=asked.days * back), asked.days, time_zone, bundle)
-            for back in reversed(range(count))]  # fmt: skip
-
-
-def _fitting(asked: Asked, last: date, time_zone: str) -> int:
-    first = local_date(int(asked.since or 0), time_zone)
-    count = (last - first).days // asked.days
-    if count < 1:
-        raise ConfigError(
-            f"no window of {asked.days} days fits", where="--since", got=str(first),
-            hint=f"the last one ends on {last}; give an earlier --since or a shorter --window-days",
-        )  # fmt: skip
     return count
 
 
-def _window(last: date, days: int, time_zone: str, bundle: tuple[str, int] | None) -> Window:
-    start, end = (day_start(each, time_zone) for each in (last - timedelta(days=days), last))
-    name, as_of = bundle if bundle is not None and bundle[1] <= start else ("", 0)
-    until = local_date(as_of, time_zone) if name else last - timedelta(days=days)
-    since = day_start(until - timedelta(days=REFERENCE_DAYS), time_zone)
-    return Window(start, end, since, day_start(until, time_zone), name, as_of)
+def _begun(day: date, days: int) -> date:
+    """The start of the calendar's window in which a day lies."""
+    return day if days == 1 else day - timedelta(days=day.weekday())
+
+
+def _window(first: date, last: date, time_zone: str, bundles: Sequence[Trained]) -> Window:
+    start, end = day_start(first, time_zone), day_start(last, time_zone)
+    bundle = serving_then(bundles, start)
+    until = first if bundle is None else local_date(bundle.as_of, time_zone)
+    since = until - timedelta(days=REFERENCE_DAYS)
+    return Window(first, last, start, end, day_start(since, time_zone), day_start(until, time_zone), bundle)
+
+
+def serving_then(bundles: Sequence[Trained], moment: int) -> Trained | None:
+    """Of the bundles that know nothing of what came after a moment, the one that serves, else the latest."""
+    able = [each for each in bundles if each.as_of <= moment]
+    return max(able, key=lambda each: (each.live, each.as_of, each.name), default=None)
 
 
 def local_date(instant: int, time_zone: str) -> date:
@@ -120,14 +161,6 @@ def local_date(instant: int, time_zone: str) -> date:
     return date.fromordinal(local_time(instant, time_zone).day)
 
 
-def weekdays(window: Window, time_zone: str) -> Sequence[int]:
-    """ISO weekdays that the window has: a reference of other weekdays would differ by the rhythm of the week alone."""
-    return sorted({day.isoweekday() for day in _days(window, time_zone)})
-
-
-def _days(window: Window, time_zone: str) -> Iterator[date]:
-    zone(time_zone)
-    day, last = local_date(window.start, time_zone), local_date(window.end, time_zone)
-    while day < last:
-        yield day
-        day += timedelta(days=1)
+def days_between(earlier: int, later: int) -> float:
+    """Days from one instant to another."""
+    return (later - earlier) / DAY
