@@ -42,6 +42,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "export": ("export", "Give out all that is kept of a customer."),
     "erase": ("erase", "Forget a customer."),
     "stop": ("stop", "Stop an item, action, module or campaign everywhere."),
+    "monitor": ("monitor", "Say whether data, answers and policies are still what was trained on, window by window."),
     "doctor": ("doctor", "Check settings, store, bundle and clock."),
     "bench": ("bench", "Measure accuracy, visits, defaults, uplift, coverage, the oracle, import and serving."),
 }

@@ -28,26 +28,26 @@ CHANCES: Final = "CAST(json_extract(eligible, '$[*][1]') AS DOUBLE[])"
 """SQL: the probabilities of a decision's eligible actions; null where nobody recorded one."""
 _ASKS: Final = "Look at the decisions that give it (table decisions, column fallback) and at the service's log."
 RATES: Final = (
-    Rate("fallback", "Decisions that fell back", "fallback IS NOT NULL", "decision", limits=Limits(0.02, 0.1),
+    Rate("fallback", "Decisions that fell back", "fallback IS NOT NULL", "decision", "asked", limits=Limits(0.02, 0.1),
          remedy="See the reasons below, and the service's log of the same days."),
-    Rate("unlogged", "Answers that could not be logged", "NOT logged", "decision", limits=Limits(0.001, 0.01),
+    Rate("unlogged", "Answers that could not be logged", "NOT logged", "decision", "asked", limits=Limits(0.001, 0.01),
          remedy="Free the disk of the decision logs: what is not logged is not explored, and teaches nothing."),
     Rate("explored", "Draws that took another action than the likeliest",
          f"action_propensity < list_max({CHANCES}) - 1e-9", "decision",
-         where=f"drawn AND len({CHANCES}) > 1 AND NOT isnan(action_propensity)", rising=False,
+         where=f"asked AND drawn AND len({CHANCES}) > 1 AND NOT isnan(action_propensity)", rising=False,
          limits=Limits(0.05, 0.15),
          remedy="Compare the floors of the policies before and now: more is paid for by customers, less teaches less."),
-    Rate("holdout", "Decisions for the permanent holdout", "holdout", "decision", rising=False,
+    Rate("holdout", "Decisions for the permanent holdout", "holdout", "decision", "asked", rising=False,
          limits=Limits(0.01, 0.03),
          remedy="The share in shop.toml was changed, or subjects lost their ids: a holdout only proves if it stays."),
     Rate("empty", "Decisions that showed nothing", f"{c.ACTION_ID} IS NULL AND len(coalesce(items, [])) = 0",
-         "decision", rising=False, limits=Limits(0.1, 0.25),
+         "decision", "asked", rising=False, limits=Limits(0.1, 0.25),
          remedy="Look at what was vetoed and why (table decisions, column vetoed)."),
 )  # fmt: skip
 SHOWN: Final = (
-    Feature("surface", "Where decisions are made", "surface || ' ' || slot", "decision",
+    Feature("surface", "Where decisions are made", "surface || ' ' || slot", "decision", "asked",
             remedy="A page or channel came, went, or asks more or less often than before."),
-    Feature("action", "What decisions show", f"coalesce({c.ACTION_ID}, '(nothing)')", "decision",
+    Feature("action", "What decisions show", f"coalesce({c.ACTION_ID}, '(nothing)')", "decision", "asked",
             remedy="Compare shop.toml and the policies before and now; see what was vetoed."),
 )  # fmt: skip
 COVERED: Final = Limits(0.2, 0.5)
@@ -55,7 +55,7 @@ COVERED: Final = Limits(0.2, 0.5)
 
 
 def answers(look: Look) -> Iterator[Measure]:
-    """Of the decisions of the window that `look` is narrowed to."""
+    """Of the decisions that requests brought, in the window that `look` is narrowed to."""
     yield from rates(look, (*RATES, *fallbacks(look)), GROUP)
     yield from (drift(look, feature, GROUP) for feature in SHOWN)
     yield coverage(look)
@@ -65,11 +65,11 @@ def fallbacks(look: Look) -> list[Rate]:
     """A rate for each of the most frequent reasons; numbers in them are left out, as they would make each its own."""
     said = "regexp_replace(fallback, '[0-9]+', 'N', 'g')"
     found = look.rows(f"""
-        SELECT {said} AS said, count(*) FROM decision WHERE fallback IS NOT NULL
+        SELECT {said} AS said, count(*) FROM decision WHERE asked AND fallback IS NOT NULL
         GROUP BY said ORDER BY count(*) DESC, said LIMIT {REASONS}""")
     return [
         Rate(f"fallback/{slug(reason)}", f"… because: {reason}", f"{said} = {quoted(reason)}", "decision",
-             limits=Limits(0.02, 0.1), remedy=_ASKS)
+             "asked", limits=Limits(0.02, 0.1), remedy=_ASKS)
         for reason, _ in found
     ]  # fmt: skip
 
@@ -91,7 +91,7 @@ def coverage(look: Look) -> Measure:
     """
     catalogue = int(look.row("SELECT count(*) FROM kinds")[0])
     (people_before, seen_before), (people, seen) = (_seen(look, side) for side in (0, 1))
-    lists = int(look.row("SELECT count(*) FROM decision WHERE side = 1 AND len(coalesce(items, [])) > 0")[0])
+    lists = int(look.row("SELECT count(*) FROM decision WHERE asked AND side = 1 AND len(coalesce(items, [])) > 0")[0])
     title, remedy = "Listed items that were shown", (
         "Fewer items are shown to anybody: look for a filter, a stop or a stock feed that takes too many away."
     )  # fmt: skip
@@ -129,10 +129,10 @@ def rarefied(seen: np.typing.NDArray[np.float64], people: int, few: int) -> floa
 
 def _seen(look: Look, side: int) -> tuple[int, np.typing.NDArray[np.float64]]:
     """People who were shown anything, and how many of them saw each item."""
+    shown = f"FROM decision WHERE asked AND side = {side}"
     table = look.table(f"""
-        SELECT count(DISTINCT who)::DOUBLE AS n FROM (SELECT who, unnest(items) AS item FROM decision WHERE side = {side})
-        GROUP BY item""")
-    (people,) = look.row(f"SELECT count(DISTINCT who) FROM decision WHERE side = {side} AND len(coalesce(items, [])) > 0")
+        SELECT count(DISTINCT who)::DOUBLE AS n FROM (SELECT who, unnest(items) AS item {shown}) GROUP BY item""")
+    (people,) = look.row(f"SELECT count(DISTINCT who) {shown} AND len(coalesce(items, [])) > 0")
     return int(people), table["n"].to_numpy()
 
 
@@ -142,7 +142,7 @@ def _exchanged(look: Look) -> float:
     Both sides give the same number of people, drawn anew each time; the law of the difference is taken to be normal.
     """
     table = look.table("""
-        SELECT DISTINCT side, who, item FROM (SELECT side, who, unnest(items) AS item FROM decision)""")
+        SELECT DISTINCT side, who, item FROM (SELECT side, who, unnest(items) AS item FROM decision WHERE asked)""")
     people, who = np.unique(np.stack([table["side"].to_numpy(), table["who"].to_numpy()]), axis=1, return_inverse=True)
     items, item = np.unique(np.asarray(table["item"].to_pylist(), np.str_), return_inverse=True)
     shown = sparse.csr_array((np.ones(len(who)), (who.ravel(), item)), shape=(people.shape[1], len(items)))

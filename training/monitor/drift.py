@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final
 
 import numpy as np
@@ -57,11 +58,12 @@ FEATURES: Final = (
     Feature("traffic-source", "Traffic sources", c.TRAFFIC_SOURCE, remedy=TRACKING),
     Feature("device", "Devices", c.DEVICE, remedy=TRACKING),
     Feature("region", "Regions", c.REGION, remedy=TRACKING),
-    Feature("hour", "Hours of the day", "hour // 3", remedy="Check the time zone of the feed and of shop.toml."),
+    Feature("hour", "Hours of the day", "printf('%02d to %02d h', hour // 3 * 3, hour // 3 * 3 + 3)",
+            remedy="Check the time zone of the feed and of shop.toml."),
     Feature("category", "Categories of items", "department", where=f"{c.ITEM_ID} IS NOT NULL", remedy=RETRAIN),
     Feature("brand", "Brands of items", c.BRAND, where=f"{c.ITEM_ID} IS NOT NULL", remedy=RETRAIN),
     Feature("price", "Prices of what is bought", c.UNIT_PRICE, where=f"{c.TYPE} = 'purchase'", number=True,
-            remedy="Compare prices with the shop's books: tax, currency or unit may have changed. If true, train again."),
+            remedy="Compare prices with the shop's books: tax, currency or unit may have changed. Else train again."),
     Feature("activity", "Events of active customers in the four weeks before", "lately", "person", number=True,
             remedy=RETRAIN),
     Feature("recency", "Days since customers were last active", "recency", "person", "recency IS NOT NULL", True,
@@ -95,7 +97,8 @@ def drift(look: Look, feature: Feature, group: str = "data") -> Measure:
         names = _levels(look, feature, where)
         listed = f"[{placeholders(names)}]::VARCHAR[]"
         known = "(SELECT DISTINCT v FROM rows WHERE side = 0)"
-        coded = f"""CASE WHEN v IS NULL THEN {len(names)} WHEN list_contains({listed}, v) THEN list_position({listed}, v) - 1
+        coded = f"""CASE WHEN v IS NULL THEN {len(names)}
+                         WHEN list_contains({listed}, v) THEN list_position({listed}, v) - 1
                          WHEN v IN {known} THEN {len(names) + 1} ELSE {len(names) + 2} END"""
         value = f"({feature.expression})::VARCHAR"
     table = look.table(f"""
@@ -155,7 +158,7 @@ def between(edges: Sequence[float]) -> list[str]:
     if not edges:
         return ["all"]
     said = [f"{edge:,.4g}" for edge in edges]
-    inner = [f"{low} to {high}" for low, high in zip(said, said[1:], strict=False)]
+    inner = [f"{low} to {high}" for low, high in pairwise(said)]
     return [f"below {said[0]}", *inner, f"from {said[-1]}"]
 
 

@@ -45,9 +45,16 @@ class Rate:
 _FEED = "Ask whoever sends this feed: a column was lost, renamed or filled otherwise than before."
 _SHORT = Limits(0.01, 0.05)
 MISSING: Final = tuple(
-    Rate(f"missing/{name}", f"{title} not told", f"{column} IS NULL", where=where, remedy=_FEED)
+    Rate(
+        f"missing/{name}",
+        f"{title} not told",
+        f"{column} IS NULL",
+        where=where,
+        remedy=_FEED,
+        limits=Limits(0.1, 0.25) if name == "customer" else EITHER,
+    )
     for name, title, column, where in (
-        ("customer", "Customer", "NOT nullif(named, false)", "true"),
+        ("customer", "Customer", "nullif(named, false)", "true"),
         ("session", "Session", c.SESSION_ID, "true"),
         ("channel", "Channel", c.CHANNEL, "true"),
         ("traffic-source", "Traffic source", c.TRAFFIC_SOURCE, "true"),

@@ -26,7 +26,7 @@ EVENTS = (
 )  # fmt: skip
 DECISIONS = (
     c.DECISION_ID, "surface", "slot", "policy", c.ACTION_ID, "items", "action_propensity", "drawn", "reused_from",
-    "bundle_id", "holdout", "fallback", "logged", c.CUSTOMER_ID,
+    "bundle_id", "holdout", "fallback", "logged", "eligible", c.CUSTOMER_ID,
 )  # fmt: skip
 PUSHED = ("sent", "delivered", "open", "bounce", "unsubscribe", "complaint")
 """Events that come by the shop's own calendar of mails: a week with a campaign is no drift of its customers."""
@@ -75,9 +75,7 @@ class Look:
 
 
 @contextmanager
-def looking(
-    dataset: Dataset, since: int, until: int, time_zone: str, erased: Erased | None = None
-) -> Iterator[Look]:
+def looking(dataset: Dataset, since: int, until: int, time_zone: str, erased: Erased | None = None) -> Iterator[Look]:
     """Read what windows between two instants need.
 
     Args:
@@ -121,7 +119,7 @@ def _events(duck: duckdb.DuckDBPyConnection, since: int, time_zone: str) -> None
     """What people did. An event of nobody is a subject of its own; those of the erased are left out."""
     duck.execute(f"""
         CREATE TEMP TABLE base AS
-        SELECT {', '.join(f'e.{name}' for name in EVENTS)}, epoch_us({c.OCCURRED_AT}) AS moment,
+        SELECT {", ".join(f"e.{name}" for name in EVENTS)}, epoch_us({c.OCCURRED_AT}) AS moment,
                epoch_us({c.RECORDED_AT}) AS known, e.{c.CUSTOMER_ID} IS NOT NULL AS named,
                coalesce(p.who, -row_number() OVER ()) AS who, {_local(c.OCCURRED_AT, time_zone)}
         FROM told e LEFT JOIN people p ON p.subject = {WHO}
@@ -140,8 +138,8 @@ def _days(duck: duckdb.DuckDBPyConnection, since: int, until: int, time_zone: st
             FROM told e JOIN people p ON p.subject = 'c:' || e.{c.CUSTOMER_ID}
             WHERE p.who IS NOT NULL AND e.{c.TYPE} NOT IN ({placeholders(PUSHED)}) GROUP BY ALL)
         SELECT who, day, isodow(day) AS weekday, moment, known,
-               coalesce(sum(n) OVER (earlier RANGE BETWEEN INTERVAL {ACTIVE} DAYS PRECEDING AND INTERVAL 1 DAY PRECEDING),
-                        0) AS lately,
+               coalesce(sum(n) OVER (
+                   earlier RANGE BETWEEN INTERVAL {ACTIVE} DAYS PRECEDING AND INTERVAL 1 DAY PRECEDING), 0) AS lately,
                day - lag(day) OVER earlier AS recency
         FROM by_day WINDOW earlier AS (PARTITION BY who ORDER BY day)
         QUALIFY moment >= {since} AND moment < {until}""")
@@ -151,7 +149,7 @@ def _decisions(duck: duckdb.DuckDBPyConnection, since: int, until: int, time_zon
     """Decisions of the shop's own: what somebody imported as an experiment says nothing of its service."""
     duck.execute(f"""
         CREATE TEMP TABLE made AS
-        SELECT {', '.join(f'd.{name}' for name in DECISIONS)}, {ASKED} AS asked, epoch_us({c.DECIDED_AT}) AS moment,
+        SELECT {", ".join(f"d.{name}" for name in DECISIONS)}, {ASKED} AS asked, epoch_us({c.DECIDED_AT}) AS moment,
                epoch_us({c.DECIDED_AT}) AS known, coalesce(p.who, -row_number() OVER ()) AS who,
                {_local(c.DECIDED_AT, time_zone)}
         FROM decisions d LEFT JOIN people p ON p.subject = {WHO}
@@ -174,4 +172,3 @@ def placeholders(names: Sequence[str]) -> str:
 def quoted(text: str) -> str:
     """A text as SQL."""
     return "'" + text.replace("'", "''") + "'"
-

@@ -67,9 +67,7 @@ class Scorer:
         labels = between(edges)
         code = np.searchsorted(edges, found, side="right").astype(np.int64)
         rows = np.ones(len(found))
-        one, other = (
-            histogram(person[side == at], code[side == at], rows[side == at], len(labels)) for at in (0, 1)
-        )
+        one, other = (histogram(person[side == at], code[side == at], rows[side == at], len(labels)) for at in (0, 1))
         return measured(FEATURE, GROUP, labels, one, other)
 
     def _told(
@@ -113,8 +111,8 @@ class Scorer:
 def _asked(look: Look, side: int) -> list[tuple[int, str, int]]:
     """Some customers of a side, always the same ones: number, subject, and a moment at which they were there."""
     return look.rows(f"""
-        SELECT who, any_value(subject), arg_min(moment, md5(subject || day::VARCHAR)) FROM person JOIN people USING (who)
-        WHERE side = {side} GROUP BY who ORDER BY md5(any_value(subject)) LIMIT {ASKED}""")
+        SELECT who, any_value(subject), arg_min(moment, md5(subject || day::VARCHAR))
+        FROM person JOIN people USING (who) WHERE side = {side} GROUP BY who ORDER BY md5(any_value(subject)) LIMIT {ASKED}""")
 
 
 def _edges(scores: npt.NDArray[np.float64]) -> list[float]:
