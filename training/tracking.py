@@ -42,7 +42,7 @@ _ABOUT = {
     "mlflow.note.content": "Training runs of Kokyaku. Open a run's report.html for its verdict in words and pictures.",
 }
 _WATCHED = {
-    "mlflow.note.content": "Windows that kokyaku monitor looked at. The run of all weeks, or days, draws its metrics as "
+    "mlflow.note.content": "Windows that kokyaku monitor looked at. The run of all weeks, or days, draws metrics as "
     "lines over time; a window's own run, beneath it, has its table and pictures.",
 }
 _PARAM_LIMIT = 6000

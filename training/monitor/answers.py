@@ -104,7 +104,7 @@ def coverage(look: Look) -> Measure:
     return Measure(
         GROUP, "coverage", title, value, NAN, NAN, before, lists, "share", p,
         (before - value) / before if before > 0 and not reason else NAN, COVERED,
-        f"{len(seen):,} of {catalogue:,} items, to {people:,} people", remedy, reason,
+        found=f"{len(seen):,} of {catalogue:,} items, to {people:,} people", remedy=remedy, reason=reason,
     )  # fmt: skip
 
 

@@ -77,7 +77,7 @@ def draws(look: Look) -> Iterator[tuple[Measure, list[Point]]]:
 
 def measured(place: str, found: Draws) -> Measure:
     """Counts beside probabilities as a measure: the share of decisions by which they differ."""
-    taken, expected, statistic, rank = tested(found)
+    taken, expected, statistic, rank = pearson(found)
     title = f"Draws beside their probabilities: {place}"
     if not rank:
         reason = "too few draws to tell" if found.n else "no probability was recorded"
@@ -93,14 +93,16 @@ def measured(place: str, found: Draws) -> Measure:
     )  # fmt: skip
 
 
-def tested(found: Draws) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], float, int]:
+def pearson(found: Draws) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], float, int]:
     """Counts and expectations of actions, Pearson's statistic, and its degrees of freedom.
 
     Actions that are expected fewer than `LEAST` times are put together for the statistic.
     """
     kinds = len(found.names)
-    taken = np.bincount(found.action, weights=found.taken, minlength=kinds)
-    expected = np.bincount(found.action, weights=found.chance, minlength=kinds)
+    taken, expected = (
+        np.bincount(found.action, weights=weights, minlength=kinds).astype(np.float64)
+        for weights in (found.taken, found.chance)
+    )
     group = np.where(expected < LEAST, kinds, np.arange(kinds))
     kept, code = np.unique(group, return_inverse=True)
     _, row = np.unique(found.decision, return_inverse=True)

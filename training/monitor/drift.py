@@ -118,9 +118,9 @@ def measured(feature: Feature, group: str, labels: Sequence[str], one: Histogram
     reason = "nobody tells it" if silent else _reason(one, other, found)
     size = np.nan if reason else found.excess
     return Measure(
-        group, f"psi/{feature.name}", feature.title, np.nan if silent else found.value, found.low, found.high, 0.0,
-        int(other.n), "", found.p if not reason else np.nan, size, LIMITS,
-        "" if reason else _moved(labels, one, other, found), feature.remedy, reason,
+        group, f"psi/{feature.name}", feature.title, np.nan if silent else found.value, found.low, found.high,
+        n=int(other.n), p=found.p if not reason else np.nan, size=size, limits=LIMITS, band=found.band,
+        found="" if reason else _moved(labels, one, other), remedy=feature.remedy, reason=reason,
     )  # fmt: skip
 
 
@@ -132,12 +132,12 @@ def _reason(one: Histogram, other: Histogram, found: Stability) -> str:
     return "too few people for a band" if np.isnan(found.p) else ""
 
 
-def _moved(labels: Sequence[str], one: Histogram, other: Histogram, found: Stability) -> str:
+def _moved(labels: Sequence[str], one: Histogram, other: Histogram) -> str:
     """The bins that moved most, with their shares before and now."""
     gap = np.abs(other.shares - one.shares)
     order = [int(at) for at in np.argsort(-gap, kind="stable")[:MOVED] if gap[at] > 0.0005]
     told = ", ".join(f"{labels[at]} {one.shares[at]:.1%} → {other.shares[at]:.1%}" for at in order)
-    return f"{told or 'no bin moved'}; chance alone gives up to {found.band:.3f}"
+    return told or "no bin moved"
 
 
 def _joined(feature: Feature) -> str:
@@ -205,5 +205,6 @@ def _novelty(look: Look, name: str, title: str, column: str, remedy: str) -> Mea
     return Measure(
         "data", f"new/{name}", title, found.value, low, high, foretold, int(n), "share", p,
         np.nan if reason else max(0.0, found.value - foretold), NEW,
-        f"most often {', '.join(values)}" if values else "none is new" if n else "", remedy, reason,
+        found=f"most often {', '.join(values)}" if values else "none is new" if n else "", remedy=remedy,
+        reason=reason,
     )  # fmt: skip

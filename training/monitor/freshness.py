@@ -18,7 +18,7 @@ GROUP: Final = "freshness"
 SILENCE: Final = Limits(1.0, 3.0)
 """Times as long as the longest silence of the reference, which counts as a day at least."""
 BUNDLE_DAYS: Final = Limits(14.0, 35.0)
-"""Training covers a gap of a week between what shared statistics and what a customer's own events know."""
+"""Of a bundle that is trained every week; rankers learn with shared statistics that are up to a week old."""
 HISTORY_HOURS: Final = Limits(30.0, 72.0)
 """A sync a day, and some hours that it may be late."""
 
@@ -84,7 +84,7 @@ def _silence(look: Look, arrival: Arrival, window: Window) -> Measure:
 
 
 def _bundle(window: Window) -> Measure:
-    title, trained = "Since the bundle was trained", window.bundle
+    title, trained = "Since the bundle was trained", window.serving
     if trained is None:
         reason = "no bundle of the shop is as old as the window"
         return Measure(GROUP, "age/bundle", title, unit="days", limits=BUNDLE_DAYS, reason=reason)

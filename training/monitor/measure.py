@@ -57,6 +57,7 @@ class Measure(msgspec.Struct, frozen=True):
         p: the chance of so much where nothing changed; None: fixed limits alone, NaN: a test that could not be made.
         size: how far it is from well, in the unit of `limits`; NaN: not known.
         limits: from which sizes on it is watched or acted upon.
+        band: of a PSI, what chance alone exceeds one time in twenty where nothing changed.
         found: what was found, in words.
         remedy: what to do about it.
         reason: why it is unknown.
@@ -75,6 +76,7 @@ class Measure(msgspec.Struct, frozen=True):
     p: float | None = None
     size: float = NAN
     limits: Limits = Limits(0.1, 0.25)
+    band: float = NAN
     found: str = ""
     remedy: str = ""
     reason: str = ""

@@ -29,7 +29,7 @@ from training.calibration import binned
 from training.monitor.answers import slug
 from training.monitor.draws import GROUP, Point
 from training.monitor.measure import NAN, Limits, Measure
-from training.monitor.reading import Look
+from training.monitor.reading import Look, quoted
 from training.monitor.windows import Window
 from training.offpolicy.learned import reads_past, valued
 from training.uplift.estimate import Estimate, difference, estimated, mean_of
@@ -75,8 +75,10 @@ class Sample:
 
     def take(self, rows: np.typing.NDArray[np.intp]) -> Sample:
         """Some of the decisions."""
-        columns = (self.expected, self.net, self.nothing, self.shown, self.subject)
-        return Sample(*(column[rows] for column in columns), self.undefined)
+        return Sample(
+            self.expected[rows], self.net[rows], self.nothing[rows], self.shown[rows], self.subject[rows],
+            self.undefined,
+        )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,11 +141,8 @@ def _slope(sample: Sample) -> Estimate:
     n, weight = len(sample), _weights(sample)
     centred = sample.expected - sample.expected.mean() if n else sample.expected
     square = float(centred @ centred)
-    if (
-        n < 3
-        or not np.isfinite(weight).all()
-        or square <= 1e-12 * n * max(1e-12, float(np.square(sample.expected).max()))
-    ):
+    alike = square <= 1e-12 * float(np.square(sample.expected).sum())
+    if n < 3 or alike or not np.isfinite(weight).all():
         return Estimate(np.nan, np.nan, np.nan, np.nan, 0, n, np.zeros(n))
     score = (1 - weight) * (sample.net - (weight * sample.net).mean())
     slope = float(centred @ score) / square
@@ -190,10 +189,9 @@ def _read(
         look.dataset, surface=place[0], slot=place[1], rewards=[name for name, worth in spec.worth.items() if worth],
         window=after, since=since, as_of=until + after, history=True if reads_past(policy) else None, erased=erased,
     )  # fmt: skip
-    keys = look.duck.execute(f"""
-        SELECT md5_number_lower({c.DECISION_ID}) AS key FROM decisions
-        WHERE policy = $policy AND {c.DECIDED_AT} < make_timestamptz({until})
-          AND {c.DECIDED_AT} >= make_timestamptz({since})""", {"policy": spec.name}).to_arrow_table()["key"]  # fmt: skip
+    keys = look.table(f"""
+        SELECT md5_number_lower({c.DECISION_ID}) AS key FROM decisions WHERE policy = {quoted(spec.name)}
+        AND {c.DECIDED_AT} >= make_timestamptz({since}) AND {c.DECIDED_AT} < make_timestamptz({until})""")["key"]
     assert log.keys is not None  # it was read from a dataset
     return log.take(log.usable & np.isin(log.keys, keys.to_numpy()))
 
@@ -235,16 +233,19 @@ def _measures(place: str, found: Calibration) -> Iterator[tuple[Measure, list[Po
     p = NAN if reason else _two_sided(found.missing.value, found.missing.error)
     lost = NAN if reason else -found.missing.value / abs(expected.value)
     said = f"{gained.value:.4g} gained a decision, {expected.value:.4g} expected; {found.n:,} decisions{left}"
-    yield Measure(
-        GROUP, f"gain/{slug(place)}", f"Gain of {place}", gained.value, gained.low, gained.high, expected.value, found.n,
-        "", p, lost, LOST, said if found.n else f"no decisions{left}", _REMEDY, reason,
-    ), found.points  # fmt: skip
+    gain = Measure(
+        GROUP, f"gain/{slug(place)}", f"Gain of {place}", gained.value, gained.low, gained.high, expected.value,
+        n=found.n, p=p, size=lost, limits=LOST, found=said if found.n else f"no decisions{left}", remedy=_REMEDY,
+        reason=reason,
+    )  # fmt: skip
+    yield gain, found.points
     slope = found.slope
     flat = reason or ("" if np.isfinite(slope.error) else "all decisions expect the same")
     yield Measure(
-        GROUP, f"slope/{slug(place)}", f"Slope of gain on expectation of {place}", slope.value, slope.low, slope.high, 1.0,
-        found.n, "times", NAN if flat else _two_sided(slope.value - 1, slope.error), NAN if flat else 1 - slope.value,
-        FLAT, "1 is right; 0: what it expects of one customer says nothing", _REMEDY, flat,
+        GROUP, f"slope/{slug(place)}", f"Slope of gain on expectation of {place}", slope.value, slope.low, slope.high,
+        1.0, n=found.n, p=NAN if flat else _two_sided(slope.value - 1, slope.error),
+        size=NAN if flat else 1 - slope.value, limits=FLAT,
+        found="1 is right; 0: what it expects of one customer says nothing", remedy=_REMEDY, reason=flat,
     ), []  # fmt: skip
 
 

@@ -168,7 +168,8 @@ def psi(p: Doubles, q: Doubles) -> float:
 
 def smoothed(counts: Doubles) -> Doubles:
     """float64[k]: shares with something in each bin."""
-    return (counts + SMOOTHING) / (counts.sum() + SMOOTHING * len(counts))
+    found: Doubles = (counts + SMOOTHING) / (counts.sum() + SMOOTHING * len(counts))
+    return found
 
 
 def pooled(one: Histogram, other: Histogram) -> tuple[Histogram, Histogram]:

@@ -105,7 +105,7 @@ def compared(rate: Rate, group: str, before: Share, now: Share) -> Measure:
     found = f"{now.hits:,.0f} of {now.n:,.0f}" if now.n else ""
     return Measure(
         group, f"share/{rate.name}", rate.title, now.value, low, high, before.value, int(now.n), "share", p,
-        size, rate.limits, found, rate.remedy, reason,
+        size, rate.limits, found=found, remedy=rate.remedy, reason=reason,
     )  # fmt: skip
 
 

@@ -14,14 +14,14 @@ from training.monitor.draws import Point
 from training.monitor.measure import NAN, Measure, Verdict, by_severity, counts, worst
 from training.monitor.windows import Window
 
-HEADS: Final = ("", "what", "now", "95 %", "before", "n", "what was found")
+HEADS: Final = ("", "what", "now", "95 %", "before, or by chance", "n", "what was found")
 GROUPS: Final = {
     "data": "Data", "answers": "Answers", "freshness": "Freshness", "policies": "Policies",
 }  # fmt: skip
 UNDEFINED: Final = "–"
 _FORMS: Final = {"share": "{:.1%}", "hours": "{:,.1f} h", "days": "{:,.1f} d", "times": "{:.2f} x", "": "{:.4g}"}
 _FLOATS: Final = tuple(
-    name for name in Measure.__struct_fields__ if name in ("value", "low", "high", "reference", "size", "p")
+    name for name in Measure.__struct_fields__ if name in ("value", "low", "high", "reference", "size", "p", "band")
 )
 
 
@@ -74,7 +74,6 @@ def found_of(
     shop: str, length: str, window: Window, measures: Sequence[Measure], curves: Sequence[tuple[Measure, list[Point]]]
 ) -> Found:
     """Judged measures and reliability points as a record."""
-    edges = (format_instant(each) for each in (window.start, window.end, window.since, window.until))
     drawn = tuple(
         Curve(measure.name, measure.title, tuple(
             Dot(point.said, point.found.value, point.found.low, point.found.high, point.n) for point in points
@@ -82,8 +81,9 @@ def found_of(
         for measure, points in curves if points
     )  # fmt: skip
     return Found(
-        shop, length, window.name, *edges, window.step, window.bundle.name if window.bundle else "", worst(measures),
-        tuple(measures), drawn,
+        shop, length, window.name, format_instant(window.start), format_instant(window.end),
+        format_instant(window.since), format_instant(window.until), window.step,
+        window.bundle.name if window.bundle else "", worst(measures), tuple(measures), drawn,
     )  # fmt: skip
 
 
@@ -124,7 +124,9 @@ def cells(each: Measure) -> tuple[str, ...]:
     """Verdict, title, value, interval, reference, rows and what was found."""
     low, high = said(each.low, each.unit), said(each.high, each.unit)
     interval = "" if UNDEFINED in (low, high) else f"{low} to {high}"
-    before = "" if np.isnan(each.reference) or each.name.startswith("psi/") else said(each.reference, each.unit)
+    before = said(each.reference, each.unit) if np.isfinite(each.reference) else ""
+    if np.isfinite(each.band):
+        before = f"up to {each.band:.3f}"
     return (
         each.verdict.value, each.title, said(each.value, each.unit), interval, before, f"{each.n:,}",
         each.reason or each.found,
@@ -191,6 +193,6 @@ def metrics(found: Found) -> dict[str, float]:
             each.name: each.value, f"{each.name}/low": each.low, f"{each.name}/high": each.high,
             f"{each.name}/n": float(each.n), f"{each.name}/verdict": level[each.verdict],
         }  # fmt: skip
-        if not np.isnan(each.reference) and not each.name.startswith("psi/"):
-            told[f"{each.name}/before"] = each.reference
+        beside = {"before": each.reference, "band": each.band}
+        told |= {f"{each.name}/{name}": value for name, value in beside.items() if np.isfinite(value)}
     return told

@@ -112,7 +112,8 @@ def _asked(look: Look, side: int) -> list[tuple[int, str, int]]:
     """Some customers of a side, always the same ones: number, subject, and a moment at which they were there."""
     return look.rows(f"""
         SELECT who, any_value(subject), arg_min(moment, md5(subject || day::VARCHAR))
-        FROM person JOIN people USING (who) WHERE side = {side} GROUP BY who ORDER BY md5(any_value(subject)) LIMIT {ASKED}""")
+        FROM person JOIN people USING (who) WHERE side = {side}
+        GROUP BY who ORDER BY md5(any_value(subject)) LIMIT {ASKED}""")
 
 
 def _edges(scores: npt.NDArray[np.float64]) -> list[float]:

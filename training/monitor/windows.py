@@ -53,6 +53,7 @@ class Window:
         start, end: the same as instants; what was recorded after the end is not known.
         since, until: of the reference.
         bundle: whose training the reference is; None where it is simply the time before the window.
+        serving: the bundle that served at its end, as far as it is still there.
     """
 
     first: date
@@ -62,6 +63,7 @@ class Window:
     since: int
     until: int
     bundle: Trained | None = None
+    serving: Trained | None = None
 
     @property
     def name(self) -> str:
@@ -147,7 +149,8 @@ def _window(first: date, last: date, time_zone: str, bundles: Sequence[Trained])
     bundle = serving_then(bundles, start)
     until = first if bundle is None else local_date(bundle.as_of, time_zone)
     since = until - timedelta(days=REFERENCE_DAYS)
-    return Window(first, last, start, end, day_start(since, time_zone), day_start(until, time_zone), bundle)
+    return Window(first, last, start, end, day_start(since, time_zone), day_start(until, time_zone), bundle,
+                  serving_then(bundles, end))  # fmt: skip
 
 
 def serving_then(bundles: Sequence[Trained], moment: int) -> Trained | None:

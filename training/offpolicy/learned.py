@@ -71,7 +71,8 @@ def valued(policy: SlotPolicy, log: DecisionLog) -> tuple[Doubles, Mask]:
         DataError: the log does not carry a column that the policy reads.
     """
     columns = _columns(policy, log)
-    return _scored(policy, log, columns)[0], np.isfinite(log.features[:, columns]).any(axis=1) | (not columns)
+    known = np.asarray(np.isfinite(log.features[:, columns]).any(axis=1), np.bool_)
+    return _scored(policy, log, columns)[0], known if columns else np.ones(len(log), bool)
 
 
 def _columns(policy: SlotPolicy, log: DecisionLog) -> list[int]:
