@@ -117,6 +117,11 @@ class Shop:
         return f"kokyaku/{self.id}"
 
     @property
+    def monitor_experiment(self) -> str:
+        """Name of the MLflow experiment that keeps the health of data and answers over time."""
+        return f"{self.experiment}-monitor"
+
+    @property
     def registered_model(self) -> str:
         """Name of the registered model."""
         return f"kokyaku-{self.id}"
