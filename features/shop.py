@@ -117,9 +117,19 @@ class Shop:
         return f"kokyaku/{self.id}"
 
     @property
+    def monitor_experiment(self) -> str:
+        """Name of the MLflow experiment that keeps the health of data and answers over time."""
+        return f"{self.experiment}-monitor"
+
+    @property
     def registered_model(self) -> str:
         """Name of the registered model."""
         return f"kokyaku-{self.id}"
+
+    @property
+    def keys(self) -> Path:
+        """API keys as hashes, in a file only its owner can read."""
+        return self.root / "keys.json"
 
     @property
     def secret_path(self) -> Path:

@@ -25,6 +25,7 @@ from serving.decision_drain import blank_erased, drain
 from serving.fields import GUEST, decode
 from serving.store import TRUST_SECONDS, Store
 from serving.tombstones import token_of
+from serving.watch import watching
 
 Result = TypeVar("Result")
 
@@ -109,6 +110,7 @@ def _await_replicas(store: Store, buried: float) -> None:
 def _begun(store: Store, token: bytes, now: int) -> dict[str, Any]:
     receipt = upkeep.receipt_of(store, token) or _new_receipt(now)
     upkeep.put_receipt(store, receipt, token, now)
+    watching().count("erasures")
     return receipt
 
 

@@ -8,18 +8,18 @@ import stat
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
-
-import msgspec
+from typing import TYPE_CHECKING, Any
 
 from features.errors import KokyakuError
 from features.moments import DAY, MINUTE, format_instant, parse_instant
 from features.shop import Shop
 from serving import erase as erasing
+from serving import machine
 from serving import store_upkeep as upkeep
 from serving.artifact import live_name, read_manifest
 from serving.bundle import open_bundle
 from serving.business import Business
+from serving.checking import Check
 from serving.clock import shop_clock
 from serving.config import load_config
 from serving.effects import SlotPolicy
@@ -36,20 +36,6 @@ _FREE_BYTES = 1 << 30
 _YEAR_2024 = parse_instant("2024-01-01")
 _STALE_EVENTS = 1_000_000
 _BACKLOG_BYTES = 64 << 20
-
-
-class Check(msgspec.Struct, frozen=True):
-    """One thing that was looked at.
-
-    Args:
-        verdict: `fail` means that something does not work, `warn` that it will not for long.
-        remedy: what to do; empty where all is well.
-    """
-
-    name: str
-    verdict: Literal["ok", "warn", "fail"]
-    detail: str
-    remedy: str = ""
 
 
 def erase_customer(shop: Shop, customer_id: str) -> dict[str, Any]:
@@ -108,7 +94,7 @@ def doctor(shop: Shop) -> list[Check]:
     """Look at everything that a service needs, and write one harmless row to see whether the store takes it."""
     checks = (
         _folder, _secret, _settings, _clock, _disk, _store, _erasures, _bundle, _selection, _policies, _shop_check,
-        _history, _decision_logs,
+        _history, _decision_logs, machine.keys, machine.threads, machine.limits, machine.memory, machine.registry,
     )  # fmt: skip
     return [result for check in checks for result in _guarded(check, shop)]
 

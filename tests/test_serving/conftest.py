@@ -176,6 +176,24 @@ def client(toy_engine):
         yield opened
 
 
+@pytest.fixture
+def started(toy_shop, tmp_path):
+    """Starts services of the toy shop, as processes, and stops them at the end."""
+    from serving.clock import set_clock
+    from tests.test_serving.running import Process
+
+    set_clock(toy_shop, AS_OF)
+    running: list[Process] = []
+
+    def start(**environment: str) -> Process:
+        running.append(Process(toy_shop, tmp_path / "service.log", **environment))
+        return running[-1]
+
+    yield start
+    for process in running:
+        process.stop()
+
+
 @pytest.fixture(scope="session")
 def postgres():
     """A PostgreSQL server of these tests' own; skips where none is installed. Who stops it starts it again."""
