@@ -313,7 +313,7 @@ def test_a_database_that_takes_no_writes_is_read(shop, store, postgres):
     store.append_sync([event("e1")])
     postgres.run("ALTER ROLE kokyaku SET default_transaction_read_only = on")
     try:
-        store.database._drop_writer()  # the setting is that of new connections
+        store.database._pool.drop_writer()  # the setting is that of new connections
         with pytest.raises(Unavailable, match="read-only"):
             store.append_sync([event("e2")])
         assert ids(store) == ["e1"]
