@@ -17,7 +17,7 @@ import psycopg
 
 from features.errors import DataError
 from serving.backend import Condition, Connection
-from serving.postgres_link import LOOP_SECONDS, STATEMENT_SECONDS, Address, Link, connect, is_away, unopened
+from serving.postgres_link import LOCK_SECONDS, LOOP_SECONDS, Address, Link, connect, is_away, unopened
 from serving.postgres_link import on_event_loop as in_a_hurry
 from serving.postgres_pool import Pool
 from serving.postgres_sql import FIRST, many, rendered, tables
@@ -74,7 +74,7 @@ class PostgresDatabase:
             Unavailable: it could not be made durable. Where the server went away during the commit itself it may be
                 durable all the same; what is written again is a duplicate.
         """
-        if not self._write_lock.acquire(timeout=LOOP_SECONDS if in_a_hurry() else STATEMENT_SECONDS):
+        if not self._write_lock.acquire(timeout=LOOP_SECONDS if in_a_hurry() else LOCK_SECONDS):
             raise self._pool.unavailable("others are writing")
         try:
             link = self._pool.begun()
