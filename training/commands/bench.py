@@ -14,6 +14,7 @@ from training.bench import (
     importing,
     invariants,
     learning,
+    made,
     oracle,
     pages,
     peeking,
@@ -34,6 +35,7 @@ app.command("delivery")(delivery.command)
 app.command("import")(importing.command)
 app.command("invariants")(invariants.command)
 app.command("learning")(learning.command)
+app.command("made")(made.command)
 app.command("oracle")(oracle.command)
 app.command("pages")(pages.command)
 app.command("peeking")(peeking.command)

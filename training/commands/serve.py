@@ -42,10 +42,10 @@ def command(
     os.execve(command_line[0], command_line, environment)  # signals reach the service itself, not a parent of it
 
 
-def service_command(host: str, port: int) -> list[str]:
-    """The command line that starts the service."""
+def service_command(host: str, port: int, target: str = "serving.service:Kokyaku") -> list[str]:
+    """The command line that starts the service, or another one that a bench compares it with."""
     return [
-        sys.executable, "-m", "bentoml", "serve", "serving.service:Kokyaku",
+        sys.executable, "-m", "bentoml", "serve", target,
         "--host", host, "--port", str(port), "--timeout-graceful-shutdown", "10",
     ]  # fmt: skip
 
