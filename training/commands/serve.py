@@ -10,7 +10,7 @@ import typer
 
 from features.errors import ConfigError
 from features.shop import Shop
-from training.commands.common import DEFAULT_SHOP, RootOption, ShopOption, open_shop
+from training.commands.common import DEFAULT_SHOP, RootOption, ShopOption, console, open_shop
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
@@ -36,7 +36,9 @@ def command(
     opened = open_shop(shop, root)
     environment = service_environment(opened, dev=dev, host=host)
     from serving.engine import Engine
+    from serving.memory import admit
 
+    console.print(f"Memory  {admit(opened)}", highlight=False, soft_wrap=True)
     Engine(opened, worker=None).close()  # a missing or damaged bundle is told here, in one line
     command_line = service_command(host, port)
     os.execve(command_line[0], command_line, environment)  # signals reach the service itself, not a parent of it
