@@ -26,7 +26,7 @@ def aside(shop: Shop) -> Iterator[Shop]:
     try:
         for name in _FOLDERS:
             if (shop.root / name).exists():
-                shutil.copytree(shop.root / name, copy.root / name, copy_function=_link)
+                shutil.copytree(shop.root / name, copy.root / name, copy_function=link)
         for file in (shop.config, shop.clock, shop.root / "secret.key"):
             if file.exists():
                 shutil.copy2(file, copy.root)
@@ -37,7 +37,8 @@ def aside(shop: Shop) -> Iterator[Shop]:
         shutil.rmtree(copy.root, ignore_errors=True)
 
 
-def _link(source: str, target: str) -> None:
+def link(source: str, target: str) -> None:
+    """A hard link where the file system has them, else a copy."""
     # Pointers and manifests are replaced whole and never written into, so a link of them is safe as well.
     try:
         os.link(source, target)

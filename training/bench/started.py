@@ -13,8 +13,10 @@ import urllib.request
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import msgspec
+import orjson
 
 from features.errors import DataError
 from features.shop import Shop
@@ -67,6 +69,19 @@ class Started:
         command = [sys.executable, "-m", "training.bench.load"]
         done = subprocess.run(command, input=msgspec.msgpack.encode(plan), stdout=subprocess.PIPE, check=True)
         return Loaded(msgspec.msgpack.decode(done.stdout, type=LoadResult), processor_time(self.pid) - before)
+
+    def ask(self, path: str, body: object) -> Any:
+        """One request; its answer.
+
+        Raises:
+            DataError: it was refused, or none came.
+        """
+        request = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", orjson.dumps(body))
+        try:
+            with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310  (loopback)
+                return orjson.loads(answer.read())
+        except OSError as error:
+            raise DataError("the service did not answer", where=path, got=str(error)) from error
 
 
 @dataclass(frozen=True, slots=True)
