@@ -12,21 +12,24 @@ from pathlib import Path
 
 from features.shop import Shop
 
-_FOLDERS = ("bundles", "histories", "policies")
+_FOLDERS = ("bundles", "histories", "policies", "dataset")
+_LOCKS = shutil.ignore_patterns("*.lock")
+"""A linked lock would be the shop's own."""
 
 
 @contextlib.contextmanager
 def aside(shop: Shop) -> Iterator[Shop]:
-    """A copy of all that a service reads, beside the shop's folder, until the block ends.
+    """A copy of all that a service or a sync reads, beside the shop's folder, until the block ends.
 
-    What is mapped is linked and costs no disk: a service never writes to it, save to erase, which no bench does.
+    What is mapped or part of a dataset is linked and costs no disk: nobody writes into it, save to erase, which no
+    bench does.
     """
     copy = Shop(shop.id, shop.root.with_name(f".{shop.root.name}-bench-{secrets.token_hex(4)}"))
     copy.root.mkdir(mode=0o700)
     try:
         for name in _FOLDERS:
             if (shop.root / name).exists():
-                shutil.copytree(shop.root / name, copy.root / name, copy_function=link)
+                shutil.copytree(shop.root / name, copy.root / name, copy_function=link, ignore=_LOCKS)
         for file in (shop.config, shop.clock, shop.root / "secret.key"):
             if file.exists():
                 shutil.copy2(file, copy.root)

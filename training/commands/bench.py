@@ -1,4 +1,4 @@
-"""`kokyaku bench`: accuracy, strangers, visits, uplift, coverage, pages, import, serving and its size; looks for faults."""
+"""`kokyaku bench`: accuracy, strangers, visits, uplift, coverage, pages, import, serving, its size; look for faults."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ from training.bench import (
     swap,
     uplift,
     visits,
+    year,
 )
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, rich_markup_mode="rich", pretty_exceptions_enable=False)
@@ -50,3 +51,4 @@ app.command("slots")(slots.command)
 app.command("swap")(swap.command)
 app.command("uplift")(uplift.command)
 app.command("visits")(visits.command)
+app.command("year")(year.command)
