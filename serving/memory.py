@@ -12,7 +12,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -73,6 +73,20 @@ class Room(msgspec.Struct, frozen=True):
     giver: str
 
 
+class Seen(msgspec.Struct, frozen=True):
+    """What was found.
+
+    Args:
+        verdict: `fail`: a worker cannot live there; `warn`: events come from the disk.
+        detail: needs and room, in one line.
+        remedy: what to do; empty where all is well.
+    """
+
+    verdict: Literal["ok", "warn", "fail"]
+    detail: str
+    remedy: str = ""
+
+
 def budget_of(shop: Shop) -> Budget:
     """Computed from the manifests of what serves; nothing is mapped.
 
@@ -108,8 +122,8 @@ def room_of(
     return min(found, key=lambda each: each.size, default=None)
 
 
-def admit(shop: Shop, room: Room | None = None) -> str:
-    """Say what a worker of the shop needs and what there is, in one line.
+def look(shop: Shop, room: Room | None = None) -> Seen:
+    """Hold what a worker of the shop needs against what there is.
 
     Args:
         shop: whose.
@@ -117,7 +131,6 @@ def admit(shop: Shop, room: Room | None = None) -> str:
 
     Raises:
         BundleError: nothing serves yet.
-        ConfigError: it cannot fit.
     """
     budget, room = budget_of(shop), room or room_of()
     line = (
@@ -127,14 +140,28 @@ def admit(shop: Shop, room: Room | None = None) -> str:
         f"more for a moment, the events {words(budget.history)} of cache where there is room"
     )
     if room is None:
-        return f"{line}; how much there is cannot be seen here"
+        return Seen("ok", f"{line}; how much there is cannot be seen here")
+    line = f"{line}; {room.giver} allows {words(room.size)}"
     if budget.needed > room.size:
-        hint = f"allow {words(budget.needed)} or more, or publish fewer items or factors, or a history of fewer events"
-        told = f"{words(budget.needed)} are needed ({line}), {room.giver} allows {words(room.size)}"
-        raise ConfigError(f"the shop does not fit into memory: {told}", where="memory", hint=hint)
-    rest = room.size - budget.needed
-    late = "" if rest >= budget.history else f"; {words(budget.history - rest)} of the events come from the disk"
-    return f"{line}; {room.giver} allows {words(room.size)}{late}"
+        less = "or publish fewer items, fewer factors or a history of fewer customers"
+        return Seen("fail", line, f"allow {words(budget.needed)} or more, {less}")
+    if late := max(budget.needed + budget.history - room.size, 0):
+        hint = f"allow {words(budget.needed + budget.history)}, or live with slower requests"
+        return Seen("warn", f"{line}: {words(late)} of the events come from the disk", hint)
+    return Seen("ok", line)
+
+
+def admit(shop: Shop, room: Room | None = None) -> str:
+    """What `look` found, in one line.
+
+    Raises:
+        BundleError: nothing serves yet.
+        ConfigError: it cannot fit.
+    """
+    found = look(shop, room)
+    if found.verdict == "fail":
+        raise ConfigError(f"the shop does not fit: {found.detail}", where="memory", hint=found.remedy)
+    return found.detail
 
 
 def words(size: int) -> str:
