@@ -12,6 +12,7 @@ import contextlib
 import gc
 import logging
 import os
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ import orjson
 from starlette.applications import Starlette
 from starlette.responses import Response
 
-from features.errors import ConfigError, KokyakuError
+from features.errors import BundleError, ConfigError, KokyakuError
 from features.shop import Shop
 from serving import guard, logs
 from serving.access import Access
@@ -30,11 +31,13 @@ from serving.decision_drain import drain
 from serving.engine import Engine
 from serving.http import VERSION, routes
 from serving.leaving import Leaving
+from serving.memory import admit
 from serving.observe import Observed, Paths, metrics_route
 from serving.probes import Probes, cannot_serve
 from serving.shopfront import EngineFront
 from serving.telemetry import Telemetry
 from serving.web import routes as web_routes
+from serving.web.render import compile_templates
 from serving.web.studio import routes as studio_routes
 
 WATCH_SECONDS = 0.5
@@ -105,8 +108,11 @@ class Kokyaku:
         Connection.gate = Gate.from_environment(os.environ)
         root = Path(os.environ.get("KOKYAKU_ROOT", "shop"))
         shop = Shop.from_environment(os.environ.get("KOKYAKU_SHOP", "demo"), root.absolute())
+        with contextlib.suppress(BundleError):  # the engine says what is wrong with it
+            log.info("memory: %s", admit(shop))
         _opened["engine"] = Engine(shop, worker=str(os.getpid()))
         settle_memory()
+        threading.Thread(target=compile_templates, name="kokyaku-templates", daemon=True).start()
 
     @bentoml.on_deployment  # type: ignore[untyped-decorator]
     @staticmethod
