@@ -152,6 +152,10 @@ def _dead() -> str | None:
     return "the watch ended" if watch is not None and watch.done() and leaving.why is None else None
 
 
+# The first one added is the outermost. Around the framework's own paths too: metrics, documentation, whatever it adds.
+Kokyaku.add_asgi_middleware(  # type: ignore[attr-defined]  # the decorator made it more than a class
+    guard.Guard, **guard.options(os.environ, ACCESS, lambda: engine().live.config.access.origins)
+)
 Kokyaku.add_asgi_middleware(Probes, unready=_unready, dead=_dead)  # type: ignore[attr-defined]
 
 
@@ -161,11 +165,6 @@ def settle_memory() -> None:
     gc.freeze()
     gc.set_threshold(20_000, 20, 50)
 
-
-# Around the framework's own paths too: metrics, documentation, whatever it may add.
-Kokyaku.add_asgi_middleware(  # type: ignore[attr-defined]  # the decorator made it more than a class
-    guard.Guard, **guard.options(os.environ, ACCESS, lambda: engine().live.config.access.origins)
-)
 
 _FLOOR = {
     "requestId": "0",
