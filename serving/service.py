@@ -196,10 +196,10 @@ _layers.add_asgi_middleware(
     access_log=logs.AccessLog(_log_settings().sample),
     paths=Paths(app.routes, (*guard.PROBES, "/v1/floor")),
 )
-_layers.add_asgi_middleware(Probes, unready=_unready, dead=_dead)
 _layers.add_asgi_middleware(
     guard.Guard, **guard.options(os.environ, ACCESS, lambda: engine().live.config.access.origins)
 )
+_layers.add_asgi_middleware(Probes, unready=_unready, dead=_dead)
 
 _FLOOR = {
     "requestId": "0",
