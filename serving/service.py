@@ -128,7 +128,7 @@ class Kokyaku:
 
 _BESIDE = ("/livez", "/readyz", "/healthz", "/v1/floor")
 # The first one added is the outermost: what keys, limits and probes answer is counted and told too.
-Kokyaku.add_asgi_middleware(
+Kokyaku.add_asgi_middleware(  # type: ignore[attr-defined]  # the decorator made it more than a class
     Observed,
     telemetry=telemetry,
     access_log=logs.AccessLog(_log_settings().sample),
