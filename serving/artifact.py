@@ -23,6 +23,7 @@ from features.ids import Array
 
 MANIFEST = "manifest.json"
 LIVE = "live.json"
+AGAIN = "publish it again"
 
 
 @dataclass(frozen=True)
@@ -50,24 +51,33 @@ class Artifact:
             raise BundleError(f"not a {kind}", where=str(folder), got=manifest.get("kind"))
         if manifest.get("format", 0) > format:
             raise BundleError(f"a {kind} of a newer Kokyaku", where=str(folder), got=manifest["format"], hint="update")
-        if verify:
-            _verify(folder, manifest)
-        return cls(manifest, {name: _map(folder / f"{name}.npy") for name in manifest["files"]})
+        try:
+            if verify:
+                _verify(folder, manifest)
+            return cls(manifest, {name: _map(folder / f"{name}.npy") for name in manifest["files"]})
+        except OSError as error:
+            raise _unreadable(folder, error) from error
+        except (KeyError, TypeError, AttributeError):
+            raise BundleError("the manifest is damaged", where=str(folder / MANIFEST), hint=AGAIN) from None
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
     """The manifest of an artefact's folder.
 
     Raises:
-        BundleError: there is none, or it is not JSON.
+        BundleError: there is none, it is no JSON object, or it cannot be read.
     """
     path = folder / MANIFEST
     try:
-        manifest: dict[str, Any] = orjson.loads(path.read_bytes())
+        manifest = orjson.loads(path.read_bytes())
     except FileNotFoundError:
         raise BundleError("no manifest here", where=str(path), hint="train and promote a model first") from None
+    except OSError as error:
+        raise _unreadable(path, error) from error
     except orjson.JSONDecodeError:
-        raise BundleError("the manifest is damaged", where=str(path), hint="publish it again") from None
+        manifest = None
+    if not isinstance(manifest, dict):
+        raise BundleError("the manifest is damaged", where=str(path), hint=AGAIN)
     return manifest
 
 
@@ -99,12 +109,28 @@ def publish_live(parent: Path, name: str) -> None:
 
 
 def live_name(parent: Path) -> str | None:
-    """The name of the live artefact, or None when nothing was published yet."""
+    """The name of the live artefact, or None when nothing was published yet.
+
+    Raises:
+        BundleError: what says so is damaged or cannot be read.
+    """
+    path = parent / LIVE
     try:
-        name = orjson.loads((parent / LIVE).read_bytes())["live"]
+        name = orjson.loads(path.read_bytes())["live"]
     except FileNotFoundError:
         return None
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    except (orjson.JSONDecodeError, KeyError, TypeError):
+        raise BundleError("it does not name what is live", where=str(path), hint=AGAIN) from None
     return str(name)
+
+
+def others(parent: Path, name: str) -> list[str]:
+    """The artefacts beside `name`, the newest first."""
+    found = [path.parent for path in parent.glob(f"*/{MANIFEST}") if not path.parent.name.startswith(".")]
+    found.sort(key=lambda folder: folder.stat().st_mtime_ns, reverse=True)
+    return [folder.name for folder in found if folder.name != name]
 
 
 def _save(path: Path, array: Array) -> dict[str, Any]:
@@ -115,11 +141,15 @@ def _save(path: Path, array: Array) -> dict[str, Any]:
     return {"sha256": file_sha256(path), "bytes": path.stat().st_size}
 
 
+def _unreadable(path: Path, error: OSError) -> BundleError:
+    return BundleError("it cannot be read", where=str(path), got=error.strerror, hint="look at the disk")
+
+
 def _map(path: Path) -> Array:
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError) as error:
-        raise BundleError("an array cannot be read", where=str(path), got=str(error), hint="publish it again") from None
+        raise BundleError("an array cannot be read", where=str(path), got=str(error), hint=AGAIN) from None
     # A plain view: indexing a memmap object costs a microsecond of subclass handling each time.
     return np.asarray(array)
 
@@ -128,6 +158,6 @@ def _verify(folder: Path, manifest: Mapping[str, Any]) -> None:
     for name, entry in manifest["files"].items():
         path = folder / f"{name}.npy"
         if not path.exists():
-            raise BundleError("a file is missing", where=str(path), hint="publish it again")
+            raise BundleError("a file is missing", where=str(path), hint=AGAIN)
         if file_sha256(path) != entry["sha256"]:
-            raise BundleError("a file does not match its checksum", where=str(path), hint="publish it again")
+            raise BundleError("a file does not match its checksum", where=str(path), hint=AGAIN)

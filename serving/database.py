@@ -53,6 +53,8 @@ class Database:
             self._create_file()
             self._create_schema(steps)
         except sqlite3.DatabaseError as error:
+            if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_NOTADB:
+                raise DataError("not a Kokyaku store", where=str(path), hint="move the file away") from error
             raise self._explained(error) from error
         except OSError as error:
             raise Unavailable("the store cannot be opened", where=str(path), got=error.strerror) from error
@@ -232,8 +234,6 @@ class Database:
 
     def _explained(self, error: sqlite3.DatabaseError) -> Exception:
         """What a user should read; errors of our own making (a wrong statement) stay what they are."""
-        if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_NOTADB:
-            return DataError("not a Kokyaku store", where=str(self.path), hint="move the file away")
         if type(error) not in (sqlite3.OperationalError, sqlite3.DatabaseError):
             return error
         hint = "try again in a moment; if it lasts, check disk space and permissions"

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections import Counter
 from collections.abc import Container, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -18,11 +20,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from features.errors import BundleError, ConfigError, Unavailable
-from features.history import Histories, History
+from features.errors import BundleError, ConfigError, KokyakuError, Unavailable
+from features.history import Histories, History, customer_subject
 from features.shop import Shop
 from serving import people
-from serving.artifact import live_name
+from serving.artifact import live_name, others
 from serving.bundle import Bundle, open_bundle
 from serving.business import Business
 from serving.clock import shop_clock
@@ -41,10 +43,11 @@ from serving.repurchase import Windows
 from serving.shelf import Shelf
 from serving.stops import NO_STOPS, Stops, read_stops
 from serving.store import Store
-from serving.store_upkeep import store_id
+from serving.store_upkeep import latest_recorded, store_id
 from serving.subjects import subject_history
 
 log = logging.getLogger("kokyaku")
+_REFUSED_SECONDS = 30.0
 _UNREAD = (-1, -1)
 """The stamp of a `shop.toml` that is to be read again whether it changed or not."""
 
@@ -148,17 +151,18 @@ class Engine:
     def __init__(self, shop: Shop, *, worker: str | None = "0") -> None:
         self.shop = shop
         self.store = Store.open(shop.store, shop.secret)
-        self.clock = shop_clock(shop)
+        self.clock = shop_clock(shop).not_before(latest_recorded(self.store))
         self.preview = worker is None
         """Nobody sees the answers: nothing is kept of them."""
         self.decisions = Discard() if worker is None else DecisionLog(shop.decision_logs, worker)
         self.refusals: dict[str, str] = {}
+        self._refused_until = 0.0
         self.refused: Counter[str] = Counter()
         """How often a newer `bundle`, `history` or `settings` was refused."""
         self._reloading = threading.Lock()
         self._items_seen = 0
         config, stamp = load_config(shop.config), _stamp(shop.config)
-        ranker = self._ranker(self._live_bundle_name(), config)
+        ranker = self._first_ranker(config)
         name, histories, translation, seq = self._open_history(ranker.bundle)
         policies = open_policies(shop.policies, config)
         known = self._open_people(name)
@@ -180,6 +184,15 @@ class Engine:
             items=live.bundle.items,
             translation=live.translation,
         )
+
+    def mapped_history_of(self, live: Live, user_id: str | None) -> History:
+        """What a customer did up to the last sync, without a look at the store.
+
+        A visitor's slice is left alone: by a sign-in since then it may have become somebody else's.
+        """
+        if live.histories is None or user_id is None:
+            return History.empty()
+        return live.histories.of(customer_subject(user_id)).with_items(live.translation)
 
     def consents_of(self, live: Live, user_id: str | None, visitor_id: str | None) -> Consents:
         """What somebody agreed to; nothing else is read of them."""
@@ -209,14 +222,23 @@ class Engine:
 
         Returns:
             Whether anything changed.
+
+        Raises:
+            KokyakuError: nothing did, and not everything could be looked at; the next call looks again.
         """
         with self._reloading:
-            before = self.live
-            self._refresh_config()
-            self._refresh_bundle()
-            self._refresh_history()
-            self.refresh_shelf()
-            self.refresh_stops()
+            before, trouble = self.live, None
+            # What the shop took off comes first, and what is broken in one part keeps none of the others back.
+            for part in (
+                self.refresh_stops, self.refresh_shelf, self._refresh_config, self._refresh_bundle,
+                self._refresh_history,
+            ):  # fmt: skip
+                try:
+                    part()
+                except KokyakuError as error:
+                    trouble = trouble or error
+            if trouble is not None and self.live is before:
+                raise trouble
             return self.live is not before
 
     def refresh_shelf(self) -> None:
@@ -257,13 +279,14 @@ class Engine:
 
     def _refresh_bundle(self) -> None:
         name = live_name(self.shop.bundles)
-        if name is None or name == self.live.bundle.id or self.refusals.get(f"bundle {name}"):
+        if name is None or name == self.live.bundle.id or self._is_refused(f"bundle {name}"):
             return
         try:
             ranker = self._ranker(name, self.live.config)
         except (BundleError, ConfigError) as error:
             self._refuse(f"bundle {name}", error.line())
             return
+        self.refusals.pop(f"bundle {name}", None)
         changes, _ = self.store.item_changes(0)
         ranker.shelf.apply(changes)
         ranker.shelf.stop(self.live.stops.items)
@@ -274,7 +297,7 @@ class Engine:
 
     def _refresh_history(self) -> None:
         name = live_name(self.shop.histories)
-        if name is None or name == self.live.history_name or self.refusals.get(f"history {name}"):
+        if name is None or name == self.live.history_name or self._is_refused(f"history {name}"):
             return
         try:
             name, histories, translation, seq = self._open_history(self.live.bundle)
@@ -282,6 +305,7 @@ class Engine:
         except BundleError as error:
             self._refuse(f"history {name}", error.line())
             return
+        self.refusals.pop(f"history {name}", None)
         self.live = replace(
             self.live, histories=histories, translation=translation, history_seq=seq, history_name=name, people=known
         )
@@ -292,6 +316,19 @@ class Engine:
             hint = f"train and promote one: kokyaku train --shop {self.shop.id}"
             raise BundleError("no bundle serves yet", where=str(self.shop.bundles), hint=hint)
         return name
+
+    def _first_ranker(self, config: ShopConfig) -> Ranker:
+        """Of the live bundle; where it is damaged a worker begins with the newest whole one and tries that again."""
+        name = self._live_bundle_name()
+        try:
+            return self._ranker(name, config)
+        except BundleError as error:
+            for other in [] if self.preview else others(self.shop.bundles, name):
+                with suppress(BundleError, ConfigError):
+                    ranker = self._ranker(other, config)
+                    self._refuse(f"bundle {name}", error.line())
+                    return ranker
+            raise
 
     def _ranker(self, name: str, config: ShopConfig) -> Ranker:
         bundle = open_bundle(self.shop.bundles / name)
@@ -310,10 +347,16 @@ class Engine:
     def _open_people(self, name: str | None) -> People | None:
         return None if name is None else open_people(self.shop.histories / name, store_id(self.store))
 
+    def _is_refused(self, what: str) -> bool:
+        """Whether it was looked at just now; a disk that failed then, or a file that was mended, gets another look."""
+        return what in self.refusals and time.monotonic() < self._refused_until
+
     def _refuse(self, what: str, why: str) -> None:
+        self._refused_until = time.monotonic() + _REFUSED_SECONDS
+        if self.refusals.get(what) != why:
+            log.warning("refused %s, another one serves: %s", what, why)
         self.refusals[what] = why
         self.refused["settings" if what == "shop.toml" else what.split()[0]] += 1
-        log.warning("refused %s, the old one stays: %s", what, why)
 
 
 def _translation(histories: Histories | None, bundle: Bundle) -> npt.NDArray[np.int32]:

@@ -9,8 +9,9 @@ import msgspec
 from serving.decide import POLICY
 from serving.drawing import BLOCKED, Choice
 from serving.effects import SlotPolicy
-from serving.offered import Offered, Taken
+from serving.offered import Offered
 from serving.settings.pages import Slot
+from serving.taken import Taken
 
 KNOWS_NOTHING = "the policy knows nothing that could be shown"
 PASSED = "the first choice could not be filled"

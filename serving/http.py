@@ -2,30 +2,34 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import orjson
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from features.errors import KokyakuError, NotFoundError, RequestError
-from serving import actions, erase, intake_people, pages, pipeline, wire, wire_people
+from serving import actions, erase, intake_people, pages, pipeline, tokens, wire, wire_people
 from serving.access import Access
+from serving.admission import Apart
 from serving.customers import read_customer
 from serving.engine import Engine
 from serving.export import export_customer
 from serving.intake import error_body, take_events, take_items
 from serving.intake_stops import take_stops
+from serving.limits import TooManyError
 from serving.openapi import document
 from serving.watch import lap, request_id_of, watching
 
 MAX_BODY = 1 << 20
 VERSION = "0.1.0"
 log = logging.getLogger("kokyaku")
+
+apart = Apart()
+"""For what writes to the disk beside the store's own thread, and for what takes long."""
 
 Handler = Callable[[Engine, bytes, int], Awaitable[tuple[int, Any]]]
 
@@ -58,14 +62,16 @@ def routes(engine_of: Callable[[], Engine], access: Access) -> list[BaseRoute]:
 def _post(path: str, scope: str, handler: Handler, engine_of: Callable[[], Engine], access: Access) -> Route:
     async def endpoint(request: Request) -> Response:
         try:
-            access.check(scope, request.headers)
+            key = access.admit(scope, request.headers, request.client.host if request.client else "")
             engine = engine_of()
-            body = await read_body(request)
+            body = await read_body(request, key.body or MAX_BODY)
             lap("read")
             status, answer = await handler(engine, body, engine.clock.now())
             response = json_response(status, answer)
         except KokyakuError as error:
             return error_response(error, request_id_of(request.scope))
+        except ClientDisconnect:
+            return Response(status_code=499)  # nobody hears it; the counter does
         except Exception:
             watching().failed("internal")
             request_id = request_id_of(request.scope)
@@ -77,22 +83,21 @@ def _post(path: str, scope: str, handler: Handler, engine_of: Callable[[], Engin
     return Route(path, endpoint, methods=["POST"])
 
 
-async def read_body(request: Request) -> bytes:
+async def read_body(request: Request, most: int = MAX_BODY) -> bytes:
     """The body, refused as soon as it is too large.
 
     Raises:
-        BodyTooLargeError: more than a mebibyte.
+        BodyTooLargeError: more than `most` bytes.
     """
+    hint = f"send at most {most} bytes"
     announced = request.headers.get("content-length", "")
-    if announced.isdigit() and int(announced) > MAX_BODY:
-        raise BodyTooLargeError(
-            "the body is too large", where="body", got=int(announced), hint=f"send at most {MAX_BODY}"
-        )
+    if announced.isdigit() and int(announced) > most:
+        raise BodyTooLargeError("the body is too large", where="body", got=int(announced), hint=hint)
     parts = bytearray()
     async for part in request.stream():
         parts += part
-        if len(parts) > MAX_BODY:
-            raise BodyTooLargeError("the body is too large", where="body", hint=f"send at most {MAX_BODY} bytes")
+        if len(parts) > most:
+            raise BodyTooLargeError("the body is too large", where="body", hint=hint)
     return bytes(parts)
 
 
@@ -107,6 +112,8 @@ def error_response(error: KokyakuError, request_id: str) -> Response:
     response = json_response(error.status, {"error": error_body(error), "requestId": request_id})
     if error.status == 503:
         response.headers["Retry-After"] = "1"
+    if isinstance(error, TooManyError):
+        response.headers["Retry-After"] = str(error.retry_after)
     if error.status == 401:
         response.headers["WWW-Authenticate"] = "Bearer"
     return response
@@ -144,9 +151,25 @@ async def _events(engine: Engine, body: bytes, now: int) -> tuple[int, Any]:
     return 200, await take_events(engine, wire.decode(body, wire.EventsRequest), now)
 
 
+async def _browser_events(engine: Engine, body: bytes, now: int) -> tuple[int, Any]:
+    return 200, await tokens.take_browser_events(engine, wire.decode(body, tokens.BrowserEventsRequest), now)
+
+
+async def _browser_visitor(engine: Engine, body: bytes, now: int) -> tuple[int, Any]:
+    return 200, tokens.browser_visitor(engine, wire.decode(body, tokens.BrowserVisitorRequest))
+
+
+async def _visitor_token(engine: Engine, body: bytes, now: int) -> tuple[int, Any]:
+    return 200, tokens.visitor_token(engine, wire.decode(body, tokens.VisitorTokenRequest).visitor_id)
+
+
+async def _customer_token(engine: Engine, body: bytes, now: int) -> tuple[int, Any]:
+    return 200, tokens.customer_token(engine, wire.decode(body, tokens.CustomerTokenRequest).user_id)
+
+
 async def _items(engine: Engine, body: bytes, now: int) -> tuple[int, Any]:
     request = wire.decode(body, wire.ItemsRequest)
-    return 200, await asyncio.to_thread(take_items, engine, request, now)
+    return 200, await apart(take_items, engine, request, now)
 
 
 async def _read_customer(engine: Engine, body: bytes, now: int) -> tuple[int, Any]:
@@ -155,32 +178,32 @@ async def _read_customer(engine: Engine, body: bytes, now: int) -> tuple[int, An
 
 async def _orders(engine: Engine, body: bytes, now: int) -> tuple[int, Any]:
     request = wire.decode(body, wire_people.OrdersRequest)
-    return 200, await asyncio.to_thread(intake_people.take_orders, engine, request, now)
+    return 200, await apart(intake_people.take_orders, engine, request, now)
 
 
 async def _update_customer(engine: Engine, body: bytes, now: int) -> tuple[int, Any]:
     request = wire.decode(body, wire_people.UpdateRequest)
-    return 200, await asyncio.to_thread(intake_people.take_update, engine, request, now)
+    return 200, await apart(intake_people.take_update, engine, request, now)
 
 
 async def _answer(engine: Engine, body: bytes, now: int) -> tuple[int, Any]:
     request = wire.decode(body, wire_people.AnswerRequest)
-    return 200, await asyncio.to_thread(intake_people.take_answer, engine, request, now)
+    return 200, await apart(intake_people.take_answer, engine, request, now)
 
 
 async def _consent(engine: Engine, body: bytes, now: int) -> tuple[int, Any]:
     request = wire.decode(body, wire_people.ConsentRequest)
-    return 200, await asyncio.to_thread(intake_people.take_consent, engine, engine.live, request, now)
+    return 200, await apart(intake_people.take_consent, engine, engine.live, request, now)
 
 
 async def _export(engine: Engine, body: bytes, now: int) -> tuple[int, Any]:
     user_id = wire.decode(body, wire.CustomerRequest).user_id
-    return 200, await asyncio.to_thread(export_customer, engine, user_id)
+    return 200, await apart(export_customer, engine, user_id)
 
 
 async def _erase(engine: Engine, body: bytes, now: int) -> tuple[int, Any]:
     user_id = wire.decode(body, wire.CustomerRequest).user_id
-    return 202, await asyncio.to_thread(erase.erase, engine.shop, engine.store, user_id, now=now)
+    return 202, await apart(erase.erase, engine.shop, engine.store, user_id, now=now)
 
 
 async def _receipt(engine: Engine, body: bytes, now: int) -> tuple[int, Any]:
@@ -190,7 +213,7 @@ async def _receipt(engine: Engine, body: bytes, now: int) -> tuple[int, Any]:
 
 async def _stops(engine: Engine, body: bytes, now: int) -> tuple[int, Any]:
     request = wire.decode(body, wire.StopsRequest)
-    return 200, await asyncio.to_thread(take_stops, engine, request, now)
+    return 200, await apart(take_stops, engine, request, now)
 
 
 HANDLERS: dict[str, tuple[str, Handler]] = {
@@ -200,6 +223,9 @@ HANDLERS: dict[str, tuple[str, Handler]] = {
     "/v1/pages": ("read", _pages),
     "/v1/actions": ("read", _actions),
     "/v1/events": ("events", _events),
+    "/v1/browser/visitor": ("browser", _browser_visitor),
+    "/v1/browser/events": ("browser", _browser_events),
+    "/v1/visitors/token": ("events", _visitor_token),
     "/v1/items": ("admin", _items),
     "/v1/orders": ("events", _orders),
     "/v1/customers/read": ("admin", _read_customer),
@@ -208,6 +234,7 @@ HANDLERS: dict[str, tuple[str, Handler]] = {
     "/v1/customers/consent": ("events", _consent),
     "/v1/customers/export": ("admin", _export),
     "/v1/customers/erase": ("admin", _erase),
+    "/v1/customers/token": ("admin", _customer_token),
     "/v1/receipts/read": ("admin", _receipt),
     "/v1/stops": ("admin", _stops),
 }

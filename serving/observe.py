@@ -7,7 +7,7 @@ and logged too.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
 from time import perf_counter_ns
 from typing import Any
@@ -16,17 +16,15 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from features.errors import KokyakuError
 from serving.caps import UNCOUNTED
 from serving.drawing import FAILED, UNKEPT
 from serving.engine import Engine
 from serving.filling import KNOWS_NOTHING, PASSED
 from serving.gauges import UP, gauges_of
-from serving.http import error_response
 from serving.logs import AccessLog
 from serving.pipeline import ALONE, FILLED, STRANGER, UNKNOWN
 from serving.telemetry import CONTENT_TYPE, OTHER, Gauge, Telemetry
-from serving.watch import Watch, request_id_of, unwatch, watch_with
+from serving.watch import Watch, unwatch, watch_with
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -146,28 +144,17 @@ class Looks:
         return [Gauge("store_up", UP, 0.0)]
 
 
-def metrics_route(
-    telemetry: Telemetry,
-    engine_of: Callable[[], Engine],
-    version: str,
-    check: Callable[[Mapping[str, str]], None] | None,
-) -> BaseRoute:
-    """`GET /metrics`.
+def metrics_route(telemetry: Telemetry, engine_of: Callable[[], Engine], version: str) -> BaseRoute:
+    """`GET /metrics`; who may read it is a matter of `serving.guard`.
 
     Args:
         telemetry: what was counted.
         engine_of: whose state the gauges are.
         version: of the program.
-        check: is given the headers and raises what shall refuse the request.
     """
     looks = Looks(engine_of, version)
 
     async def metrics(request: Request) -> Response:
-        try:
-            if check is not None:
-                check(request.headers)
-        except KokyakuError as error:
-            return error_response(error, request_id_of(request.scope))
         return Response(telemetry.rendered(await looks()), media_type=CONTENT_TYPE)
 
     return Route(METRICS, metrics)

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from features.errors import RequestError
+from features.errors import RequestError, Unavailable
 from features.history import History
 from features.moments import MICROSECOND, is_zone
 from serving.context import completed
@@ -19,7 +19,7 @@ from serving.decide import Decision, encoded, feature_rows, in_holdout, new_id, 
 from serving.eligibility import why_not
 from serving.engine import Engine, Live, item_card
 from serving.filters import check_filter
-from serving.person import PERSONALIZATION, Consents
+from serving.person import NOBODY, PERSONALIZATION, Consents, Person
 from serving.placing import PIN
 from serving.query import Filter, Query
 from serving.ranker import Slate
@@ -32,6 +32,8 @@ from serving.wire import RankingsRequest, RecommendationsRequest, RelatedRequest
 Answer = dict[str, Any]
 LIST = "recommendations"
 """The action of a plain list of items."""
+UNREAD = "the store cannot be read now: nothing personal was used"
+OUTDATED = "the store cannot be read now: nothing since the last sync was used"
 STRANGER = "nothing is known of this subject yet: popular items"
 FILLED = "places filled with popular items"
 ALONE = "nothing is known to go with these items"
@@ -92,7 +94,7 @@ def rank_list(engine: Engine, request: RankingsRequest, now: int) -> Answer:
     answer = {
         "requestId": new_id(), "personalizedRanking": ranking, "missingIds": missing, "bundleId": live.bundle.id,
     }  # fmt: skip
-    return answer | ({"stoppedIds": stopped} if stopped else {})
+    return answer | ({"stoppedIds": stopped} if stopped else {}) | told_trouble(query)
 
 
 def hydrate(
@@ -101,7 +103,7 @@ def hydrate(
     """Who asks, what is known of them up to this second, where from; and whether they are in the holdout.
 
     Consents are read first. Without one to personalization nothing else is: no event, no order, no answer, and the
-    decision names nobody.
+    decision names nobody. So it is too while they cannot be read: then the query tells of its trouble.
 
     Raises:
         RequestError: the filter names something that does not exist, or the time zone is none.
@@ -111,11 +113,12 @@ def hydrate(
     named: str | None = request.context.time_zone
     if named and not is_zone(named):
         raise RequestError("unknown time zone", where="context.timeZone", got=named, hint="such as Asia/Tokyo")
+    consents, trouble = readable_consents(engine, live, request)
     query = Query(
         now=now, history=History.empty(), session_id=getattr(request, "session_id", None),
         context=completed(request.context), filter=wanted,
         num_results=num_results or int(getattr(request, "num_results", 20)), anchors=anchors,
-        consents=consents_of(engine, live, request),
+        consents=consents, trouble=trouble,
     )  # fmt: skip
     holdout = in_holdout(engine.shop, request, live.config.shop.holdout)
     if not query.consents.to(PERSONALIZATION):
@@ -123,17 +126,45 @@ def hydrate(
         lap("hydrate")
         return query, holdout
     who = request.user_id, request.visitor_id
-    history = engine.history_of(live, *who)
-    # An event that was acknowledged in this very microsecond counts: as-of windows are half-open.
-    now = max(now, int(history.recorded.max(initial=0)), int(history.time.max(initial=0))) + MICROSECOND
-    history, person = history.as_of(now), engine.person_of(live, *who, now)
+    now, history, person, trouble = known_of(engine, live, *who, now)
     barred = live.windows.barred(history, person.orders, now)
     query = msgspec.structs.replace(
-        query, now=now, history=history, person=person, barred=barred, user_id=who[0], visitor_id=who[1]
-    )
+        query, now=now, history=history, person=person, barred=barred, user_id=who[0], visitor_id=who[1],
+        trouble=trouble,
+    )  # fmt: skip
     query = addressed(live, query, holdout)
     lap("hydrate")
     return query, holdout
+
+
+def readable_consents(engine: Engine, live: Live, request: Any) -> tuple[Consents, str | None]:
+    """`consents_of`; while the store cannot be read nobody agreed to anything, for he may have taken it back there."""
+    try:
+        return consents_of(engine, live, request), None
+    except Unavailable:
+        return Consents(), UNREAD
+
+
+def known_of(
+    engine: Engine, live: Live, user_id: str | None, visitor_id: str | None, now: int
+) -> tuple[int, History, Person, str | None]:
+    """The moment just after all that a subject did, his past and what was told of him as of then.
+
+    Returns:
+        Also the trouble where the store cannot be read: then the past is what the last sync mapped.
+    """
+    trouble = None
+    try:
+        history = engine.history_of(live, user_id, visitor_id)
+    except Unavailable:
+        history, trouble = engine.mapped_history_of(live, user_id), OUTDATED
+    # An event that was acknowledged in this very microsecond counts: as-of windows are half-open.
+    now = max(now, int(history.recorded.max(initial=0)), int(history.time.max(initial=0))) + MICROSECOND
+    try:
+        person = engine.person_of(live, user_id, visitor_id, now)
+    except Unavailable:
+        person, trouble = NOBODY, OUTDATED
+    return now, history.as_of(now), person, trouble
 
 
 def addressed(live: Live, query: Query, holdout: bool) -> Query:
@@ -191,7 +222,9 @@ def pinned_rows(slate: Slate) -> list[int]:
 
 
 def why_filled(query: Query, slate: Slate) -> str | None:
-    """Why places were filled by what is popular; None where none were."""
+    """Why places were filled by what is popular, or what went wrong; None where all is as it should be."""
+    if query.trouble is not None:
+        return query.trouble
     if not slate.filled:
         return None
     if not len(query.history):
@@ -211,6 +244,7 @@ def fill(live: Live, query: Query, slate: Slate, decision: Decision) -> Answer:
     }
     if decision.fallback:
         answer["reason"] = decision.fallback
+    answer |= told_trouble(query)
     lap("fill")
     return answer
 
@@ -291,12 +325,25 @@ def remember(engine: Engine, decisions: Sequence[Decision], answer: Answer) -> A
 
     Who asked to be forgotten is written without a name: the log is not read again before the next sync.
     """
-    if decisions and engine.store.is_erased(decisions[0].customer_id, decisions[0].visitor_id):
+    if decisions and is_erased(engine, decisions[0].customer_id, decisions[0].visitor_id):
         decisions = [msgspec.structs.replace(each, customer_id=None, visitor_id=None) for each in decisions]
     if decisions and not engine.decisions.append([encoded(each) for each in decisions]):
         answer["logged"] = False
     lap("log")
     return answer
+
+
+def is_erased(engine: Engine, customer_id: str | None, visitor_id: str | None) -> bool:
+    """Whether a subject asked to be forgotten; while nobody can say, it is taken for granted."""
+    try:
+        return engine.store.is_erased(customer_id, visitor_id)
+    except Unavailable:
+        return True
+
+
+def told_trouble(query: Query) -> Answer:
+    """What an answer adds where not all could be read."""
+    return {} if query.trouble is None else {"degraded": True, "reason": query.trouble}
 
 
 def noted(engine: Engine, decisions: Sequence[Decision], unwritten: Sequence[Decision], answer: Answer) -> None:

@@ -32,6 +32,8 @@ Outcome = people.Outcome
 
 _Row = tuple[StoredEvent, bytes] | Wishes
 _TRUST_SECONDS = 0.25
+_PAGE_SECONDS = 0.5
+"""A page does not wait longer than this for its draws to be kept: then it is shown without any."""
 _LINKS = {"sign_in", "sign_out"}
 
 
@@ -128,7 +130,7 @@ class Store(people.PeopleStore, shown.ShownStore):
         Raises:
             Unavailable: nothing was kept.
         """
-        return cast("Kept", (await self._writes.submit([wishes]))[0])
+        return cast("Kept", (await self._writes.submit([wishes], _PAGE_SECONDS))[0])
 
     async def keep_at_once(self, wishes: Wishes) -> Kept:
         """`keep` for callers without an event loop: it never suspends, and each call is its own flush."""

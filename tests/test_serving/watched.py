@@ -22,8 +22,8 @@ from serving.web import routes as web_routes
 def watched(engine: Engine, *, sample: int = 1, access: Access | None = None) -> SimpleNamespace:
     """`client`, `telemetry`, and `post(path, body)`."""
     telemetry, access = Telemetry(), access or Access(dev=True)
-    pages = web_routes(EngineFront(lambda: engine, demo=True), secret=lambda: engine.shop.secret, check=None)
-    metrics = metrics_route(telemetry, lambda: engine, VERSION, None)
+    pages = web_routes(EngineFront(lambda: engine, demo=True), secret=lambda: engine.shop.secret)
+    metrics = metrics_route(telemetry, lambda: engine, VERSION)
     served = [metrics, *routes(lambda: engine, access), *pages]
     observed = Middleware(Observed, telemetry=telemetry, access_log=AccessLog(sample), paths=Paths(served))
     client = TestClient(
