@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     given = _parser().parse_args(arguments)
     try:
-        shop = Shop(given.shop, (given.root or Path("shops") / given.shop).absolute())
+        shop = Shop.from_environment(given.shop, (given.root or Path("shops") / given.shop).absolute())
         return int(given.run(shop, given))
     except KokyakuError as error:
         sys.stderr.write(f"error: {error.line()}\n")

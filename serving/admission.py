@@ -226,12 +226,12 @@ async def turned_away(scope: Any, receive: Any, send: Any, *, close: bool = Fals
 _TURNED_AWAY = {"requests": turned_away, "connections": partial(turned_away, close=True)}
 
 
-def install(gate: Gate) -> None:
-    """Let the HTTP server of this process speak by `Connection`; call it before the server is made.
+def install() -> None:
+    """Let the HTTP server of this process speak by `Connection`.
 
-    BentoML makes the server itself and names no protocol, so what stands for its default is what has to change.
+    BentoML makes the server itself and names no protocol, so what stands for its default is what has to change; and
+    before the service starts, which is too late.
     """
-    Connection.gate = gate
     uvicorn_config.HTTP_PROTOCOLS["auto"] = f"{Connection.__module__}:{Connection.__qualname__}"
 
 

@@ -1,8 +1,8 @@
 """The BentoML service: settings, start, swap, stop. The only module that imports bentoml.
 
 Run it with `kokyaku serve`, or from a built Bento with `bentoml serve`. The shop is named by `KOKYAKU_ROOT` (its
-folder) and `KOKYAKU_SHOP` (its id); keys by `KOKYAKU_KEYS` or `KOKYAKU_KEY_FILE`, or `KOKYAKU_DEV=1` on one's own
-machine. What else may be set stands in `serving.guard.options`.
+folder) and `KOKYAKU_SHOP` (its id), its store by `KOKYAKU_STORE` where replicas share one; keys by `KOKYAKU_KEYS` or
+`KOKYAKU_KEY_FILE`, or `KOKYAKU_DEV=1` on one's own machine. What else may be set stands in `serving.guard.options`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from features.errors import ConfigError, KokyakuError
 from features.shop import Shop
 from serving import guard, logs
 from serving.access import Access
-from serving.admission import Gate, install
+from serving.admission import Connection, Gate, install
 from serving.decision_drain import drain
 from serving.engine import Engine
 from serving.http import VERSION, routes
@@ -58,6 +58,7 @@ _opened: dict[str, Any] = {}
 """The engine of this process and its watch, once the service has started: BentoML wants the mounted app before that."""
 leaving = Leaving()
 telemetry = Telemetry()
+install()
 
 
 def engine() -> Engine:
@@ -101,9 +102,9 @@ class Kokyaku:
     def __init__(self) -> None:
         logs.take_over(logs.Settings(os.environ))
         Access.from_environment(os.environ)  # a service that would refuse everybody does not start
-        install(Gate.from_environment(os.environ))
+        Connection.gate = Gate.from_environment(os.environ)
         root = Path(os.environ.get("KOKYAKU_ROOT", "shop"))
-        shop = Shop(os.environ.get("KOKYAKU_SHOP", "demo"), root.absolute())
+        shop = Shop.from_environment(os.environ.get("KOKYAKU_SHOP", "demo"), root.absolute())
         _opened["engine"] = Engine(shop, worker=str(os.getpid()))
         settle_memory()
 

@@ -44,6 +44,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "erase": ("erase", "Forget a customer."),
     "stop": ("stop", "Stop an item, action, module or campaign everywhere."),
     "doctor": ("doctor", "Check settings, limits, store, registry, bundle and clock."),
+    "monitor": ("monitor", "Say whether data, answers and policies are still what was trained on, window by window."),
     "bench": ("bench", "Measure accuracy, visits, defaults, uplift, coverage, the oracle, import and serving."),
 }
 """verb -> (module in training/commands, the line that the overview shows), in the order a new shop meets them."""

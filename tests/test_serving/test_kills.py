@@ -29,8 +29,6 @@ slots = [
 ]
 """
 RESULT = Path(__file__).parents[2] / "soak" / "kills.json"
-NO_REGISTRY = {"MLFLOW_TRACKING_URI": "http://127.0.0.1:9"}
-"""Nobody listens there: a worker needs no registry."""
 
 
 @dataclass
@@ -47,7 +45,7 @@ class Rounds:
 
     def kill(self, seed: int, whole: bool) -> None:
         """Let clients write, kill at a random moment of it, and let the clients of a service that comes back go on."""
-        self.service = self.service or self.start(**NO_REGISTRY)
+        self.service = self.service or self.start()
         traffic = Traffic(self.service.port, f"round-{seed}", self.told)
         try:
             assert traffic.flowing.wait(30), log_of(self.folder)
@@ -71,6 +69,7 @@ class Rounds:
 @pytest.fixture
 def rounds(started, toy_shop, tmp_path):
     """A shop whose pages explore, and kills of its service."""
+    toy_shop.mlflow_db.write_bytes(b"the registry is damaged, and no worker minds")
     toy_shop.config.write_text(SHOP_TOML + HOME)
     write_policy(toy_shop.policies, policy("hero", {"for-you": 0.1, "popular": 0.2, "buy-again": 0.1}, floor=0.2))
     return Rounds(started, tmp_path)

@@ -20,6 +20,7 @@ from training.bench import (
     policy,
     serve,
     slots,
+    store,
     uplift,
     visits,
 )
@@ -40,5 +41,6 @@ app.command("peeking")(peeking.command)
 app.command("policy")(policy.command)
 app.command("serve")(serve.command)
 app.command("slots")(slots.command)
+app.command("store")(store.command)
 app.command("uplift")(uplift.command)
 app.command("visits")(visits.command)
