@@ -187,14 +187,15 @@ def settle_memory() -> None:
     gc.set_threshold(20_000, 20, 50)
 
 
-# Around the framework's own paths too: documentation, whatever it may add. The first one added is the outermost, so
-# that what keys, limits and probes answer is counted and told as well.
+# Around the framework's own paths too: documentation, whatever it may add. The first one added is the outermost: probes
+# are no traffic, so they are answered before anybody counts; what keys and limits answer is counted and told as well.
 _layers: Any = Kokyaku  # the decorator made it more than a class
+_layers.add_asgi_middleware(Probes, unready=_unready, dead=_dead)
 _layers.add_asgi_middleware(
     Observed,
     telemetry=telemetry,
     access_log=logs.AccessLog(_log_settings().sample),
-    paths=Paths(app.routes, (*guard.PROBES, "/v1/floor")),
+    paths=Paths(app.routes, ("/v1/floor",)),
 )
 _layers.add_asgi_middleware(
     guard.Guard, **guard.options(os.environ, ACCESS, lambda: engine().live.config.access.origins)
