@@ -280,6 +280,7 @@ def test_the_pins_are_those_that_a_worker_needs_and_no_more():
     assert names & {"mlflow", "lightgbm", "implicit", "matplotlib", "optuna", "pytest", "ruff"} == set()
     assert all(block in text for block in re.split(r"\n(?=\S)", chosen.strip()))
     assert chosen.count("--hash=") >= len(names)
+    assert re.findall("^numpy==.*", chosen, re.MULTILINE) == re.findall("^numpy==.*", text, re.MULTILINE)  # all of them
 
 
 def test_every_package_that_serving_imports_is_in_the_bento():

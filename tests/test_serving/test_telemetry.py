@@ -75,6 +75,13 @@ def test_the_stages_add_up_to_hardly_more_than_the_request(service):
         assert 0.1 * whole < spent <= whole
 
 
+def test_explain_says_how_long_each_stage_took(service):
+    """In the order of the flow, up to where the answer was made."""
+    told = service.post("/v1/recommendations", {"userId": "ann", "explain": True}).json()["explain"]["milliseconds"]
+    assert list(told) == ["read", "hydrate", "gather", "filter", "score", "decide", "fill", "log"]
+    assert all(0 <= spent < 30_000 for spent in told.values())
+
+
 def test_removals_are_counted_by_reason(service):
     service.post("/v1/items", {"items": [{"itemId": "a0", "withdraw": True}]})
     service.post("/v1/events", {"events": [{"type": "purchase", "itemId": "b3", "userId": "ann"}]})
