@@ -103,6 +103,14 @@ def test_decisions_and_fallbacks_are_counted_once_a_slot(service):
     assert {key[1] for key in found if key[0] == "kokyaku_decisions_total"} == {"fixed"}
 
 
+def test_a_store_that_cannot_be_read_is_a_fallback_once_an_answer(service, toy_engine, monkeypatch):
+    """A list's decision says so itself, a page's does not: both count once."""
+    monkeypatch.setattr(toy_engine, "history_of", _down)
+    for path in ("/v1/recommendations", "/v1/pages"):
+        assert service.post(path, {"userId": "ann"}).json()["degraded"] is True
+        assert scraped(service)["kokyaku_fallbacks_total", "store-outdated", path] == 1
+
+
 def test_events_and_erasures_are_counted_by_what_became_of_them(service):
     event = {"eventId": "e1", "type": "view", "itemId": "a0", "userId": "ann"}
     service.post("/v1/events", {"events": [event, event, {**event, "eventId": "e2", "type": "vieuw"}]})
@@ -182,6 +190,7 @@ def test_paths_become_names_of_routes(service):
         (pipeline.STRANGER, "stranger"),
         (f"3 of 20 {pipeline.FILLED}", "filled"),
         (pipeline.ALONE, "no-neighbours"),
+        (pipeline.UNREAD, "store-unread"),
         ("whatever ann bought", OTHER),
     ],
 )
