@@ -18,8 +18,10 @@ import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from features.errors import DataError
+from features.shop import Shop
 from serving.__main__ import _parser
 from serving.access import Access
+from serving.artifact import LIVE
 from serving.deploy.pins import closure, main, pinned
 from serving.http import HANDLERS
 from serving.machine import THREADS
@@ -202,6 +204,20 @@ def test_paths_and_ports_are_those_of_the_service():
     for path in FILES:
         asked = set(re.findall(r"(?:127\.0\.0\.1|localhost):\d+(/[\w/-]*)", path.read_text()))
         assert asked <= PROBES | {METRICS, *HANDLERS}, path.name
+
+
+def test_the_folders_that_the_guide_names_are_those_of_a_shop():
+    shop = Shop("mine", Path("/shop"))
+    real = {
+        path.name
+        for path in (shop.config, shop.dataset, shop.bundles, shop.histories, shop.policies, shop.decision_logs)
+    }
+    text = (DEPLOY / "README.md").read_text()
+    (listed,) = re.findall(r"`/shop` holds (.*?)\. All", text, re.DOTALL)
+    assert {name.rstrip("/") for name in re.findall(r"`([^`]+)`", listed)} == real
+    assert f"--exclude {LIVE} " in text and f"bundles/{LIVE} " in text
+    mounts = [mount["mountPath"] for mount in pod("StatefulSet")["containers"][0]["volumeMounts"]]
+    assert str(shop.decision_logs) in mounts
 
 
 def commands() -> Iterator[list[str]]:
