@@ -27,7 +27,7 @@ from serving.filling import first_fillable
 from serving.keeping import Keep, settled
 from serving.pages import draws_of, told_of
 from serving.person import PERSONALIZATION
-from serving.pipeline import Answer, hydrate, readable_consents, remember
+from serving.pipeline import Answer, hydrate, noted, readable_consents, remember
 from serving.query import Filter, Query
 from serving.settings.channels import SCREENS, Channel
 from serving.settings.pages import Slot
@@ -48,6 +48,7 @@ from serving.timing import (
     silent,
     unreachable,
 )
+from serving.watch import lap
 from serving.wire import ActionRequest
 
 NOTHING = "nothing is better now than what could be sent"
@@ -68,11 +69,15 @@ async def next_action(engine: Engine, request: ActionRequest, now: int, keep: Ke
         RequestError: no such channel, or nobody is named.
     """
     case = case_of(engine, request, now)
+    lap("fillable")
     body, decisions, unwritten = await settled(case.draws, case.decided, None if engine.preview else keep, case.counts)
     body = remember(engine, unwritten, body)
     if body.get("logged") is False and unwritten is decisions and case.draws is not None and case.draws.fresh:
         case.draws.again(closed=True)  # what is drawn and not remembered can never be learned from
-        body |= case.decided()[0]
+        again, decisions = case.decided()
+        unwritten = decisions
+        body |= again
+    noted(engine, decisions, unwritten, body)
     note_questions(engine, case.now.query, {"slots": [body]})
     return body
 

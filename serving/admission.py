@@ -33,6 +33,8 @@ APART_SECONDS = 4.0
 HASTE_SECONDS = 1.0
 """With too many connections a new one has this long for its request."""
 TURNED_AWAY = Counter("kokyaku_turned_away", "Requests and connections that were not served, by reason", ["why"])
+for _why in ("requests", "connections", "slow"):
+    TURNED_AWAY.labels(_why)  # there at 0: an alert can only see what rises
 
 
 @dataclass

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections import Counter
 from collections.abc import Container, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -31,6 +32,7 @@ from serving.config import ShopConfig, load_config
 from serving.decision_log import DecisionLog
 from serving.delivery import Deliveries
 from serving.effects import SlotPolicy
+from serving.erase import sweep_here
 from serving.histories import open_history, open_people
 from serving.person import Consents, Person
 from serving.policy_files import open_policies
@@ -122,6 +124,8 @@ class Live:
 class Discard:
     """A decision log for previews: nobody saw the answer, so nothing is to be remembered."""
 
+    failures = 0
+
     def append(self, records: Sequence[bytes]) -> bool:
         """Forget the records."""
         return True
@@ -147,15 +151,18 @@ class Engine:
 
     def __init__(self, shop: Shop, *, worker: str | None = "0") -> None:
         self.shop = shop
-        self.store = Store.open(shop.store, shop.secret)
+        self.store = Store.of(shop)
         self.clock = shop_clock(shop).not_before(latest_recorded(self.store))
         self.preview = worker is None
         """Nobody sees the answers: nothing is kept of them."""
         self.decisions = Discard() if worker is None else DecisionLog(shop.decision_logs, worker)
         self.refusals: dict[str, str] = {}
         self._refused_until = 0.0
+        self.refused: Counter[str] = Counter()
+        """How often a newer `bundle`, `history` or `settings` was refused."""
         self._reloading = threading.Lock()
         self._items_seen = 0
+        self._swept: tuple[int, str | None] = (0, None)
         config, stamp = load_config(shop.config), _stamp(shop.config)
         ranker = self._first_ranker(config)
         name, histories, translation, seq = self._open_history(ranker.bundle)
@@ -226,7 +233,7 @@ class Engine:
             # What the shop took off comes first, and what is broken in one part keeps none of the others back.
             for part in (
                 self.refresh_stops, self.refresh_shelf, self._refresh_config, self._refresh_bundle,
-                self._refresh_history,
+                self._refresh_history, self._sweep,
             ):  # fmt: skip
                 try:
                     part()
@@ -248,6 +255,15 @@ class Engine:
         if stops != self.live.stops:
             self.live.ranker.shelf.stop(stops.items)
             self.live = replace(self.live, stops=stops)
+
+    def _sweep(self) -> None:
+        """Overwrite on this machine whom another replica erased, and whom a newly copied history still holds."""
+        if self.preview or not self.store.database.shared:
+            return
+        state = len(self.store.erased()), self.live.history_name
+        if state[0] and state != self._swept:
+            sweep_here(self.shop, self.store)
+            self._swept = state
 
     def close(self) -> None:
         """Flush and close the store and the decision log."""
@@ -351,6 +367,7 @@ class Engine:
         if self.refusals.get(what) != why:
             log.warning("refused %s, another one serves: %s", what, why)
         self.refusals[what] = why
+        self.refused["settings" if what == "shop.toml" else what.split()[0]] += 1
 
 
 def _translation(histories: Histories | None, bundle: Bundle) -> npt.NDArray[np.int32]:

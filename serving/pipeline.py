@@ -26,6 +26,7 @@ from serving.ranker import Slate
 from serving.reasons import WORDS, item_reasons
 from serving.scoring import Beside, Trees
 from serving.situation import Situation
+from serving.watch import lap, watching
 from serving.wire import RankingsRequest, RecommendationsRequest, RelatedRequest
 
 Answer = dict[str, Any]
@@ -33,6 +34,10 @@ LIST = "recommendations"
 """The action of a plain list of items."""
 UNREAD = "the store cannot be read now: nothing personal was used"
 OUTDATED = "the store cannot be read now: nothing since the last sync was used"
+STRANGER = "nothing is known of this subject yet: popular items"
+FILLED = "places filled with popular items"
+ALONE = "nothing is known to go with these items"
+UNKNOWN = "none of these items is known"
 
 
 def recommend(engine: Engine, request: RecommendationsRequest, now: int) -> Answer:
@@ -41,10 +46,11 @@ def recommend(engine: Engine, request: RecommendationsRequest, now: int) -> Answ
     query, holdout = hydrate(engine, live, request, now)
     slate = live.ranker.rank(query, personal=not holdout)
     decision = decide_list(live, query, slate, holdout)
-    answer = fill(live, query, slate, decision)
+    answer = remember(engine, [decision], fill(live, query, slate, decision))
+    noted(engine, [decision], [decision], answer)
     if request.explain:
-        answer["explain"] = explain(live, query, slate)
-    return remember(engine, [decision], answer)
+        answer["explain"] = explain(live, query, slate) | {"milliseconds": watching().milliseconds()}
+    return answer
 
 
 def related(engine: Engine, request: RelatedRequest, now: int) -> Answer:
@@ -61,10 +67,11 @@ def related(engine: Engine, request: RelatedRequest, now: int) -> Answer:
     decision = decide_list(live, query, slate, holdout, surface="api.related-items")
     answer = {**fill(live, query, slate, decision), "missingIds": missing}
     if not query.anchors or not len(slate.items):
-        answer["reason"] = (
-            "nothing is known to go with these items" if query.anchors else "none of these items is known"
-        )
-    return remember(engine, [decision], answer)
+        answer["reason"] = ALONE if query.anchors else UNKNOWN
+        watching().fell_back(answer["reason"])
+    answer = remember(engine, [decision], answer)
+    noted(engine, [decision], [decision], answer)
+    return answer
 
 
 def rank_list(engine: Engine, request: RankingsRequest, now: int) -> Answer:
@@ -115,7 +122,9 @@ def hydrate(
     )  # fmt: skip
     holdout = in_holdout(engine.shop, request, live.config.shop.holdout)
     if not query.consents.to(PERSONALIZATION):
-        return addressed(live, msgspec.structs.replace(query, personal=False), holdout), holdout
+        query = addressed(live, msgspec.structs.replace(query, personal=False), holdout)
+        lap("hydrate")
+        return query, holdout
     who = request.user_id, request.visitor_id
     now, history, person, trouble = known_of(engine, live, *who, now)
     barred = live.windows.barred(history, person.orders, now)
@@ -123,7 +132,9 @@ def hydrate(
         query, now=now, history=history, person=person, barred=barred, user_id=who[0], visitor_id=who[1],
         trouble=trouble,
     )  # fmt: skip
-    return addressed(live, query, holdout), holdout
+    query = addressed(live, query, holdout)
+    lap("hydrate")
+    return query, holdout
 
 
 def readable_consents(engine: Engine, live: Live, request: Any) -> tuple[Consents, str | None]:
@@ -189,7 +200,7 @@ def decide_list(
     With a pinned item it is not what the ranker wanted: `pin` decided it, it is no draw, and the log names the items.
     """
     pinned = [live.bundle.items[row] for row in pinned_rows(slate)]
-    return Decision(
+    decision = Decision(
         decision_id=new_id(), request_id=new_id(), decided_at=query.now,
         surface=surface, slot="list", position=0, draw_order=0,
         eligible=[(LIST, 1.0)], vetoed=[], action_id=LIST, action_propensity=1.0,
@@ -200,6 +211,8 @@ def decide_list(
         features=feature_rows(live.bundle, query, slate.items) | ({"pinned": pinned} if pinned else {}),
         context=told_by(query.context), fallback=why_filled(query, slate),
     )  # fmt: skip
+    lap("decide")
+    return decision
 
 
 def pinned_rows(slate: Slate) -> list[int]:
@@ -215,8 +228,8 @@ def why_filled(query: Query, slate: Slate) -> str | None:
     if not slate.filled:
         return None
     if not len(query.history):
-        return "nothing is known of this subject yet: popular items"
-    return f"{slate.filled} of {len(slate.items)} places filled with popular items"
+        return STRANGER
+    return f"{slate.filled} of {len(slate.items)} {FILLED}"
 
 
 def fill(live: Live, query: Query, slate: Slate, decision: Decision) -> Answer:
@@ -231,7 +244,9 @@ def fill(live: Live, query: Query, slate: Slate, decision: Decision) -> Answer:
     }
     if decision.fallback:
         answer["reason"] = decision.fallback
-    return answer | told_trouble(query)
+    answer |= told_trouble(query)
+    lap("fill")
+    return answer
 
 
 def explain(live: Live, query: Query, slate: Slate) -> Answer:
@@ -314,6 +329,7 @@ def remember(engine: Engine, decisions: Sequence[Decision], answer: Answer) -> A
         decisions = [msgspec.structs.replace(each, customer_id=None, visitor_id=None) for each in decisions]
     if decisions and not engine.decisions.append([encoded(each) for each in decisions]):
         answer["logged"] = False
+    lap("log")
     return answer
 
 
@@ -328,6 +344,12 @@ def is_erased(engine: Engine, customer_id: str | None, visitor_id: str | None) -
 def told_trouble(query: Query) -> Answer:
     """What an answer adds where not all could be read."""
     return {} if query.trouble is None else {"degraded": True, "reason": query.trouble}
+
+
+def noted(engine: Engine, decisions: Sequence[Decision], unwritten: Sequence[Decision], answer: Answer) -> None:
+    """Count the decisions that leave with an answer, and those of them that no log has; not where nobody sees it."""
+    if not engine.preview:
+        watching().decided(decisions, unlogged=len(unwritten) if answer.get("logged") is False else 0)
 
 
 def cards(live: Live, query: Query, rows: Any, sources: Sequence[str], wished: Any) -> list[Answer]:

@@ -1,8 +1,8 @@
 """The BentoML service: settings, start, swap, stop. The only module that imports bentoml.
 
 Run it with `kokyaku serve`, or from a built Bento with `bentoml serve`. The shop is named by `KOKYAKU_ROOT` (its
-folder) and `KOKYAKU_SHOP` (its id); keys by `KOKYAKU_KEYS` or `KOKYAKU_KEY_FILE`, or `KOKYAKU_DEV=1` on one's own
-machine.
+folder) and `KOKYAKU_SHOP` (its id), its store by `KOKYAKU_STORE` where replicas share one; keys by `KOKYAKU_KEYS` or
+`KOKYAKU_KEY_FILE`, or `KOKYAKU_DEV=1` on one's own machine. What else may be set stands in `serving.guard.options`.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import contextlib
 import gc
 import logging
 import os
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -21,17 +22,22 @@ import orjson
 from starlette.applications import Starlette
 from starlette.responses import Response
 
-from features.errors import ConfigError, KokyakuError
+from features.errors import BundleError, ConfigError, KokyakuError
 from features.shop import Shop
+from serving import guard, logs
 from serving.access import Access
 from serving.admission import Connection, Gate, install
 from serving.decision_drain import drain
 from serving.engine import Engine
-from serving.http import routes
+from serving.http import VERSION, routes
 from serving.leaving import Leaving
+from serving.memory import admit
+from serving.observe import Observed, Paths, metrics_route
 from serving.probes import Probes, cannot_serve
 from serving.shopfront import EngineFront
+from serving.telemetry import Telemetry
 from serving.web import routes as web_routes
+from serving.web.render import compile_templates
 from serving.web.studio import routes as studio_routes
 
 WATCH_SECONDS = 0.5
@@ -46,13 +52,15 @@ SETTINGS: dict[str, Any] = {
     "traffic": {"timeout": 5},
     "tracing": {"excluded_urls": ".*"},
     "logging": {"access": {"enabled": False}},
-    "metrics": {"enabled": True, "duration": {"buckets": [0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0]}},
+    # Its own make a series of every path that anybody asks for, and write four mapped files a request.
+    "metrics": {"enabled": False},
     "http": {"host": "127.0.0.1", "port": 3000},
 }
 
 _opened: dict[str, Any] = {}
 """The engine of this process and its watch, once the service has started: BentoML wants the mounted app before that."""
 leaving = Leaving()
+telemetry = Telemetry()
 install()
 
 
@@ -64,10 +72,9 @@ def engine() -> Engine:
 
 def build_app(access: Access) -> Starlette:
     """The mounted application: the API, the storefront and the studio."""
-    front = EngineFront(engine, demo=access.dev)
-    loopback_only = (lambda headers: access.check("read", headers)) if access.dev else None
-    pages = web_routes(front, secret=lambda: engine().shop.secret, check=loopback_only)
-    return Starlette(routes=[*routes(engine, access), *studio_routes(engine, access), *pages])
+    pages = web_routes(EngineFront(engine, demo=access.dev), secret=lambda: engine().shop.secret)
+    metrics = metrics_route(telemetry, engine, VERSION)
+    return Starlette(routes=[metrics, *routes(engine, access), *studio_routes(engine, access), *pages])
 
 
 def _access() -> Access:
@@ -78,18 +85,40 @@ def _access() -> Access:
         return Access(dev=False)
 
 
+ACCESS = _access()
+app = build_app(ACCESS)
+
+
+def _log_settings() -> logs.Settings:
+    """How this process logs; nonsense in the environment is told at the start, not where a Bento is built."""
+    try:
+        return logs.Settings(os.environ)
+    except ConfigError:
+        return logs.Settings({})
+
+
 @bentoml.service(**SETTINGS)
-@bentoml.asgi_app(build_app(_access()), path="/", name="kokyaku")
+@bentoml.asgi_app(app, path="/", name="kokyaku")
 class Kokyaku:
     """Recommendations and pages of one shop."""
 
     def __init__(self) -> None:
+        logs.take_over(logs.Settings(os.environ))
         Access.from_environment(os.environ)  # a service that would refuse everybody does not start
         Connection.gate = Gate.from_environment(os.environ)
         root = Path(os.environ.get("KOKYAKU_ROOT", "shop"))
-        shop = Shop(os.environ.get("KOKYAKU_SHOP", "demo"), root.absolute())
+        shop = Shop.from_environment(os.environ.get("KOKYAKU_SHOP", "demo"), root.absolute())
+        with contextlib.suppress(BundleError):  # the engine says what is wrong with it
+            log.info("memory: %s", admit(shop))
         _opened["engine"] = Engine(shop, worker=str(os.getpid()))
         settle_memory()
+        threading.Thread(target=compile_templates, name="kokyaku-templates", daemon=True).start()
+
+    @bentoml.on_deployment  # type: ignore[untyped-decorator]
+    @staticmethod
+    def settle_logs() -> None:
+        """In the supervisor, before it starts the worker: its lines look like the worker's."""
+        logs.take_over(logs.Settings(os.environ))
 
     @bentoml.on_startup  # type: ignore[untyped-decorator]
     async def watch(self) -> None:
@@ -151,15 +180,27 @@ def _dead() -> str | None:
     return "the watch ended" if watch is not None and watch.done() and leaving.why is None else None
 
 
-Kokyaku.add_asgi_middleware(Probes, unready=_unready, dead=_dead)  # type: ignore[attr-defined]
-
-
 def settle_memory() -> None:
     """After a load: what lives long leaves the collector's sight, so requests do not pay for walking it."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 50)
 
+
+# Around the framework's own paths too: documentation, whatever it may add. The first one added is the outermost: probes
+# are no traffic, so they are answered before anybody counts; what keys and limits answer is counted and told as well.
+_layers: Any = Kokyaku  # the decorator made it more than a class
+_layers.add_asgi_middleware(Probes, unready=_unready, dead=_dead)
+_layers.add_asgi_middleware(
+    Observed,
+    telemetry=telemetry,
+    access_log=logs.AccessLog(_log_settings().sample),
+    paths=Paths(app.routes, ("/v1/floor",)),
+)
+_layers.add_asgi_middleware(
+    guard.Guard, **guard.options(os.environ, ACCESS, lambda: engine().live.config.access.origins)
+)
+_layers.add_asgi_middleware(Probes, unready=_unready, dead=_dead)
 
 _FLOOR = {
     "requestId": "0",

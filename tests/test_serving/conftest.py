@@ -192,3 +192,13 @@ def started(toy_shop, tmp_path):
     yield start
     for process in running:
         process.stop()
+
+
+@pytest.fixture(scope="session")
+def postgres():
+    """A PostgreSQL server of these tests' own; skips where none is installed. Who stops it starts it again."""
+    from tests.test_serving.postgres_server import PostgresServer
+
+    server = PostgresServer()
+    yield server
+    server.remove()

@@ -215,7 +215,7 @@ def test_a_shop_on_a_read_only_disk_says_so_at_the_start_and_starts_when_it_is_n
 def seen_at_once(monkeypatch) -> None:
     """What a reader notices within a second he notices now."""
     monkeypatch.setattr("serving.database._LOOK_SECONDS", 0.0)
-    monkeypatch.setattr("serving.store._TRUST_SECONDS", 0.0)
+    monkeypatch.setattr("serving.store.TRUST_SECONDS", 0.0)
 
 
 def test_a_store_that_is_gone_and_comes_back(shop, tmp_path, seen_at_once):

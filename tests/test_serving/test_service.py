@@ -9,6 +9,8 @@ import threading
 import time
 import urllib.request
 
+import orjson
+
 from serving.artifact import publish_live
 from serving.bundle import write_bundle
 from tests.test_serving.running import ask
@@ -31,6 +33,14 @@ def test_the_faces_of_the_service(started):
     assert answer["itemList"][0]["itemId"] == "b3"
     assert 'kokyaku_requests_total{route="/v1/events"' in ask(service.port, "/metrics")[1]
     assert len(ask(service.port, "/v1/floor", {})[1]["itemList"]) == 20
+    scraped = ask(service.port, "/metrics")[1]
+    assert 'kokyaku_requests_total{route="/v1/floor",status="200"} 1.0' in scraped
+    assert "/readyz" not in scraped  # probes are no traffic
+    service.stop()
+    lines = [orjson.loads(line) for line in service.log.read_text().splitlines()]  # the framework's and server's too
+    assert {"bentoml.serve", "kokyaku.access"} <= {line["logger"] for line in lines}
+    assert lines[0]["message"].startswith("Starting production")
+    assert all({"time", "level", "message"} <= line.keys() for line in lines)
 
 
 def test_keys_are_needed_without_development_mode(started):
