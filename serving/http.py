@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import orjson
@@ -13,6 +13,7 @@ from prometheus_client import Counter, Histogram
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
+from starlette.types import Receive, Scope, Send
 
 from features.errors import KokyakuError, NotFoundError, RequestError
 from serving import actions, erase, intake_people, pages, pipeline, wire, wire_people
@@ -45,22 +46,66 @@ class BodyTooLargeError(RequestError):
     status = 413
 
 
+class BodyKindError(RequestError):
+    """A body that is compressed, or says of itself that it is no JSON."""
+
+    code = "unsupported_media_type"
+    status = 415
+
+
+class MethodError(RequestError):
+    """A method that the path does not have."""
+
+    code = "method_not_allowed"
+    status = 405
+
+
 def routes(engine_of: Callable[[], Engine], access: Access) -> list[BaseRoute]:
     """All routes of the API; the engine is looked up at each request, so that it may be opened later."""
     posts = [_post(path, scope, handler, engine_of, access) for path, (scope, handler) in HANDLERS.items()]
+    described = document(VERSION, {path: scope for path, (scope, _) in HANDLERS.items()})
 
     async def openapi(request: Request) -> Response:
-        return json_response(200, document(VERSION))
-
-    async def absent(request: Request) -> Response:
-        error = NotFoundError("no such path", where="path", got=request.url.path, hint="see /openapi.json")
-        return error_response(error, new_id())
+        return json_response(200, described)
 
     return [
         *posts,
         Route("/openapi.json", openapi),
-        Route("/v1/{rest:path}", absent, methods=["GET", "POST", "PUT", "DELETE"]),
+        Route("/openapi.json", _only("GET, HEAD")),
+        *(Route(path, _only("POST")) for path in HANDLERS),
+        Route("/v1/{rest:path}", Refusing(_absent)),
     ]
+
+
+class Refusing:
+    """Answers every request of whatever method with an error.
+
+    Args:
+        refuse: request -> the error.
+        headers: what the answer says beside it.
+    """
+
+    def __init__(self, refuse: Callable[[Request], KokyakuError], headers: Mapping[str, str] | None = None) -> None:
+        self._refuse, self._headers = refuse, headers or {}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer."""
+        response = error_response(self._refuse(Request(scope)), new_id())
+        response.headers.update(self._headers)
+        await response(scope, receive, send)
+
+
+def _only(allowed: str) -> Refusing:
+    """For a path that was asked with another method than it has."""
+
+    def refuse(request: Request) -> KokyakuError:
+        return MethodError("not a method of this path", where="method", got=request.method, hint=f"use {allowed}")
+
+    return Refusing(refuse, {"Allow": allowed})
+
+
+def _absent(request: Request) -> KokyakuError:
+    return NotFoundError("no such path", where="path", got=request.url.path, hint="see /openapi.json")
 
 
 def _post(path: str, scope: str, handler: Handler, engine_of: Callable[[], Engine], access: Access) -> Route:
@@ -92,7 +137,9 @@ async def read_body(request: Request) -> bytes:
 
     Raises:
         BodyTooLargeError: more than a mebibyte.
+        BodyKindError: it is compressed, or something else than JSON.
     """
+    _check_kind(request.headers)
     announced = request.headers.get("content-length", "")
     if announced.isdigit() and int(announced) > MAX_BODY:
         raise BodyTooLargeError(
@@ -104,6 +151,22 @@ async def read_body(request: Request) -> bytes:
         if len(parts) > MAX_BODY:
             raise BodyTooLargeError("the body is too large", where="body", hint=f"send at most {MAX_BODY} bytes")
     return bytes(parts)
+
+
+def _check_kind(headers: Mapping[str, str]) -> None:
+    """What is compressed is not unpacked: a small body could become a huge one.
+
+    Programs that name no kind of their own (`curl -d`, a browser's beacon) say `form` or `text`: that is read as JSON.
+    """
+    coding, kind = headers.get("content-encoding", "identity"), headers.get("content-type", "")
+    if coding.strip().lower() != "identity":
+        raise BodyKindError("a compressed body", where="Content-Encoding", got=coding, hint="send it as it is")
+    name = kind.partition(";")[0].strip().lower()
+    if name not in _JSON and not name.endswith("+json"):
+        raise BodyKindError("not a kind of JSON", where="Content-Type", got=kind, hint="send application/json")
+
+
+_JSON = frozenset({"", "application/json", "text/json", "text/plain", "application/x-www-form-urlencoded"})
 
 
 def json_response(status: int, answer: Any) -> Response:

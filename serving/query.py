@@ -17,6 +17,7 @@ Short = Annotated[str, msgspec.Meta(max_length=300)]
 Long = Annotated[str, msgspec.Meta(max_length=4_000)]
 Listed = Annotated[tuple[Short | float, ...], msgspec.Meta(max_length=1_000)]
 Given = Short | float | bool | Listed
+Exclusion = Annotated[str, msgspec.Meta(extra_json_schema={"enum": ["purchased", "viewed", "wished"]})]
 NAME = "^[A-Za-z][A-Za-z0-9_]{0,63}$"
 
 
@@ -48,10 +49,10 @@ class Context(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="c
 class Filter(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
     """What an answer must or must not hold."""
 
-    exclude: tuple[str, ...] = ()
+    exclude: Annotated[tuple[Exclusion, ...], msgspec.Meta(max_length=10)] = ()
     """`purchased`, `viewed` or `wished`."""
-    exclude_items: tuple[str, ...] = ()
-    categories: tuple[str, ...] = ()
+    exclude_items: Annotated[tuple[str, ...], msgspec.Meta(max_length=5_000)] = ()
+    categories: Annotated[tuple[str, ...], msgspec.Meta(max_length=500)] = ()
     """Only items whose category path begins with one of these."""
     in_stock: bool = True
     within_days: Annotated[float, msgspec.Meta(ge=0, le=366)] | None = None
