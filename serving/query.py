@@ -8,6 +8,7 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 
 from features.history import History
+from serving.expressions import MAX_TEXT
 from serving.person import NOBODY, Consents, Person
 
 T = TypeVar("T")
@@ -17,6 +18,7 @@ Short = Annotated[str, msgspec.Meta(max_length=300)]
 Long = Annotated[str, msgspec.Meta(max_length=4_000)]
 Listed = Annotated[tuple[Short | float, ...], msgspec.Meta(max_length=1_000)]
 Given = Short | float | bool | Listed
+Condition = Annotated[str, msgspec.Meta(max_length=MAX_TEXT)]
 Exclusion = Annotated[str, msgspec.Meta(extra_json_schema={"enum": ["purchased", "viewed", "wished"]})]
 NAME = "^[A-Za-z][A-Za-z0-9_]{0,63}$"
 
@@ -57,7 +59,7 @@ class Filter(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="ca
     in_stock: bool = True
     within_days: Annotated[float, msgspec.Meta(ge=0, le=366)] | None = None
     """Only items that arrive within so many days."""
-    where: Long | None = None
+    where: Condition | None = None
     """Only items that this condition holds for, such as `price < $most and brand in $brands`."""
     values: Annotated[dict[Annotated[str, msgspec.Meta(pattern=NAME)], Given], msgspec.Meta(max_length=50)] = (
         msgspec.field(default_factory=dict)

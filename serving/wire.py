@@ -204,4 +204,4 @@ def _refusal(text: str, kind: type[msgspec.Struct]) -> RequestError:
 
 
 def _joined(path: str, name: str) -> str:
-    return f"{path}.{name}" if path else name
+    return (f"{path}.{name}" if path else name) or "body"

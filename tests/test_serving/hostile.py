@@ -17,8 +17,7 @@ from typing import Any
 
 import orjson
 
-from serving.openapi import EXAMPLES
-from serving.wire import decode
+from serving.openapi import EXAMPLES, document
 
 BEYOND = "@beyond@"
 """Stands for a number that no double holds; JSON writers refuse to write one."""
@@ -62,6 +61,8 @@ class Attack:
     path: str
     body: bytes = b""
     headers: dict[str, str] = field(default_factory=dict)
+    sees_all: bool = False
+    """Whether it comes from somebody who may see everybody's data."""
 
     @property
     def chunked(self) -> bool:
@@ -228,7 +229,7 @@ def _envelope(draw: random.Random) -> Attack:
     body = written(valid(draw, path))
     name, value = draw.choice((
         ("Content-Type", draw.choice(_TYPES)), ("Content-Encoding", draw.choice(("gzip", "br", "identity", "x" * 200))),
-        ("X-Request-Id", "a" * 5_000), ("X-Api-Key", "\xff" * 40), ("Authorization", "Bearer " + "a" * 5_000),
+        ("X-Request-Id", "a" * 5_000), ("X-Api-Key", draw.choice(("\xff" * 40, "", "wrong", "reader", "x" * 9_000))), ("Authorization", "Bearer " + "a" * 5_000),
         ("Accept", "text/html"), ("X-Send", "chunked"), ("Expect", "200-maybe"), ("Cookie", "a=" + "b" * 3_000),
         ("X-Forwarded-For", "' OR 1=1 --"), ("Range", "bytes=0-1"), ("If-None-Match", "*"), ("Accept-Language", "x;q=nan," * 300),
     ))  # fmt: skip
@@ -263,8 +264,6 @@ def _places(value: Any) -> Iterator[tuple[Any, Any]]:
 
 
 def _known() -> dict[str, list[str]]:
-    from serving.openapi import document
-
     schemas = document("0", {})["components"]["schemas"]
     batches = {"/v1/events": "EventIn", "/v1/orders": "OrderIn", "/v1/items": "ItemIn"}
     return {path: list(schemas[batches.get(path, kind.__name__)]["properties"]) for path, (kind, *_) in EXAMPLES.items()}
@@ -272,4 +271,3 @@ def _known() -> dict[str, list[str]]:
 
 KNOWN = _known()
 """Route -> the fields that it knows; of a batch those of its entries."""
-__all__ = ["KNOWN", "Attack", "Canaries", "attacks", "decode", "valid", "written"]
