@@ -27,6 +27,8 @@ from serving.intake_stops import take_stops
 from serving.openapi import document
 
 MAX_BODY = 1 << 20
+_DIGITS = 15
+"""Of a length that can be one; Python reads no number of thousands of digits."""
 VERSION = "0.1.0"
 log = logging.getLogger("kokyaku")
 
@@ -141,10 +143,8 @@ async def read_body(request: Request) -> bytes:
     """
     _check_kind(request.headers)
     announced = request.headers.get("content-length", "")
-    if announced.isdigit() and int(announced) > MAX_BODY:
-        raise BodyTooLargeError(
-            "the body is too large", where="body", got=int(announced), hint=f"send at most {MAX_BODY}"
-        )
+    if announced.isascii() and announced.isdigit() and (len(announced) > _DIGITS or int(announced) > MAX_BODY):
+        raise BodyTooLargeError("the body is too large", where="body", got=announced, hint=f"send at most {MAX_BODY}")
     parts = bytearray()
     async for part in request.stream():
         parts += part

@@ -29,7 +29,7 @@ STRINGS = (
     "CANARY", "*", "?", "c:a", "v:a", "\\", "\\u0000", MARKUP, "\"'><svg/onload=alert(1)>", "javascript:alert(1)",
     "data:text/html,<b>x</b>", "{{ 7*7 }}", "${7*7}", "{% include 'secret.key' %}", "{item}", "%s%n%x", "../../secret.key",
     "..\\..\\secret.key", "/etc/passwd", "file:///etc/passwd", "a/b", "a//b?c#d", "x" * 512, "x" * 513, "x" * 20_000, "💥" * 512,
-    "null", "true", "NaN", "-1", "0", "9" * 400, "2024-01-01", "2024-01-01T00:00:00", "0000-00-00T00:00:00Z",
+    "null", "true", "NaN", "-1", "0", "9" * 400, "9" * 5_000, "2024-01-01", "2024-01-01T00:00:00", "0000-00-00T00:00:00Z",
     "9999-12-31T23:59:59Z", "0001-01-01T00:00:00Z", "2024-02-30T00:00:00Z", "2024-01-01T25:61:61Z", "-99999-01-01T00:00:00Z",
     "2024-01-01T00:00:00+99:99", "2024-01-01T00:00:00[Europe/Paris]", "Europe/Nowhere", "../../etc/localtime", "UTC", "erased-0",
 )  # fmt: skip
@@ -230,7 +230,7 @@ def _envelope(draw: random.Random) -> Attack:
     name, value = draw.choice((
         ("Content-Type", draw.choice(_TYPES)), ("Content-Encoding", draw.choice(("gzip", "br", "identity", "x" * 200))),
         ("X-Request-Id", "a" * 5_000), ("X-Api-Key", draw.choice(("\xff" * 40, "", "wrong", "reader", "x" * 9_000))), ("Authorization", "Bearer " + "a" * 5_000),
-        ("Accept", "text/html"), ("X-Send", "chunked"), ("Expect", "200-maybe"), ("Cookie", "a=" + "b" * 3_000),
+        ("Accept", "text/html"), ("Content-Length", draw.choice(("\xb2", "9" * 5_000, "-1", "0x10", "1_0"))), ("X-Send", "chunked"), ("Expect", "200-maybe"), ("Cookie", "a=" + "b" * 3_000),
         ("X-Forwarded-For", "' OR 1=1 --"), ("Range", "bytes=0-1"), ("If-None-Match", "*"), ("Accept-Language", "x;q=nan," * 300),
     ))  # fmt: skip
     if (name, value) == ("Content-Encoding", "gzip"):

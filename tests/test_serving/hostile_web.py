@@ -84,7 +84,7 @@ def _desk(draw: random.Random, _: Held, admin: Held) -> Attack:
 
 
 def _posted(draw: random.Random, path: str, held: Held, *, sees_all: bool = False) -> Attack:
-    fields = {draw.choice(FIELDS): _escaped(draw) for _ in range(draw.randrange(1, 5))}
+    fields = {draw.choice(FIELDS): _escaped(draw) for _ in range(draw.randrange(3))}
     fields |= {"do": quote(draw.choice(DEEDS))} if draw.random() < 0.5 else {}
     fields |= {"draft": quote(draw.choice(DRAFTS))} if "compare" in path else {}
     fields |= {"token": quote(held.token)} if draw.random() < 0.8 else {}
@@ -104,4 +104,4 @@ def _word(draw: random.Random) -> str:
 def _escaped(draw: random.Random) -> str:
     if draw.random() < 0.1:
         return draw.choice(("%ff", "%00", "%", "%u0041", "a+b", "%ed%a0%80", "%c0%af"))
-    return quote(_word(draw)[:2_000])
+    return quote(_word(draw)[:6_000])
