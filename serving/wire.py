@@ -194,13 +194,19 @@ def _refusal(text: str, kind: type[msgspec.Struct]) -> RequestError:
     what = _PATH.sub("", text)
     unknown = _UNKNOWN.search(what)
     if unknown:
-        name = unknown.group(1)[:_SAID]
+        name = _told(unknown.group(1))
         fields = [field.encode_name for field in msgspec.structs.fields(kind)]
-        return RequestError(f"unknown field {name!r}", where=_joined(where, name), hint=nearest(name, fields))
+        return RequestError(f"unknown field '{name}'", where=_joined(where, name), hint=nearest(name, fields))
     missing = _MISSING.search(what)
     if missing:
         return RequestError("a required field is missing", where=_joined(where, missing.group(1)))
     return RequestError(what[:1].lower() + what[1:], where=where or "body")
+
+
+def _told(name: str) -> str:
+    """A client's word on one printable line, which a log can hold."""
+    short = name[:_SAID]
+    return short if short.isprintable() else ascii(short)[1:-1]
 
 
 def _joined(path: str, name: str) -> str:
