@@ -10,12 +10,18 @@ from contextlib import contextmanager
 from pathlib import Path
 
 
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write beside the target, flush to disk, rename over it, flush the folder."""
+def write_atomically(path: Path, data: bytes, *, mode: int = 0o666) -> None:
+    """Write beside the target, flush to disk, rename over it, flush the folder.
+
+    Args:
+        path: the target.
+        data: its new content.
+        mode: permissions from the first moment on, less the umask; 0o600 for what only the owner may read.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
     try:
-        with draft.open("wb") as file:
+        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())

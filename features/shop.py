@@ -106,6 +106,11 @@ class Shop:
         """Name of the registered model."""
         return f"kokyaku-{self.id}"
 
+    @property
+    def keys(self) -> Path:
+        """API keys as hashes, in a file only its owner can read."""
+        return self.root / "keys.json"
+
     @cached_property
     def secret(self) -> bytes:
         """32 random bytes of this shop, made on first use and kept in a file only its owner can read.

@@ -1,7 +1,7 @@
 """`python -m serving VERB`: what an operator needs where only the service is installed.
 
-The verbs are those of `kokyaku`: erase, export, receipt, sync, doctor, shop check. Errors are one line on stderr, and
-the exit code is 2.
+The verbs are those of `kokyaku`: erase, export, receipt, sync, doctor, keys, shop check. Errors are one line on
+stderr, and the exit code is 2.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,9 @@ import msgspec
 
 from features.errors import KokyakuError
 from features.shop import Shop
-from serving import ops
+from serving import key_file, ops
 from serving.checks.words import PASSED_OVER, renderings
+from serving.keys import read_keys
 from serving.shop_check import check_shop, read_text
 
 
@@ -55,12 +57,40 @@ def _parser() -> argparse.ArgumentParser:
     sync = verbs.add_parser("sync", help="bring what the service received into the dataset")
     sync.set_defaults(run=lambda shop, given: _print(msgspec.to_builtins(ops.sync_shop(shop))))
     verbs.add_parser("doctor", help="look whether all is well").set_defaults(run=_doctor)
+    _add_keys(verbs.add_parser("keys", help="make, list and revoke API keys"))
     shop = verbs.add_parser("shop", help="look through shop.toml").add_subparsers(required=True, metavar="VERB")
     check = shop.add_parser("check", help="say what is wrong with it, and what is hardly meant")
     check.add_argument("--file", type=Path, help="a draft instead of the shop's file")
     check.add_argument("--words", action="store_true", help="print every text as it reads")
     check.set_defaults(run=_check)
     return parser
+
+
+def _add_keys(keys: argparse.ArgumentParser) -> None:
+    named = os.environ.get("KOKYAKU_KEY_FILE")
+    keys.add_argument("--file", type=Path, default=named and Path(named), help="default: keys.json in the folder")
+    verbs = keys.add_subparsers(required=True, metavar="VERB")
+    make = verbs.add_parser("make", help="print a new key, once")
+    make.add_argument("name", help="who will use it")
+    make.add_argument("--scopes", required=True, help="read+events+admin+metrics, or browser")
+    for name, kind in (("days", int), ("rate", float), ("burst", int), ("body", int)):
+        make.add_argument(f"--{name}", type=kind, default=0, help="see kokyaku keys make --help; 0: no limit")
+    make.set_defaults(run=_make_key)
+    verbs.add_parser("list", help="names, scopes, ends and limits").set_defaults(run=_list_keys)
+    revoke = verbs.add_parser("revoke", help="refuse a key from now on")
+    revoke.add_argument("name", help="its name, or #2 for the second of the list")
+    revoke.set_defaults(run=lambda shop, given: _print(key_file.revoke_key(given.file or shop.keys, given.name).name))
+
+
+def _make_key(shop: Shop, given: argparse.Namespace) -> int:
+    limits = {"days": given.days, "rate": given.rate, "burst": given.burst, "body": given.body}
+    entry = key_file.asked(given.name, given.scopes, **limits, now=time.time())
+    sys.stdout.write(f"{key_file.new_key(given.file or shop.keys, entry)}\n")
+    return 0
+
+
+def _list_keys(shop: Shop, given: argparse.Namespace) -> int:
+    return _print(key_file.told(read_keys(given.file or shop.keys), time.time()))
 
 
 def _check(shop: Shop, given: argparse.Namespace) -> int:

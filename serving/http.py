@@ -16,19 +16,20 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import Receive, Scope, Send
 
 from features.errors import KokyakuError, NotFoundError, RequestError
-from serving import actions, erase, intake_people, pages, pipeline, wire, wire_people
+from serving import actions, erase, intake_people, pages, pipeline, tokens, wire, wire_people
 from serving.access import Access
+from serving.bodies import MAX_BODY, read_body
 from serving.customers import read_customer
 from serving.decide import new_id
 from serving.engine import Engine
 from serving.export import export_customer
 from serving.intake import error_body, take_events, take_items
 from serving.intake_stops import take_stops
+from serving.limits import TooManyError
 from serving.openapi import document
 
-MAX_BODY = 1 << 20
-_DIGITS = 15
-"""Of a length that can be one; Python reads no number of thousands of digits."""
+REQUEST_ID = "kokyaku.request_id"
+"""Where `serving.guard` leaves the id of a request, in its scope."""
 VERSION = "0.1.0"
 log = logging.getLogger("kokyaku")
 
@@ -39,20 +40,6 @@ REQUESTS = Counter("kokyaku_requests", "Requests by route and status", ["route",
 SECONDS = Histogram("kokyaku_request_seconds", "Time to answer by route", ["route"], buckets=_BUCKETS)
 UNLOGGED = Counter("kokyaku_unlogged_answers", "Answers whose decision could not be logged")
 FALLBACKS = Counter("kokyaku_fallback_answers", "Answers that were filled with popular items", ["route"])
-
-
-class BodyTooLargeError(RequestError):
-    """A body beyond the limit."""
-
-    code = "too_large"
-    status = 413
-
-
-class BodyKindError(RequestError):
-    """A body that is compressed, or says of itself that it is no JSON."""
-
-    code = "unsupported_media_type"
-    status = 415
 
 
 class MethodError(RequestError):
@@ -92,7 +79,7 @@ class Refusing:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer."""
-        response = error_response(self._refuse(Request(scope)), new_id())
+        response = error_response(self._refuse(Request(scope)), scope.get(REQUEST_ID) or new_id())
         response.headers.update(self._headers)
         await response(scope, receive, send)
 
@@ -117,14 +104,15 @@ def _post(path: str, scope: str, handler: Handler, engine_of: Callable[[], Engin
     async def endpoint(request: Request) -> Response:
         started = time.perf_counter()
         try:
-            access.check(scope, request.headers)
+            key = access.admit(scope, request.headers, request.client.host if request.client else "")
             engine = engine_of()
-            status, answer = await handler(engine, await read_body(request), engine.clock.now())
+            body = await read_body(request, key.body or MAX_BODY)
+            status, answer = await handler(engine, body, engine.clock.now())
             response = json_response(status, answer)
         except KokyakuError as error:
-            response = error_response(error, new_id())
+            response = error_response(error, request.scope.get(REQUEST_ID) or new_id())
         except Exception:
-            request_id = new_id()
+            request_id = request.scope.get(REQUEST_ID) or new_id()
             log.exception("request %s to %s failed", request_id, path)
             response = json_response(500, _internal(request_id))
         seconds.observe(time.perf_counter() - started)
@@ -132,41 +120,6 @@ def _post(path: str, scope: str, handler: Handler, engine_of: Callable[[], Engin
         return response
 
     return Route(path, endpoint, methods=["POST"])
-
-
-async def read_body(request: Request) -> bytes:
-    """The body, refused as soon as it is too large.
-
-    Raises:
-        BodyTooLargeError: more than a mebibyte.
-        BodyKindError: it is compressed, or something else than JSON.
-    """
-    _check_kind(request.headers)
-    announced = request.headers.get("content-length", "")
-    if announced.isascii() and announced.isdigit() and (len(announced) > _DIGITS or int(announced) > MAX_BODY):
-        raise BodyTooLargeError("the body is too large", where="body", got=announced, hint=f"send at most {MAX_BODY}")
-    parts = bytearray()
-    async for part in request.stream():
-        parts += part
-        if len(parts) > MAX_BODY:
-            raise BodyTooLargeError("the body is too large", where="body", hint=f"send at most {MAX_BODY} bytes")
-    return bytes(parts)
-
-
-def _check_kind(headers: Mapping[str, str]) -> None:
-    """What is compressed is not unpacked: a small body could become a huge one.
-
-    Programs that name no kind of their own (`curl -d`, a browser's beacon) say `form` or `text`: that is read as JSON.
-    """
-    coding, kind = headers.get("content-encoding", "identity"), headers.get("content-type", "")
-    if coding.strip().lower() != "identity":
-        raise BodyKindError("a compressed body", where="Content-Encoding", got=coding, hint="send it as it is")
-    name = kind.partition(";")[0].strip().lower()
-    if name not in _JSON and not name.endswith("+json"):
-        raise BodyKindError("not a kind of JSON", where="Content-Type", got=kind, hint="send application/json")
-
-
-_JSON = frozenset({"", "application/json", "text/json", "text/plain", "application/x-www-form-urlencoded"})
 
 
 def json_response(status: int, answer: Any) -> Response:
@@ -179,6 +132,8 @@ def error_response(error: KokyakuError, request_id: str) -> Response:
     response = json_response(error.status, {"error": error_body(error), "requestId": request_id})
     if error.status == 503:
         response.headers["Retry-After"] = "1"
+    if isinstance(error, TooManyError):
+        response.headers["Retry-After"] = str(error.retry_after)
     if error.status == 401:
         response.headers["WWW-Authenticate"] = "Bearer"
     return response
@@ -214,6 +169,22 @@ async def _actions(engine: Engine, body: bytes, now: int) -> tuple[int, Any]:
 
 async def _events(engine: Engine, body: bytes, now: int) -> tuple[int, Any]:
     return 200, await take_events(engine, wire.decode(body, wire.EventsRequest), now)
+
+
+async def _browser_events(engine: Engine, body: bytes, now: int) -> tuple[int, Any]:
+    return 200, await tokens.take_browser_events(engine, wire.decode(body, tokens.BrowserEventsRequest), now)
+
+
+async def _browser_visitor(engine: Engine, body: bytes, now: int) -> tuple[int, Any]:
+    return 200, tokens.browser_visitor(engine, wire.decode(body, tokens.BrowserVisitorRequest))
+
+
+async def _visitor_token(engine: Engine, body: bytes, now: int) -> tuple[int, Any]:
+    return 200, tokens.visitor_token(engine, wire.decode(body, tokens.VisitorTokenRequest).visitor_id)
+
+
+async def _customer_token(engine: Engine, body: bytes, now: int) -> tuple[int, Any]:
+    return 200, tokens.customer_token(engine, wire.decode(body, tokens.CustomerTokenRequest).user_id)
 
 
 async def _items(engine: Engine, body: bytes, now: int) -> tuple[int, Any]:
@@ -280,6 +251,9 @@ HANDLERS: dict[str, tuple[str, Handler]] = {
     "/v1/pages": ("read", _pages),
     "/v1/actions": ("read", _actions),
     "/v1/events": ("events", _events),
+    "/v1/browser/visitor": ("browser", _browser_visitor),
+    "/v1/browser/events": ("browser", _browser_events),
+    "/v1/visitors/token": ("events", _visitor_token),
     "/v1/items": ("admin", _items),
     "/v1/orders": ("events", _orders),
     "/v1/customers/read": ("admin", _read_customer),
@@ -288,6 +262,7 @@ HANDLERS: dict[str, tuple[str, Handler]] = {
     "/v1/customers/consent": ("events", _consent),
     "/v1/customers/export": ("admin", _export),
     "/v1/customers/erase": ("admin", _erase),
+    "/v1/customers/token": ("admin", _customer_token),
     "/v1/receipts/read": ("admin", _receipt),
     "/v1/stops": ("admin", _stops),
 }

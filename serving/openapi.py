@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from features.schemas import NEEDS_ITEM
-from serving import wire, wire_people
+from serving import tokens, wire, wire_people
 from serving.wire_answers import ANSWERS, ErrorAnswer
 
 EXAMPLES: Mapping[str, tuple[type[msgspec.Struct], str, Mapping[str, Any]]] = {
@@ -37,6 +37,21 @@ EXAMPLES: Mapping[str, tuple[type[msgspec.Struct], str, Mapping[str, Any]]] = {
         wire.EventsRequest,
         "Record what happened; acknowledged once durable",
         {"events": [{"eventId": "e-1", "type": "wishlist", "userId": "1", "itemId": "1082185"}]},
+    ),
+    "/v1/browser/visitor": (
+        tokens.BrowserVisitorRequest,
+        "A token with which a page may write events of one visitor: of a new one, or of the token's for longer",
+        {},
+    ),
+    "/v1/browser/events": (
+        tokens.BrowserEventsRequest,
+        "Record what a page's own visitor did; for keys of the scope browser",
+        {"visitorToken": "(from /v1/browser/visitor)", "events": [{"type": "view", "itemId": "1082185"}]},
+    ),
+    "/v1/visitors/token": (
+        tokens.VisitorTokenRequest,
+        "The same token for a visitor whom the shop's backend knows",
+        {"visitorId": "v-1"},
     ),
     "/v1/items": (
         wire.ItemsRequest,
@@ -66,6 +81,11 @@ EXAMPLES: Mapping[str, tuple[type[msgspec.Struct], str, Mapping[str, Any]]] = {
     ),
     "/v1/customers/export": (wire.CustomerRequest, "Everything that is kept of a customer", {"userId": "1"}),
     "/v1/customers/erase": (wire.CustomerRequest, "Forget a customer; answers 202 with a receipt", {"userId": "1"}),
+    "/v1/customers/token": (
+        tokens.CustomerTokenRequest,
+        "The way into the storefront for a customer who has signed in at the shop; good for two minutes",
+        {"userId": "1"},
+    ),
     "/v1/receipts/read": (wire.ReceiptRequest, "How far an erasure is", {"receiptId": "r-1"}),
     "/v1/stops": (
         wire.StopsRequest,
@@ -76,7 +96,11 @@ EXAMPLES: Mapping[str, tuple[type[msgspec.Struct], str, Mapping[str, Any]]] = {
 """path -> (body, summary, example)."""
 
 
-_EACH = {("EventsRequest", "events"): wire.EventIn, ("OrdersRequest", "orders"): wire_people.OrderIn}
+_EACH = {
+    ("EventsRequest", "events"): wire.EventIn,
+    ("OrdersRequest", "orders"): wire_people.OrderIn,
+    ("BrowserEventsRequest", "events"): tokens.BrowserEventIn,
+}
 """(batch, field) -> what each of the field's entries is."""
 
 
@@ -86,15 +110,16 @@ def _given(name: str, kind: str = "string") -> dict[str, Any]:
 
 
 _SOMEBODY = {"anyOf": [_given("userId"), _given("visitorId")]}
+_AN_ITEM = {
+    "if": {"required": ["type"], "properties": {"type": {"enum": sorted(NEEDS_ITEM)}}},
+    "then": _given("itemId"),
+}
 _TOGETHER: Mapping[str, Mapping[str, Any]] = {
     "ActionRequest": _SOMEBODY,
     "AnswerRequest": _SOMEBODY,
     "ConsentRequest": _SOMEBODY,
-    "EventIn": {
-        **_SOMEBODY,
-        "if": {"required": ["type"], "properties": {"type": {"enum": sorted(NEEDS_ITEM)}}},
-        "then": _given("itemId"),
-    },
+    "EventIn": {**_SOMEBODY, **_AN_ITEM},
+    "BrowserEventIn": _AN_ITEM,
     "UpdateRequest": {"minProperties": 2},
     "StopsRequest": {"not": {"allOf": [_given("add", "object"), _given("lift", "integer")]}},
 }
@@ -146,6 +171,7 @@ _ABOUT = (
 _TAGS = {
     "read": "Questions: what to show or send",
     "events": "What happened and what people told",
+    "browser": "What a page of the shop may say of its own visitor",
     "admin": "What only the shop's own systems may do",
     "operations": "For whoever runs it",
 }
@@ -202,7 +228,7 @@ _REFUSALS = {
     "409": "The person asked to be forgotten: nothing new is stored of them",
     "413": "The body is too large",
     "415": "The body is compressed, or of a kind that is no JSON",
-    "429": "Too many requests; try again after `Retry-After` seconds",
+    "429": "Too many requests of this key, or too many wrong keys from this address; see `Retry-After`",
     "503": "A write cannot be made durable now; try again after `Retry-After` seconds",
 }
 _ALWAYS = ("400", "401", "403", "405", "413", "415", "429", "503")

@@ -2,7 +2,7 @@
 
 Run it with `kokyaku serve`, or from a built Bento with `bentoml serve`. The shop is named by `KOKYAKU_ROOT` (its
 folder) and `KOKYAKU_SHOP` (its id); keys by `KOKYAKU_KEYS` or `KOKYAKU_KEY_FILE`, or `KOKYAKU_DEV=1` on one's own
-machine.
+machine. What else may be set stands in `serving.guard.options`.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from starlette.responses import Response
 
 from features.errors import ConfigError
 from features.shop import Shop
+from serving import guard
 from serving.access import Access
 from serving.decision_drain import drain
 from serving.engine import Engine
@@ -56,9 +57,7 @@ def engine() -> Engine:
 
 def build_app(access: Access) -> Starlette:
     """The mounted application: the API, the storefront and the studio."""
-    front = EngineFront(engine, demo=access.dev)
-    loopback_only = (lambda headers: access.check("read", headers)) if access.dev else None
-    pages = web_routes(front, secret=lambda: engine().shop.secret, check=loopback_only)
+    pages = web_routes(EngineFront(engine, demo=access.dev), secret=lambda: engine().shop.secret)
     return Starlette(routes=[*routes(engine, access), *studio_routes(engine, access), *pages])
 
 
@@ -70,8 +69,11 @@ def _access() -> Access:
         return Access(dev=False)
 
 
+ACCESS = _access()
+
+
 @bentoml.service(**SETTINGS)
-@bentoml.asgi_app(build_app(_access()), path="/", name="kokyaku")
+@bentoml.asgi_app(build_app(ACCESS), path="/", name="kokyaku")
 class Kokyaku:
     """Recommendations and pages of one shop."""
 
@@ -119,6 +121,11 @@ def settle_memory() -> None:
     gc.freeze()
     gc.set_threshold(20_000, 20, 50)
 
+
+# Around the framework's own paths too: metrics, documentation, whatever it may add.
+Kokyaku.add_asgi_middleware(  # type: ignore[attr-defined]  # the decorator made it more than a class
+    guard.Guard, **guard.options(os.environ, ACCESS, lambda: engine().live.config.access.origins)
+)
 
 _FLOOR = {
     "requestId": "0",

@@ -280,6 +280,22 @@ class StopsAnswer(Answer):
     stop: StopTold | UnsetType = UNSET
 
 
+class VisitorTokenAnswer(Answer):
+    """With this token a page writes events of this visitor, until it ends."""
+
+    visitor_id: str
+    visitor_token: str
+    expires_at: Moment
+
+
+class CustomerTokenAnswer(Answer):
+    """Where to send the browser of a customer who has signed in at the shop."""
+
+    token: str
+    path: str
+    expires_at: Moment
+
+
 ANSWERS: Mapping[str, type[Answer]] = {
     "/v1/recommendations": RecommendationsAnswer,
     "/v1/related-items": RelatedAnswer,
@@ -287,6 +303,9 @@ ANSWERS: Mapping[str, type[Answer]] = {
     "/v1/pages": PageAnswer,
     "/v1/actions": ActionAnswer,
     "/v1/events": EventsAnswer,
+    "/v1/browser/visitor": VisitorTokenAnswer,
+    "/v1/browser/events": EventsAnswer,
+    "/v1/visitors/token": VisitorTokenAnswer,
     "/v1/items": ItemsAnswer,
     "/v1/orders": OrdersAnswer,
     "/v1/customers/read": CustomerAnswer,
@@ -295,6 +314,7 @@ ANSWERS: Mapping[str, type[Answer]] = {
     "/v1/customers/consent": ChangedAnswer,
     "/v1/customers/export": ExportAnswer,
     "/v1/customers/erase": ReceiptAnswer,
+    "/v1/customers/token": CustomerTokenAnswer,
     "/v1/receipts/read": ReceiptAnswer,
     "/v1/stops": StopsAnswer,
 }

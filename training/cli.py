@@ -28,6 +28,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "promote": ("promote", "Let a model that passed the gate serve."),
     "rollback": ("rollback", "Let the previous model serve again."),
     "serve": ("serve", "Answer over HTTP."),
+    "keys": ("keys", "Make, list and revoke API keys."),
     "ui": ("ui", "Open the experiment-tracking UI."),
     "recommend": ("recommend", "Recommend to one customer."),
     "page": ("page", "Show one customer's page."),

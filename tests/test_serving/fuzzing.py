@@ -16,7 +16,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from starlette.types import ASGIApp, Message
 from serving.access import Access, KeyEntry
 from serving.clock import set_clock
 from serving.engine import Engine
+from serving.guard import Guard
 from serving.http import HANDLERS, routes
 from serving.openapi import document
 from serving.shopfront import EngineFront
@@ -35,7 +36,7 @@ from serving.web import routes as web_routes
 from serving.web.studio import routes as studio_routes
 from serving.wire_answers import ANSWERS, ErrorAnswer
 from tests.test_serving.conftest import AS_OF
-from tests.test_serving.hostile import Attack, Canaries
+from tests.test_serving.hostile import TOKEN, Attack, Canaries
 from tests.test_serving.hostile_web import Held
 
 KEY = "the key of a test"
@@ -108,6 +109,8 @@ class World:
         self.seen: Counter[tuple[str, int]] = Counter()
         self.broken: dict[tuple[str, str], str] = {}
         """(rule, where) -> the first request that broke it."""
+        self.token = b""
+        """Of a visitor of a page."""
 
     def send(self, attacks: Iterable[Attack]) -> None:
         """Attack, a few at once."""
@@ -118,6 +121,7 @@ class World:
             await asyncio.gather(*(self._one(attack) for attack in wave))
 
     async def _one(self, attack: Attack) -> None:
+        attack = replace(attack, body=attack.body.replace(TOKEN.encode(), self.token))
         try:
             answer = await ask(self.app, attack)
         except Exception as error:
@@ -191,7 +195,7 @@ async def ask(app: ASGIApp, attack: Attack) -> Answer:
     names = {name.lower(): value for name, value in given.items()}
     scope = {
         "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": attack.method, "scheme": "http",
-        "path": path, "raw_path": path.encode(), "query_string": query.encode(), "root_path": "",
+        "path": path, "raw_path": path.encode(), "query_string": query.encode("latin-1"), "root_path": "",
         "headers": [(name.encode(), value.encode("latin-1")) for name, value in names.items()],
         "client": ("127.0.0.1", 50_000), "server": ("127.0.0.1", 3000), "state": {},
     }  # fmt: skip
@@ -225,9 +229,10 @@ def attacked(shop: Any, seed: int = 1) -> Iterator[World]:
     set_clock(shop, AS_OF)
     shop.config.write_text(TOML)
     engine = Engine(shop, worker="test")
-    access = Access(dev=False, keys=(KeyEntry(KEY, ("admin",)), KeyEntry("reader", ("read",))))
+    access = Access(dev=False, keys=(KeyEntry(KEY, ("admin",)), KeyEntry("reader", ("read",)), KeyEntry("page", ("browser",))))
     world = World(application(engine, access), Canaries(seed))
     world.canaries.plant(lambda path, body: _posted(world, path, body))
+    world.token = _posted(world, "/v1/visitors/token", {"visitorId": "a visitor"})[1]["visitorToken"].encode()
     listener = Listener(world.tell, world.canaries.leaked)
     root = logging.getLogger()
     root.addHandler(listener)
@@ -242,7 +247,8 @@ def application(engine: Engine, access: Access) -> ASGIApp:
     """What a service mounts, without the framework around it."""
     front = EngineFront(lambda: engine, demo=access.dev)
     pages = web_routes(front, secret=lambda: engine.shop.secret)
-    return Starlette(routes=[*routes(lambda: engine, access), *studio_routes(lambda: engine, access), *pages])
+    app = Starlette(routes=[*routes(lambda: engine, access), *studio_routes(lambda: engine, access), *pages])
+    return Guard(app, access, origins=lambda: ("https://shop.example",))
 
 
 def _posted(world: World, path: str, body: Any) -> tuple[int, Any]:

@@ -22,7 +22,7 @@ from serving.openapi import document
 from tests.test_serving.fuzzing import KEYED, World, answer_of
 from tests.test_serving.hostile import Attack
 
-BATCHES = {"/v1/events": "events", "/v1/orders": "orders"}
+BATCHES = ("/v1/events", "/v1/orders", "/v1/browser/events")
 """Paths whose entries are refused one by one, within an answer of 200."""
 NAMES: Mapping[tuple[str, str], tuple[str, ...]] = {
     ("ActionRequest", "channel"): ("email",),
@@ -67,7 +67,7 @@ class Run:
 
 
 def _refused_one_by_one(uri: str, got: bytes) -> bool:
-    return uri.endswith(tuple(BATCHES)) and bool(orjson.loads(got).get("rejected"))
+    return uri.endswith(BATCHES) and bool(orjson.loads(got).get("rejected"))
 
 
 def generate(world: World, *, examples: int, seed: int = 1) -> Run:
@@ -79,7 +79,7 @@ def generate(world: World, *, examples: int, seed: int = 1) -> Run:
         seed: of them.
     """
     run = Run()
-    schema = schemathesis.openapi.from_dict(_of_this_shop(), config=_config(examples, seed))
+    schema = schemathesis.openapi.from_dict(_of_this_shop(world), config=_config(examples, seed))
     schema.app, schema.location = _watched(world), "/openapi.json"
     for event in from_schema(schema).execute():
         run.take(event)
@@ -97,9 +97,10 @@ def _config(examples: int, seed: int) -> SchemathesisConfig:
     )  # fmt: skip
 
 
-def _of_this_shop() -> dict[str, Any]:
+def _of_this_shop(world: World) -> dict[str, Any]:
     told = copy.deepcopy(document(VERSION, {path: scope for path, (scope, _) in HANDLERS.items()}))
-    for (schema, name), values in NAMES.items():
+    token = {(kind, "visitorToken"): (world.token.decode(),) for kind in ("BrowserVisitorRequest", "BrowserEventsRequest")}
+    for (schema, name), values in {**NAMES, **token}.items():
         field = told["components"]["schemas"][schema]["properties"][name]
         nullable = any(each.get("type") == "null" for each in field.get("anyOf", ()))
         field.pop("anyOf", None)

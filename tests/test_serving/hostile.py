@@ -21,6 +21,8 @@ from serving.openapi import EXAMPLES, document
 
 BEYOND = "@beyond@"
 """Stands for a number that no double holds; JSON writers refuse to write one."""
+TOKEN = "@token@"
+"""Stands for the token of a page's visitor, which only the attacked shop can seal."""
 MARKUP = "<script>alert(1)</script><img src=x onerror=alert(2)>"
 STRINGS = (
     "", " ", "a", "\x00", "a\x00b", "\r\nSet-Cookie: a=b", "x\nlevel=error forged line", "\x1b[31mred", "\ud800", "a\udfffb",
@@ -131,6 +133,8 @@ def valid(draw: random.Random, path: str) -> dict[str, Any]:
         body["userId"] = person
     if path == "/v1/events":
         body["events"] = [_event(draw, person, item) for _ in range(draw.randint(1, 3))]
+    elif path == "/v1/browser/events":
+        body |= {"visitorToken": TOKEN, "events": [{"type": draw.choice(_KINDS), "itemId": item}]}
     elif path == "/v1/orders":
         body["orders"][0] |= {"orderId": f"o{draw.randrange(50)}", "userId": person, "itemId": item}
     elif path == "/v1/items":
@@ -229,9 +233,10 @@ def _envelope(draw: random.Random) -> Attack:
     body = written(valid(draw, path))
     name, value = draw.choice((
         ("Content-Type", draw.choice(_TYPES)), ("Content-Encoding", draw.choice(("gzip", "br", "identity", "x" * 200))),
-        ("X-Request-Id", "a" * 5_000), ("X-Api-Key", draw.choice(("\xff" * 40, "", "wrong", "reader", "x" * 9_000))), ("Authorization", "Bearer " + "a" * 5_000),
+        ("X-Request-Id", "a" * 5_000), ("X-Api-Key", draw.choice(("\xff" * 40, "", "wrong", "reader", "page", "page", "x" * 9_000))), ("Authorization", "Bearer " + "a" * 5_000),
         ("Accept", "text/html"), ("Content-Length", draw.choice(("\xb2", "9" * 5_000, "-1", "0x10", "1_0"))), ("X-Send", "chunked"), ("Expect", "200-maybe"), ("Cookie", "a=" + "b" * 3_000),
-        ("X-Forwarded-For", "' OR 1=1 --"), ("Range", "bytes=0-1"), ("If-None-Match", "*"), ("Accept-Language", "x;q=nan," * 300),
+        ("X-Forwarded-For", "' OR 1=1 --"), ("Range", "bytes=0-1"),
+        ("Origin", draw.choice(("https://evil.example", "https://shop.example", "null", "http://[", "\xff"))), ("If-None-Match", "*"), ("Accept-Language", "x;q=nan," * 300),
     ))  # fmt: skip
     if (name, value) == ("Content-Encoding", "gzip"):
         body = gzip.compress(body)
@@ -265,7 +270,7 @@ def _places(value: Any) -> Iterator[tuple[Any, Any]]:
 
 def _known() -> dict[str, list[str]]:
     schemas = document("0", {})["components"]["schemas"]
-    batches = {"/v1/events": "EventIn", "/v1/orders": "OrderIn", "/v1/items": "ItemIn"}
+    batches = {"/v1/events": "EventIn", "/v1/orders": "OrderIn", "/v1/items": "ItemIn", "/v1/browser/events": "BrowserEventIn"}
     return {path: list(schemas[batches.get(path, kind.__name__)]["properties"]) for path, (kind, *_) in EXAMPLES.items()}
 
 

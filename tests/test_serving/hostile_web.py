@@ -88,7 +88,7 @@ def _posted(draw: random.Random, path: str, held: Held, *, sees_all: bool = Fals
     fields |= {"do": quote(draw.choice(DEEDS))} if draw.random() < 0.5 else {}
     fields |= {"draft": quote(draw.choice(DRAFTS))} if "compare" in path else {}
     fields |= {"token": quote(held.token)} if draw.random() < 0.8 else {}
-    body = "&".join(f"{name}={value}" for name, value in fields.items()).encode()
+    body = "&".join(f"{name}={value}" for name, value in fields.items()).encode("latin-1")
     kind = "application/x-www-form-urlencoded" if draw.random() < 0.9 else draw.choice(("", "application/json", "multipart/form-data"))
     headers = {"Content-Type": kind, "Cookie": held.cookies}
     headers |= {"Accept": "application/json"} if draw.random() < 0.3 else {}
@@ -103,5 +103,5 @@ def _word(draw: random.Random) -> str:
 
 def _escaped(draw: random.Random) -> str:
     if draw.random() < 0.1:
-        return draw.choice(("%ff", "%00", "%", "%u0041", "a+b", "%ed%a0%80", "%c0%af"))
+        return draw.choice(("%ff", "%00", "%", "%u0041", "a+b", "%ed%a0%80", "%c0%af", "\x80\xff"))
     return quote(_word(draw)[:6_000])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from hypothesis import given, settings
@@ -13,10 +14,10 @@ from starlette.requests import Request
 
 from features.errors import KokyakuError
 from features.moments import is_zone, parse_instant
-from serving import wire, wire_people
+from serving import tokens, wire, wire_people
+from serving.bodies import MAX_BODY, read_body
 from serving.config import read_config
 from serving.context import completed
-from serving.http import MAX_BODY, read_body
 from serving.openapi import EXAMPLES
 from serving.query import Context
 from serving.web import actions
@@ -26,7 +27,7 @@ from serving.web.studio.asked import Asked
 from serving.web.studio.desk import inside, read_form
 from tests.test_serving.hostile import NUMBERS, OTHERS, STRINGS, written
 
-KINDS = (*dict.fromkeys(kind for kind, *_ in EXAMPLES.values()), wire.EventIn, wire.ItemIn, wire_people.OrderIn)
+KINDS = (*dict.fromkeys(kind for kind, *_ in EXAMPLES.values()), wire.EventIn, wire.ItemIn, tokens.BrowserEventIn, wire_people.OrderIn)
 FIELDS = sorted({name for kind in KINDS for name in kind.__struct_encode_fields__})
 SIGNER = Signer(lambda: b"a secret of the tests, long enough")
 NOW = 20_000 * 86_400_000_000
@@ -60,6 +61,11 @@ tomls = st.one_of(
 )  # fmt: skip
 
 
+async def body_of(asked: Request) -> bytes:
+    """A body of the API."""
+    return await read_body(asked, MAX_BODY)
+
+
 def fine(parser: Callable[..., Any], *given: Any) -> Any:
     """What it reads; None where it refuses with one printable line."""
     try:
@@ -76,7 +82,7 @@ def request(given: Mapping[str, str], query: str = "", body: bytes = b"") -> Req
         return {"type": "http.request", "body": body, "more_body": False}
 
     lines = [(name.encode(), value.encode("latin-1")) for name, value in given.items()]
-    scope = {"type": "http", "method": "POST", "scheme": "http", "path": "/", "query_string": query.encode("latin-1", "replace"),
+    scope = {"type": "http", "method": "POST", "scheme": "http", "path": "/", "query_string": quote(query, errors="replace", safe="=&%").encode(),
              "headers": lines, "server": ("127.0.0.1", 3000), "client": ("127.0.0.1", 5)}  # fmt: skip
     return Request(scope, receive)
 
@@ -138,7 +144,7 @@ def test_headers_and_addresses_of_a_browser_are_taken_as_they_come(given_headers
 @given(given_headers=headers, body=st.binary(max_size=200))
 def test_bodies_and_forms_are_read_or_refused(given_headers, body):
     """A body of the API, a form of the storefront, a form of the studio."""
-    for reader in (read_body, actions.read_form, read_form):
+    for reader in (body_of, actions.read_form, read_form):
         read = fine(lambda reader=reader: asyncio.run(_read(reader, given_headers, body)))
         assert read is None or isinstance(read, bytes | dict)
 
@@ -168,4 +174,4 @@ def test_what_the_studio_is_asked_is_read_or_refused(fields, moment):
 @pytest.mark.parametrize("length", [str(MAX_BODY + 1), "9" * 300, "9" * 5_000])
 def test_a_length_of_any_size_is_too_much(length):
     with pytest.raises(KokyakuError, match="too large"):
-        asyncio.run(_read(read_body, {"content-length": length}, b""))
+        asyncio.run(_read(body_of, {"content-length": length}, b""))

@@ -24,13 +24,14 @@ def command(
 ) -> None:
     """Answer over HTTP until Ctrl-C.
 
-    Needs API keys in KOKYAKU_KEYS or KOKYAKU_KEY_FILE, or --dev on your own machine.
+    Needs API keys (kokyaku keys make; or KOKYAKU_KEYS, KOKYAKU_KEY_FILE), or --dev on your own machine. Keys that are
+    made or revoked while it runs count within a second.
 
     Examples:
 
       kokyaku serve --dev
 
-      KOKYAKU_KEYS=read+events:s3cret kokyaku serve --shop mine --host 0.0.0.0
+      kokyaku keys make backend --scopes read+events --shop mine && kokyaku serve --shop mine --host 0.0.0.0
     """
     opened = open_shop(shop, root)
     environment = service_environment(opened, dev=dev, host=host)
@@ -58,12 +59,14 @@ def service_environment(shop: Shop, *, dev: bool, host: str = "127.0.0.1") -> di
     from serving.access import Access
 
     if dev and host not in LOOPBACK:
-        hint = "drop --host, or configure KOKYAKU_KEYS instead of --dev"
+        hint = "drop --host, or make a key (kokyaku keys make) instead of --dev"
         raise ConfigError("--dev answers to this machine only", where="--host", got=host, hint=hint)
     environment = dict(os.environ)
     environment |= {"KOKYAKU_ROOT": str(shop.root), "KOKYAKU_SHOP": shop.id, "BENTOML_DO_NOT_TRACK": "True"}
     environment |= dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
     if dev:
         environment["KOKYAKU_DEV"] = "1"
+    elif shop.keys.exists():
+        environment.setdefault("KOKYAKU_KEY_FILE", str(shop.keys))
     Access.from_environment(environment)
     return environment
