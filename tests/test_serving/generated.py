@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import collections
 import copy
+import itertools
 from collections.abc import Mapping
 from typing import Any
 
@@ -99,9 +100,13 @@ def _config(examples: int, seed: int) -> SchemathesisConfig:
 
 def _of_this_shop(world: World) -> dict[str, Any]:
     told = copy.deepcopy(document(VERSION, {path: scope for path, (scope, _) in HANDLERS.items()}))
+    schemas = told["components"]["schemas"]
+    schemas["ContextOfEvent"] = copy.deepcopy(schemas["Context"])  # of an event any time zone is kept as it came
+    for each in ("EventIn", "BrowserEventIn"):
+        schemas[each]["properties"]["context"] = {"$ref": "#/components/schemas/ContextOfEvent"}
     token = {(kind, "visitorToken"): (world.token.decode(),) for kind in ("BrowserVisitorRequest", "BrowserEventsRequest")}
     for (schema, name), values in {**NAMES, **token}.items():
-        field = told["components"]["schemas"][schema]["properties"][name]
+        field = schemas[schema]["properties"][name]
         nullable = any(each.get("type") == "null" for each in field.get("anyOf", ()))
         field.pop("anyOf", None)
         field["enum"] = [*values, None] if nullable else list(values)
@@ -110,6 +115,7 @@ def _of_this_shop(world: World) -> dict[str, Any]:
 
 def _watched(world: World) -> ASGIApp:
     """The application of a world, whose answers the world looks at."""
+    numbers = itertools.count()
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -125,7 +131,9 @@ def _watched(world: World) -> ASGIApp:
             got.append(message)
             await send(message)
 
-        await world.app(scope, receiving, sending)
+        # Each from an address of its own: they are many who try, not one who has to wait after twenty wrong keys.
+        number = next(numbers)
+        await world.app(scope | {"client": (f"10.0.{number // 250 % 250}.{number % 250}", 5)}, receiving, sending)
         world.count(Attack(scope["method"], scope["path"], bytes(sent)), answer_of(got))
 
     return app
