@@ -29,7 +29,7 @@ class BodyKindError(RequestError):
     status = 415
 
 
-async def read_body(request: Request, most: int) -> bytes:
+async def read_body(request: Request, most: int = MAX_BODY) -> bytes:
     """The body, refused as soon as it is too large.
 
     Raises:

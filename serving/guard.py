@@ -18,7 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from features.errors import ConfigError, KokyakuError
 from serving.access import Access, ScopeError, check_loopback
 from serving.decide import new_id
-from serving.http import HANDLERS, REQUEST_ID, error_response
+from serving.http import HANDLERS, MAX_BODY, REQUEST_ID, BodyTooLargeError, error_response
 from serving.settings.access import check_origins
 from serving.tokens import BROWSER
 
@@ -123,6 +123,8 @@ class Guard:
             return self._from_page(scope["method"], headers, more)
         if not self.access.dev and not _keeps_itself(path) and not self._open(path, headers, address):
             self.access.admit(_scope_of(path), headers, address)
+        if not _keeps_itself(path):
+            _check_length(headers)
         return None
 
     def _check_developer(self, path: str, headers: Mapping[str, str], address: str) -> None:
@@ -200,6 +202,18 @@ def _completed(given: Any, more: list[Pair]) -> list[Pair]:
 def _keeps_itself(path: str) -> bool:
     """Whether what answers there looks at keys, cookies or sessions of its own."""
     return path in _OWN or path == "/" or path.startswith(("/web/", "/studio/")) or path == "/studio"
+
+
+def _check_length(headers: Mapping[str, str]) -> None:
+    """The framework reads bodies of any length; its paths need hardly any.
+
+    Raises:
+        BodyTooLargeError: it is too long, or does not say how long.
+    """
+    length = headers.get("content-length", "0")
+    if "transfer-encoding" in headers or not length.isdecimal() or int(length[:20]) > MAX_BODY:
+        hint = f"send at most {MAX_BODY} bytes, and say how many"
+        raise BodyTooLargeError("the body is too large", where="body", hint=hint)
 
 
 def _scope_of(path: str) -> str:

@@ -79,7 +79,8 @@ class Refusing:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer."""
-        response = error_response(self._refuse(Request(scope)), scope.get(REQUEST_ID) or new_id())
+        request = Request(scope)
+        response = error_response(self._refuse(request), _id_of(request))
         response.headers.update(self._headers)
         await response(scope, receive, send)
 
@@ -110,9 +111,9 @@ def _post(path: str, scope: str, handler: Handler, engine_of: Callable[[], Engin
             status, answer = await handler(engine, body, engine.clock.now())
             response = json_response(status, answer)
         except KokyakuError as error:
-            response = error_response(error, request.scope.get(REQUEST_ID) or new_id())
+            response = error_response(error, _id_of(request))
         except Exception:
-            request_id = request.scope.get(REQUEST_ID) or new_id()
+            request_id = _id_of(request)
             log.exception("request %s to %s failed", request_id, path)
             response = json_response(500, _internal(request_id))
         seconds.observe(time.perf_counter() - started)
@@ -120,6 +121,10 @@ def _post(path: str, scope: str, handler: Handler, engine_of: Callable[[], Engin
         return response
 
     return Route(path, endpoint, methods=["POST"])
+
+
+def _id_of(request: Request) -> str:
+    return request.scope.get(REQUEST_ID) or new_id()
 
 
 def json_response(status: int, answer: Any) -> Response:

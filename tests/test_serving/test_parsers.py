@@ -61,11 +61,6 @@ tomls = st.one_of(
 )  # fmt: skip
 
 
-async def body_of(asked: Request) -> bytes:
-    """A body of the API."""
-    return await read_body(asked, MAX_BODY)
-
-
 def fine(parser: Callable[..., Any], *given: Any) -> Any:
     """What it reads; None where it refuses with one printable line."""
     try:
@@ -144,7 +139,7 @@ def test_headers_and_addresses_of_a_browser_are_taken_as_they_come(given_headers
 @given(given_headers=headers, body=st.binary(max_size=200))
 def test_bodies_and_forms_are_read_or_refused(given_headers, body):
     """A body of the API, a form of the storefront, a form of the studio."""
-    for reader in (body_of, actions.read_form, read_form):
+    for reader in (read_body, actions.read_form, read_form):
         read = fine(lambda reader=reader: asyncio.run(_read(reader, given_headers, body)))
         assert read is None or isinstance(read, bytes | dict)
 
@@ -174,4 +169,4 @@ def test_what_the_studio_is_asked_is_read_or_refused(fields, moment):
 @pytest.mark.parametrize("length", [str(MAX_BODY + 1), "9" * 300, "9" * 5_000])
 def test_a_length_of_any_size_is_too_much(length):
     with pytest.raises(KokyakuError, match="too large"):
-        asyncio.run(_read(body_of, {"content-length": length}, b""))
+        asyncio.run(_read(read_body, {"content-length": length}, b""))
