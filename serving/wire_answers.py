@@ -97,12 +97,12 @@ class Card(Answer):
 class Said(Answer):
     """The words and media of an action; missing where there is none."""
 
-    kind: str | None | UnsetType = UNSET
-    title: str | None | UnsetType = UNSET
-    text: str | None | UnsetType = UNSET
-    image_url: str | None | UnsetType = UNSET
-    alt: str | None | UnsetType = UNSET
-    url: str | None | UnsetType = UNSET
+    kind: str | UnsetType | None = UNSET
+    title: str | UnsetType | None = UNSET
+    text: str | UnsetType | None = UNSET
+    image_url: str | UnsetType | None = UNSET
+    alt: str | UnsetType | None = UNSET
+    url: str | UnsetType | None = UNSET
     orders: list[Json] | UnsetType = UNSET
     question: Json | UnsetType = UNSET
     expires_at: Moment | UnsetType = UNSET
@@ -169,7 +169,7 @@ class ActionAnswer(Said, kw_only=True):
     logged: Answered | UnsetType = UNSET
 
 
-class Rejected(Error):
+class Rejected(Error):  # noqa: N818  (an entry of an answer, nothing that is raised)
     """An entry of a batch that was not taken; the others were."""
 
     index: int

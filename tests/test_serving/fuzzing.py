@@ -62,7 +62,8 @@ purpose = "personalization"
 text = {en = "Which pet?"}
 why = {en = "For this page."}
 """
-_ANSWERED = {path: {int(code) for code in told["post"]["responses"]} for path, told in document("0", {})["paths"].items()
+_ANSWERED = {path: {int(code) for code in told["post"]["responses"]} for path,
+    told in document("0", {})["paths"].items()
              if "post" in told}  # fmt: skip
 _CARRIED = {401: b"www-authenticate", 405: b"allow", 429: b"retry-after", 503: b"retry-after"}
 
@@ -229,7 +230,9 @@ def attacked(shop: Any, seed: int = 1) -> Iterator[World]:
     set_clock(shop, AS_OF)
     shop.config.write_text(TOML)
     engine = Engine(shop, worker="test")
-    access = Access(dev=False, keys=(KeyEntry(KEY, ("admin",)), KeyEntry("reader", ("read",)), KeyEntry("page", ("browser",))))
+    access = Access(
+        dev=False, keys=(KeyEntry(KEY, ("admin",)), KeyEntry("reader", ("read",)), KeyEntry("page", ("browser",)))
+    )
     world = World(application(engine, access), Canaries(seed))
     world.canaries.plant(lambda path, body: _posted(world, path, body))
     world.token = _posted(world, "/v1/visitors/token", {"visitorId": "a visitor"})[1]["visitorToken"].encode()

@@ -1,7 +1,7 @@
 """Requests that schemathesis makes of the OpenAPI document, with all its checks on.
 
-    run = generate(world, examples=10)
-    assert not run.broken
+run = generate(world, examples=10)
+assert not run.broken
 """
 
 from __future__ import annotations
@@ -104,7 +104,9 @@ def _of_this_shop(world: World) -> dict[str, Any]:
     schemas["ContextOfEvent"] = copy.deepcopy(schemas["Context"])  # of an event any time zone is kept as it came
     for each in ("EventIn", "BrowserEventIn"):
         schemas[each]["properties"]["context"] = {"$ref": "#/components/schemas/ContextOfEvent"}
-    token = {(kind, "visitorToken"): (world.token.decode(),) for kind in ("BrowserVisitorRequest", "BrowserEventsRequest")}
+    token = {
+        (kind, "visitorToken"): (world.token.decode(),) for kind in ("BrowserVisitorRequest", "BrowserEventsRequest")
+    }
     for (schema, name), values in {**NAMES, **token}.items():
         field = schemas[schema]["properties"][name]
         nullable = any(each.get("type") == "null" for each in field.get("anyOf", ()))

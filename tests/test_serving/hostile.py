@@ -18,40 +18,24 @@ from typing import Any
 import orjson
 
 from serving.openapi import EXAMPLES, document
+from tests.test_serving.hostile_words import BEYOND, MARKUP, PEOPLE, VALUES
 
-BEYOND = "@beyond@"
-"""Stands for a number that no double holds; JSON writers refuse to write one."""
 TOKEN = "@token@"
 """Stands for the token of a page's visitor, which only the attacked shop can seal."""
-MARKUP = "<script>alert(1)</script><img src=x onerror=alert(2)>"
-STRINGS = (
-    "", " ", "a", "\x00", "a\x00b", "\r\nSet-Cookie: a=b", "x\nlevel=error forged line", "\x1b[31mred", "\ud800", "a\udfffb",
-    "\ufeffa", "\ufffe", "e\u0301\u0323", "\u202eabc\u202c", "a\u200bb\u200d", "👩‍👩‍👧‍👦", "ｆｕｌｌ", "ß", "İ", "牛乳" * 300,
-    "' OR '1'='1", "'; DROP TABLE events; --", '" OR ""="', "1) UNION SELECT payload FROM customers --", "%", "_", "canary%",
-    "CANARY", "*", "?", "c:a", "v:a", "\\", "\\u0000", MARKUP, "\"'><svg/onload=alert(1)>", "javascript:alert(1)",
-    "data:text/html,<b>x</b>", "{{ 7*7 }}", "${7*7}", "{% include 'secret.key' %}", "{item}", "%s%n%x", "../../secret.key",
-    "..\\..\\secret.key", "/etc/passwd", "file:///etc/passwd", "a/b", "a//b?c#d", "x" * 512, "x" * 513, "x" * 20_000, "💥" * 512,
-    "null", "true", "NaN", "-1", "0", "9" * 400, "9" * 5_000, "2024-01-01", "2024-01-01T00:00:00", "0000-00-00T00:00:00Z",
-    "9999-12-31T23:59:59Z", "0001-01-01T00:00:00Z", "2024-02-30T00:00:00Z", "2024-01-01T25:61:61Z", "-99999-01-01T00:00:00Z",
-    "2024-01-01T00:00:00+99:99", "2024-01-01T00:00:00[Europe/Paris]", "Europe/Nowhere", "../../etc/localtime", "UTC", "erased-0",
+_KINDS = (
+    "view", "purchase", "wishlist", "cart", "search", "sign_in", "sign_out", "click", "sent", "rating", "unsubscribe",
 )  # fmt: skip
-NUMBERS = (
-    0, -1, 1, 2, 200, 201, 1e9, 1e12, 1e308, 5e-324, -0.0, 2**31, 2**53 + 1, 2**63 - 1, 2**63, -(2**63) - 1, 2**64, 10**400,
-    float("nan"), float("inf"), float("-inf"), BEYOND, 0.1, 1.5,
-)  # fmt: skip
-OTHERS = (None, True, False, [], {}, [[]], [None], {"": None}, {"a": {"b": [1, "x"]}}, ["a"] * 2_000, {"$ne": None})
-VALUES: tuple[Any, ...] = (*STRINGS, *NUMBERS, *OTHERS)
-
-PEOPLE = ("ann", "bob", "e\u0301", "a/b", "😀", "' OR 1=1 --", MARKUP, "x" * 512, "\u202eann", "a\u200bnn", "a\x00n")
-"""Ids that are odd and allowed: what is stored under them is read back elsewhere."""
-_KINDS = ("view", "purchase", "wishlist", "cart", "search", "sign_in", "sign_out", "click", "sent", "rating", "unsubscribe")
 _ITEMS = ("a0", "a1", "b3", "gone", MARKUP, "\U0001f4a5")
 _ROUTES = tuple(EXAMPLES)
-_READS = ("/openapi.json", "/v1/nothing", "/v1/../secret.key", "/v1/%2e%2e/%2e%2e/etc/passwd", "/v1/events/%00", "/v1/events?x=%ff")
+_READS = (
+    "/openapi.json", "/v1/nothing", "/v1/../secret.key", "/v1/%2e%2e/%2e%2e/etc/passwd", "/v1/events/%00",
+    "/v1/events?x=%ff",
+)  # fmt: skip
 _METHODS = ("GET", "HEAD", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "BREW")
 _TYPES = (
-    "application/json", "application/json; charset=utf-16", "text/plain", "application/xml", "multipart/form-data; boundary=x",
-    "application/x-www-form-urlencoded", "*/*", "application/json, text/html", "a" * 5_000,
+    "application/json", "application/json; charset=utf-16", "text/plain", "application/xml",
+    "multipart/form-data; boundary=x", "application/x-www-form-urlencoded", "*/*", "application/json, text/html",
+    "a" * 5_000,
 )  # fmt: skip
 
 
@@ -180,7 +164,15 @@ def _optional_field(draw: random.Random) -> Attack:
     for batch in ("events", "orders", "items"):
         if batch in body:
             target = body[batch][0]
-    names = [*KNOWN[path], "context", "filter", "consents", "constructor", "__proto__", "x" * draw.choice((1, 400, 90_000))]
+    names = [
+        *KNOWN[path],
+        "context",
+        "filter",
+        "consents",
+        "constructor",
+        "__proto__",
+        "x" * draw.choice((1, 400, 90_000)),
+    ]
     target[draw.choice(names)] = draw.choice(VALUES)
     return Attack("POST", path, written(body))
 
@@ -192,7 +184,8 @@ def _inside(draw: random.Random) -> Attack:
     value, name = draw.choice(VALUES), draw.choice(("region", "device", "locale", "timeZone", "referrer", "nonsense"))
     body |= draw.choice((
         {"context": {name: value}}, {"filter": {"exclude": [value]}}, {"filter": {"categories": [value]}},
-        {"attributes": {"k": value}}, {"consents": {"personalization": value}}, {"filter": value}, {"projects": [{"kind": value}]},
+        {"attributes": {"k": value}}, {"consents": {"personalization": value}}, {"filter": value},
+        {"projects": [{"kind": value}]},
     ))  # fmt: skip
     if "events" in body:
         body = {"events": [{**body["events"][0], "properties": {"deep": value}, "context": {name: value}}]}
@@ -203,8 +196,13 @@ def _keys(draw: random.Random) -> Attack:
     """The same key twice, a hostile key, a key in another case."""
     path = draw.choice(_ROUTES)
     raw = written(valid(draw, path))
-    key = draw.choice((b'"userId":"ann",', b'"USERID":"ann",', b'"__proto__":{"a":1},', b'"\\u0000":0,', b'"":1,', b'"a`b":1,'))
+    key = draw.choice(
+        (b'"userId":"ann",', b'"USERID":"ann",', b'"__proto__":{"a":1},', b'"\\u0000":0,', b'"":1,', b'"a`b":1,')
+    )
     return Attack("POST", path, raw.replace(b"{", b"{" + key, draw.choice((1, 2))))
+
+
+_EVENT = b'{"events":[{"type":"view","itemId":"a0","userId":"ann","properties":'
 
 
 def _raw_body(draw: random.Random) -> Attack:
@@ -222,7 +220,7 @@ def _raw_body(draw: random.Random) -> Attack:
         lambda: b'{"userId":"' + b"a" * 1_000_000 + b'"}', lambda: b"1" * 300_000, lambda: b"-", lambda: b"<xml/>",
         lambda: b'{"events":[' + b"{}," * 999 + b"{}]}", lambda: b'{"events":[' + b"1," * 2_000 + b"1]}",
         lambda: b" " * (2 << 20), lambda: b'{"attributes":' + b"[" * 900 + b"]" * 900 + b',"userId":"ann"}',
-        lambda: b'{"events":[{"type":"view","itemId":"a0","userId":"ann","properties":' + b'{"a":' * 900 + b"1" + b"}" * 902 + b"]}",
+        lambda: _EVENT + b'{"a":' * 900 + b"1" + b"}" * 902 + b"]}",
     ))()  # fmt: skip
     return Attack("POST", path, body)
 
@@ -233,10 +231,14 @@ def _envelope(draw: random.Random) -> Attack:
     body = written(valid(draw, path))
     name, value = draw.choice((
         ("Content-Type", draw.choice(_TYPES)), ("Content-Encoding", draw.choice(("gzip", "br", "identity", "x" * 200))),
-        ("X-Request-Id", "a" * 5_000), ("X-Api-Key", draw.choice(("\xff" * 40, "", "wrong", "reader", "page", "page", "x" * 9_000))), ("Authorization", "Bearer " + "a" * 5_000),
-        ("Accept", "text/html"), ("Content-Length", draw.choice(("\xb2", "9" * 5_000, "-1", "0x10", "1_0"))), ("X-Send", "chunked"), ("Expect", "200-maybe"), ("Cookie", "a=" + "b" * 3_000),
+        ("X-Request-Id", "a" * 5_000),
+        ("X-Api-Key", draw.choice(("\xff" * 40, "", "wrong", "reader", "page", "page", "x" * 9_000))),
+        ("Authorization", "Bearer " + "a" * 5_000),
+        ("Accept", "text/html"), ("Content-Length", draw.choice(("\xb2", "9" * 5_000, "-1", "0x10", "1_0"))),
+        ("X-Send", "chunked"), ("Expect", "200-maybe"), ("Cookie", "a=" + "b" * 3_000),
         ("X-Forwarded-For", "' OR 1=1 --"), ("Range", "bytes=0-1"),
-        ("Origin", draw.choice(("https://evil.example", "https://shop.example", "null", "http://[", "\xff"))), ("If-None-Match", "*"), ("Accept-Language", "x;q=nan," * 300),
+        ("Origin", draw.choice(("https://evil.example", "https://shop.example", "null", "http://[", "\xff"))),
+            ("If-None-Match", "*"), ("Accept-Language", "x;q=nan," * 300),
     ))  # fmt: skip
     if (name, value) == ("Content-Encoding", "gzip"):
         body = gzip.compress(body)
@@ -250,13 +252,13 @@ def _method(draw: random.Random) -> Attack:
 
 
 _FAMILIES = (
-    _plain, _one_value, _optional_field, _inside, _one_value, _keys, _raw_body, _one_value, _optional_field, _envelope, _inside,
-    _method,
+    _plain, _one_value, _optional_field, _inside, _one_value, _keys, _raw_body, _one_value, _optional_field, _envelope,
+    _inside, _method,
 )  # fmt: skip
 
 
 def written(body: Any) -> bytes:
-    """A body as JSON that holds what no other writer would write: NaN, infinity, halves of pairs, numbers beyond all."""
+    """A body as JSON that holds what no other writer would write: NaN, infinity, halves of pairs, huge numbers."""
     return json.dumps(body).replace(f'"{BEYOND}"', "1e400").encode()
 
 
@@ -270,8 +272,15 @@ def _places(value: Any) -> Iterator[tuple[Any, Any]]:
 
 def _known() -> dict[str, list[str]]:
     schemas = document("0", {})["components"]["schemas"]
-    batches = {"/v1/events": "EventIn", "/v1/orders": "OrderIn", "/v1/items": "ItemIn", "/v1/browser/events": "BrowserEventIn"}
-    return {path: list(schemas[batches.get(path, kind.__name__)]["properties"]) for path, (kind, *_) in EXAMPLES.items()}
+    batches = {
+        "/v1/events": "EventIn",
+        "/v1/orders": "OrderIn",
+        "/v1/items": "ItemIn",
+        "/v1/browser/events": "BrowserEventIn",
+    }
+    return {
+        path: list(schemas[batches.get(path, kind.__name__)]["properties"]) for path, (kind, *_) in EXAMPLES.items()
+    }
 
 
 KNOWN = _known()

@@ -58,7 +58,10 @@ class Victim:
         visitor = {"visitorId": mark["visitor"]}
         project = {"kind": "room", "note": mark["project"]}
         yield "/v1/customers/update", {**user, "name": mark["name"], "attributes": {"club": mark["club"]}}
-        yield "/v1/customers/update", {**user, "projects": [project]} if self.number % 2 else {**user, "tier": mark["club"]}
+        yield (
+            "/v1/customers/update",
+            {**user, "projects": [project]} if self.number % 2 else {**user, "tier": mark["club"]},
+        )
         yield "/v1/customers/answer", {**user, "question": "pet", "answer": mark["answer"]}
         yield "/v1/customers/answer", {**visitor, "question": "pet", "answer": mark["answer"]}
         yield "/v1/customers/consent", {**user, "purpose": "training", "granted": True, "wording": mark["note"]}

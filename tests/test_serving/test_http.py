@@ -7,8 +7,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from serving.frames import frames
 from serving.bodies import MAX_BODY
+from serving.frames import frames
 from serving.http import HANDLERS, VERSION
 from serving.openapi import document
 

@@ -25,9 +25,16 @@ from serving.web.basket import decode_basket
 from serving.web.identity import Signer, Visits, begin_session, same_origin
 from serving.web.studio.asked import Asked
 from serving.web.studio.desk import inside, read_form
-from tests.test_serving.hostile import NUMBERS, OTHERS, STRINGS, written
+from tests.test_serving.hostile import written
+from tests.test_serving.hostile_words import NUMBERS, OTHERS, STRINGS
 
-KINDS = (*dict.fromkeys(kind for kind, *_ in EXAMPLES.values()), wire.EventIn, wire.ItemIn, tokens.BrowserEventIn, wire_people.OrderIn)
+KINDS = (
+    *dict.fromkeys(kind for kind, *_ in EXAMPLES.values()),
+    wire.EventIn,
+    wire.ItemIn,
+    tokens.BrowserEventIn,
+    wire_people.OrderIn,
+)
 FIELDS = sorted({name for kind in KINDS for name in kind.__struct_encode_fields__})
 SIGNER = Signer(lambda: b"a secret of the tests, long enough")
 NOW = 20_000 * 86_400_000_000
@@ -45,7 +52,8 @@ moments = st.one_of(
     st.from_regex(r"\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d{1,9})?)?([+-]\d\d:\d\d|Z)?", fullmatch=True),
 )  # fmt: skip
 headers = st.dictionaries(
-    st.sampled_from(("host", "origin", "referer", "user-agent", "accept-language", "sec-fetch-site", "cookie", "content-type",
+    st.sampled_from(("host", "origin", "referer", "user-agent", "accept-language", "sec-fetch-site", "cookie",
+        "content-type",
                      "content-length", "content-encoding")),
     st.text(st.characters(max_codepoint=255), max_size=60) | st.sampled_from(STRINGS).map(lambda text: text.encode(
         "utf-8", "surrogatepass").decode("latin-1")),
@@ -53,10 +61,14 @@ headers = st.dictionaries(
 )  # fmt: skip
 tomls = st.one_of(
     texts, st.lists(st.sampled_from((
-        "[shop]\n", "[pages.home]\n", "slots = [", "[[pages]]\n", "holdout = nan\n", "holdout = inf\n", "holdout = 1e999\n", "]\n",
-        "time-zone = 'Mars'\n", "[channels.a]\n", "actions = ['x']\n", "[actions.x]\n", "kind = 'content'\n", "a.b.c = 1\n",
-        "x = " + "[" * 900 + "\n", "texts = [{title = '{'}]\n", "name = '\\u0000'\n", "currency = ''\n", "1 = 2\n", "'' = ''\n",
-        "until = 2024-01-01\n", "from = 9999-12-31T23:59:59Z\n", "[experiments.e]\n", "[segments.s]\n", "when = {if = '('}\n",
+        "[shop]\n", "[pages.home]\n", "slots = [", "[[pages]]\n", "holdout = nan\n", "holdout = inf\n",
+            "holdout = 1e999\n", "]\n",
+        "time-zone = 'Mars'\n", "[channels.a]\n", "actions = ['x']\n", "[actions.x]\n", "kind = 'content'\n",
+        "a.b.c = 1\n",
+        "x = " + "[" * 900 + "\n", "texts = [{title = '{'}]\n", "name = '\\u0000'\n", "currency = ''\n", "1 = 2\n",
+            "'' = ''\n",
+        "until = 2024-01-01\n", "from = 9999-12-31T23:59:59Z\n", "[experiments.e]\n", "[segments.s]\n",
+        "when = {if = '('}\n",
     )), max_size=8).map("".join),
 )  # fmt: skip
 
@@ -77,7 +89,8 @@ def request(given: Mapping[str, str], query: str = "", body: bytes = b"") -> Req
         return {"type": "http.request", "body": body, "more_body": False}
 
     lines = [(name.encode(), value.encode("latin-1")) for name, value in given.items()]
-    scope = {"type": "http", "method": "POST", "scheme": "http", "path": "/", "query_string": quote(query, errors="replace", safe="=&%").encode(),
+    scope = {"type": "http", "method": "POST", "scheme": "http", "path": "/",
+        "query_string": quote(query, errors="replace", safe="=&%").encode(),
              "headers": lines, "server": ("127.0.0.1", 3000), "client": ("127.0.0.1", 5)}  # fmt: skip
     return Request(scope, receive)
 
