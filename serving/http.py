@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 from prometheus_client import Counter, Histogram
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import Receive, Scope, Send
@@ -112,6 +112,8 @@ def _post(path: str, scope: str, handler: Handler, engine_of: Callable[[], Engin
             response = json_response(status, answer)
         except KokyakuError as error:
             response = error_response(error, _id_of(request))
+        except ClientDisconnect:
+            response = Response(status_code=499)  # nobody hears it; the counter does
         except Exception:
             request_id = _id_of(request)
             log.exception("request %s to %s failed", request_id, path)

@@ -17,7 +17,6 @@ from typing import Any
 
 import bentoml
 import orjson
-from starlette.applications import Starlette
 from starlette.responses import Response
 
 from features.errors import ConfigError
@@ -26,10 +25,7 @@ from serving import guard
 from serving.access import Access
 from serving.decision_drain import drain
 from serving.engine import Engine
-from serving.http import routes
-from serving.shopfront import EngineFront
-from serving.web import routes as web_routes
-from serving.web.studio import routes as studio_routes
+from serving.face import face
 
 WATCH_SECONDS = 0.5
 log = logging.getLogger("kokyaku")
@@ -55,12 +51,6 @@ def engine() -> Engine:
     return _opened["engine"]
 
 
-def build_app(access: Access) -> Starlette:
-    """The mounted application: the API, the storefront and the studio."""
-    pages = web_routes(EngineFront(engine, demo=access.dev), secret=lambda: engine().shop.secret)
-    return Starlette(routes=[*routes(engine, access), *studio_routes(engine, access), *pages])
-
-
 def _access() -> Access:
     """The rule of this process; without any keys nobody may do anything, so that a Bento can be built anywhere."""
     try:
@@ -73,7 +63,7 @@ ACCESS = _access()
 
 
 @bentoml.service(**SETTINGS)
-@bentoml.asgi_app(build_app(ACCESS), path="/", name="kokyaku")
+@bentoml.asgi_app(face(engine, ACCESS), path="/", name="kokyaku")
 class Kokyaku:
     """Recommendations and pages of one shop."""
 

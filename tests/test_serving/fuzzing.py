@@ -22,18 +22,15 @@ from typing import Any
 
 import msgspec
 import orjson
-from starlette.applications import Starlette
 from starlette.types import ASGIApp, Message
 
 from serving.access import Access, KeyEntry
 from serving.clock import set_clock
 from serving.engine import Engine
+from serving.face import face
 from serving.guard import Guard
-from serving.http import HANDLERS, routes
+from serving.http import HANDLERS
 from serving.openapi import document
-from serving.shopfront import EngineFront
-from serving.web import routes as web_routes
-from serving.web.studio import routes as studio_routes
 from serving.wire_answers import ANSWERS, ErrorAnswer
 from tests.test_serving.conftest import AS_OF
 from tests.test_serving.hostile import TOKEN, Attack, Canaries
@@ -165,7 +162,7 @@ def broken_rules(attack: Attack, answer: Answer) -> Iterator[str]:
         yield "markup of a stranger in a page"
     if answer.status >= 400 and len(answer.body) > MAX_REFUSAL and b"json" in answer.headers.get(b"content-type", b""):
         yield "a refusal that sends back what it was sent"
-    if path in _ANSWERED and attack.method != "HEAD":
+    if path in _ANSWERED and attack.method != "HEAD" and answer.status != 499:
         yield from _of_the_document(path, answer)
 
 
@@ -191,7 +188,8 @@ async def ask(app: ASGIApp, attack: Attack) -> Answer:
     """One request to an application, as a server would hand it over."""
     path, _, query = attack.path.partition("?")
     given = {"host": "127.0.0.1", **KEYED, "content-length": str(len(attack.body)), **attack.headers}
-    if attack.chunked:
+    how = given.pop("X-Send", "")
+    if how:
         del given["content-length"]
     names = {name.lower(): value for name, value in given.items()}
     scope = {
@@ -200,15 +198,11 @@ async def ask(app: ASGIApp, attack: Attack) -> Answer:
         "headers": [(name.encode(), value.encode("latin-1")) for name, value in names.items()],
         "client": ("127.0.0.1", 50_000), "server": ("127.0.0.1", 3000), "state": {},
     }  # fmt: skip
-    pieces = [attack.body[at : at + 7_000] for at in range(0, len(attack.body), 7_000)] or [b""]
-    parts = iter(pieces if attack.chunked else [attack.body])
+    messages = iter(_messages(attack.body, how))
     sent: list[Message] = []
 
     async def receive() -> Message:
-        part = next(parts, None)
-        if part is None:
-            return {"type": "http.disconnect"}
-        return {"type": "http.request", "body": part, "more_body": attack.chunked and part is not pieces[-1]}
+        return next(messages, {"type": "http.disconnect"})
 
     async def send(message: Message) -> None:
         sent.append(message)
@@ -217,8 +211,18 @@ async def ask(app: ASGIApp, attack: Attack) -> Answer:
     return answer_of(sent)
 
 
+def _messages(body: bytes, how: str) -> list[Message]:
+    """A body at once, `chunked`, or `cut`: the client hangs up in the middle of it."""
+    pieces = [body[at : at + 7_000] for at in range(0, len(body), 7_000)] if how == "chunked" else [body]
+    more = [True] * (len(pieces) - 1) + [how == "cut"]
+    return [{"type": "http.request", "body": part, "more_body": goes_on}
+            for part, goes_on in zip(pieces or [b""], more or [False], strict=True)]  # fmt: skip
+
+
 def answer_of(sent: Sequence[Message]) -> Answer:
-    """The answer that an application sent."""
+    """The answer that an application sent; 499 where it saw that nobody is there any more."""
+    if not sent:
+        return Answer(499, {}, b"", "")
     headers = [(bytes(name).lower(), bytes(value)) for name, value in sent[0]["headers"]]
     cookies = "; ".join(value.partition(b";")[0].decode("latin-1") for name, value in headers if name == b"set-cookie")
     return Answer(sent[0]["status"], dict(headers), b"".join(each.get("body", b"") for each in sent[1:]), cookies)
@@ -247,11 +251,8 @@ def attacked(shop: Any, seed: int = 1) -> Iterator[World]:
 
 
 def application(engine: Engine, access: Access) -> ASGIApp:
-    """What a service mounts, without the framework around it."""
-    front = EngineFront(lambda: engine, demo=access.dev)
-    pages = web_routes(front, secret=lambda: engine.shop.secret)
-    app = Starlette(routes=[*routes(lambda: engine, access), *studio_routes(lambda: engine, access), *pages])
-    return Guard(app, access, origins=lambda: ("https://shop.example",))
+    """What a service mounts and what is around it, without the framework in between."""
+    return Guard(face(lambda: engine, access), access, origins=lambda: ("https://shop.example",))
 
 
 def _posted(world: World, path: str, body: Any) -> tuple[int, Any]:

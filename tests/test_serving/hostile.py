@@ -31,6 +31,7 @@ _READS = (
     "/openapi.json", "/v1/nothing", "/v1/../secret.key", "/v1/%2e%2e/%2e%2e/etc/passwd", "/v1/events/%00",
     "/v1/events?x=%ff",
 )  # fmt: skip
+_KEYS = ("", "wrong", "reader", "page", "\xff" * 40, "x" * 9_000, "' OR '1'='1")
 _METHODS = ("GET", "HEAD", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "BREW")
 _TYPES = (
     "application/json", "application/json; charset=utf-16", "text/plain", "application/xml",
@@ -47,13 +48,9 @@ class Attack:
     path: str
     body: bytes = b""
     headers: dict[str, str] = field(default_factory=dict)
+    """`X-Send` is for who sends it: `chunked`, or `cut` in the middle of the body."""
     sees_all: bool = False
     """Whether it comes from somebody who may see everybody's data."""
-
-    @property
-    def chunked(self) -> bool:
-        """Whether the body shall come in pieces, without its length."""
-        return self.headers.get("X-Send") == "chunked"
 
 
 class Canaries:
@@ -232,10 +229,9 @@ def _envelope(draw: random.Random) -> Attack:
     name, value = draw.choice((
         ("Content-Type", draw.choice(_TYPES)), ("Content-Encoding", draw.choice(("gzip", "br", "identity", "x" * 200))),
         ("X-Request-Id", "a" * 5_000),
-        ("X-Api-Key", draw.choice(("\xff" * 40, "", "wrong", "reader", "page", "page", "x" * 9_000))),
         ("Authorization", "Bearer " + "a" * 5_000),
         ("Accept", "text/html"), ("Content-Length", draw.choice(("\xb2", "9" * 5_000, "-1", "0x10", "1_0"))),
-        ("X-Send", "chunked"), ("Expect", "200-maybe"), ("Cookie", "a=" + "b" * 3_000),
+        ("X-Send", draw.choice(("chunked", "cut"))), ("Expect", "200-maybe"), ("Cookie", "a=" + "b" * 3_000),
         ("X-Forwarded-For", "' OR 1=1 --"), ("Range", "bytes=0-1"),
         ("Origin", draw.choice(("https://evil.example", "https://shop.example", "null", "http://[", "\xff"))),
             ("If-None-Match", "*"), ("Accept-Language", "x;q=nan," * 300),
@@ -243,6 +239,12 @@ def _envelope(draw: random.Random) -> Attack:
     if (name, value) == ("Content-Encoding", "gzip"):
         body = gzip.compress(body)
     return Attack("POST", path, body, {name: value})
+
+
+def _stranger(draw: random.Random) -> Attack:
+    """Without a key, with a wrong one, or with one that may do something else."""
+    path = draw.choice(_ROUTES)
+    return Attack("POST", path, written(valid(draw, path)), {"X-Api-Key": draw.choice(_KEYS)})
 
 
 def _method(draw: random.Random) -> Attack:
@@ -253,7 +255,7 @@ def _method(draw: random.Random) -> Attack:
 
 _FAMILIES = (
     _plain, _one_value, _optional_field, _inside, _one_value, _keys, _raw_body, _one_value, _optional_field, _envelope,
-    _inside, _method,
+    _inside, _method, _stranger,
 )  # fmt: skip
 
 

@@ -108,6 +108,7 @@ def _posted(draw: random.Random, path: str, held: Held, *, sees_all: bool = Fals
     headers |= {"Accept": "application/json"} if draw.random() < 0.3 else {}
     if draw.random() < 0.05:
         body = draw.choice((b"\xff\xfe", b"a=" + b"%ff" * 100, b"&" * 5_000, b"a" * 300_000, b"token", b"=" * 100))
+    headers |= {"X-Send": draw.choice(("chunked", "cut"))} if draw.random() < 0.05 else {}
     return Attack("POST", path, body, headers, sees_all=sees_all)
 
 

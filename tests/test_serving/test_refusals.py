@@ -25,7 +25,7 @@ def world(toy_shop):
 
 
 def sent(world: World, path: str, body: bytes = GOOD, method: str = "POST", **headers: str) -> Answer:
-    given = {name.replace("_", "-"): value for name, value in headers.items()}
+    given = {name.replace("_", "-").title(): value for name, value in headers.items()}
     return asyncio.run(ask(world.app, Attack(method, path, body, given)))
 
 
@@ -88,6 +88,13 @@ def test_what_is_not_there_says_so_to_every_method(world, method):
 @pytest.mark.parametrize("length", ["\xb2", "9" * 5_000])
 def test_a_length_that_python_reads_as_no_number(world, length):
     assert sent(world, ASK, content_length=length).status in (200, 413)
+
+
+@pytest.mark.parametrize("path", [ASK, "/web/events", "/studio/login"])
+def test_a_client_that_hangs_up_is_no_error_of_ours(world, path):
+    """Neither a traceback in the log nor a 500 in the figures."""
+    answer = sent(world, path, x_send="cut", content_type="application/x-www-form-urlencoded")
+    assert answer.status == 499 and not world.broken
 
 
 @pytest.mark.parametrize("path", ["/", "/studio", "/studio/login", "/v1/nothing", "/web/me", "/openapi.json"])
