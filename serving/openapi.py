@@ -166,7 +166,8 @@ def document(version: str, scopes: Mapping[str, str]) -> dict[str, Any]:
 
 _ABOUT = (
     "Recommendations and pages for one customer. A body is one JSON object in UTF-8 of at most a mebibyte; unknown "
-    "fields are refused. Events and orders are taken one by one: a bad entry comes back in `rejected`, with status 200."
+    "fields are refused. Events and orders are taken one by one: a bad entry comes back in `rejected`, with status "
+    "200. What else the process answers (`/healthz`, `/v1/floor`) is for whoever runs it, and no promise."
 )
 _TAGS = {
     "read": "Questions: what to show or send",
@@ -185,14 +186,23 @@ _PROBES = {
 
 
 def _probe(path: str, line: str) -> dict[str, Any]:
-    kind = "application/json" if path.endswith(".json") else "text/plain"
+    ours = path == "/openapi.json"
+    kind = "application/json" if ours else "text/plain"
     told: dict[str, Any] = {"200": {"description": line, "content": {kind: {"schema": _KINDS[kind]}}}}
-    if path == "/openapi.json":
-        told["405"] = {"$ref": "#/components/responses/405"}
+    told["405"] = {"$ref": "#/components/responses/405"} if ours else _in_plain_words("405")
     if path == "/readyz":
         told["503"] = {"description": "Not yet, or not any more"}
     name = path.strip("/").removesuffix(".json")
-    return {"summary": line, "operationId": name, "tags": ["operations"], "security": [], "responses": told}
+    operation = {"summary": line, "operationId": name, "tags": ["operations"], "responses": told}
+    if path == "/metrics":
+        told |= {code: {"$ref": f"#/components/responses/{code}"} for code in ("401", "403", "429")}
+        return operation | {"description": "Needs a key with the scope `metrics` (or `admin`), if not set otherwise."}
+    return operation | {"security": []}
+
+
+def _in_plain_words(code: str) -> dict[str, Any]:
+    """A refusal of the framework's."""
+    return _refusal(code) | {"content": {"text/plain": {"schema": _KINDS["text/plain"]}}}
 
 
 _KINDS = {"application/json": {"type": "object", "required": ["openapi", "paths"]}, "text/plain": {"type": "string"}}
