@@ -1,6 +1,6 @@
 """`python -m serving VERB`: what an operator needs where only the service is installed.
 
-The verbs are those of `kokyaku`: erase, export, receipt, sync, doctor, keys, shop check. Errors are one line on
+The verbs are those of `kokyaku`: erase, export, receipt, sync, doctor, keys, sign, shop check. Errors are one line on
 stderr, and the exit code is 2.
 """
 
@@ -18,7 +18,8 @@ import msgspec
 
 from features.errors import KokyakuError
 from features.shop import Shop
-from serving import key_file, ops
+from serving import key_file, ops, sealing
+from serving.checking import told
 from serving.checks.words import PASSED_OVER, renderings
 from serving.keys import read_keys
 from serving.shop_check import check_shop, read_text
@@ -32,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     given = _parser().parse_args(arguments)
     try:
-        shop = Shop(given.shop, (given.root or Path("shops") / given.shop).absolute())
+        shop = Shop.from_environment(given.shop, (given.root or Path("shops") / given.shop).absolute())
         return int(given.run(shop, given))
     except KokyakuError as error:
         sys.stderr.write(f"error: {error.line()}\n")
@@ -56,7 +57,11 @@ def _parser() -> argparse.ArgumentParser:
     receipt.set_defaults(run=lambda shop, given: _print(ops.read_receipt(shop, given.id)))
     sync = verbs.add_parser("sync", help="bring what the service received into the dataset")
     sync.set_defaults(run=lambda shop, given: _print(msgspec.to_builtins(ops.sync_shop(shop))))
-    verbs.add_parser("doctor", help="look whether all is well").set_defaults(run=_doctor)
+    doctor = verbs.add_parser("doctor", help="look whether all is well")
+    doctor.add_argument("--json", action="store_true", help="for programs: ok, and checks with their remedies")
+    doctor.set_defaults(run=_doctor)
+    sign = verbs.add_parser("sign", help="sign what was published before there was a signing key")
+    sign.set_defaults(run=lambda shop, given: _print(sealing.sign_shop(shop)))
     _add_keys(verbs.add_parser("keys", help="make, list and revoke API keys"))
     shop = verbs.add_parser("shop", help="look through shop.toml").add_subparsers(required=True, metavar="VERB")
     check = shop.add_parser("check", help="say what is wrong with it, and what is hardly meant")
@@ -110,10 +115,14 @@ def _check(shop: Shop, given: argparse.Namespace) -> int:
 
 def _doctor(shop: Shop, given: argparse.Namespace) -> int:
     checks = ops.doctor(shop)
+    found = told(checks)
+    if given.json:
+        _print(found)
+        return int(not found["ok"])
     for check in checks:
         remedy = f"; {check.remedy}" if check.remedy else ""
         sys.stdout.write(f"{check.verdict:4}  {check.name}: {check.detail}{remedy}\n")
-    return int(any(check.verdict == "fail" for check in checks))
+    return int(not found["ok"])
 
 
 def _print(answer: Any) -> int:

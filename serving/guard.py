@@ -19,9 +19,10 @@ from features.errors import ConfigError, KokyakuError
 from serving.access import Access, ScopeError, check_loopback
 from serving.bodies import MAX_BODY, BodyTooLargeError
 from serving.decide import new_id
-from serving.http import HANDLERS, REQUEST_ID, error_response
+from serving.http import HANDLERS, error_response
 from serving.settings.access import check_origins
 from serving.tokens import BROWSER
+from serving.watch import REQUEST_ID
 
 Pair = tuple[bytes, bytes]
 

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
-import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import orjson
-from prometheus_client import Counter, Histogram
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
@@ -18,28 +15,24 @@ from starlette.types import Receive, Scope, Send
 from features.errors import KokyakuError, NotFoundError, RequestError
 from serving import actions, erase, intake_people, pages, pipeline, tokens, wire, wire_people
 from serving.access import Access
+from serving.admission import Apart
 from serving.bodies import MAX_BODY, read_body
 from serving.customers import read_customer
-from serving.decide import new_id
 from serving.engine import Engine
 from serving.export import export_customer
 from serving.intake import error_body, take_events, take_items
 from serving.intake_stops import take_stops
 from serving.limits import TooManyError
 from serving.openapi import document
+from serving.watch import lap, request_id_of, watching
 
-REQUEST_ID = "kokyaku.request_id"
-"""Where `serving.guard` leaves the id of a request, in its scope."""
 VERSION = "0.1.0"
 log = logging.getLogger("kokyaku")
 
-Handler = Callable[[Engine, bytes, int], Awaitable[tuple[int, Any]]]
+apart = Apart()
+"""For what writes to the disk beside the store's own thread, and for what takes long."""
 
-_BUCKETS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
-REQUESTS = Counter("kokyaku_requests", "Requests by route and status", ["route", "status"])
-SECONDS = Histogram("kokyaku_request_seconds", "Time to answer by route", ["route"], buckets=_BUCKETS)
-UNLOGGED = Counter("kokyaku_unlogged_answers", "Answers whose decision could not be logged")
-FALLBACKS = Counter("kokyaku_fallback_answers", "Answers that were filled with popular items", ["route"])
+Handler = Callable[[Engine, bytes, int], Awaitable[tuple[int, Any]]]
 
 
 class MethodError(RequestError):
@@ -79,8 +72,7 @@ class Refusing:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer."""
-        request = Request(scope)
-        response = error_response(self._refuse(request), _id_of(request))
+        response = error_response(self._refuse(Request(scope)), request_id_of(scope))
         response.headers.update(self._headers)
         await response(scope, receive, send)
 
@@ -99,34 +91,27 @@ def _absent(request: Request) -> KokyakuError:
 
 
 def _post(path: str, scope: str, handler: Handler, engine_of: Callable[[], Engine], access: Access) -> Route:
-    seconds = SECONDS.labels(path)
-    succeeded = REQUESTS.labels(path, "200")
-
     async def endpoint(request: Request) -> Response:
-        started = time.perf_counter()
         try:
             key = access.admit(scope, request.headers, request.client.host if request.client else "")
             engine = engine_of()
             body = await read_body(request, key.body or MAX_BODY)
+            lap("read")
             status, answer = await handler(engine, body, engine.clock.now())
             response = json_response(status, answer)
         except KokyakuError as error:
-            response = error_response(error, _id_of(request))
+            return error_response(error, request_id_of(request.scope))
         except ClientDisconnect:
-            response = Response(status_code=499)  # nobody hears it; the counter does
+            return Response(status_code=499)  # nobody hears it; the counter does
         except Exception:
-            request_id = _id_of(request)
-            log.exception("request %s to %s failed", request_id, path)
-            response = json_response(500, _internal(request_id))
-        seconds.observe(time.perf_counter() - started)
-        (succeeded if response.status_code == 200 else REQUESTS.labels(path, str(response.status_code))).inc()
+            watching().failed("internal")
+            request_id = request_id_of(request.scope)
+            log.exception("a request to %s failed", path)
+            return json_response(500, _internal(request_id))
+        lap("encode")
         return response
 
     return Route(path, endpoint, methods=["POST"])
-
-
-def _id_of(request: Request) -> str:
-    return request.scope.get(REQUEST_ID) or new_id()
 
 
 def json_response(status: int, answer: Any) -> Response:
@@ -136,6 +121,7 @@ def json_response(status: int, answer: Any) -> Response:
 
 def error_response(error: KokyakuError, request_id: str) -> Response:
     """`{"error": {"code", "message", "field"}}` with the error's status."""
+    watching().failed(error.code)
     response = json_response(error.status, {"error": error_body(error), "requestId": request_id})
     if error.status == 503:
         response.headers["Retry-After"] = "1"
@@ -153,11 +139,11 @@ def _internal(request_id: str) -> dict[str, Any]:
 
 async def _recommendations(engine: Engine, body: bytes, now: int) -> tuple[int, Any]:
     request = wire.decode(body, wire.RecommendationsRequest)
-    return 200, _counted("/v1/recommendations", pipeline.recommend(engine, request, now))
+    return 200, pipeline.recommend(engine, request, now)
 
 
 async def _related(engine: Engine, body: bytes, now: int) -> tuple[int, Any]:
-    return 200, _counted("/v1/related-items", pipeline.related(engine, wire.decode(body, wire.RelatedRequest), now))
+    return 200, pipeline.related(engine, wire.decode(body, wire.RelatedRequest), now)
 
 
 async def _rankings(engine: Engine, body: bytes, now: int) -> tuple[int, Any]:
@@ -166,12 +152,12 @@ async def _rankings(engine: Engine, body: bytes, now: int) -> tuple[int, Any]:
 
 async def _pages(engine: Engine, body: bytes, now: int) -> tuple[int, Any]:
     request = wire.decode(body, wire.PageRequest)
-    return 200, _counted("/v1/pages", await pages.page_soon(engine, request, now, engine.store.keep))
+    return 200, await pages.page_soon(engine, request, now, engine.store.keep)
 
 
 async def _actions(engine: Engine, body: bytes, now: int) -> tuple[int, Any]:
     request = wire.decode(body, wire.ActionRequest)
-    return 200, _counted("/v1/actions", await actions.next_action(engine, request, now, engine.store.keep))
+    return 200, await actions.next_action(engine, request, now, engine.store.keep)
 
 
 async def _events(engine: Engine, body: bytes, now: int) -> tuple[int, Any]:
@@ -196,7 +182,7 @@ async def _customer_token(engine: Engine, body: bytes, now: int) -> tuple[int, A
 
 async def _items(engine: Engine, body: bytes, now: int) -> tuple[int, Any]:
     request = wire.decode(body, wire.ItemsRequest)
-    return 200, await asyncio.to_thread(take_items, engine, request, now)
+    return 200, await apart(take_items, engine, request, now)
 
 
 async def _read_customer(engine: Engine, body: bytes, now: int) -> tuple[int, Any]:
@@ -205,32 +191,32 @@ async def _read_customer(engine: Engine, body: bytes, now: int) -> tuple[int, An
 
 async def _orders(engine: Engine, body: bytes, now: int) -> tuple[int, Any]:
     request = wire.decode(body, wire_people.OrdersRequest)
-    return 200, await asyncio.to_thread(intake_people.take_orders, engine, request, now)
+    return 200, await apart(intake_people.take_orders, engine, request, now)
 
 
 async def _update_customer(engine: Engine, body: bytes, now: int) -> tuple[int, Any]:
     request = wire.decode(body, wire_people.UpdateRequest)
-    return 200, await asyncio.to_thread(intake_people.take_update, engine, request, now)
+    return 200, await apart(intake_people.take_update, engine, request, now)
 
 
 async def _answer(engine: Engine, body: bytes, now: int) -> tuple[int, Any]:
     request = wire.decode(body, wire_people.AnswerRequest)
-    return 200, await asyncio.to_thread(intake_people.take_answer, engine, request, now)
+    return 200, await apart(intake_people.take_answer, engine, request, now)
 
 
 async def _consent(engine: Engine, body: bytes, now: int) -> tuple[int, Any]:
     request = wire.decode(body, wire_people.ConsentRequest)
-    return 200, await asyncio.to_thread(intake_people.take_consent, engine, engine.live, request, now)
+    return 200, await apart(intake_people.take_consent, engine, engine.live, request, now)
 
 
 async def _export(engine: Engine, body: bytes, now: int) -> tuple[int, Any]:
     user_id = wire.decode(body, wire.CustomerRequest).user_id
-    return 200, await asyncio.to_thread(export_customer, engine, user_id)
+    return 200, await apart(export_customer, engine, user_id)
 
 
 async def _erase(engine: Engine, body: bytes, now: int) -> tuple[int, Any]:
     user_id = wire.decode(body, wire.CustomerRequest).user_id
-    return 202, await asyncio.to_thread(erase.erase, engine.shop, engine.store, user_id, now=now)
+    return 202, await apart(erase.erase, engine.shop, engine.store, user_id, now=now)
 
 
 async def _receipt(engine: Engine, body: bytes, now: int) -> tuple[int, Any]:
@@ -240,15 +226,7 @@ async def _receipt(engine: Engine, body: bytes, now: int) -> tuple[int, Any]:
 
 async def _stops(engine: Engine, body: bytes, now: int) -> tuple[int, Any]:
     request = wire.decode(body, wire.StopsRequest)
-    return 200, await asyncio.to_thread(take_stops, engine, request, now)
-
-
-def _counted(route: str, answer: dict[str, Any]) -> dict[str, Any]:
-    if answer.get("logged") is False:
-        UNLOGGED.inc()
-    if answer.get("reason"):
-        FALLBACKS.labels(route).inc()
-    return answer
+    return 200, await apart(take_stops, engine, request, now)
 
 
 HANDLERS: dict[str, tuple[str, Handler]] = {

@@ -14,6 +14,7 @@ from serving.decide import new_id
 from serving.engine import Engine
 from serving.events import StoredEvent
 from serving.strict import nearest
+from serving.watch import watching
 from serving.wire import EventIn, EventsRequest, ItemsRequest, decode
 
 AHEAD = 5 * MINUTE
@@ -49,6 +50,11 @@ async def take_events(
         if outcome in _REFUSALS:
             field, what = _REFUSALS[outcome]
             rejected.append({"index": index, "code": outcome, "message": what, "field": field})
+    for outcome in stored:
+        if outcome not in _REFUSALS:
+            watching().count("events", outcome, "")
+    for each in rejected:
+        watching().count("events", "rejected", each["code"])
     return {
         "accepted": sum(outcome == "accepted" for _, outcome in outcomes),
         "duplicates": sum(outcome == "duplicate" for _, outcome in outcomes),
