@@ -323,7 +323,7 @@ def personal_data(query: Query) -> list[str]:
 def remember(engine: Engine, decisions: Sequence[Decision], answer: Answer) -> Answer:
     """Append one subject's decisions before the answer leaves; if that fails, the answer says that it was not logged.
 
-    Who asked to be forgotten is written without a name: the log is not read again before the next sync.
+    Who asked to be forgotten is written without a name: nobody waits for the log to be drained.
     """
     if decisions and is_erased(engine, decisions[0].customer_id, decisions[0].visitor_id):
         decisions = [msgspec.structs.replace(each, customer_id=None, visitor_id=None) for each in decisions]

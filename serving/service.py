@@ -19,7 +19,6 @@ from typing import Any
 
 import bentoml
 import orjson
-from starlette.applications import Starlette
 from starlette.responses import Response
 
 from features.errors import BundleError, ConfigError, KokyakuError
@@ -29,16 +28,14 @@ from serving.access import Access
 from serving.admission import TURNED_AWAY, Connection, Gate, install
 from serving.decision_drain import drain
 from serving.engine import Engine
-from serving.http import VERSION, routes
+from serving.face import face
+from serving.http import VERSION
 from serving.leaving import Leaving
 from serving.memory import admit
 from serving.observe import Observed, Paths, metrics_route
 from serving.probes import Probes, cannot_serve
-from serving.shopfront import EngineFront
 from serving.telemetry import Telemetry
-from serving.web import routes as web_routes
 from serving.web.render import compile_templates
-from serving.web.studio import routes as studio_routes
 
 WATCH_SECONDS = 0.5
 log = logging.getLogger("kokyaku")
@@ -70,13 +67,6 @@ def engine() -> Engine:
     return opened
 
 
-def build_app(access: Access) -> Starlette:
-    """The mounted application: the API, the storefront and the studio."""
-    pages = web_routes(EngineFront(engine, demo=access.dev), secret=lambda: engine().shop.secret)
-    metrics = metrics_route(telemetry, engine, VERSION)
-    return Starlette(routes=[metrics, *routes(engine, access), *studio_routes(engine, access), *pages])
-
-
 def _access() -> Access:
     """The rule of this process; without any keys nobody may do anything, so that a Bento can be built anywhere."""
     try:
@@ -86,7 +76,7 @@ def _access() -> Access:
 
 
 ACCESS = _access()
-app = build_app(ACCESS)
+app = face(engine, ACCESS, [metrics_route(telemetry, engine, VERSION)])
 
 
 def _log_settings() -> logs.Settings:
