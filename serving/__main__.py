@@ -1,6 +1,6 @@
 """`python -m serving VERB`: what an operator needs where only the service is installed.
 
-The verbs are those of `kokyaku`: erase, export, receipt, sync, doctor, keys, shop check. Errors are one line on
+The verbs are those of `kokyaku`: erase, export, receipt, sync, doctor, keys, sign, shop check. Errors are one line on
 stderr, and the exit code is 2.
 """
 
@@ -18,7 +18,7 @@ import msgspec
 
 from features.errors import KokyakuError
 from features.shop import Shop
-from serving import key_file, ops
+from serving import key_file, ops, sealing
 from serving.checking import told
 from serving.checks.words import PASSED_OVER, renderings
 from serving.keys import read_keys
@@ -60,6 +60,8 @@ def _parser() -> argparse.ArgumentParser:
     doctor = verbs.add_parser("doctor", help="look whether all is well")
     doctor.add_argument("--json", action="store_true", help="for programs: ok, and checks with their remedies")
     doctor.set_defaults(run=_doctor)
+    sign = verbs.add_parser("sign", help="sign what was published before there was a signing key")
+    sign.set_defaults(run=lambda shop, given: _print(sealing.sign_shop(shop)))
     _add_keys(verbs.add_parser("keys", help="make, list and revoke API keys"))
     shop = verbs.add_parser("shop", help="look through shop.toml").add_subparsers(required=True, metavar="VERB")
     check = shop.add_parser("check", help="say what is wrong with it, and what is hardly meant")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ import orjson
 from features.errors import BundleError
 from features.files import file_sha256, sync_folder, write_atomically
 from features.ids import Array
+from serving import signatures
 
 MANIFEST = "manifest.json"
 LIVE = "live.json"
@@ -53,7 +54,7 @@ class Artifact:
             raise BundleError(f"a {kind} of a newer Kokyaku", where=str(folder), got=manifest["format"], hint="update")
         try:
             if verify:
-                _verify(folder, manifest)
+                verify_files(folder, manifest)
             return cls(manifest, {name: _map(folder / f"{name}.npy") for name in manifest["files"]})
         except OSError as error:
             raise _unreadable(folder, error) from error
@@ -65,27 +66,40 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     """The manifest of an artefact's folder.
 
     Raises:
-        BundleError: there is none, it is no JSON object, or it cannot be read.
+        BundleError: there is none, it is no JSON object, it cannot be read, it names files outside its folder, or it
+            is not signed where it should be.
     """
+    raw = _manifest_bytes(folder)
+    signatures.check(folder, raw)
+    return _parsed(folder, raw)
+
+
+def _parsed(folder: Path, raw: bytes) -> dict[str, Any]:
+    try:
+        manifest = orjson.loads(raw)
+    except orjson.JSONDecodeError:
+        manifest = None
+    if not isinstance(manifest, dict) or not _stays_inside(manifest.get("files", {})):
+        raise BundleError("the manifest is damaged", where=str(folder / MANIFEST), hint=AGAIN)
+    return manifest
+
+
+def _manifest_bytes(folder: Path) -> bytes:
     path = folder / MANIFEST
     try:
-        manifest = orjson.loads(path.read_bytes())
+        return path.read_bytes()
     except FileNotFoundError:
         raise BundleError("no manifest here", where=str(path), hint="train and promote a model first") from None
     except OSError as error:
         raise _unreadable(path, error) from error
-    except orjson.JSONDecodeError:
-        manifest = None
-    if not isinstance(manifest, dict):
-        raise BundleError("the manifest is damaged", where=str(path), hint=AGAIN)
-    return manifest
 
 
 def write_artifact(folder: Path, arrays: Mapping[str, Array], manifest: Mapping[str, Any]) -> None:
-    """Write arrays and manifest as a whole: to a draft folder, flushed, then renamed.
+    """Write arrays, manifest and signature (where a key is configured) as a whole: to a draft folder, then renamed.
 
     Raises:
         BundleError: the folder exists already; artefacts are never changed in place.
+        ConfigError: the signing key cannot be used.
     """
     if folder.exists():
         raise BundleError("an artefact of this name exists", where=str(folder))
@@ -96,11 +110,31 @@ def write_artifact(folder: Path, arrays: Mapping[str, Array], manifest: Mapping[
         files = {name: _save(draft / f"{name}.npy", array) for name, array in sorted(arrays.items())}
         body = orjson.dumps({**manifest, "files": files}, option=orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY)
         write_atomically(draft / MANIFEST, body)
+        signatures.sign(draft, body)
         draft.rename(folder)
     except BaseException:
         shutil.rmtree(draft, ignore_errors=True)
         raise
     sync_folder(folder.parent)
+
+
+def sign_again(folder: Path, *, changed: Collection[str] = ()) -> bool:
+    """Sign an artefact that lies there already, after a look at its files.
+
+    Args:
+        folder: where it lies.
+        changed: files that were changed in place, and are not compared.
+
+    Returns:
+        Whether a signing key is configured.
+
+    Raises:
+        BundleError: it is damaged.
+        ConfigError: the signing key cannot be used.
+    """
+    raw = _manifest_bytes(folder)
+    verify_files(folder, _parsed(folder, raw), changed=changed)
+    return signatures.sign(folder, raw)
 
 
 def publish_live(parent: Path, name: str) -> None:
@@ -123,7 +157,22 @@ def live_name(parent: Path) -> str | None:
         raise _unreadable(path, error) from error
     except (orjson.JSONDecodeError, KeyError, TypeError):
         raise BundleError("it does not name what is live", where=str(path), hint=AGAIN) from None
-    return str(name)
+    if not isinstance(name, str) or not is_name(name):
+        raise BundleError("it does not name what is live", where=str(path), got=name, hint=AGAIN)
+    return name
+
+
+def is_name(text: str) -> bool:
+    """Whether this can be the name of a folder's entry, and leads nowhere else.
+
+    >>> is_name("20171201T000000Z-blend"), is_name("../live"), is_name("/etc"), is_name(".draft"), is_name("a\\0")
+    (True, False, False, False, False)
+    """
+    return bool(text) and not text.startswith(".") and not set(text) & {"/", "\\", "\0"}
+
+
+def _stays_inside(files: object) -> bool:
+    return isinstance(files, dict) and all(map(is_name, files))
 
 
 def others(parent: Path, name: str) -> list[str]:
@@ -154,10 +203,17 @@ def _map(path: Path) -> Array:
     return np.asarray(array)
 
 
-def _verify(folder: Path, manifest: Mapping[str, Any]) -> None:
+def verify_files(
+    folder: Path, manifest: Mapping[str, Any], *, changed: Collection[str] = (), hint: str = AGAIN
+) -> None:
+    """Compare every file with its checksum, but for those that were changed in place; these must be there.
+
+    Raises:
+        BundleError: a file is missing or differs.
+    """
     for name, entry in manifest["files"].items():
         path = folder / f"{name}.npy"
         if not path.exists():
-            raise BundleError("a file is missing", where=str(path), hint=AGAIN)
-        if file_sha256(path) != entry["sha256"]:
-            raise BundleError("a file does not match its checksum", where=str(path), hint=AGAIN)
+            raise BundleError("a file is missing", where=str(path), hint=hint)
+        if name not in changed and file_sha256(path) != entry["sha256"]:
+            raise BundleError("a file does not match its checksum", where=str(path), hint=hint)

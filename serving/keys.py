@@ -8,18 +8,17 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
 import time
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
-from stat import S_ISREG
 from typing import Annotated, Final
 
 import msgspec
 from msgspec import Meta
 
 from features.errors import ConfigError, DataError
+from features.files import read_private
 from features.moments import SECOND, parse_instant
 
 SCOPES: Final = ("read", "events", "admin", "metrics", "browser")
@@ -101,14 +100,9 @@ def read_keys(path: Path) -> tuple[KeyEntry, ...]:
     Raises:
         ConfigError: it is missing, others can read it, it is no key file, or an entry makes no sense.
     """
+    raw = read_private(path, "key file", hint="kokyaku keys make")
     try:
-        with path.open("rb") as file:
-            found = os.fstat(file.fileno())  # of what is read, not of what the name points at a moment later
-            if not S_ISREG(found.st_mode) or found.st_mode & 0o077:
-                raise ConfigError("others can read the key file", where=str(path), hint=f"chmod 600 {path}")
-            entries = msgspec.json.decode(file.read(), type=tuple[KeyEntry, ...])
-    except OSError as error:
-        raise ConfigError("no such key file", where=str(path), got=error.strerror, hint="kokyaku keys make") from None
+        entries = msgspec.json.decode(raw, type=tuple[KeyEntry, ...])
     except (msgspec.ValidationError, msgspec.DecodeError, UnicodeDecodeError) as error:
         hint = "write it with kokyaku keys make"
         raise ConfigError(f"not a key file: {error}", where=str(path), hint=hint) from None

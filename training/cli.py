@@ -29,6 +29,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "rollback": ("rollback", "Let the previous model serve again."),
     "serve": ("serve", "Answer over HTTP."),
     "keys": ("keys", "Make, list and revoke API keys."),
+    "sign": ("sign", "Sign what was published before there was a signing key."),
     "ui": ("ui", "Open the experiment-tracking UI."),
     "recommend": ("recommend", "Recommend to one customer."),
     "page": ("page", "Show one customer's page."),

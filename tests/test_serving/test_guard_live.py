@@ -10,26 +10,8 @@ import threading
 import time
 
 import orjson
-import pytest
 
-from serving.clock import set_clock
 from serving.key_file import asked, new_key, revoke_key
-from tests.test_serving.conftest import AS_OF
-from tests.test_serving.test_service import Process
-
-
-@pytest.fixture
-def start(toy_shop, tmp_path):
-    set_clock(toy_shop, AS_OF)
-    running: list[Process] = []
-
-    def begin(**environment: str) -> Process:
-        running.append(Process(toy_shop, tmp_path / "service.log", **environment))
-        return running[-1]
-
-    yield begin
-    for process in running:
-        process.stop()
 
 
 def ask(port: int, method: str, path: str, key: str = "", body: object = None, **headers: str):
@@ -50,10 +32,10 @@ def made(shop, name: str, scopes: str) -> str:
     return new_key(shop.keys, asked(name, scopes, days=0, rate=0, burst=0, body=0, now=time.time()))
 
 
-def test_keys_rotate_while_clients_ask_without_one_refusal(start, toy_shop):
+def test_keys_rotate_while_clients_ask_without_one_refusal(started, toy_shop):
     """The new key opens within seconds, the old one until it is revoked and not two seconds longer."""
     old = made(toy_shop, "old", "read")
-    service = start(KOKYAKU_DEV="0", KOKYAKU_KEY_FILE=str(toy_shop.keys))
+    service = started(KOKYAKU_DEV="0", KOKYAKU_KEY_FILE=str(toy_shop.keys))
     stop, refused, asks = threading.Event(), [], [0]
     current = [old]
 
@@ -97,8 +79,8 @@ def test_keys_rotate_while_clients_ask_without_one_refusal(start, toy_shop):
     assert old not in service.log.read_text()
 
 
-def test_the_frameworks_own_paths_need_keys_and_carry_our_headers(start, toy_shop):
-    service = start(KOKYAKU_DEV="0", KOKYAKU_KEYS="read:r,metrics:m,admin:a")
+def test_the_frameworks_own_paths_need_keys_and_carry_our_headers(started, toy_shop):
+    service = started(KOKYAKU_DEV="0", KOKYAKU_KEYS="read:r,metrics:m,admin:a")
     for path in ("/metrics", "/docs.json", "/v1/floor", "/schema.json", "/static_content/main.css", "/is_alive"):
         for method in ("GET", "POST"):
             status, headers, _ = ask(service.port, method, path)
@@ -124,8 +106,8 @@ def test_the_frameworks_own_paths_need_keys_and_carry_our_headers(start, toy_sho
     )
 
 
-def test_development_refuses_what_a_proxy_on_this_machine_brings_from_elsewhere(start):
-    service = start()
+def test_development_refuses_what_a_proxy_on_this_machine_brings_from_elsewhere(started):
+    service = started()
     assert ask(service.port, "GET", "/")[0] == 200
     assert ask(service.port, "GET", "/", x_forwarded_for="192.0.2.9")[0] == 403
     assert ask(service.port, "GET", "/", host="evil.example")[0] == 403
