@@ -12,6 +12,7 @@ import itertools
 import os
 import shutil
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,6 +26,7 @@ from features.ids import Array, Vocabulary
 from features.moments import to_datetime
 from serving.artifact import Artifact, live_name, publish_live, read_manifest, verify_files, write_artifact
 from serving.profiles import ARRAYS, People, Profile, people_arrays, people_in
+from serving.slices import Slices
 from serving.tombstones import Erased
 
 KIND = "history"
@@ -68,7 +70,7 @@ def write_history(
 
 
 def open_history(folder: Path, *, verify: bool = True) -> tuple[Histories, dict[str, Any]]:
-    """Map a history; its checksums are compared except where erasure changed the files.
+    """Map a history, of which slices are read; its checksums are compared except where erasure changed the files.
 
     Raises:
         BundleError: missing, damaged, or of a newer program.
@@ -76,7 +78,8 @@ def open_history(folder: Path, *, verify: bool = True) -> tuple[Histories, dict[
     if verify:
         verify_history(folder)
     artifact = Artifact.open(folder, kind=KIND, format=FORMAT, verify=False)
-    return Histories.from_arrays(artifact.arrays), dict(artifact.manifest)
+    histories = replace(Histories.from_arrays(artifact.arrays), read=Slices(folder))
+    return histories, dict(artifact.manifest)
 
 
 def open_people(folder: Path, store_id: str) -> People | None:

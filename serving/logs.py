@@ -79,7 +79,8 @@ def take_over(settings: Settings, stream: TextIO | None = None) -> None:
         logger = logging.getLogger(name)
         logger.handlers.clear()
         logger.propagate = True
-    logging.getLogger("kokyaku").setLevel(settings.level.upper())
+    for name in ("kokyaku", "bentoml"):
+        logging.getLogger(name).setLevel(settings.level.upper())
 
 
 class JsonLines(logging.Formatter):

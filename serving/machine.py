@@ -18,16 +18,14 @@ from features.shop import Shop
 from serving.access import Access
 from serving.artifact import live_name
 from serving.checking import Check
+from serving.memory import PROGRAM, look, words
 
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 """Libraries beside ours that would start a thread a core in each worker, and then wait for one another."""
 FILES, FEW_FILES = 2_048, 256
 """Open files: a thousand connections, the mapped arrays of two bundles while one is swapped, logs, the store."""
-OWN_BYTES = 300 << 20
-"""What a worker takes before it maps anything; measured at 180 to 250 MB."""
 CHAMPION = "champion"
 CGROUP = Path("/sys/fs/cgroup")
-MEMINFO = Path("/proc/meminfo")
 _ABOUT_KEYS = "set KOKYAKU_KEY_FILE or KOKYAKU_KEYS"
 
 
@@ -71,20 +69,12 @@ def limits(shop: Shop) -> Iterator[Check]:
 
 
 def memory(shop: Shop) -> Iterator[Check]:
-    """Is there room for a worker and for all that it maps?"""
-    room = _room()
-    mapped = sum(_bytes_live(folder) for folder in (shop.bundles, shop.histories))
-    if room is None:
-        yield Check("memory", "ok", f"{_mebi(OWN_BYTES + mapped)} needed; how much there is cannot be seen here")
+    """Is there room for a worker and for a swap? The service asks the same when it starts."""
+    if live_name(shop.bundles) is None:
+        yield Check("memory", "ok", f"no bundle serves yet; a service takes {words(PROGRAM)} before it maps anything")
         return
-    detail = f"{_mebi(room)} there, {_mebi(OWN_BYTES + mapped)} needed, {_mebi(mapped)} of it mapped"
-    remedy = f"give it at least {_mebi(OWN_BYTES + mapped)}"
-    if room < OWN_BYTES:
-        yield Check("memory", "fail", detail, f"{remedy}: a worker does not fit")
-    elif room < OWN_BYTES + mapped:
-        yield Check("memory", "warn", detail, f"{remedy}: what is mapped would be read from the disk again and again")
-    else:
-        yield Check("memory", "ok", detail)
+    found = look(shop)
+    yield Check("memory", found.verdict, found.detail, found.remedy)
 
 
 def registry(shop: Shop) -> Iterator[Check]:
@@ -133,33 +123,3 @@ def _processors() -> float:
     except (OSError, ValueError):
         return cores
     return cores if quota == "max" else min(cores, int(quota) / int(period))
-
-
-def _room() -> int | None:
-    """Bytes that a worker may take: what the machine has free, and not more than the container may have."""
-    found = [each for each in (_of_container(), _of_machine()) if each is not None]
-    return min(found, default=None)
-
-
-def _of_container() -> int | None:
-    try:
-        return int((CGROUP / "memory.max").read_text())
-    except (OSError, ValueError):  # no container, or one without a limit: "max"
-        return None
-
-
-def _of_machine() -> int | None:
-    try:
-        lines = MEMINFO.read_text().splitlines()
-    except OSError:
-        return None
-    return next((int(line.split()[1]) << 10 for line in lines if line.startswith("MemAvailable:")), None)
-
-
-def _bytes_live(folder: Path) -> int:
-    name = live_name(folder)
-    return 0 if name is None else sum(path.stat().st_size for path in (folder / name).rglob("*") if path.is_file())
-
-
-def _mebi(size: int) -> str:
-    return f"{size / 2**20:,.0f} MiB"

@@ -12,30 +12,30 @@ import contextlib
 import gc
 import logging
 import os
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import bentoml
 import orjson
-from starlette.applications import Starlette
 from starlette.responses import Response
 
-from features.errors import ConfigError, KokyakuError
+from features.errors import BundleError, ConfigError, KokyakuError
 from features.shop import Shop
 from serving import guard, logs
 from serving.access import Access
-from serving.admission import Connection, Gate, install
+from serving.admission import TURNED_AWAY, Connection, Gate, install
 from serving.decision_drain import drain
 from serving.engine import Engine
-from serving.http import VERSION, routes
+from serving.face import face
+from serving.http import VERSION
 from serving.leaving import Leaving
+from serving.memory import admit
 from serving.observe import Observed, Paths, metrics_route
 from serving.probes import Probes, cannot_serve
-from serving.shopfront import EngineFront
 from serving.telemetry import Telemetry
-from serving.web import routes as web_routes
-from serving.web.studio import routes as studio_routes
+from serving.web.render import compile_templates
 
 WATCH_SECONDS = 0.5
 log = logging.getLogger("kokyaku")
@@ -57,7 +57,7 @@ SETTINGS: dict[str, Any] = {
 _opened: dict[str, Any] = {}
 """The engine of this process and its watch, once the service has started: BentoML wants the mounted app before that."""
 leaving = Leaving()
-telemetry = Telemetry()
+telemetry = Telemetry([TURNED_AWAY])
 install()
 
 
@@ -65,13 +65,6 @@ def engine() -> Engine:
     """The engine of this process."""
     opened: Engine = _opened["engine"]
     return opened
-
-
-def build_app(access: Access) -> Starlette:
-    """The mounted application: the API, the storefront and the studio."""
-    pages = web_routes(EngineFront(engine, demo=access.dev), secret=lambda: engine().shop.secret)
-    metrics = metrics_route(telemetry, engine, VERSION)
-    return Starlette(routes=[metrics, *routes(engine, access), *studio_routes(engine, access), *pages])
 
 
 def _access() -> Access:
@@ -83,7 +76,7 @@ def _access() -> Access:
 
 
 ACCESS = _access()
-app = build_app(ACCESS)
+app = face(engine, ACCESS, [metrics_route(telemetry, engine, VERSION)])
 
 
 def _log_settings() -> logs.Settings:
@@ -105,8 +98,11 @@ class Kokyaku:
         Connection.gate = Gate.from_environment(os.environ)
         root = Path(os.environ.get("KOKYAKU_ROOT", "shop"))
         shop = Shop.from_environment(os.environ.get("KOKYAKU_SHOP", "demo"), root.absolute())
+        with contextlib.suppress(BundleError):  # the engine says what is wrong with it
+            log.info("memory: %s", admit(shop))
         _opened["engine"] = Engine(shop, worker=str(os.getpid()))
         settle_memory()
+        threading.Thread(target=compile_templates, name="kokyaku-templates", daemon=True).start()
 
     @bentoml.on_deployment  # type: ignore[untyped-decorator]
     @staticmethod
@@ -181,14 +177,15 @@ def settle_memory() -> None:
     gc.set_threshold(20_000, 20, 50)
 
 
-# Around the framework's own paths too: documentation, whatever it may add. The first one added is the outermost, so
-# that what keys, limits and probes answer is counted and told as well.
+# Around the framework's own paths too: documentation, whatever it may add. The first one added is the outermost: probes
+# are no traffic, so they are answered before anybody counts; what keys and limits answer is counted and told as well.
 _layers: Any = Kokyaku  # the decorator made it more than a class
+_layers.add_asgi_middleware(Probes, unready=_unready, dead=_dead)
 _layers.add_asgi_middleware(
     Observed,
     telemetry=telemetry,
     access_log=logs.AccessLog(_log_settings().sample),
-    paths=Paths(app.routes, (*guard.PROBES, "/v1/floor")),
+    paths=Paths(app.routes, ("/v1/floor",)),
 )
 _layers.add_asgi_middleware(
     guard.Guard, **guard.options(os.environ, ACCESS, lambda: engine().live.config.access.origins)

@@ -23,6 +23,7 @@ from features.shop import Shop
 from serving import histories as history_files
 from serving import store_upkeep as upkeep
 from serving.artifact import live_name, publish_live
+from serving.decision_drain import drain
 from serving.decision_log import DecisionLog
 from serving.erase import erase, read_receipt, sweep
 from serving.events import StoredEvent
@@ -216,6 +217,15 @@ def test_late_data_of_the_erased_is_refused_everywhere(shop, known, log):
     assert known.links_of(ANN) == []
 
 
+def test_a_decision_that_was_under_way_leaves_no_name_in_its_log(shop, known, log):
+    """Another worker learns of an erasure a moment later; whoever drains its log wipes what it wrote meanwhile."""
+    erase(shop, known, ANN, now=NOON)
+    log.append([decision(9, ANN, LAPTOP), decision(10, BOB)])
+    drain(shop.decision_logs, known)
+    assert traces(shop, ANN) == []
+    assert {name for name, _ in traces(shop, BOB)} >= {path.name for path in shop.decision_logs.iterdir()}
+
+
 def test_callers_are_told_once_nothing_can_be_read_any_more(shop, known):
     """The moment to drop caches: a request after it computes from what is left."""
     seen = []
@@ -228,20 +238,21 @@ def test_callers_are_told_once_nothing_can_be_read_any_more(shop, known):
     assert seen == [(ANN, [], 0)]
 
 
-def test_workers_that_mapped_the_history_see_the_erasure_at_once(shop, known):
+def test_workers_that_opened_the_history_see_the_erasure_at_once(shop, known):
     """The files are overwritten in place, not replaced: no reload is needed."""
     mapped, _ = open_history(shop.histories / str(live_name(shop.histories)))
-    slice_before = mapped.of(customer_subject(ANN))
+    before = mapped.of(customer_subject(ANN))
     mapped_people = history_files.open_people(shop.histories / str(live_name(shop.histories)), upkeep.store_id(known))
     row = mapped.subjects.find(customer_subject(ANN))
     raw_before = mapped_people.raw[mapped_people.offsets[row] : mapped_people.offsets[row + 1]]
     assert mapped_people.of(customer_subject(ANN)).fields["name"] == NAME
-    assert len(slice_before) == 3 and slice_before.item.max() >= 0
+    assert len(before) == 3 and before.item.max() >= 0
     erase(shop, known, ANN, now=NOON)
     assert len(mapped.of(customer_subject(ANN))) == 0
-    assert slice_before.item.tolist() == [-1, -1, -1]  # even a request that held the slice reads nothing of it
-    assert slice_before.type.tolist() == slice_before.key.tolist() == slice_before.time.tolist() == [0, 0, 0]
-    assert np.isnan(slice_before.value).all()
+    after = mapped.at(row)  # even who remembered where the slice lies reads nothing of it
+    assert after.item.tolist() == [-1, -1, -1]
+    assert after.type.tolist() == after.key.tolist() == after.time.tolist() == [0, 0, 0]
+    assert np.isnan(after.value).all()
     assert mapped_people.of(customer_subject(ANN)) is None
     assert bytes(raw_before) == bytes(len(raw_before))
 

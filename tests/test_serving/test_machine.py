@@ -104,34 +104,19 @@ def test_open_files(toy_shop, monkeypatch, soft, verdict):
 # --- memory -----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("limit", "free", "verdict"),
-    [("max", 4 << 30, "ok"), (str(100 << 20), 4 << 30, "fail"), (str(machine.OWN_BYTES + 1), 4 << 30, "warn"),
-     (str(8 << 30), 200 << 20, "fail"), (None, 4 << 30, "ok")],
-)  # fmt: skip
-def test_memory_of_the_container_and_of_the_machine(toy_shop, monkeypatch, tmp_path, limit, free, verdict):
-    """The smaller of both counts; what serves is mapped beside a worker's own."""
-    monkeypatch.setattr(machine, "CGROUP", tmp_path)
-    monkeypatch.setattr(machine, "MEMINFO", tmp_path / "meminfo")
-    if limit is not None:
-        (tmp_path / "memory.max").write_text(limit + "\n")
-    machine.MEMINFO.write_text(f"MemTotal: 9 kB\nMemAvailable:   {free >> 10} kB\n")
+@pytest.mark.parametrize(("allowed", "verdict"), [("4G", "ok"), ("100M", "fail")])
+def test_memory_as_the_service_sees_it(toy_shop, monkeypatch, allowed, verdict):
+    """More in `test_memory`."""
+    monkeypatch.setenv("KOKYAKU_MEMORY", allowed)
     found = look(machine.memory, toy_shop)
     assert (found.verdict, bool(found.remedy)) == (verdict, verdict != "ok")
+    assert "8 items x 2 factors" in found.detail
 
 
-def test_memory_that_cannot_be_seen_is_no_fault(toy_shop, monkeypatch, tmp_path):
-    monkeypatch.setattr(machine, "CGROUP", tmp_path)
-    monkeypatch.setattr(machine, "MEMINFO", tmp_path / "none")
+def test_memory_without_a_bundle_is_no_fault(toy_shop):
+    """Another check says that nothing serves."""
+    (toy_shop.bundles / "live.json").unlink()
     assert look(machine.memory, toy_shop).verdict == "ok"
-
-
-def test_only_what_serves_is_mapped(toy_shop):
-    size = sum(path.stat().st_size for path in (toy_shop.bundles / "toy-1").iterdir())
-    (toy_shop.bundles / "old").mkdir()
-    (toy_shop.bundles / "old" / "big.npy").write_bytes(b"0" * 1_000_000)
-    assert machine._bytes_live(toy_shop.bundles) == size
-    assert machine._bytes_live(toy_shop.histories) == 0
 
 
 # --- registry ---------------------------------------------------------------------------------------------------------

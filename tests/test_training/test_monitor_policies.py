@@ -229,7 +229,7 @@ def test_draws_that_nobody_can_judge():
     unknown = measured("p s", draws_of([([(None, None), ("a", 0.5)], "a")]))
     assert unknown.reason == "no probability was recorded" and np.isnan(unknown.value)
     certain = draws_of([([(None, 0.0), ("a", 1.0)], "a")] * 50)
-    assert pearson(certain)[3] == 0 and measured("p s", certain).reason == "too few draws to tell"
+    assert pearson(certain).rank == 0 and measured("p s", certain).reason == "too few draws to tell"
 
 
 def test_calibration_counts_people():

@@ -10,7 +10,7 @@ import typer
 
 from features.errors import ConfigError
 from features.shop import Shop
-from training.commands.common import DEFAULT_SHOP, RootOption, ShopOption, open_shop
+from training.commands.common import DEFAULT_SHOP, RootOption, ShopOption, console, open_shop
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
@@ -36,16 +36,18 @@ def command(
     opened = open_shop(shop, root)
     environment = service_environment(opened, dev=dev, host=host)
     from serving.engine import Engine
+    from serving.memory import admit
 
+    console.print(f"Memory  {admit(opened)}", highlight=False, soft_wrap=True)
     Engine(opened, worker=None).close()  # a missing or damaged bundle is told here, in one line
     command_line = service_command(host, port)
     os.execve(command_line[0], command_line, environment)  # signals reach the service itself, not a parent of it
 
 
-def service_command(host: str, port: int) -> list[str]:
-    """The command line that starts the service."""
+def service_command(host: str, port: int, target: str = "serving.service:Kokyaku") -> list[str]:
+    """The command line that starts the service, or another one that a bench compares it with."""
     return [
-        sys.executable, "-m", "bentoml", "serve", "serving.service:Kokyaku",
+        sys.executable, "-m", "bentoml", "serve", target,
         "--host", host, "--port", str(port), "--timeout-graceful-shutdown", "10",
     ]  # fmt: skip
 

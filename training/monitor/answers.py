@@ -56,7 +56,7 @@ COVERED: Final = Limits(0.2, 0.5)
 
 def answers(look: Look) -> Iterator[Measure]:
     """Of the decisions that requests brought, in the window that `look` is narrowed to."""
-    yield from rates(look, (*RATES, *fallbacks(look)), GROUP)
+    yield from rates(look, (RATES[0], *fallbacks(look), *RATES[1:]), GROUP)
     yield from (drift(look, feature, GROUP) for feature in SHOWN)
     yield coverage(look)
 

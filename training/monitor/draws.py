@@ -77,44 +77,57 @@ def draws(look: Look) -> Iterator[tuple[Measure, list[Point]]]:
 
 def measured(place: str, found: Draws) -> Measure:
     """Counts beside probabilities as a measure: the share of decisions by which they differ."""
-    taken, expected, statistic, rank = pearson(found)
-    title = f"Draws beside their probabilities: {place}"
-    if not rank:
+    test = pearson(found)
+    name, title = f"draws/{slug(place)}", f"Draws beside their probabilities: {place}"
+    if not test.rank:
         reason = "too few draws to tell" if found.n else "no probability was recorded"
-        return Measure(GROUP, f"draws/{slug(place)}", title, n=found.n, p=NAN, limits=LIMITS, reason=reason)
-    gap = float(np.abs(taken - expected).sum()) / 2 / found.n
-    most = int(np.argmax(np.abs(taken - expected)))
+        return Measure(GROUP, name, title, n=found.n, p=NAN, limits=LIMITS, reason=reason)
+    miss = np.abs(test.taken - test.expected)
+    gap, most = float(miss.sum()) / 2 / found.n, int(np.argmax(miss))
     return Measure(
-        GROUP, f"draws/{slug(place)}", title, gap, reference=0.0, n=found.n, unit="share",
-        p=float(chdtrc(rank, statistic)), size=gap, limits=LIMITS,
-        found=f"{found.names[most]}: {taken[most]:,.0f} times, {expected[most]:,.1f} by its probabilities",
+        GROUP, name, title, gap, reference=test.by_chance, n=found.n, unit="share",
+        p=float(chdtrc(test.rank, test.statistic)), size=max(0.0, gap - test.by_chance), limits=LIMITS,
+        found=f"{found.names[most]}: {test.taken[most]:,.0f} times, {test.expected[most]:,.1f} by its probabilities",
         remedy="Learn nothing from these decisions until it is known why: somebody changes answers after the draw, or "
                "loses some of them before they are logged.",
     )  # fmt: skip
 
 
-def pearson(found: Draws) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], float, int]:
-    """Counts and expectations of actions, Pearson's statistic, and its degrees of freedom.
+@dataclass(frozen=True, slots=True)
+class Pearson:
+    """Counts beside expectations.
 
-    Actions that are expected fewer than `LEAST` times are put together for the statistic.
+    Args:
+        taken, expected: float64[k], how often each action was taken, and by its probabilities.
+        by_chance: the share of decisions by which they differ on average where the probabilities are true.
+        statistic, rank: Pearson's, and its degrees of freedom; 0 where hardly anything was left to chance.
     """
+
+    taken: npt.NDArray[np.float64]
+    expected: npt.NDArray[np.float64]
+    by_chance: float
+    statistic: float
+    rank: int
+
+
+def pearson(found: Draws) -> Pearson:
+    """Test probabilities; actions that are expected fewer than `LEAST` times are put together for the statistic."""
     kinds = len(found.names)
-    taken, expected = (
+    taken, expected, each = (
         np.bincount(found.action, weights=weights, minlength=kinds).astype(np.float64)
-        for weights in (found.taken, found.chance)
+        for weights in (found.taken, found.chance, found.chance * (1 - found.chance))
     )
-    group = np.where(expected < LEAST, kinds, np.arange(kinds))
-    kept, code = np.unique(group, return_inverse=True)
+    by_chance = float(np.sqrt(2 / np.pi * each).sum()) / 2 / max(found.n, 1)  # of a normal law, mean of |x|
+    kept, code = np.unique(np.where(expected < LEAST, kinds, np.arange(kinds)), return_inverse=True)
     _, row = np.unique(found.decision, return_inverse=True)
     table = np.zeros((found.n, len(kept)))
     np.add.at(table, (row, code[found.action]), found.chance)
-    spread = np.diag(table.sum(axis=0)) - table.T @ table
-    miss = np.bincount(code, weights=taken - expected, minlength=len(kept))
-    values, vectors = np.linalg.eigh(spread)
+    values, vectors = np.linalg.eigh(np.diag(table.sum(axis=0)) - table.T @ table)
     able = values > 1e-9 * max(values.max(initial=0), 1)
-    if values[able].sum() < LEAST:  # hardly anything was left to chance
-        return taken, expected, 0.0, 0
-    return taken, expected, float((((vectors.T @ miss)[able]) ** 2 / values[able]).sum()), int(able.sum())
+    if values[able].sum() < LEAST:
+        return Pearson(taken, expected, by_chance, 0.0, 0)
+    miss = vectors.T @ np.bincount(code, weights=taken - expected, minlength=len(kept))
+    return Pearson(taken, expected, by_chance, float((miss[able] ** 2 / values[able]).sum()), int(able.sum()))
 
 
 def reliability(found: Draws) -> list[Point]:

@@ -64,7 +64,7 @@ FEATURES: Final = (
     Feature("brand", "Brands of items", c.BRAND, where=f"{c.ITEM_ID} IS NOT NULL", remedy=RETRAIN),
     Feature("price", "Prices of what is bought", c.UNIT_PRICE, where=f"{c.TYPE} = 'purchase'", number=True,
             remedy="Compare prices with the shop's books: tax, currency or unit may have changed. Else train again."),
-    Feature("activity", "Events of active customers in the four weeks before", "lately", "person", number=True,
+    Feature("activity", "Events of customers in the four weeks before", "lately", "person", number=True,
             remedy=RETRAIN),
     Feature("recency", "Days since customers were last active", "recency", "person", "recency IS NOT NULL", True,
             remedy=RETRAIN),

@@ -39,6 +39,8 @@ def course(several: Sequence[Found]) -> bytes:
 
 def _level(each: Measure) -> Level:
     watch = each.limits.watch
-    told = said(each.value, each.unit) + ("" if np.isnan(each.reference) or not each.reference else
-                                          f" (before {said(each.reference, each.unit)})")  # fmt: skip
-    return Level(each.title, each.verdict.value, each.size / watch, each.limits.act / watch, told)
+    beside = f" (before {said(each.reference, each.unit)})" if each.reference > 0 else ""
+    if np.isfinite(each.band):
+        beside = f" (chance: {each.band:.3f})"
+    return Level(each.title, each.verdict.value, each.size / watch, each.limits.act / watch,
+                 said(each.value, each.unit) + beside)  # fmt: skip

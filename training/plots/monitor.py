@@ -59,8 +59,10 @@ def levels(several: Sequence[Level], *, title: str) -> bytes:
         axis.set_xlim(0, FARTHEST)
         axis.grid(visible=False, axis="y")
         axis.tick_params(length=0)
-        axis.set_title(title)
-        axis.set_xlabel("change beyond chance, in multiples of what is worth a look (dashed); short lines: act")
+        figure.suptitle(title, x=0.01, ha="left", fontsize=11.5, weight="bold", wrap=True)
+        axis.set_xlabel(
+            "change beyond chance, in multiples of what is worth a look (dashed); short lines: act", fontsize=9.5
+        )
         return png(figure)
 
 
@@ -89,7 +91,7 @@ def verdict_map(names: Sequence[str], windows: Sequence[str], verdicts: npt.NDAr
         axis.grid(visible=False)
         axis.grid(which="minor", color="white", linewidth=1)
         axis.tick_params(which="both", length=0)
-        axis.set_title(title)
+        figure.suptitle(title, x=0.01, ha="left", fontsize=11.5, weight="bold", wrap=True)
         handles = [Patch(color=colour, label=name) for name, (colour, _) in VERDICTS.items()]
         figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), frameon=False)
         return png(figure)
