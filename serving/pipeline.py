@@ -349,7 +349,8 @@ def told_trouble(query: Query) -> Answer:
 def noted(engine: Engine, decisions: Sequence[Decision], unwritten: Sequence[Decision], answer: Answer) -> None:
     """Count the decisions that leave with an answer, and those of them that no log has; not where nobody sees it."""
     if not engine.preview:
-        watching().decided(decisions, unlogged=len(unwritten) if answer.get("logged") is False else 0)
+        unlogged = len(unwritten) if answer.get("logged") is False else 0
+        watching().decided(decisions, unlogged=unlogged, trouble=answer["reason"] if "degraded" in answer else None)
 
 
 def cards(live: Live, query: Query, rows: Any, sources: Sequence[str], wished: Any) -> list[Answer]:

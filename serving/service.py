@@ -25,7 +25,7 @@ from features.errors import BundleError, ConfigError, KokyakuError
 from features.shop import Shop
 from serving import guard, logs
 from serving.access import Access
-from serving.admission import Connection, Gate, install
+from serving.admission import TURNED_AWAY, Connection, Gate, install
 from serving.decision_drain import drain
 from serving.engine import Engine
 from serving.face import face
@@ -57,7 +57,7 @@ SETTINGS: dict[str, Any] = {
 _opened: dict[str, Any] = {}
 """The engine of this process and its watch, once the service has started: BentoML wants the mounted app before that."""
 leaving = Leaving()
-telemetry = Telemetry()
+telemetry = Telemetry([TURNED_AWAY])
 install()
 
 

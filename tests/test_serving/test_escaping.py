@@ -33,7 +33,8 @@ PAGES = (
 
 def hostile(mark: str) -> str:
     """A text that tries everything, and begins with its mark."""
-    return f"{mark}\"'><script>alert(1)</script><img src=x onerror=alert(2)></title></textarea>{{{{ 77777*77777 }}}}{CONTROLS}"
+    tags = "<script>alert(1)</script><img src=x onerror=alert(2)></title></textarea>"
+    return f"{mark}\"'>{tags}{{{{ 77777*77777 }}}}{CONTROLS}"
 
 
 FIELDS = {name: hostile(f"mark-{name}-") for name in (
