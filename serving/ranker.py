@@ -20,7 +20,7 @@ from serving.filters import apply_filters
 from serving.placing import PIN, Placed, place
 from serving.query import Query
 from serving.recipe import RankerSpec, SelectionSpec
-from serving.scoring import Beside, Blend, Columns, InSession, Order, Scorer, Task, Trees, Weights, ranking_block
+from serving.scoring import TASKS, Beside, Blend, Columns, InSession, Order, Scorer, Task, Trees, Weights, ranking_block
 from serving.selecting import Selector, Trace, first, joined, taken
 from serving.shelf import Shelf
 from serving.sources import Popularity, Source, build_sources
@@ -64,6 +64,19 @@ class Ranker:
         self.business = business
         self.sources: Mapping[str, Source] = build_sources(bundle, self.shelf)
         self._trees: dict[tuple[str, Task], Trees] = {}
+
+    def prepare(self) -> None:
+        """Work out what the first request would otherwise wait for.
+
+        Raises:
+            BundleError: the trees that the recipe names are missing or damaged.
+        """
+        voice = self.bundle.recipe.ranker
+        if voice is None:
+            return
+        for task in TASKS:
+            if self.bundle.ranker_arrays(voice.name, task):
+                self._tree(voice, task).prepare()
 
     def with_business(self, business: Business | None) -> Ranker:
         """The same bundle, shelf and sources under other wishes; this one stays as it is."""
@@ -181,6 +194,9 @@ class Ranker:
             return Beside(base, voice.source, voice.weight) if runs else base
         if not isinstance(voice, RankerSpec):
             return Blend(voice)
+        return self._tree(voice, task)
+
+    def _tree(self, voice: RankerSpec, task: Task) -> Trees:
         if (voice.name, task) not in self._trees:
             self._trees[voice.name, task] = Trees(self.bundle, voice, task)
         return self._trees[voice.name, task]

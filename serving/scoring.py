@@ -29,6 +29,7 @@ Contribution = tuple[str, float | None, float]
 """A column, its value (None where missing) and what it added to the log-odds."""
 Task = str
 """`all`, or `new` where what was bought before is excluded."""
+TASKS = ("all", "new")
 
 
 class Scorer(Protocol):
@@ -120,6 +121,10 @@ class Trees:
         self.voices = spec.voices
         self._bundle, self._forest = bundle, Forest.from_arrays(arrays)
         self._offset = float(arrays["offset"][0])
+
+    def prepare(self) -> None:
+        """Work out the tables of the forest now, and not in the first request."""
+        self._forest.predict(np.zeros((1, len(ranking_names(self.voices))), np.float32))
 
     def score(self, query: Query, candidates: Candidates) -> tuple[Floats, Columns]:
         """As the contract says; the source that speaks most is the one in whose list the item stands highest."""

@@ -20,6 +20,7 @@ import orjson
 from starlette.applications import Starlette
 from starlette.responses import Response
 
+from features.compiled import warm
 from features.errors import ConfigError
 from features.shop import Shop
 from serving.access import Access
@@ -79,6 +80,7 @@ class Kokyaku:
         Access.from_environment(os.environ)  # a service that would refuse everybody does not start
         root = Path(os.environ.get("KOKYAKU_ROOT", "shop"))
         shop = Shop(os.environ.get("KOKYAKU_SHOP", "demo"), root.absolute())
+        warm()  # no request waits for a compiler
         _opened["engine"] = Engine(shop, worker=str(os.getpid()))
         settle_memory()
 
