@@ -78,6 +78,11 @@ def helper(function: Callable[..., Any]) -> Callable[..., Any]:
     return function if numba is None else _jit(function, None)
 
 
+def sums_in_any_order(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A `helper` that may add up in any order, many numbers in one instruction."""
+    return function if numba is None else _jit(function, None, {"reassoc", "contract"})
+
+
 def available() -> bool:
     """Whether kernels are used; else numpy serves."""
     return _on
@@ -101,7 +106,7 @@ def switched(on: bool) -> Iterator[None]:
         _on = before
 
 
-def scratch(name: str, size: int, dtype: npt.DTypeLike, fill: float = 0) -> npt.NDArray[Any]:
+def scratch(name: str, size: int, dtype: Any, fill: float = 0) -> npt.NDArray[Any]:
     """An array of this thread that is kept between requests; whoever uses it leaves it filled with `fill`.
 
     Args:
@@ -116,11 +121,13 @@ def scratch(name: str, size: int, dtype: npt.DTypeLike, fill: float = 0) -> npt.
     return held
 
 
-def _jit(function: Callable[..., Any], types: tuple[Any, ...] | None) -> Callable[..., Any]:
+def _jit(
+    function: Callable[..., Any], types: tuple[Any, ...] | None, fast: set[str] | bool = False
+) -> Callable[..., Any]:
     try:
-        made = numba.njit(types, cache=True, nogil=True, error_model="numpy")(function)
+        made = numba.njit(types, cache=True, nogil=True, error_model="numpy", fastmath=fast)(function)
     except RuntimeError:  # there is no folder that numba could keep it in: it is compiled at every start
-        made = numba.njit(types, nogil=True, error_model="numpy")(function)
+        made = numba.njit(types, nogil=True, error_model="numpy", fastmath=fast)(function)
     return cast("Callable[..., Any]", made)
 
 

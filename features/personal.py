@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from features.history import History
 from features.moments import DAY
+from features.rows_kernel import DECAY_DAYS
 from features.schemas import EventType
 
 Floats = npt.NDArray[np.float32]
@@ -29,9 +30,6 @@ PERSONAL_NAMES: tuple[str, ...] = (
     "customer_purchases",
     "customer_days_since",
 )
-DECAY_DAYS = 60.0
-"""Half-life of `purchases_decayed`."""
-
 _INTEREST = (EventType.VIEW, EventType.CLICK, EventType.CART)
 
 

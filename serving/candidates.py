@@ -8,6 +8,9 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from features.compiled import available, scratch
+from serving import candidates_kernel as kernels
+
 Rows = npt.NDArray[np.int32]
 Floats = npt.NDArray[np.float32]
 
@@ -25,7 +28,7 @@ class Proposals:
         return Proposals(np.empty(0, np.int32), np.empty(0, np.float32))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(eq=False)
 class Opinion:
     """What one source thinks of items, for one query.
 
@@ -58,6 +61,13 @@ class Opinion:
         found = self.scores[at]
         return np.where((self.items[at] == items) & np.isfinite(found), found, np.nan).astype(np.float32, copy=False)
 
+    def tell(self, items: Rows, out: Floats, column: int) -> None:
+        """Fill a column of float32[len(items), columns] with what `of` says of some ascending items."""
+        if available():
+            kernels.look_up(self.items, self.scores, items, column, out)
+        else:
+            out[:, column] = self.of(items)
+
 
 @dataclass(frozen=True, slots=True)
 class Candidates:
@@ -87,12 +97,10 @@ class Candidates:
         if not heard:
             nothing = np.empty((0, 0), np.float32)
             return cls(np.empty(0, np.int32), (), nothing, nothing)
-        items = np.unique(np.concatenate([found.items for _, _, found in heard]))
-        scores = np.full((len(items), len(names)), np.nan, np.float32)
+        items, scores = _merged([found for _, _, found in heard])
         opinions = np.empty_like(scores)
-        for column, (_, opinion, found) in enumerate(heard):
-            scores[np.searchsorted(items, found.items), column] = found.scores
-            opinions[:, column] = opinion.of(items)
+        for column, (_, opinion, _) in enumerate(heard):
+            opinion.tell(items, opinions, column)
         return cls(items, names, scores, opinions)
 
     def heard(self, names: tuple[str, ...]) -> Candidates:
@@ -115,6 +123,31 @@ class Candidates:
             self.items[~drop], self.sources, self.scores[~drop], self.opinions[~drop], (*self.removed, gone)
         )
 
+    def sorted_out(self, why: npt.NDArray[np.int8], reasons: Sequence[str]) -> Candidates:
+        """`without` for several reasons at once: 0 stays, n leaves for the n-th."""
+        stays = why == 0
+        gone = [(reason, self.items[why == at]) for at, reason in enumerate(reasons, start=1) if (why == at).any()]
+        return Candidates(
+            self.items[stays], self.sources, self.scores[stays], self.opinions[stays], (*self.removed, *gone)
+        )
+
+
+def _merged(proposed: Sequence[Proposals]) -> tuple[Rows, Floats]:
+    """int32[m], ascending and distinct, and float32[m, S]: the score of each item by each source, NaN where none."""
+    listed = np.concatenate([found.items for found in proposed])
+    if available() and len(listed):
+        starts = np.cumsum([0, *(len(found.items) for found in proposed)])
+        said = np.concatenate([found.scores for found in proposed])
+        items, scores = np.empty(len(listed), np.int32), np.empty((len(listed), len(proposed)), np.float32)
+        slot = scratch("candidate", int(listed.max()) + 1, np.int32, -1)
+        count = kernels.union(listed, said, starts, slot, items, scores)
+        return items[:count], scores[:count]
+    items = np.unique(listed)
+    scores = np.full((len(items), len(proposed)), np.nan, np.float32)
+    for column, found in enumerate(proposed):
+        scores[np.searchsorted(items, found.items), column] = found.scores
+    return items, scores
+
 
 def best(scores: Floats, items: Rows, count: int) -> Proposals:
     """The `count` highest finite scores, best first, ties by item row.
@@ -123,6 +156,11 @@ def best(scores: Floats, items: Rows, count: int) -> Proposals:
     """
     if count <= 0:
         return Proposals.none()
+    if available():
+        size = min(count, len(items))
+        top, values = np.empty(size, np.int32), np.empty(size, np.float32)
+        found = kernels.best(scores, items, top, values)
+        return Proposals(top[:found], values[:found])
     usable = np.flatnonzero(np.isfinite(scores) & (scores > -1e30))
     if len(usable) > count:
         threshold = np.partition(scores[usable], len(usable) - count)[len(usable) - count]

@@ -179,7 +179,7 @@ class Ranker:
         """Given items as candidates, where at least one of the sources has an opinion of them."""
         opinions = np.full((len(rows), len(voices)), np.nan, np.float32)
         for column, name in enumerate(voices):
-            opinions[:, column] = self.sources[name].opine(query).of(rows)
+            opinions[:, column] = self.opinion(name, query).of(rows)
         given = Candidates(rows, voices, opinions, opinions).heard(voices)
         return apply_filters(self.shelf, query, given, self.business)
 
@@ -190,7 +190,7 @@ class Ranker:
             voice = self._own_voice(query)
         if isinstance(voice, InSession):
             base = self.scorer(query, voice.voice)
-            runs = voice.weight > 0 and len(self.sources[voice.source].opine(query).items)
+            runs = voice.weight > 0 and len(self.opinion(voice.source, query).items)
             return Beside(base, voice.source, voice.weight) if runs else base
         if not isinstance(voice, RankerSpec):
             return Blend(voice)
@@ -257,6 +257,13 @@ class Ranker:
             trace=taken(slate.trace, np.where(order < count, order, -1)), placed=found,
         )  # fmt: skip
 
+    def opinion(self, name: str, query: Query) -> Opinion:
+        """What a source says; one that reads the subject's events is asked once a query, however many slots want it."""
+        source = self.sources[name]
+        if not source.personal:
+            return source.opine(query)
+        return query.once((source, query.anchors), lambda: source.opine(query))
+
     def gather(self, query: Query, names: Iterable[str]) -> Candidates:
         """The union of what the named sources propose."""
         # Filters take some away: ask for enough that the answer can still be filled.
@@ -264,7 +271,7 @@ class Ranker:
         bought = np.empty(0, np.int32)
         if "purchased" in query.filter.exclude:
             bought = np.unique(query.history.of_types(EventType.PURCHASE).item)
-        opinions = {name: self.sources[name].opine(query) for name in names}
+        opinions = {name: self.opinion(name, query) for name in names}
         return Candidates.union([(name, each, _proposed(each, count, bought)) for name, each in opinions.items()])
 
     def fill(self, query: Query, slate: Slate, selector: Selector | None = None) -> Slate:
@@ -276,7 +283,7 @@ class Ranker:
         floor = self.bundle.recipe.fill
         if missing <= 0 or query.anchors:
             return slate
-        asked, opinion = missing + len(slate.items) + FILL_SPARE, self.sources[floor].opine(query)
+        asked, opinion = missing + len(slate.items) + FILL_SPARE, self.opinion(floor, query)
         while True:  # most often the first few will do; filters may take more away
             proposed = opinion.best(asked)
             found = Candidates.union([(floor, opinion, proposed)])

@@ -14,9 +14,11 @@ import numpy as np
 import numpy.typing as npt
 
 from features.assemble import FEATURE_NAMES, assemble
+from features.compiled import available
 from features.errors import BundleError
 from serving.bundle import Bundle
 from serving.candidates import Candidates, Floats, Rows
+from serving.candidates_kernel import told
 from serving.query import Query
 from serving.recipe import RankerSpec
 from serving.trees import Forest
@@ -145,15 +147,15 @@ class Trees:
 
         All candidates are needed: a rank is a place among them.
         """
-        names, told = ranking_names(self.voices), {}
+        names, moved = ranking_names(self.voices), {}
         places = np.flatnonzero(np.isin(candidates.items, shown))
         block = ranking_block(self._bundle, query, candidates)
         for place in places.tolist():
             item, row = int(candidates.items[place]), block[place]
             parts = self._forest.contributions(row)
             top = np.argsort(-np.abs(parts), kind="stable")[:most]
-            told[item] = [(names[at], _finite(row[at]), round(float(parts[at]), 4)) for at in top]
-        return told
+            moved[item] = [(names[at], _finite(row[at]), round(float(parts[at]), 4)) for at in top]
+        return moved
 
 
 def _finite(value: np.float32) -> float | None:
@@ -171,8 +173,14 @@ def ranking_block(bundle: Bundle, query: Query, candidates: Candidates) -> Float
     Returns:
         float32[m, features + 2 x sources]; NaN where a source did not propose the item.
     """
-    rows = assemble(query.history, candidates.items, bundle.shared, bundle.as_of, query.now)
-    return np.hstack([rows, candidates.opinions, ranks_of(candidates.scores)])
+    width, sources = len(FEATURE_NAMES), len(candidates.sources)
+    block = np.empty((len(candidates), width + 2 * sources), np.float32)
+    assemble(query.history, candidates.items, bundle.shared, bundle.as_of, query.now, block)
+    if available():
+        told(candidates.scores, candidates.opinions, width, block)
+    else:
+        block[:, width:-sources], block[:, -sources:] = candidates.opinions, ranks_of(candidates.scores)
+    return block
 
 
 def ranks_of(scores: Floats) -> Floats:

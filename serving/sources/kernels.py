@@ -1,0 +1,157 @@
+"""What sources add up for one request: neighbours of the past, inner products, purchases and their rhythm."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from features.compiled import helper, kernel, sums_in_any_order, trailing_zeros
+
+DAY = 86_400_000_000
+PURCHASE, RETURN = 7, 8
+"""Codes of `EventType`. All constants stand here: see `features.compiled`."""
+
+
+@kernel("i4[1], f4[1], i8[1], i4[1], f4[1], out f8[1], out u8[1], out i4[1], out f4[1]")
+def neighbours(
+    items: Any, given: Any, indptr: Any, indices: Any, weights: Any, sums: Any, marks: Any, found: Any, scores: Any
+) -> int:  # fmt: skip
+    """Add up what the neighbours of some items are given; fills the items, ascending, and returns how many there are.
+
+    `sums` and `marks`, a bit an item, are 0 and are left so.
+    """
+    for at in range(len(items)):
+        for edge in range(indptr[items[at]], indptr[items[at] + 1]):
+            other = indices[edge]
+            sums[other] += weights[edge] * given[at]
+            marks[other >> 6] |= np.uint64(1) << np.uint64(other & 63)
+    count = 0
+    for word in range(len(marks)):
+        left = marks[word]
+        while left:
+            other = 64 * word + np.int64(trailing_zeros(left))
+            left &= left - np.uint64(1)
+            score = np.float32(sums[other])
+            sums[other] = 0
+            if score != 0:
+                found[count], scores[count] = other, score
+                count += 1
+        marks[word] = 0
+    return count
+
+
+@helper
+def _kept(bought: float, back: float) -> float:
+    """1 - returned pieces / bought pieces, from 0 to 1."""
+    return min(max(1 - back / max(bought, 1e-9), 0.0), 1.0)
+
+
+@kernel("i8[1], i4[1], i1[1], f4[1], i8, f8, f8, f8, f4[1], out i4[1], out f4[1]")
+def frequency(
+    time: Any, item: Any, kind: Any, quantity: Any, now: int, half_life: float, floor: float, popular_weight: float,
+    popular: Any, found: Any, scores: Any,
+) -> int:  # fmt: skip
+    """`PersonalFrequency`: fills the items that were bought or brought back, ascending, and returns how many."""
+    order, count, at = np.argsort(item, kind="mergesort"), 0, 0
+    while at < len(order):
+        which, weight, pieces, back, lines = item[order[at]], 0.0, 0.0, 0.0, 0
+        while at < len(order) and item[order[at]] == which:
+            event = order[at]
+            if kind[event] == PURCHASE:
+                weight += floor + np.exp2(-(now - time[event]) / half_life)
+                pieces += quantity[event]
+            back += quantity[event] if kind[event] == RETURN else 0.0
+            lines += kind[event] == PURCHASE or kind[event] == RETURN
+            at += 1
+        if which < 0 or lines == 0:
+            continue
+        score = weight * _kept(pieces, back)
+        if score > 0 and len(popular):
+            score += popular_weight * popular[which]
+        found[count], scores[count] = which, score if score > 0 else -np.inf
+        count += 1
+    return count
+
+
+@helper
+def _log(days: float) -> Any:
+    return np.log(max(days, 1.0))
+
+
+@kernel("i8[1], i4[1], i1[1], f4[1], i8, f4[1], f4[1], f4[1], f8, f8, out i4[1], out i8[1], out f8[2]")
+def cycles(
+    time: Any, item: Any, kind: Any, quantity: Any, now: int, log_days: Any, spreads: Any, repeats: Any, within: float,
+    belief: float, found: Any, own: Any, out: Any,
+) -> int:  # fmt: skip
+    """`Cycles`: fills items, own intervals, and by row of `out` since, median, spread, repeat and kept share."""
+    order, count, at = np.argsort(item, kind="mergesort"), 0, 0
+    k = within / max(1 - within, 1e-6)
+    while at < len(order):
+        which, days, last, logs, pieces, back = item[order[at]], 0, -1, 0.0, 0.0, 0.0
+        while at < len(order) and item[order[at]] == which:
+            event = order[at]
+            if kind[event] == RETURN:
+                back += quantity[event]
+            elif kind[event] == PURCHASE:
+                day = time[event] // DAY
+                if days == 0 or day != last:
+                    logs += _log(float(day - last)) if days else 0.0
+                    days, last = days + 1, day
+                pieces += quantity[event]
+            at += 1
+        if which < 0 or days == 0:
+            continue
+        intervals = days - 1
+        found[count], own[count] = which, intervals
+        out[0, count] = now / DAY - last
+        out[1, count] = np.exp((logs + k * log_days[which]) / (intervals + k))
+        share = within + (1 - within) * k / (intervals + k)
+        out[2, count] = max(spreads[which] * np.sqrt(share), 0.05)
+        out[3, count] = (belief * repeats[which] + intervals) / (belief + intervals)
+        out[4, count] = _kept(pieces, back)
+        count += 1
+    return count
+
+
+@helper
+def _elapsed(days: float, median: float, spread: float) -> Any:
+    """The share of intervals that are over by then, as `replenishment.elapsed`."""
+    z = (np.log(max(days, 0.5)) - np.log(median)) / spread
+    return 1 / (1 + np.exp(min(max(-np.pi / np.sqrt(3.0) * z, -700.0), 700.0)))
+
+
+@kernel("f8[2], i8, f8, out f4[1]")
+def probabilities(told: Any, count: int, horizon: float, scores: Any) -> None:
+    """`Replenishment.opine`, from what `cycles` filled."""
+    for at in range(count):
+        since, median, spread, repeat = told[0, at], told[1, at], told[2, at], told[3, at]
+        before = _elapsed(since, median, spread)
+        after = _elapsed(since + horizon, median, spread)
+        score = repeat * (after - before) / max(1 - repeat * before, 1e-9) * told[4, at]
+        scores[at] = score if score > 0 else -np.inf
+
+
+@sums_in_any_order
+def _product(one: Any, other: Any) -> Any:
+    total = np.float32(0)
+    for place in range(len(one)):
+        total += one[place] * other[place]
+    return total
+
+
+@kernel("f4[2], i4[1], f4[1], i8, out f4[2]")
+def products(vectors: Any, items: Any, vector: Any, column: int, out: Any) -> None:
+    """Fill a column with the inner products of some vectors with one."""
+    for row in range(len(items)):
+        out[row, column] = _product(vectors[items[row]], vector)
+
+
+@kernel("i8[1], i4[1], f4[2], f4[1], i8[1], out i4[1], out f4[1]")
+def scan(starts: Any, items: Any, vectors: Any, vector: Any, groups: Any, found: Any, scores: Any) -> None:
+    """Fill the items of some groups and their inner products with one vector."""
+    count = 0
+    for group in groups:
+        for row in range(starts[group], starts[group + 1]):
+            found[count], scores[count] = items[row], _product(vectors[row], vector)
+            count += 1
