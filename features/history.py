@@ -53,10 +53,15 @@ class History:
 
     def take(self, which: npt.NDArray[np.bool_] | npt.NDArray[np.intp] | slice) -> History:
         """A selection of events."""
-        return History(*(getattr(self, name)[which] for name in FIELDS))
+        return History(
+            self.time[which], self.recorded[which], self.item[which], self.type[which], self.quantity[which],
+            self.value[which], self.key[which],
+        )  # fmt: skip
 
     def as_of(self, now: int) -> History:
         """What was known at `now`: `time < now and recorded <= now`."""
+        if not len(self) or (self.time.max() < now and self.recorded.max() <= now):
+            return self
         return self.take((self.time < now) & (self.recorded <= now))
 
     def of_types(self, *types: int) -> History:
@@ -66,9 +71,9 @@ class History:
     def with_items(self, translation: npt.NDArray[np.int32]) -> History:
         """Item rows moved to another vocabulary (`translation[old row] -> new row or -1`)."""
         moved = np.full(len(self.item), -1, np.int32)
-        known = self.item >= 0
-        moved[known] = translation[self.item[known]]
-        return replace(self, item=moved)
+        if len(translation):
+            moved = np.where(self.item >= 0, translation[self.item], np.int32(-1))
+        return History(self.time, self.recorded, moved, self.type, self.quantity, self.value, self.key)
 
     def joined(self, later: History) -> History:
         """Both in order of time, an event that stands in both kept once."""

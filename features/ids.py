@@ -68,7 +68,8 @@ class Vocabulary(Sequence[str]):
     def __getitem__(self, row: int) -> str:  # type: ignore[override]  # no slices: ids are looked up one by one
         if not 0 <= row < len(self.rows):
             raise IndexError(row)
-        return bytes(self.blob[self.offsets[row] : self.offsets[row + 1]]).decode("utf-8", "surrogatepass")
+        start, end = self.offsets[row : row + 2].tolist()
+        return self.blob[start:end].tobytes().decode("utf-8", "surrogatepass")
 
     def __iter__(self) -> Iterator[str]:
         raw = self.blob.tobytes()

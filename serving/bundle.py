@@ -95,8 +95,8 @@ class Bundle:
 
 def text_of(arrays: Mapping[str, Array], column: str, row: int) -> str:
     """A text of a column that `text_arrays` made."""
-    offsets = arrays[f"text.{column}.offsets"]
-    return bytes(arrays[f"text.{column}.blob"][offsets[row] : offsets[row + 1]]).decode()
+    start, end = arrays[f"text.{column}.offsets"][row : row + 2].tolist()
+    return arrays[f"text.{column}.blob"][start:end].tobytes().decode()
 
 
 def text_arrays(column: str, texts: list[str]) -> dict[str, Array]:

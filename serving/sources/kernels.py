@@ -9,7 +9,7 @@ import numpy as np
 from features.compiled import helper, kernel, sums_in_any_order, trailing_zeros
 
 DAY = 86_400_000_000
-PURCHASE, RETURN = 7, 8
+WISHLIST, WISHLIST_REMOVE, PURCHASE, RETURN = 5, 6, 7, 8
 """Codes of `EventType`. All constants stand here: see `features.compiled`."""
 
 
@@ -155,3 +155,67 @@ def scan(starts: Any, items: Any, vectors: Any, vector: Any, groups: Any, found:
         for row in range(starts[group], starts[group + 1]):
             found[count], scores[count] = items[row], _product(vectors[row], vector)
             count += 1
+
+
+@helper
+def _cumulated(age: float, edges: Any, hazard: Any) -> float:
+    """The hazard cumulated up to an age, as `wishlist.cumulated`."""
+    total = 0.0
+    for at in range(len(edges)):
+        end = edges[at + 1] if at + 1 < len(edges) else np.inf
+        total += (min(max(age, edges[at]), end) - edges[at]) * hazard[at]
+    return total
+
+
+@helper
+def _listed_price(item: int, moment: int, starts: Any, since: Any, listed: Any) -> float:
+    """The price that the shop listed at a moment; NaN where none is known."""
+    found = np.nan
+    for version in range(starts[item], starts[item + 1]):
+        if since[version] <= moment:
+            found = listed[version]
+    return found
+
+
+@helper
+def _fallen(then: float, price: float) -> float:
+    """By how much a price fell, as a share from 0 to 1."""
+    drop = 1 - price / then if then > 0 else 0.0
+    return min(max(drop, 0.0), 1.0) if np.isfinite(drop) else 0.0
+
+
+@kernel(
+    "i8[1], i4[1], i1[1], f4[1], f4[1], i8, f4[1], i8[1], i8[1], f4[1], f8[1], f8[1], f8, f8, f8, out i4[1], "
+    "out i8[1], out f8[2], out f4[1]"
+)
+def wishes(
+    time: Any, item: Any, kind: Any, quantity: Any, value: Any, now: int, prices: Any, starts: Any, since: Any,
+    listed: Any, edges: Any, hazard: Any, horizon: float, gain: float, again: float, found: Any, removed: Any,
+    told: Any, scores: Any,
+) -> int:  # fmt: skip
+    """`Wishlist`: fills items, how often each was taken off, age and drop by row of `told`, and the scores."""
+    count, at = 0, 0
+    if not (kind == WISHLIST).any():
+        return 0
+    order = np.argsort(item, kind="mergesort")
+    while at < len(order):
+        which, wish, gone = item[order[at]], -1, 0
+        while at < len(order) and item[order[at]] == which:
+            what = kind[order[at]]
+            if what == WISHLIST:
+                wish = order[at]
+            elif what in (WISHLIST_REMOVE, PURCHASE):
+                wish = -1
+            gone += what == WISHLIST_REMOVE
+            at += 1
+        if which < 0 or wish < 0:
+            continue
+        then = value[wish] / max(float(quantity[wish]), 1e-9)
+        if not np.isfinite(then):
+            then = _listed_price(which, time[wish], starts, since, listed)
+        age, drop = (now - time[wish]) / DAY, _fallen(then, prices[which])
+        ahead = _cumulated(age + horizon, edges, hazard) - _cumulated(age, edges, hazard)
+        found[count], removed[count], told[0, count], told[1, count] = which, gone, age, drop
+        scores[count] = -np.expm1(-ahead * (1 + gain * drop) * again**gone)
+        count += 1
+    return count
