@@ -80,7 +80,7 @@ def confidence(history: History, now: int, params: ConfidenceParams) -> Floats:
 
 def preferences(history: History, now: int, params: ConfidenceParams) -> tuple[npt.NDArray[np.int32], Floats]:
     """One subject's distinct items and the summed confidence of each, positive ones only, items ascending."""
-    if available():
+    if available() and history.item.dtype == np.int32:  # a fit numbers pairs of customer and item, in 64 bits
         items, weights = np.empty(len(history), np.int32), np.empty(len(history), np.float32)
         count = _preferred(
             history.time, history.item, history.type, history.quantity, now, params.by_code(), params.half_life_days,

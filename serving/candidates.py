@@ -111,8 +111,11 @@ class Candidates:
 
     def columns(self, names: tuple[str, ...]) -> Candidates:
         """All items, with what some of the sources say of them."""
+        if names == self.sources:
+            return self
         places = [self.sources.index(name) for name in names]
-        return Candidates(self.items, names, self.scores[:, places], self.opinions[:, places], self.removed)
+        scores, opinions = (each.take(places, axis=1) for each in (self.scores, self.opinions))
+        return Candidates(self.items, names, scores, opinions, self.removed)
 
     def without(self, drop: npt.NDArray[np.bool_], reason: str) -> Candidates:
         """Split into what stays and what leaves, with its reason."""

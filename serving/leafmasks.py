@@ -165,9 +165,10 @@ def _common(interval: Any) -> Any:
 
 
 @helper
-def _narrow(state: Any, masks: Any, row: Any) -> Any:
-    for tree in range(len(state)):
-        state[tree] &= masks[row, tree]
+def _narrow(state: Any, row: Any, masks: Any, at: Any) -> Any:
+    """Rule out what a row of masks does; whole arrays and places, for a slice costs more than the work."""
+    for tree in range(state.shape[1]):
+        state[row, tree] &= masks[at, tree]
 
 
 @helper
@@ -208,7 +209,7 @@ def _scored(block: Any, columns: Any, starts: Any, edges: Any, masks: Any, first
     chunk_of = np.full(len(columns), chunks, np.int64)
     chunk_of[mixed[:count]] = np.arange(count) // _TOGETHER
     for at in range(len(columns)):
-        _narrow(common[chunk_of[at]], masks, starts[at] + 2 * at + often[at])
+        _narrow(common, chunk_of[at], masks, starts[at] + 2 * at + often[at])
     unusual = np.empty((chunks, rows), np.bool_)
     for chunk in range(chunks):
         _unusual(intervals, often, mixed, chunk * _TOGETHER, min(count, (chunk + 1) * _TOGETHER), unusual[chunk])
@@ -219,13 +220,13 @@ def _scored(block: Any, columns: Any, starts: Any, edges: Any, masks: Any, first
         for chunk in range(chunks):
             for row in range(some):
                 if not unusual[chunk, start + row]:
-                    _narrow(state[row], common, chunk)
+                    _narrow(state, row, common, chunk)
         for place in range(count):
             at, chunk = mixed[place], place // _TOGETHER
             for row in range(some):
                 interval = intervals[at, start + row]
                 if interval and unusual[chunk, start + row]:  # below all edges nothing is ruled out
-                    _narrow(state[row], masks, starts[at] + 2 * at + interval)
+                    _narrow(state, row, masks, starts[at] + 2 * at + interval)
         for row in range(some):
             total = 0.0
             for tree in range(trees):
