@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -66,7 +67,7 @@ class History:
 
     def of_types(self, *types: int) -> History:
         """Only events of these types."""
-        return self.take(np.isin(self.type, types))
+        return self.take(_table_of(types)[self.type])
 
     def with_items(self, translation: npt.NDArray[np.int32]) -> History:
         """Item rows moved to another vocabulary (`translation[old row] -> new row or -1`)."""
@@ -87,6 +88,14 @@ class History:
     def empty() -> History:
         """No events."""
         return History(*(np.empty(0, dtype) for dtype in DTYPES.values()))
+
+
+@lru_cache(maxsize=256)
+def _table_of(types: tuple[int, ...]) -> npt.NDArray[np.bool_]:
+    """bool[128]: whether a code is one of some types."""
+    table = np.zeros(128, bool)
+    table[list(types)] = True
+    return table
 
 
 FIELDS = tuple(field.name for field in fields(History))

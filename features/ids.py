@@ -82,10 +82,10 @@ class Vocabulary(Sequence[str]):
 
     def find(self, text: str) -> int | None:
         """The row of an id, or None when it is unknown."""
-        wanted = np.uint64(stable_hash(text))
-        at = int(np.searchsorted(self.hashes, wanted))
-        while at < len(self.hashes) and self.hashes[at] == wanted:
-            row = int(self.rows[at])
+        wanted = stable_hash(text)
+        at = int(self.hashes.searchsorted(np.uint64(wanted)))
+        while at < len(self.hashes) and self.hashes.item(at) == wanted:
+            row: int = self.rows.item(at)
             if self[row] == text:
                 return row
             at += 1

@@ -282,3 +282,15 @@ def rows(
         mine[_TASTE + 2 : _TASTE + 6], mine[_TASTE + 6 : _TASTE + 10] = tastes[1, row], tastes[2, row]
         mine[_TASTE + 10], mine[_TASTE + 11] = tastes[3, row, 0], tastes[3, row, 2]
         _shared(numbers[items[row]], mine[2], mine[3], price, age, mine[_REST:])
+
+
+@kernel("i8[1], i4[1], i1[1], i4[1], out i8[1]")
+def wishes(time: Any, item: Any, kind: Any, items: Any, since: Any) -> None:
+    """Fill in since when each item is wished, -1 where it is not; for few events and few items."""
+    since[:] = -1
+    for at in range(len(item)):
+        what = kind[at]
+        if what in (WISHLIST, WISHLIST_REMOVE, PURCHASE) and item[at] >= 0:
+            for row in range(len(items)):
+                if items[row] == item[at]:
+                    since[row] = time[at] if what == WISHLIST else -1

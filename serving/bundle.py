@@ -90,7 +90,18 @@ class Bundle:
 
     def text(self, column: str, row: int) -> str:
         """A text column of an item (`title`, `category`, `brand`, `image_url`); empty where unknown."""
-        return text_of(self.arrays, column, row)
+        offsets, blob = self._texts.get(column) or self._text_column(column)
+        start, end = offsets[row : row + 2].tolist()
+        return str(blob[start:end], "utf-8")
+
+    @cached_property
+    def _texts(self) -> dict[str, tuple[Array, memoryview]]:
+        return {}
+
+    def _text_column(self, column: str) -> tuple[Array, memoryview]:
+        found = self.arrays[f"text.{column}.offsets"], memoryview(self.arrays[f"text.{column}.blob"])  # type: ignore[arg-type]
+        self._texts[column] = found
+        return found
 
 
 def text_of(arrays: Mapping[str, Array], column: str, row: int) -> str:

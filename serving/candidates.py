@@ -128,11 +128,20 @@ class Candidates:
 
     def sorted_out(self, why: npt.NDArray[np.int8], reasons: Sequence[str]) -> Candidates:
         """`without` for several reasons at once: 0 stays, n leaves for the n-th."""
-        stays = why == 0
-        gone = [(reason, self.items[why == at]) for at, reason in enumerate(reasons, start=1) if (why == at).any()]
+        counts = np.bincount(why, minlength=len(reasons) + 1).tolist()
+        gone = [(reason, self.items[why == at]) for at, reason in enumerate(reasons, start=1) if counts[at]]
+        stays = np.flatnonzero(why == 0)
         return Candidates(
             self.items[stays], self.sources, self.scores[stays], self.opinions[stays], (*self.removed, *gone)
         )
+
+
+def among(items: Rows, known: Rows) -> npt.NDArray[np.bool_]:
+    """bool[len(items)]: which of some items stand in a list that is ascending."""
+    if not len(known):
+        return np.zeros(len(items), bool)
+    found: npt.NDArray[np.bool_] = known[np.minimum(known.searchsorted(items), len(known) - 1)] == items
+    return found
 
 
 def _merged(proposed: Sequence[Proposals]) -> tuple[Rows, Floats]:

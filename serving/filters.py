@@ -13,7 +13,7 @@ from features.errors import RequestError
 from features.personal import open_wishes
 from features.schemas import EventType
 from serving.business import Business
-from serving.candidates import Candidates
+from serving.candidates import Candidates, among
 from serving.candidates_kernel import reasons
 from serving.matching import matching, where_of
 from serving.query import Filter, Query
@@ -85,7 +85,7 @@ def _asked(shelf: Shelf, query: Query) -> Iterator[tuple[str, Callable[[Candidat
 
 
 def _touched(query: Query, *types: int) -> Callable[[Candidates], Mask]:
-    return lambda found: np.isin(found.items, query.history.of_types(*types).item)
+    return lambda found: among(found.items, np.unique(query.history.of_types(*types).item))
 
 
 _EXCLUDE: dict[str, Callable[[Query], Callable[[Candidates], Mask]]] = {

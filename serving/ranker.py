@@ -15,7 +15,7 @@ import numpy as np
 from features.schemas import EventType
 from serving.bundle import Bundle
 from serving.business import PLAIN, Business, Wish
-from serving.candidates import Candidates, Floats, Opinion, Proposals, Rows
+from serving.candidates import Candidates, Floats, Opinion, Proposals, Rows, among
 from serving.filters import apply_filters
 from serving.placing import PIN, Placed, place
 from serving.query import Query
@@ -151,7 +151,7 @@ class Ranker:
         scores, leading = trees.score_rows(blocks[key])
         if isinstance(scorer, Beside):
             scores, leading = scorer.beside(candidates, scores, leading)
-        return Scored(candidates, scores, leading, descending(candidates.items, scores))
+        return Scored(candidates, scores, leading, descending(scores))
 
     def rank_given(self, query: Query, rows: Rows, *, personal: bool = True) -> Slate:
         """Order given items, and only these: what no source knows comes last, by what sells.
@@ -292,7 +292,7 @@ class Ranker:
             if len(found) >= missing or len(proposed.items) < asked:
                 break
             asked *= 8
-        ranked = descending(found.items, found.scores[:, 0])
+        ranked = descending(found.scores[:, 0])
         items, scores = found.items[ranked], found.scores[ranked, 0]
         chosen = (
             selector.select(items, scores, missing, query.now, slate.items, query.fits)
@@ -333,7 +333,7 @@ class Scored:
 def score(candidates: Candidates, scorer: Scorer, query: Query) -> Scored:
     """Ask the scorer; what has no finite score can get no place."""
     scores, leading = scorer.score(query, candidates)
-    return Scored(candidates, scores, leading, descending(candidates.items, scores))
+    return Scored(candidates, scores, leading, descending(scores))
 
 
 def choose(found: Scored, query: Query, selector: Selector | None = None) -> Slate:
@@ -348,10 +348,10 @@ def choose(found: Scored, query: Query, selector: Selector | None = None) -> Sla
     return Slate(candidates.items[places], chosen.values, names, candidates, trace=chosen.trace)
 
 
-def descending(items: Rows, scores: Floats) -> Columns:
-    """int64[k]: places of the finite scores, highest first, ties by item row."""
+def descending(scores: Floats) -> Columns:
+    """int64[k]: places of the finite scores of ascending items, highest first, ties by item row."""
     usable = np.flatnonzero(np.isfinite(scores))
-    return usable[np.lexsort((items[usable], -scores[usable]))]
+    return usable[np.argsort(-scores[usable], kind="stable")]
 
 
 def _proposed(opinion: Opinion, count: int, bought: Rows) -> Proposals:
@@ -359,5 +359,5 @@ def _proposed(opinion: Opinion, count: int, bought: Rows) -> Proposals:
     if not len(bought):
         return opinion.best(count)
     proposed = opinion.best(count + len(bought))
-    wanted = np.cumsum(~np.isin(proposed.items, bought)) <= count
+    wanted = np.cumsum(~among(proposed.items, bought)) <= count
     return Proposals(proposed.items[wanted], proposed.scores[wanted])

@@ -64,6 +64,10 @@ class Factors:
         past, _ = self._preferences.of(query)
         if not len(past) or not len(items):
             return no_causes(items)
+        if available():
+            found = np.empty(len(items), np.int32)
+            kernels.nearest(past, self._factors, items, found)
+            return found
         mine = self._factors[past]
         mine = mine / (np.linalg.norm(mine, axis=1, keepdims=True) + 1e-12)
         likeness = np.where(past[:, None] == items, -np.inf, mine @ self._factors[items].T)
@@ -143,6 +147,11 @@ class Neighbours:
     def causes(self, query: Query, items: Rows) -> Rows:
         """The past item (or anchor) that gives the most weight to each item."""
         past, weights = self._anchors(query)
+        if available():
+            slot = scratch("shown", len(self._indptr) - 1, np.int32, -1)
+            found = np.empty(len(items), np.int32)
+            kernels.given_most(past, weights, self._indptr, self._indices, self._weights, items, slot, found)
+            return found
         at, place = self._edges(past)
         if not len(at) or not len(items):
             return no_causes(items)

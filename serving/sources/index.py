@@ -21,7 +21,7 @@ from serving.sources.kernels import scan
 
 LEAST_ITEMS = 20_000
 """In a smaller catalogue a full scan costs less than a tenth of a request."""
-LOOKED_AT = 48
+LOOKED_AT = 24
 """Items that are looked at for each one that is wanted, at least."""
 _PASSES = 8
 

@@ -133,10 +133,11 @@ def probabilities(told: Any, count: int, horizon: float, scores: Any) -> None:
 
 
 @sums_in_any_order
-def _product(one: Any, other: Any) -> Any:
+def _product(vectors: Any, row: int, vector: Any) -> Any:
+    """Inner product; of a place in an array, for a slice costs more than the sum."""
     total = np.float32(0)
-    for place in range(len(one)):
-        total += one[place] * other[place]
+    for place in range(len(vector)):
+        total += vectors[row, place] * vector[place]
     return total
 
 
@@ -144,7 +145,7 @@ def _product(one: Any, other: Any) -> Any:
 def products(vectors: Any, items: Any, vector: Any, column: int, out: Any) -> None:
     """Fill a column with the inner products of some vectors with one."""
     for row in range(len(items)):
-        out[row, column] = _product(vectors[items[row]], vector)
+        out[row, column] = _product(vectors, items[row], vector)
 
 
 @kernel("i8[1], i4[1], f4[2], f4[1], i8[1], out i4[1], out f4[1]")
@@ -153,7 +154,7 @@ def scan(starts: Any, items: Any, vectors: Any, vector: Any, groups: Any, found:
     count = 0
     for group in groups:
         for row in range(starts[group], starts[group + 1]):
-            found[count], scores[count] = items[row], _product(vectors[row], vector)
+            found[count], scores[count] = items[row], _product(vectors, row, vector)
             count += 1
 
 
@@ -219,3 +220,39 @@ def wishes(
         scores[count] = -np.expm1(-ahead * (1 + gain * drop) * again**gone)
         count += 1
     return count
+
+
+@kernel("i4[1], f4[1], i8[1], i4[1], f4[1], i4[1], out i4[1], out i4[1]")
+def given_most(
+    past: Any, given: Any, indptr: Any, indices: Any, weights: Any, items: Any, slot: Any, causes: Any
+) -> None:  # fmt: skip
+    """Fill in for each item the past one that gives it the most weight, -1 where none does.
+
+    `slot` is -1 for all items, and is left so.
+    """
+    most = np.zeros(len(items), np.float32)
+    for row in range(len(items)):
+        slot[items[row]], causes[row] = row, -1
+    for at in range(len(past)):
+        for edge in range(indptr[past[at]], indptr[past[at] + 1]):
+            row = slot[indices[edge]]
+            if row >= 0 and weights[edge] * given[at] > most[row]:
+                most[row], causes[row] = weights[edge] * given[at], past[at]
+    for row in range(len(items)):
+        slot[items[row]] = -1
+
+
+@kernel("i4[1], f4[2], i4[1], out i4[1]")
+def nearest(past: Any, vectors: Any, items: Any, causes: Any) -> None:
+    """Fill in for each item the past one, but itself, whose vector points most where its own does; else -1."""
+    size = np.empty(len(past), np.float32)
+    for at in range(len(past)):
+        size[at] = np.sqrt(_product(vectors, past[at], vectors[past[at]])) + np.float32(1e-12)
+    for row in range(len(items)):
+        most, causes[row] = np.float32(-np.inf), -1
+        mine = vectors[items[row]]
+        for at in range(len(past)):
+            if past[at] != items[row]:
+                said = _product(vectors, past[at], mine) / size[at]
+                if said > most:
+                    most, causes[row] = said, past[at]
