@@ -29,6 +29,8 @@ RECENT = 4
 """Baskets that count as the last ones."""
 _RHYTHM, _TASTE, _REST, _WIDTH = 12, 36, 48, 62
 """Where the blocks of columns begin, and how many columns there are."""
+_LOOKS, _CATEGORY, _DEPARTMENT, _BRAND = (46, 36, 47, 37), (8, 36, 9, 37), (38, 39, 40, 41), (42, 43, 44, 45)
+"""Columns of share, fading share, days since and number, by kind of taste."""
 _GAP, _PRICE, _BUYERS_7D, _BUYERS_28D = 7, 8, 1, 2
 """Columns of `SharedTables.numbers`."""
 # Sums of an item's events, and moments of theirs.
@@ -131,43 +133,47 @@ def _tallied(
 
 
 @helper
-def _own(sums: Any, moments: Any, now: int, out: Any) -> None:
+def _own(sums: Any, moments: Any, row: int, now: int, out: Any) -> None:
     """Fill what one item's own events say, up to the wish."""
-    bought = sums[_BOUGHT]
-    out[0], out[1], out[4], out[6] = bought, sums[_FADED], sums[_SEEN], moments[_WISHED_AT] >= 0
+    bought = sums[row, _BOUGHT]
+    out[row, 0], out[row, 1], out[row, 4] = bought, sums[row, _FADED], sums[row, _SEEN]
+    out[row, 6] = moments[row, _WISHED_AT] >= 0
     if bought:
-        out[2] = (now - moments[_LAST_AT]) / DAY
+        out[row, 2] = (now - moments[row, _LAST_AT]) / DAY
     if bought > 1:
-        out[3] = (moments[_LAST_AT] - moments[_FIRST_AT]) / (DAY * (bought - 1))
-    if sums[_SEEN]:
-        out[5] = (now - moments[_SEEN_AT]) / DAY
-    if moments[_WISHED_AT] >= 0:
-        out[7] = (now - moments[_WISHED_AT]) / DAY
+        out[row, 3] = (moments[row, _LAST_AT] - moments[row, _FIRST_AT]) / (DAY * (bought - 1))
+    if sums[row, _SEEN]:
+        out[row, 5] = (now - moments[row, _SEEN_AT]) / DAY
+    if moments[row, _WISHED_AT] >= 0:
+        out[row, 7] = (now - moments[row, _WISHED_AT]) / DAY
 
 
 @helper
-def _rhythm(sums: Any, moments: Any, usual: float, baskets: int, today: float, out: Any) -> None:
+def _rhythm(sums: Any, moments: Any, row: int, usual: float, baskets: int, today: float, out: Any) -> None:
     """Fill the rhythm of one item, up to what was spent."""
-    days = sums[_DAYS]
-    out[0], out[1:4], out[8] = days, sums[_BY_AGE : _BY_AGE + 3], 0
-    out[9], out[10], out[11] = sums[_BASKETS], sums[_LATELY], sums[_LAST]
-    if sums[_BOUGHT]:
-        out[12], out[14] = sums[_PIECES] / sums[_BOUGHT], sums[_SPENT]
-    if sums[_PIECES] > 0:
-        out[13] = min(sums[_BACK] / max(sums[_PIECES], 1e-9), 1.0)
+    days = sums[row, _DAYS]
+    out[row, _RHYTHM], out[row, _RHYTHM + 8] = days, 0
+    for place in range(3):
+        out[row, _RHYTHM + 1 + place] = sums[row, _BY_AGE + place]
+        out[row, _RHYTHM + 9 + place] = sums[row, _BASKETS + place]
+    if sums[row, _BOUGHT]:
+        out[row, _RHYTHM + 12] = sums[row, _PIECES] / sums[row, _BOUGHT]
+        out[row, _RHYTHM + 14] = sums[row, _SPENT]
+    if sums[row, _PIECES] > 0:
+        out[row, _RHYTHM + 13] = min(sums[row, _BACK] / max(sums[row, _PIECES], 1e-9), 1.0)
     if days == 0:
         return
-    out[4] = today - moments[_FIRST_DAY]
-    total = float(moments[_LAST_DAY] - moments[_FIRST_DAY])
+    out[row, _RHYTHM + 4] = today - moments[row, _FIRST_DAY]
+    total = float(moments[row, _LAST_DAY] - moments[row, _FIRST_DAY])
     if days > 1:
         mean = total / (days - 1)
-        out[5] = np.sqrt(max(sums[_SPREAD] / (days - 1) - mean * mean, 0.0))
-        out[6] = moments[_LAST_GAP]
+        out[row, _RHYTHM + 5] = np.sqrt(max(sums[row, _SPREAD] / (days - 1) - mean * mean, 0.0))
+        out[row, _RHYTHM + 6] = moments[row, _LAST_GAP]
     prior = 0.0 if np.isnan(usual) else GAP_PRIOR
     shrunk = (total + (prior * usual if prior else 0.0)) / max(days - 1 + prior, 1e-9)
     if shrunk > 0:
-        out[7] = (today - moments[_LAST_DAY]) / max(shrunk, 0.5)
-    out[8] = days / max(baskets - moments[_FIRST_BASKET], 1)
+        out[row, _RHYTHM + 7] = (today - moments[row, _LAST_DAY]) / max(shrunk, 0.5)
+    out[row, _RHYTHM + 8] = days / max(baskets - moments[row, _FIRST_BASKET], 1)
 
 
 @helper
@@ -194,24 +200,22 @@ def _grouped(
 
 @helper
 def _taste(
-    time: Any, item: Any, kind: Any, only_bought: bool, items: Any, code: Any, now: int, table: Any, out: Any
+    time: Any, item: Any, kind: Any, only_bought: bool, items: Any, code: Any, now: int, table: Any, out: Any, to: Any
 ) -> None:  # fmt: skip
-    """Fill out float32[m, 4] with share, fading share, days since the last and number of a group; clean the table."""
+    """Fill share, fading share, days since the last and number of a group into four columns; clean the table."""
     known, faded = _grouped(time, item, kind, only_bought, code, now, table)
+    nothing = np.float32(np.nan if known == 0 else 0)
     for row in range(len(items)):
         group = code[items[row]]
-        hit = group >= 0 and table[group, 0] > 0
-        out[row, 2], out[row, 3] = np.nan, 0
-        if known == 0:
-            out[row, 0], out[row, 1] = np.nan, np.nan
-        elif hit:
-            out[row, 0], out[row, 1] = table[group, 0] / known, table[group, 1] / max(faded, 1e-12)
-            out[row, 2], out[row, 3] = (now - table[group, 2]) / DAY, table[group, 0]
+        if known and group >= 0 and table[group, 0] > 0:
+            out[row, to[0]], out[row, to[1]] = table[group, 0] / known, table[group, 1] / max(faded, 1e-12)
+            out[row, to[2]], out[row, to[3]] = (now - table[group, 2]) / DAY, table[group, 0]
         else:
-            out[row, 0], out[row, 1] = 0, 0
+            out[row, to[0]], out[row, to[1]], out[row, to[2]], out[row, to[3]] = nothing, nothing, np.nan, 0
     for at in range(len(item)):
         if item[at] >= 0 and code[item[at]] >= 0:
-            table[code[item[at]], :] = 0
+            group = code[item[at]]
+            table[group, 0], table[group, 1], table[group, 2] = 0, 0, 0
 
 
 @helper
@@ -226,15 +230,16 @@ def _usual_price(quantity: Any, value: Any) -> float:
 
 
 @helper
-def _shared(numbers: Any, since: Any, gap: Any, usual_price: Any, age: float, out: Any) -> None:
+def _shared(numbers: Any, item: int, row: int, usual_price: Any, age: float, out: Any) -> None:
     """Fill what one item's shared statistics say, alone and beside the customer's own; all in single precision."""
-    one = np.float32(1)
-    expected = numbers[_GAP] if np.isnan(gap) else gap
-    out[0] = since / (one if expected < one else expected)
-    out[1] = numbers[_PRICE] / usual_price
-    out[2] = (np.float32(4) * numbers[_BUYERS_7D] + one) / (numbers[_BUYERS_28D] + one)
-    out[3:-1] = numbers
-    out[len(out) - 1] = age
+    one, since, gap = np.float32(1), out[row, 2], out[row, 3]
+    expected = numbers[item, _GAP] if np.isnan(gap) else gap
+    out[row, _REST] = since / (one if expected < one else expected)
+    out[row, _REST + 1] = numbers[item, _PRICE] / usual_price
+    out[row, _REST + 2] = (np.float32(4) * numbers[item, _BUYERS_7D] + one) / (numbers[item, _BUYERS_28D] + one)
+    for place in range(numbers.shape[1]):
+        out[row, _REST + 3 + place] = numbers[item, place]
+    out[row, _WIDTH - 1] = age
 
 
 @kernel(
@@ -266,22 +271,20 @@ def rows(
             lately[item[at]] = 0
     quiet = (now - time[len(time) - 1]) / DAY if len(time) else np.nan
     price, age = np.float32(_usual_price(quantity, value)), (now - as_of) / DAY
-    tastes = np.empty((4, count, 4), np.float32)
-    _taste(time, item, kind, True, items, category, now, table, tastes[0])
-    _taste(time, item, kind, True, items, department, now, table, tastes[1])
-    _taste(time, item, kind, True, items, brand, now, table, tastes[2])
-    _taste(time, item, kind, False, items, category, now, table, tastes[3])
     for row in range(count):
-        mine = out[row, :_WIDTH]
-        mine[:] = np.nan
-        _own(sums[row], moments[row], now, mine)
-        mine[8], mine[9], mine[10], mine[11] = tastes[0, row, 0], tastes[0, row, 2], bought, quiet
-        _rhythm(sums[row], moments[row], numbers[items[row], _GAP], baskets, today, mine[_RHYTHM:])
-        mine[_TASTE - 9 : _TASTE] = shopper
-        mine[_TASTE], mine[_TASTE + 1] = tastes[0, row, 1], tastes[0, row, 3]
-        mine[_TASTE + 2 : _TASTE + 6], mine[_TASTE + 6 : _TASTE + 10] = tastes[1, row], tastes[2, row]
-        mine[_TASTE + 10], mine[_TASTE + 11] = tastes[3, row, 0], tastes[3, row, 2]
-        _shared(numbers[items[row]], mine[2], mine[3], price, age, mine[_REST:])
+        for column in range(_TASTE - 9):
+            out[row, column] = np.nan
+        for place in range(9):
+            out[row, _TASTE - 9 + place] = shopper[place]
+        _own(sums, moments, row, now, out)
+        out[row, 10], out[row, 11] = bought, quiet
+        _rhythm(sums, moments, row, numbers[items[row], _GAP], baskets, today, out)
+        _shared(numbers, items[row], row, price, age, out)
+    # Of looks, which come first, only share and days since stay: the other two columns are the purchases'.
+    _taste(time, item, kind, False, items, category, now, table, out, _LOOKS)
+    _taste(time, item, kind, True, items, category, now, table, out, _CATEGORY)
+    _taste(time, item, kind, True, items, department, now, table, out, _DEPARTMENT)
+    _taste(time, item, kind, True, items, brand, now, table, out, _BRAND)
 
 
 @kernel("i8[1], i4[1], i1[1], i4[1], out i8[1]")

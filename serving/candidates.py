@@ -130,10 +130,10 @@ class Candidates:
         """`without` for several reasons at once: 0 stays, n leaves for the n-th."""
         counts = np.bincount(why, minlength=len(reasons) + 1).tolist()
         gone = [(reason, self.items[why == at]) for at, reason in enumerate(reasons, start=1) if counts[at]]
-        stays = np.flatnonzero(why == 0)
-        return Candidates(
-            self.items[stays], self.sources, self.scores[stays], self.opinions[stays], (*self.removed, *gone)
-        )
+        items, scores = np.empty(counts[0], np.int32), np.empty((counts[0], len(self.sources)), np.float32)
+        opinions = np.empty_like(scores)
+        kernels.stay(why, self.items, self.scores, self.opinions, items, scores, opinions)
+        return Candidates(items, self.sources, scores, opinions, (*self.removed, *gone))
 
 
 def among(items: Rows, known: Rows) -> npt.NDArray[np.bool_]:

@@ -152,3 +152,28 @@ def reasons(
         out[row] = why
         gone += why > 0
     return gone
+
+
+@kernel("f8[1], f8, f4[2], i8, out f4[1], out i8[1]")
+def settled(raw: Any, offset: float, block: Any, sources: int, scores: Any, leading: Any) -> None:
+    """Fill in what a forest's sums come to: probabilities, and the source of the best rank, from the last columns."""
+    begin = block.shape[1] - sources
+    for row in range(len(raw)):
+        scores[row] = 1 / (1 + np.exp(-(raw[row] + offset)))
+        lead, best = 0, np.float32(np.inf)
+        for source in range(sources):
+            if block[row, begin + source] < best:
+                lead, best = source, block[row, begin + source]
+        leading[row] = lead
+
+
+@kernel("i1[1], i4[1], f4[2], f4[2], out i4[1], out f4[2], out f4[2]")
+def stay(why: Any, items: Any, scores: Any, opinions: Any, left: Any, left_scores: Any, left_opinions: Any) -> None:
+    """Copy the rows whose reason to go is 0."""
+    count = 0
+    for row in range(len(why)):
+        if why[row] == 0:
+            left[count] = items[row]
+            for source in range(scores.shape[1]):
+                left_scores[count, source], left_opinions[count, source] = scores[row, source], opinions[row, source]
+            count += 1

@@ -18,7 +18,7 @@ from features.compiled import available
 from features.errors import BundleError
 from serving.bundle import Bundle
 from serving.candidates import Candidates, Floats, Rows
-from serving.candidates_kernel import told
+from serving.candidates_kernel import settled, told
 from serving.query import Query
 from serving.recipe import RankerSpec
 from serving.trees import Forest
@@ -136,6 +136,11 @@ class Trees:
 
     def score_rows(self, block: Floats) -> tuple[Floats, Columns]:
         """`score` of candidates whose rows are there already: rankers that hear the same sources share them."""
+        if available():
+            scores = np.empty(len(block), np.float32)
+            leading = np.empty(len(block), np.intp)
+            settled(self._forest.predict(block), self._offset, block, len(self.voices), scores, leading)
+            return scores, leading
         raw = self._forest.predict(block) + self._offset
         ranks = block[:, -len(self.voices) :]
         return (1 / (1 + np.exp(-raw))).astype(np.float32), np.argmin(np.nan_to_num(ranks, nan=np.inf), axis=1)

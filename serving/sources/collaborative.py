@@ -50,6 +50,10 @@ class Factors:
         items, weights = self._preferences.of(query)
         if not len(items):
             return None
+        if available():
+            vector = np.empty(self._factors.shape[1], np.float32)
+            kernels.fold_in(self._factors, items, weights, self._alpha, self._gram, vector)
+            return vector
         return folded_in(self._factors[items], np.float32(self._alpha) * weights, self._gram)
 
     def opine(self, query: Query) -> Opinion:

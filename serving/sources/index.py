@@ -17,7 +17,7 @@ import numpy.typing as npt
 from features.compiled import available, scratch
 from features.ids import Array
 from serving.candidates import Floats, Proposals, Rows, best
-from serving.sources.kernels import scan
+from serving.sources.kernels import search
 
 LEAST_ITEMS = 20_000
 """In a smaller catalogue a full scan costs less than a tenth of a request."""
@@ -55,14 +55,14 @@ class Index:
 
     def best(self, vector: Floats, count: int) -> Proposals:
         """The items with the `count` highest inner products among those looked at, best first, ties by item."""
+        if available():
+            many = len(self.items)
+            scores, items = scratch("index_score", many, np.float32), scratch("index_item", many, np.int32)
+            many = search(self.centres, self.starts, self.items, self.vectors, vector, LOOKED_AT * count, items, scores)
+            return best(scores[:many], items[:many], count)
         order = np.argsort(-(self.centres @ vector), kind="stable")
         seen = np.cumsum(np.diff(self.starts)[order])
         groups = order[: int(np.searchsorted(seen, LOOKED_AT * count)) + 1]
-        if available():
-            many = int(seen[len(groups) - 1])
-            scores, items = scratch("index_score", many, np.float32), scratch("index_item", many, np.int32)
-            scan(self.starts, self.items, self.vectors, vector, groups, items, scores)
-            return best(scores[:many], items[:many], count)
         spans = [slice(int(self.starts[group]), int(self.starts[group + 1])) for group in groups]
         items = np.concatenate([self.items[span] for span in spans])
         return best(np.concatenate([self.vectors[span] @ vector for span in spans]), items, count)

@@ -148,14 +148,61 @@ def products(vectors: Any, items: Any, vector: Any, column: int, out: Any) -> No
         out[row, column] = _product(vectors, items[row], vector)
 
 
-@kernel("i8[1], i4[1], f4[2], f4[1], i8[1], out i4[1], out f4[1]")
-def scan(starts: Any, items: Any, vectors: Any, vector: Any, groups: Any, found: Any, scores: Any) -> None:
-    """Fill the items of some groups and their inner products with one vector."""
+@kernel("f4[2], i8[1], i4[1], f4[2], f4[1], i8, out i4[1], out f4[1]")
+def search(
+    centres: Any, starts: Any, items: Any, vectors: Any, vector: Any, wanted: int, found: Any, scores: Any
+) -> int:  # fmt: skip
+    """Look at the groups whose centres point where the vector does, until `wanted` items were seen.
+
+    Fills the items and their inner products, and returns how many there are.
+    """
+    said = np.empty(len(centres), np.float32)
+    for group in range(len(centres)):
+        said[group] = _product(centres, group, vector)
     count = 0
-    for group in groups:
+    for group in np.argsort(-said, kind="mergesort"):
+        if count >= wanted:
+            break
         for row in range(starts[group], starts[group + 1]):
             found[count], scores[count] = items[row], _product(vectors, row, vector)
             count += 1
+    return count
+
+
+@sums_in_any_order
+def _inner(table: Any, one: int, other: int, count: int) -> Any:
+    total = 0.0
+    for place in range(count):
+        total += table[one, place] * table[other, place]
+    return total
+
+
+@kernel("f4[2], i4[1], f4[1], f8, f4[2], out f4[1]")
+def fold_in(vectors: Any, items: Any, weights: Any, alpha: float, gram: Any, out: Any) -> None:
+    """Fill the vector of a subject: the solution of `collaborative.folded_in` by Cholesky's factors."""
+    size = len(gram)
+    table, right = np.empty((size, size)), np.zeros(size)
+    for row in range(size):
+        for column in range(row + 1):
+            table[row, column] = gram[row, column]
+    for at in range(len(items)):
+        which, extra = items[at], alpha * weights[at]
+        for row in range(size):
+            scaled = extra * vectors[which, row]
+            right[row] += vectors[which, row] + scaled
+            for column in range(row + 1):
+                table[row, column] += scaled * vectors[which, column]
+    for row in range(size):
+        for column in range(row):
+            table[row, column] = (table[row, column] - _inner(table, row, column, column)) / table[column, column]
+            right[row] -= table[row, column] * right[column]
+        table[row, row] = np.sqrt(table[row, row] - _inner(table, row, row, row))
+        right[row] /= table[row, row]
+    for row in range(size - 1, -1, -1):
+        right[row] /= table[row, row]
+        out[row] = right[row]
+        for column in range(row):
+            right[column] -= table[row, column] * right[row]
 
 
 @helper
