@@ -151,8 +151,9 @@ def _merged(proposed: Sequence[Proposals]) -> tuple[Rows, Floats]:
         starts = np.cumsum([0, *(len(found.items) for found in proposed)])
         said = np.concatenate([found.scores for found in proposed])
         items, scores = np.empty(len(listed), np.int32), np.empty((len(listed), len(proposed)), np.float32)
-        slot = scratch("candidate", int(listed.max()) + 1, np.int32, -1)
-        count = kernels.union(listed, said, starts, slot, items, scores)
+        size = int(listed.max()) + 1
+        slot, marks = scratch("candidate", size, np.int32), scratch("candidate_mark", size // 64 + 1, np.uint64)
+        count = kernels.union(listed, said, starts, slot, marks, items, scores)
         return items[:count], scores[:count]
     items = np.unique(listed)
     scores = np.full((len(items), len(proposed)), np.nan, np.float32)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from features.compiled import helper, kernel
+from features.compiled import helper, kernel, trailing_zeros
 
 NO_SCORE = np.float32(-1e30)
 """Scores at or below it stand for "not eligible" in some libraries."""
@@ -70,28 +70,29 @@ def best(scores: Any, items: Any, top: Any, values: Any) -> int:
     return count
 
 
-@kernel("i4[1], f4[1], i8[1], out i4[1], out i4[1], out f4[2]")
-def union(items: Any, scores: Any, starts: Any, slot: Any, merged: Any, out: Any) -> int:
+@kernel("i4[1], f4[1], i8[1], out i4[1], out u8[1], out i4[1], out f4[2]")
+def union(items: Any, scores: Any, starts: Any, slot: Any, marks: Any, merged: Any, out: Any) -> int:
     """Merge the proposals of several sources; source s has items[starts[s]:starts[s + 1]].
 
     Fills `merged` with the distinct items, ascending, and `out` with the score of each by each source, NaN where it
-    proposes it not; returns how many items there are. `slot` is -1 for all items of the catalogue, and is left so.
+    proposes it not; returns how many items there are. `slot` holds anything; `marks`, a bit an item, is 0 and left so.
     """
+    for item in items:
+        marks[item >> 6] |= np.uint64(1) << np.uint64(item & 63)
     count = 0
-    for at in range(len(items)):
-        if slot[items[at]] < 0:
-            slot[items[at]] = 0
-            merged[count] = items[at]
+    for word in range(len(marks)):  # from the lowest bit on: quicker than to sort them
+        left = marks[word]
+        while left:
+            item = 64 * word + np.int64(trailing_zeros(left))
+            left &= left - np.uint64(1)
+            slot[item], merged[count] = count, item
+            for source in range(out.shape[1]):
+                out[count, source] = np.nan
             count += 1
-    merged[:count].sort()
-    for row in range(count):
-        slot[merged[row]] = row
-    out[:count] = np.nan
+        marks[word] = 0
     for source in range(len(starts) - 1):
         for at in range(starts[source], starts[source + 1]):
             out[slot[items[at]], source] = scores[at]
-    for row in range(count):
-        slot[merged[row]] = -1
     return count
 
 
