@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 
 import numpy as np
 import numpy.typing as npt
@@ -148,7 +149,7 @@ def _merged(proposed: Sequence[Proposals]) -> tuple[Rows, Floats]:
     """int32[m], ascending and distinct, and float32[m, S]: the score of each item by each source, NaN where none."""
     listed = np.concatenate([found.items for found in proposed])
     if available() and len(listed):
-        starts = np.cumsum([0, *(len(found.items) for found in proposed)])
+        starts = np.array([0, *accumulate(len(found.items) for found in proposed)])
         said = np.concatenate([found.scores for found in proposed])
         items, scores = np.empty(len(listed), np.int32), np.empty((len(listed), len(proposed)), np.float32)
         size = int(listed.max()) + 1

@@ -179,7 +179,7 @@ class Ranker:
         """Given items as candidates, where at least one of the sources has an opinion of them."""
         opinions = np.full((len(rows), len(voices)), np.nan, np.float32)
         for column, name in enumerate(voices):
-            opinions[:, column] = self.opinion(name, query).of(rows)
+            self.opinion(name, query).tell(rows, opinions, column)
         given = Candidates(rows, voices, opinions, opinions).heard(voices)
         return apply_filters(self.shelf, query, given, self.business)
 
