@@ -2,15 +2,17 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV   := .venv
 BIN    := $(VENV)/bin
+AUDIT  := .audit
 
-.PHONY: demo test soak check clean
+.PHONY: demo test soak check audit clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo   install, import a year of purchases, train, promote, serve on 127.0.0.1:3000 (Ctrl-C stops)"
 	@echo "make test   install, run the tests"
 	@echo "make soak   the tests that take longer"
-	@echo "make check  format, lint, types, import contracts"
+	@echo "make check  format, lint, types, import contracts, static analysis"
+	@echo "make audit  known vulnerabilities of the pinned packages (asks the index)"
 
 # Hashes for everything from the index, then the project itself without looking at its dependencies again.
 $(VENV)/.ready: requirements.txt pyproject.toml
@@ -34,6 +36,16 @@ check: $(VENV)/.ready
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python -m tests.bandit_review
+
+# In a small environment of its own: what looks at the pinned set is no part of it. What could not be looked up fails.
+$(AUDIT)/.ready:
+	$(PYTHON) -m venv $(AUDIT)
+	$(AUDIT)/bin/python -m pip install --quiet --disable-pip-version-check 'pip-audit>=2.9,<3'
+	@touch $@
+
+audit: $(AUDIT)/.ready
+	$(AUDIT)/bin/pip-audit --requirement requirements.txt --require-hashes --disable-pip --strict --progress-spinner off
 
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(AUDIT) .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -8,14 +8,21 @@ import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from stat import S_ISREG
 
 
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write beside the target, flush to disk, rename over it, flush the folder."""
+def write_atomically(path: Path, data: bytes, *, mode: int = 0o666) -> None:
+    """Write beside the target, flush to disk, rename over it, flush the folder.
+
+    Args:
+        path: the target.
+        data: its new content.
+        mode: permissions from the first moment on, less the umask; 0o600 for what only the owner may read.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
     try:
-        with draft.open("wb") as file:
+        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
@@ -23,6 +30,29 @@ def write_atomically(path: Path, data: bytes) -> None:
     finally:
         draft.unlink(missing_ok=True)
     sync_folder(path.parent)
+
+
+def read_private(path: Path, what: str, *, hint: str) -> bytes:
+    """The content of a file that only its owner may read: a secret that others could read opens nothing.
+
+    Args:
+        path: of the file.
+        what: it is, for people.
+        hint: how one is made.
+
+    Raises:
+        ConfigError: it is missing or no file, or others can read or change it.
+    """
+    from features.errors import ConfigError
+
+    try:
+        with path.open("rb") as file:
+            found = os.fstat(file.fileno())  # of what is read, not of what the name points at a moment later
+            if not S_ISREG(found.st_mode) or found.st_mode & 0o077:
+                raise ConfigError(f"others can read the {what}", where=str(path), hint=f"chmod 600 {path}")
+            return file.read()
+    except OSError as error:
+        raise ConfigError(f"no such {what}", where=str(path), got=error.strerror, hint=hint) from None
 
 
 def sync_folder(folder: Path) -> None:

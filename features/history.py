@@ -6,7 +6,7 @@ the store has received since). A *subject* is the unit of decision: `customer_su
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 
@@ -119,12 +119,14 @@ class Histories:
         items: the item vocabulary that `events.item` points into.
         offsets: int64[len(subjects) + 1]; subject s owns events[offsets[s]:offsets[s + 1]].
         events: all events, sorted by subject, time and key.
+        read: gives a slice of them in another way, such as from a file; None: they are sliced.
     """
 
     subjects: Vocabulary
     items: Vocabulary
     offsets: Instants
     events: History
+    read: Callable[[int, int], History] | None = None
 
     def __len__(self) -> int:
         return len(self.subjects)
@@ -136,7 +138,8 @@ class Histories:
 
     def at(self, row: int) -> History:
         """The history of the subject in that row."""
-        return self.events.take(slice(int(self.offsets[row]), int(self.offsets[row + 1])))
+        start, stop = int(self.offsets[row]), int(self.offsets[row + 1])
+        return self.events.take(slice(start, stop)) if self.read is None else self.read(start, stop)
 
     def subject_rows(self) -> npt.NDArray[np.int32]:
         """int32[events]: the subject's row of each event."""
@@ -149,7 +152,7 @@ class Histories:
     def where(self, mask: npt.NDArray[np.bool_]) -> Histories:
         """Only the events under the mask; subjects keep their rows."""
         kept = np.concatenate([np.zeros(1, np.int64), np.cumsum(mask, dtype=np.int64)])
-        return replace(self, offsets=kept[self.offsets], events=self.events.take(mask))
+        return replace(self, offsets=kept[self.offsets], events=self.events.take(mask), read=None)
 
     def with_subjects(self, names: Iterable[str]) -> Histories:
         """The same events and further subjects that have none; ids stay sorted, so rows may move."""

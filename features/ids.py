@@ -107,5 +107,34 @@ class Vocabulary(Sequence[str]):
         return np.fromiter((-1 if (r := self.find(text)) is None else r for text in ids), np.int32)
 
     def translate_to(self, other: Vocabulary) -> npt.NDArray[np.int32]:
-        """int32[len(self)]: the row in `other` of each of our ids, -1 where it has none."""
-        return other.rows_of(self)
+        """int32[len(self)]: the row in `other` of each of our ids, -1 where it has none.
+
+        Both are in the order of their hashes, so nothing is looked up one by one but where hashes collide.
+        """
+        found = np.full(len(self), -1, np.int32)
+        if not len(self) or not len(other):
+            return found
+        at = np.minimum(np.searchsorted(other.hashes, self.hashes), len(other) - 1)
+        met = other.hashes[at] == self.hashes
+        mine, theirs = self.rows[met].astype(np.intp), other.rows[at[met]].astype(np.int32)
+        alike = _same_text(self, mine, other, theirs)
+        found[mine[alike]] = theirs[alike]
+        for row in mine[~alike].tolist():
+            found[row] = -1 if (it := other.find(self[row])) is None else it
+        return found
+
+
+def _same_text(
+    one: Vocabulary, rows: npt.NDArray[np.intp], other: Vocabulary, others: npt.NDArray[np.int32]
+) -> npt.NDArray[np.bool_]:
+    """bool[k]: whether each id of `one` is, letter by letter, the id of `other` beside it."""
+    starts = one.offsets[rows].view(np.int64), other.offsets[others].view(np.int64)
+    lengths = one.offsets[rows + 1].view(np.int64) - starts[0]
+    alike = lengths == other.offsets[others + 1].view(np.int64) - starts[1]
+    first, second, long = starts[0][alike], starts[1][alike], lengths[alike]
+    if len(long):
+        ends = np.cumsum(long)
+        within = np.arange(ends[-1]) - np.repeat(ends - long, long)
+        differs = one.blob[np.repeat(first, long) + within] != other.blob[np.repeat(second, long) + within]
+        alike[alike] = ~np.logical_or.reduceat(differs, ends - long)  # no id is empty, so no segment is
+    return np.asarray(alike)

@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import re
 import secrets
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
 from features.errors import ConfigError
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
+_SECRET_BYTES = 32
 
 
 @dataclass(frozen=True)
@@ -21,10 +23,23 @@ class Shop:
     Args:
         id: lower-case name, letters, digits and dashes.
         root: its folder; created on first write.
+        store_url: address of the PostgreSQL that holds its store, password included, so it is never shown; None: the
+            store is a file in the folder.
+        secret_file: where its secret lies, when replicas on several machines are given the same one; None: in the
+            folder.
     """
 
     id: str
     root: Path
+    store_url: str | None = field(default=None, repr=False)
+    secret_file: Path | None = None
+
+    @classmethod
+    def from_environment(cls, id: str, root: Path, environment: Mapping[str, str] = os.environ) -> Shop:
+        """The shop of that name, with what the environment says of it: `KOKYAKU_STORE` and `KOKYAKU_SECRET_FILE`."""
+        secret_file = environment.get("KOKYAKU_SECRET_FILE")
+        url = environment.get("KOKYAKU_STORE") or None
+        return cls(id, root, url, Path(secret_file).absolute() if secret_file else None)
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.id):
@@ -102,9 +117,24 @@ class Shop:
         return f"kokyaku/{self.id}"
 
     @property
+    def monitor_experiment(self) -> str:
+        """Name of the MLflow experiment that keeps the health of data and answers over time."""
+        return f"{self.experiment}-monitor"
+
+    @property
     def registered_model(self) -> str:
         """Name of the registered model."""
         return f"kokyaku-{self.id}"
+
+    @property
+    def keys(self) -> Path:
+        """API keys as hashes, in a file only its owner can read."""
+        return self.root / "keys.json"
+
+    @property
+    def secret_path(self) -> Path:
+        """The file of the secret."""
+        return self.secret_file or self.root / "secret.key"
 
     @cached_property
     def secret(self) -> bytes:
@@ -112,14 +142,20 @@ class Shop:
 
         Keys of tombstones and cookies and the salt of assignments derive from it, so hashes of one
         shop say nothing about another's.
+
+        Raises:
+            ConfigError: `secret_file` is named and cannot be read or is no secret: it is never made, since another
+                replica's would be another one.
         """
-        path = self.root / "secret.key"
+        if self.secret_file is not None:
+            return _given_secret(self.secret_file)
+        path = self.secret_path
         if not path.exists():
             self.root.mkdir(parents=True, exist_ok=True)
             draft = path.with_name(f".secret.{os.getpid()}.{secrets.token_hex(4)}")
             fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
             with os.fdopen(fd, "wb") as file:
-                file.write(secrets.token_bytes(32))
+                file.write(secrets.token_bytes(_SECRET_BYTES))
             try:
                 os.link(draft, path)  # fails when another process was first: then its key is the key
             except FileExistsError:
@@ -127,3 +163,14 @@ class Shop:
             finally:
                 draft.unlink()
         return path.read_bytes()
+
+
+def _given_secret(path: Path) -> bytes:
+    hint = "copy secret.key of the first replica"
+    try:
+        secret = path.read_bytes()
+    except OSError as error:
+        raise ConfigError("no secret can be read", where=str(path), got=error.strerror, hint=hint) from error
+    if len(secret) < _SECRET_BYTES:
+        raise ConfigError("the secret is too short", where=str(path), got=f"{len(secret)} bytes", hint=hint)
+    return secret

@@ -16,7 +16,7 @@ import msgspec
 
 from features.errors import RequestError
 from features.history import History
-from features.moments import SECOND, day_start, format_instant, local_time
+from features.moments import MINUTE, SECOND, day_start, format_instant, local_time
 from serving.asking import note_questions
 from serving.caps import SENT, UNCOUNTED, Counts
 from serving.counting import counts_on
@@ -27,7 +27,7 @@ from serving.filling import first_fillable
 from serving.keeping import Keep, settled
 from serving.pages import draws_of, told_of
 from serving.person import PERSONALIZATION
-from serving.pipeline import Answer, consents_of, hydrate, remember
+from serving.pipeline import Answer, hydrate, noted, readable_consents, remember
 from serving.query import Filter, Query
 from serving.settings.channels import SCREENS, Channel
 from serving.settings.pages import Slot
@@ -48,10 +48,13 @@ from serving.timing import (
     silent,
     unreachable,
 )
+from serving.watch import lap
 from serving.wire import ActionRequest
 
 NOTHING = "nothing is better now than what could be sent"
 DONE = "this contact was sent already"
+SOON = MINUTE
+"""What cannot be known now is asked again after so long."""
 PERSONAL = "no consent to personalization: contacts cannot be counted"
 
 
@@ -66,11 +69,15 @@ async def next_action(engine: Engine, request: ActionRequest, now: int, keep: Ke
         RequestError: no such channel, or nobody is named.
     """
     case = case_of(engine, request, now)
+    lap("fillable")
     body, decisions, unwritten = await settled(case.draws, case.decided, None if engine.preview else keep, case.counts)
     body = remember(engine, unwritten, body)
     if body.get("logged") is False and unwritten is decisions and case.draws is not None and case.draws.fresh:
         case.draws.again(closed=True)  # what is drawn and not remembered can never be learned from
-        body |= case.decided()[0]
+        again, decisions = case.decided()
+        unwritten = decisions
+        body |= again
+    noted(engine, decisions, unwritten, body)
     note_questions(engine, case.now.query, {"slots": [body]})
     return body
 
@@ -85,8 +92,9 @@ def case_of(engine: Engine, request: ActionRequest, now: int) -> Case:
     name, channel = request.channel, channel_of(live, request.channel)
     if request.user_id is None and request.visitor_id is None:
         raise RequestError("name a userId or a visitorId", where="userId")
-    consents = consents_of(engine, live, request)
-    whole = [*unreachable(name, channel, request.user_id), *refused(channel, consents, request.consent)]
+    consents, trouble = readable_consents(engine, live, request)
+    whole = [*unreachable(name, channel, request.user_id)]
+    whole += refused(channel, consents, request.consent) if trouble is None else [Ruling(trouble, now + SOON)]
     if channel.policy in live.stops.campaigns:  # the first of its list for everybody is not what was meant
         whole.append(Ruling("the channel's policy is stopped"))
     slot = Slot(name, channel.actions, channel.policy, channel.family, channel.epoch_days)
@@ -98,7 +106,9 @@ def case_of(engine: Engine, request: ActionRequest, now: int) -> Case:
         return Case(live, channel, slot, Situation(live, query), holdout, whole)
     query, holdout = hydrate(engine, live, request, now)
     asked = Situation(live, msgspec.structs.replace(query, surface=name, filter=Filter()))
-    if holdout:
+    if query.trouble is not None:
+        whole.append(Ruling(query.trouble, now + SOON))
+    elif holdout:
         whole.append(Ruling(HOLDOUT, kind=HOLDOUT))
     elif not query.personal and channel.medium_of(name) not in SCREENS:
         whole.append(Ruling(PERSONAL, kind=OPTED_OUT))

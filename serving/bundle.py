@@ -18,7 +18,7 @@ import numpy.typing as npt
 from features.assemble import FINGERPRINT, SharedTables
 from features.errors import BundleError
 from features.ids import Array, Vocabulary
-from serving.artifact import Artifact, live_name, write_artifact
+from serving.artifact import AGAIN, Artifact, live_name, write_artifact
 from serving.recipe import Recipe, from_json
 
 KIND = "bundle"
@@ -136,7 +136,10 @@ def open_bundle(folder: Path, *, verify: bool = True) -> Bundle:
     if fingerprint != FINGERPRINT:
         hint = "train again with this version"
         raise BundleError("made for other features", where=str(folder), got=fingerprint, hint=hint)
-    return Bundle(artifact.manifest, artifact.arrays)
+    try:
+        return Bundle(artifact.manifest, artifact.arrays)
+    except KeyError as error:
+        raise BundleError("an array is missing", where=str(folder), got=error.args[0], hint=AGAIN) from None
 
 
 def open_live_bundle(parent: Path, *, verify: bool = True) -> Bundle | None:

@@ -281,9 +281,9 @@ class Counts:
                      if action in self.limits and self.before(action) is None)  # fmt: skip
 
     def again(self, tally: Tally | None, *, closed: bool = False) -> None:
-        """Go on from what the store knows now."""
+        """Go on from what the store knows now; what is closed since it could not say stays closed until it says it."""
+        self.closed = closed or (self.closed and tally is None)
         self.tally = self.tally if tally is None else tally
-        self.closed = closed
         self._found.clear()
 
     def _showing(self, decision_id: str, action: str) -> Showing:

@@ -7,28 +7,47 @@ that the clock goes on and never back when the service starts again.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import orjson
 
 from features.errors import ConfigError
 from features.files import write_atomically
+from features.moments import HOUR
 from features.shop import Shop
 
+BRIDGED = HOUR
+"""Of a machine's clock that is set back by more than this, somebody wants the other time."""
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(slots=True)
 class Clock:
-    """Instants of a shop.
+    """Instants of a shop, which do not go back when the machine's clock is set right.
+
+    What happens later has a later moment, or a sign-out would stand before its sign-in. After a step back time goes
+    on at half its pace until the machine's clock is there.
 
     Args:
         offset: microseconds that the shop's time differs from the machine's.
     """
 
     offset: int = 0
+    _last: tuple[int, int] = field(default=(0, 0), init=False, repr=False, compare=False)
+    """The latest instant that was told, and the nanosecond of the steady clock at which it was."""
 
     def now(self) -> int:
         """Microseconds since 1970 in the shop's time."""
-        return time.time_ns() // 1000 + self.offset
+        now, tick = time.time_ns() // 1000 + self.offset, time.monotonic_ns()
+        last, since = self._last
+        if last < now + BRIDGED:
+            now = max(now, last + (tick - since) // 2_000)
+        self._last = now, tick
+        return now
+
+    def not_before(self, instant: int | None) -> Clock:
+        """The same clock, which goes on from an instant of an earlier run."""
+        self._last = instant or 0, time.monotonic_ns()
+        return self
 
 
 def shop_clock(shop: Shop) -> Clock:

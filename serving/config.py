@@ -16,6 +16,7 @@ import msgspec
 
 from features.errors import ConfigError
 from serving.experiments import Arm, Experiment, SlotChange, changed
+from serving.settings.access import AccessSettings
 from serving.settings.actions import Action, Caps, Text
 from serving.settings.asking import Option, ProjectRule, Question
 from serving.settings.channels import Channel
@@ -39,7 +40,7 @@ from serving.strict import nearest
 TABLES = (
     ShopSettings, ModelSettings, GateSettings, ConsentSettings, QuietHours, JourneySettings, RepurchaseSettings,
     SelectionSettings, Boost, Pin, Quota, Module, Page, Slot, Experiment, Arm, SlotChange, Channel, Action, Caps, Text,
-    When, Hours, Received, Question, Option, ProjectRule, Sequence, SequenceStep, Exits,
+    When, Hours, Received, Question, Option, ProjectRule, Sequence, SequenceStep, Exits, AccessSettings,
 )  # fmt: skip
 """Every struct of the file, for the nearest valid name of a typo."""
 
@@ -69,6 +70,7 @@ class ShopConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename
     experiments: dict[str, Experiment] = msgspec.field(default_factory=dict)
     channels: dict[str, Channel] = msgspec.field(default_factory=dict)
     sequences: dict[str, Sequence] = msgspec.field(default_factory=dict)
+    access: AccessSettings = AccessSettings()
 
     @property
     def hash(self) -> str:
@@ -77,6 +79,8 @@ class ShopConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename
         # A file without what came later keeps the hash that it had.
         if not self.sequences:
             del told["sequences"]
+        if not self.access.origins:
+            del told["access"]
         selection = told["selection"]
         for later in ("pins", "quotas"):
             if not selection[later]:

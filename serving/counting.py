@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from serving.caps import Counts, Limits, limits_of
+from features.errors import Unavailable
+from serving.caps import Counts, Limits, Tally, limits_of
 from serving.engine import Engine
 from serving.held import holder_of
 from serving.query import Query
@@ -27,7 +28,7 @@ def counts_of(engine: Engine, now: Situation, layout: Page) -> Counts | None:
 
 
 def counted(engine: Engine, query: Query, limits: Mapping[str, tuple[Limits, ...]], hold: int | None = None) -> Counts:
-    """Limits beside what stands against them.
+    """Limits beside what stands against them; while that cannot be read, nothing limited is shown.
 
     Args:
         engine, query: of the request.
@@ -36,9 +37,12 @@ def counted(engine: Engine, query: Query, limits: Mapping[str, tuple[Limits, ...
     """
     subject = holder_of(query.user_id, query.visitor_id)
     finite = [name for name, (own, *_) in limits.items() if own.finite]
-    tally = engine.store.tally_of(subject, finite, query.now)
+    try:
+        tally, closed = engine.store.tally_of(subject, finite, query.now), False
+    except Unavailable:
+        tally, closed = Tally(), True
     tally = tally.as_of(query.now) if engine.preview else tally
-    return Counts(limits, tally, query.surface, query.session_id, query.now, subject is not None, hold)
+    return Counts(limits, tally, query.surface, query.session_id, query.now, subject is not None, hold, closed)
 
 
 def counts_on(engine: Engine, name: str, channel: Channel, now: Situation) -> Counts:

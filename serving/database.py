@@ -7,21 +7,31 @@ writing into the deleted one.
 
 from __future__ import annotations
 
+import mmap
 import os
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from features.errors import DataError, Unavailable
+from features.files import exclusive
+from serving.backend import Condition, Connection
 
 BUSY_SECONDS = 5.0
 _LOOK_SECONDS = 1.0
 """A reader looks this often whether its file is still the one at the path; the writer looks each time."""
+_PATIENCE_SECONDS = 3.0
+"""For a checkpoint that waits for readers."""
+_VACUUM_BYTES = 128 * 1024 * 1024
+"""A larger file is written anew by the next sync instead of by an erasure: it would hold up events for seconds."""
+_SPARSE = 0.5
+_WORTH_BYTES = 64 * 1024 * 1024
+"""A file of this size, of which this share is free, is written anew after a sync."""
 _SETTINGS = (
     "PRAGMA synchronous = FULL",
     "PRAGMA secure_delete = ON",
@@ -30,7 +40,7 @@ _SETTINGS = (
 )
 
 
-class Database:
+class SqliteDatabase:
     """A SQLite database in WAL mode.
 
     Args:
@@ -42,8 +52,11 @@ class Database:
         Unavailable: the file cannot be opened or written.
     """
 
+    shared = False
+
     def __init__(self, path: Path, steps: Sequence[Sequence[str]]) -> None:
         self.path = path
+        self.where = str(path)
         self._write_lock = threading.Lock()
         self._writer: tuple[sqlite3.Connection, tuple[int, int]] | None = None
         self._local = threading.local()
@@ -53,6 +66,8 @@ class Database:
             self._create_file()
             self._create_schema(steps)
         except sqlite3.DatabaseError as error:
+            if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_NOTADB:
+                raise DataError("not a Kokyaku store", where=str(path), hint="move the file away") from error
             raise self._explained(error) from error
         except OSError as error:
             raise Unavailable("the store cannot be opened", where=str(path), got=error.strerror) from error
@@ -78,6 +93,10 @@ class Database:
             except sqlite3.DatabaseError as error:
                 self._drop_writer()
                 raise self._explained(error) from error
+
+    def insert_new(self, connection: Connection, statement: str, rows: Sequence[Sequence[Any]]) -> list[bool]:
+        """Row by row: here that costs nothing."""
+        return [connection.execute(statement, row).rowcount > 0 for row in rows]
 
     def query(self, sql: str, parameters: Sequence[Any] = ()) -> list[Any]:
         """All rows of a SELECT, on this thread's own connection, as of the last commit.
@@ -120,6 +139,35 @@ class Database:
         )
         return pages, free, pages * size
 
+    def alone(self, name: str, busy: str) -> AbstractContextManager[None]:
+        """Hold a lock file beside the database."""
+        return exclusive(self.path.with_name(f"{name}.lock"), busy=busy)
+
+    def scrub(self, texts: Collection[str]) -> None:
+        """Overwrite the write-ahead log, and the copies that moving rows between pages may have left in their gaps.
+
+        Args:
+            texts: what must not be found in the file. A short one may be found by chance: then we clean for nothing.
+        """
+        self._checkpoint_soon()
+        if self.path.stat().st_size <= _VACUUM_BYTES and _stands_in(self.path, texts):
+            self.vacuum()
+            self._checkpoint_soon()
+
+    def tidy(self, *, thoroughly: bool) -> None:
+        """Write the file anew where half of it is free, or `thoroughly`; empty the write-ahead log."""
+        pages, free, size = self.space()
+        if thoroughly or (size > _WORTH_BYTES and free > pages * _SPARSE):
+            self.vacuum()
+        self.checkpoint()
+
+    def condition(self) -> Condition:
+        """Whether the write-ahead log is on: some file systems do not allow it."""
+        mode = self.query("PRAGMA journal_mode")[0][0]
+        if mode == "wal":
+            return Condition("ok", "opens, write-ahead log on")
+        return Condition("fail", f"journal mode is {mode}", "the folder's file system does not support WAL; move it")
+
     def close(self) -> None:
         """Close every connection; what was committed stays."""
         with self._write_lock:
@@ -128,6 +176,11 @@ class Database:
         for connection in list(self._readers.values()):
             connection.close()
         self._readers.clear()
+
+    def _checkpoint_soon(self) -> None:
+        patience = time.monotonic() + _PATIENCE_SECONDS
+        while not self.checkpoint() and time.monotonic() < patience:
+            time.sleep(0.01)
 
     def _create_file(self) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -232,9 +285,12 @@ class Database:
 
     def _explained(self, error: sqlite3.DatabaseError) -> Exception:
         """What a user should read; errors of our own making (a wrong statement) stay what they are."""
-        if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_NOTADB:
-            return DataError("not a Kokyaku store", where=str(self.path), hint="move the file away")
         if type(error) not in (sqlite3.OperationalError, sqlite3.DatabaseError):
             return error
         hint = "try again in a moment; if it lasts, check disk space and permissions"
         return Unavailable("the store cannot do this now", where=str(self.path), got=str(error), hint=hint)
+
+
+def _stands_in(path: Path, texts: Collection[str]) -> bool:
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as raw:
+        return any(raw.find(text.encode("utf-8", "surrogatepass")) >= 0 for text in texts)

@@ -39,12 +39,14 @@ def drain(folder: Path, store: Store) -> Drained:
         Unavailable: the store refuses; nothing is lost, the next drain goes on.
     """
     total = Drained()
+    removed: list[str] = []
     for path in sorted(folder.glob(f"*{SUFFIX}")):
         found = _drain_file(path, store)
+        removed += [path.name] * found.files_removed
         for part in fields(Drained):
             setattr(total, part.name, getattr(total, part.name) + getattr(found, part.name))
-    if total.files_removed:
-        forget_logs(store, keep={path.name for path in folder.glob(f"*{SUFFIX}")})
+    if removed:
+        forget_logs(store, removed)
     return total
 
 

@@ -131,7 +131,7 @@ class Draws:
         With `anew` what was drawn cannot be shown: what takes its place is drawn at a point of its own.
         """
         self.held |= found or {}
-        self.closed = closed
+        self.closed = self.closed or closed
         self.rounds += anew
         self.fresh.clear()
 

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
+from collections import Counter
 from collections.abc import Container, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -17,11 +20,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from features.errors import BundleError, ConfigError, Unavailable
-from features.history import Histories, History
+from features.errors import BundleError, ConfigError, KokyakuError, Unavailable
+from features.history import Histories, History, customer_subject
 from features.shop import Shop
 from serving import people
-from serving.artifact import live_name
+from serving.artifact import live_name, others
 from serving.bundle import Bundle, open_bundle
 from serving.business import Business
 from serving.clock import shop_clock
@@ -29,6 +32,7 @@ from serving.config import ShopConfig, load_config
 from serving.decision_log import DecisionLog
 from serving.delivery import Deliveries
 from serving.effects import SlotPolicy
+from serving.erase import sweep_here
 from serving.histories import open_history, open_people
 from serving.person import Consents, Person
 from serving.policy_files import open_policies
@@ -40,10 +44,11 @@ from serving.repurchase import Windows
 from serving.shelf import Shelf
 from serving.stops import NO_STOPS, Stops, read_stops
 from serving.store import Store
-from serving.store_upkeep import store_id
+from serving.store_upkeep import latest_recorded, store_id
 from serving.subjects import subject_history
 
 log = logging.getLogger("kokyaku")
+_REFUSED_SECONDS = 30.0
 _UNREAD = (-1, -1)
 """The stamp of a `shop.toml` that is to be read again whether it changed or not."""
 
@@ -119,6 +124,8 @@ class Live:
 class Discard:
     """A decision log for previews: nobody saw the answer, so nothing is to be remembered."""
 
+    failures = 0
+
     def append(self, records: Sequence[bytes]) -> bool:
         """Forget the records."""
         return True
@@ -144,16 +151,20 @@ class Engine:
 
     def __init__(self, shop: Shop, *, worker: str | None = "0") -> None:
         self.shop = shop
-        self.store = Store.open(shop.store, shop.secret)
-        self.clock = shop_clock(shop)
+        self.store = Store.of(shop)
+        self.clock = shop_clock(shop).not_before(latest_recorded(self.store))
         self.preview = worker is None
         """Nobody sees the answers: nothing is kept of them."""
         self.decisions = Discard() if worker is None else DecisionLog(shop.decision_logs, worker)
         self.refusals: dict[str, str] = {}
+        self._refused_until = 0.0
+        self.refused: Counter[str] = Counter()
+        """How often a newer `bundle`, `history` or `settings` was refused."""
         self._reloading = threading.Lock()
         self._items_seen = 0
+        self._swept: tuple[int, str | None] = (0, None)
         config, stamp = load_config(shop.config), _stamp(shop.config)
-        ranker = self._ranker(self._live_bundle_name(), config)
+        ranker = self._first_ranker(config)
         name, histories, translation, seq = self._open_history(ranker.bundle)
         policies = open_policies(shop.policies, config)
         known = self._open_people(name)
@@ -175,6 +186,15 @@ class Engine:
             items=live.bundle.items,
             translation=live.translation,
         )
+
+    def mapped_history_of(self, live: Live, user_id: str | None) -> History:
+        """What a customer did up to the last sync, without a look at the store.
+
+        A visitor's slice is left alone: by a sign-in since then it may have become somebody else's.
+        """
+        if live.histories is None or user_id is None:
+            return History.empty()
+        return live.histories.of(customer_subject(user_id)).with_items(live.translation)
 
     def consents_of(self, live: Live, user_id: str | None, visitor_id: str | None) -> Consents:
         """What somebody agreed to; nothing else is read of them."""
@@ -204,14 +224,23 @@ class Engine:
 
         Returns:
             Whether anything changed.
+
+        Raises:
+            KokyakuError: nothing did, and not everything could be looked at; the next call looks again.
         """
         with self._reloading:
-            before = self.live
-            self._refresh_config()
-            self._refresh_bundle()
-            self._refresh_history()
-            self.refresh_shelf()
-            self.refresh_stops()
+            before, trouble = self.live, None
+            # What the shop took off comes first, and what is broken in one part keeps none of the others back.
+            for part in (
+                self.refresh_stops, self.refresh_shelf, self._refresh_config, self._refresh_bundle,
+                self._refresh_history, self._sweep,
+            ):  # fmt: skip
+                try:
+                    part()
+                except KokyakuError as error:
+                    trouble = trouble or error
+            if trouble is not None and self.live is before:
+                raise trouble
             return self.live is not before
 
     def refresh_shelf(self) -> None:
@@ -226,6 +255,15 @@ class Engine:
         if stops != self.live.stops:
             self.live.ranker.shelf.stop(stops.items)
             self.live = replace(self.live, stops=stops)
+
+    def _sweep(self) -> None:
+        """Overwrite on this machine whom another replica erased, and whom a newly copied history still holds."""
+        if self.preview or not self.store.database.shared:
+            return
+        state = len(self.store.erased()), self.live.history_name
+        if state[0] and state != self._swept:
+            sweep_here(self.shop, self.store)
+            self._swept = state
 
     def close(self) -> None:
         """Flush and close the store and the decision log."""
@@ -252,13 +290,14 @@ class Engine:
 
     def _refresh_bundle(self) -> None:
         name = live_name(self.shop.bundles)
-        if name is None or name == self.live.bundle.id or self.refusals.get(f"bundle {name}"):
+        if name is None or name == self.live.bundle.id or self._is_refused(f"bundle {name}"):
             return
         try:
             ranker = self._ranker(name, self.live.config)
         except (BundleError, ConfigError) as error:
             self._refuse(f"bundle {name}", error.line())
             return
+        self.refusals.pop(f"bundle {name}", None)
         changes, _ = self.store.item_changes(0)
         ranker.shelf.apply(changes)
         ranker.shelf.stop(self.live.stops.items)
@@ -269,7 +308,7 @@ class Engine:
 
     def _refresh_history(self) -> None:
         name = live_name(self.shop.histories)
-        if name is None or name == self.live.history_name or self.refusals.get(f"history {name}"):
+        if name is None or name == self.live.history_name or self._is_refused(f"history {name}"):
             return
         try:
             name, histories, translation, seq = self._open_history(self.live.bundle)
@@ -277,6 +316,7 @@ class Engine:
         except BundleError as error:
             self._refuse(f"history {name}", error.line())
             return
+        self.refusals.pop(f"history {name}", None)
         self.live = replace(
             self.live, histories=histories, translation=translation, history_seq=seq, history_name=name, people=known
         )
@@ -287,6 +327,19 @@ class Engine:
             hint = f"train and promote one: kokyaku train --shop {self.shop.id}"
             raise BundleError("no bundle serves yet", where=str(self.shop.bundles), hint=hint)
         return name
+
+    def _first_ranker(self, config: ShopConfig) -> Ranker:
+        """Of the live bundle; where it is damaged a worker begins with the newest whole one and tries that again."""
+        name = self._live_bundle_name()
+        try:
+            return self._ranker(name, config)
+        except BundleError as error:
+            for other in [] if self.preview else others(self.shop.bundles, name):
+                with suppress(BundleError, ConfigError):
+                    ranker = self._ranker(other, config)
+                    self._refuse(f"bundle {name}", error.line())
+                    return ranker
+            raise
 
     def _ranker(self, name: str, config: ShopConfig) -> Ranker:
         bundle = open_bundle(self.shop.bundles / name)
@@ -307,9 +360,16 @@ class Engine:
     def _open_people(self, name: str | None) -> People | None:
         return None if name is None else open_people(self.shop.histories / name, store_id(self.store))
 
+    def _is_refused(self, what: str) -> bool:
+        """Whether it was looked at just now; a disk that failed then, or a file that was mended, gets another look."""
+        return what in self.refusals and time.monotonic() < self._refused_until
+
     def _refuse(self, what: str, why: str) -> None:
+        self._refused_until = time.monotonic() + _REFUSED_SECONDS
+        if self.refusals.get(what) != why:
+            log.warning("refused %s, another one serves: %s", what, why)
         self.refusals[what] = why
-        log.warning("refused %s, the old one stays: %s", what, why)
+        self.refused["settings" if what == "shop.toml" else what.split()[0]] += 1
 
 
 def _translation(histories: Histories | None, bundle: Bundle) -> npt.NDArray[np.int32]:

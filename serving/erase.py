@@ -7,7 +7,6 @@ with the next sync. Every step may be repeated; `sweep` finishes what a crash in
 
 from __future__ import annotations
 
-import mmap
 import secrets
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -24,23 +23,24 @@ from serving import histories
 from serving import store_upkeep as upkeep
 from serving.decision_drain import blank_erased, drain
 from serving.fields import GUEST, decode
-from serving.store import Store
+from serving.store import TRUST_SECONDS, Store
 from serving.tombstones import token_of
+from serving.watch import watching
 
 Result = TypeVar("Result")
 
 ERASING, ERASED, COMPLETE = "erasing", "erased", "complete"
 """States of a receipt: under way; gone from everything that answers; gone from the dataset too."""
-_PATIENCE_SECONDS = 3.0
+_UNDERWAY_SECONDS = 0.1
+"""A request of another replica that began before it knew the tombstone has left by then."""
 _IN_THEIR_WORDS = {"name": 4, "answers": 12, "attributes": 12, "projects": 12}
 """Fields -> from how many bytes on a text is looked for. Shorter answers are many people's: alone they name nobody."""
-_VACUUM_BYTES = 128 * 1024 * 1024
-"""A larger store is written anew by the next sync instead: it would hold up events for seconds."""
 
 SAYS = {
     "now": "No answer, profile or export uses this customer or the visitors linked to them. The store's rows (events, "
     "fields, answers, consents, orders), the decision logs and the history that serves are overwritten. A keyed hash "
-    "stays, so that later events, orders, answers, consents and imports of this customer are refused.",
+    "stays, so that later events, orders, answers, consents and imports of this customer are refused. Where several "
+    "replicas serve, none of them uses the customer, and each overwrites its own copies within a minute.",
     "nextSync": "The dataset's files are rewritten by the next sync, within 24 hours: events, profile, links and "
     "orders go; decisions keep what was shown, how likely it was and what it brought, under a random token.",
     "nextTraining": "Fitted models hold nothing about one person by name; what they learned from this customer goes "
@@ -72,11 +72,13 @@ def erase(
     receipt = _begun(store, token, now)
     visitors = _visitors(shop, store, customer_id)
     upkeep.bury(store, [token_of(shop.secret, visitor_subject(visitor)) for visitor in visitors], now)
+    buried = time.monotonic()
     words = _words(store, customer_id, visitors)
     counts = _forget_everywhere(shop, store, customer_id, visitors)
     if on_erased is not None:
         on_erased(customer_id)
-    _leave_no_residue(store, [customer_id, *visitors, *words])
+    store.database.scrub([customer_id, *visitors, *words])
+    _await_replicas(store, buried)
     return _finished(store, token, receipt, counts, now)
 
 
@@ -90,16 +92,25 @@ def erase_visitor(shop: Shop, store: Store, visitor_id: str, *, now: int) -> dic
     """
     token = token_of(shop.secret, visitor_subject(visitor_id))
     upkeep.bury(store, [token], now)
+    buried = time.monotonic()
     receipt = _begun(store, token, now)
     words = _words(store, None, [visitor_id])
     counts = _forget_everywhere(shop, store, None, [visitor_id])
-    _leave_no_residue(store, [visitor_id, *words])
+    store.database.scrub([visitor_id, *words])
+    _await_replicas(store, buried)
     return _finished(store, token, receipt, counts, now)
+
+
+def _await_replicas(store: Store, buried: float) -> None:
+    """Wait until every replica knows the tombstones that stand since a moment."""
+    if store.database.shared:
+        time.sleep(max(0.0, buried + TRUST_SECONDS + _UNDERWAY_SECONDS - time.monotonic()))
 
 
 def _begun(store: Store, token: bytes, now: int) -> dict[str, Any]:
     receipt = upkeep.receipt_of(store, token) or _new_receipt(now)
     upkeep.put_receipt(store, receipt, token, now)
+    watching().count("erasures")
     return receipt
 
 
@@ -147,6 +158,13 @@ def sweep(shop: Shop, store: Store, *, now: int) -> int:
         receipt |= {"state": ERASED, "erasedAt": format_instant(now)}
         upkeep.put_receipt(store, receipt, token, now)
     return found
+
+
+def sweep_here(shop: Shop, store: Store) -> None:
+    """Overwrite, in the decision logs and histories of this machine, whom another replica erased."""
+    drain(shop.decision_logs, store)
+    blank_erased(shop.decision_logs, store, store.erased())
+    _in_each_history(shop, lambda folder: sweep_history(folder, store), damaged=0)
 
 
 def sweep_history(folder: Path, store: Store) -> int:
@@ -230,23 +248,3 @@ def _texts(fields: Mapping[str, Any]) -> Iterator[str]:
                 yield value
             elif isinstance(value, dict | list):
                 waiting += value.values() if isinstance(value, dict) else value
-
-
-def _leave_no_residue(store: Store, ids: Collection[str]) -> None:
-    """Overwrite the write-ahead log, and the copies that moving rows between pages may have left in their gaps."""
-    _checkpoint(store)
-    if store.database.path.stat().st_size <= _VACUUM_BYTES and _stands_in(store.database.path, ids):
-        store.database.vacuum()
-        _checkpoint(store)
-
-
-def _checkpoint(store: Store) -> None:
-    patience = time.monotonic() + _PATIENCE_SECONDS
-    while not store.database.checkpoint() and time.monotonic() < patience:
-        time.sleep(0.01)
-
-
-def _stands_in(path: Path, ids: Collection[str]) -> bool:
-    """Whether the bytes of any id are in a file (a short id may be found by chance: then we clean for nothing)."""
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as raw:
-        return any(raw.find(text.encode("utf-8", "surrogatepass")) >= 0 for text in ids)

@@ -9,10 +9,12 @@ import msgspec
 from serving.decide import POLICY
 from serving.drawing import BLOCKED, Choice
 from serving.effects import SlotPolicy
-from serving.offered import Offered, Taken
+from serving.offered import Offered
 from serving.settings.pages import Slot
+from serving.taken import Taken
 
 KNOWS_NOTHING = "the policy knows nothing that could be shown"
+PASSED = "the first choice could not be filled"
 
 
 def first_fillable(
@@ -31,7 +33,7 @@ def first_fillable(
         chosen, [(chosen, 1.0)], 1.0, "holdout" if holdout else POLICY,
         # Where others are drawn, what is the same for all is not one of the draws.
         drawn=slot.policy is None,
-        fallback=None if chosen is not None and chosen == wanted else "the first choice could not be filled",
+        fallback=None if chosen is not None and chosen == wanted else PASSED,
     )  # fmt: skip
 
 

@@ -24,6 +24,7 @@ LITTLE = 3
 """With fewer purchases and looks than this, a page says that it knows little."""
 BASIS = {
     "en": {
+        "trouble": "Chosen by what sells now; what we know of you cannot be looked up at the moment.",
         "consent": "Chosen for everybody: you have not agreed to a personal page.",
         "context": "Chosen by what sells now; we do not know you yet.",
         "little": "We know little of you yet, so the choice is wide.",
@@ -31,6 +32,7 @@ BASIS = {
         "everybody": "Chosen by what sells now, the same for everybody.",
     },
     "ja": {
+        "trouble": "ただいまお客様の情報を参照できないため、いま人気の商品から選びました。",
         "consent": "パーソナライズに同意いただいていないため、すべてのお客様に共通の内容です。",
         "context": "はじめてのお客様のため、いま人気の商品から選びました。",
         "little": "まだお客様のことを詳しく存じ上げないため、幅広く選びました。",
@@ -47,5 +49,7 @@ def basis(now: Situation, holdout: bool) -> Answer:
     kind = "consent" if not now.query.personal else known if events else "context"
     if holdout and now.query.personal:
         kind = "everybody"
+    if now.query.trouble is not None and not events:
+        kind = "trouble"
     words = BASIS[now.live.language(now.query.context.locale, BASIS)]
     return {"personalized": now.query.personal and not holdout, "basis": {"kind": kind, "text": words[kind]}}

@@ -24,6 +24,8 @@ LINGER_SECONDS = 0.002
 IDLE_SECONDS = 0.000_15
 """A group closes as soon as nobody came for this long."""
 GROUP_ROWS = 5_000
+PATIENCE_SECONDS = 3.0
+"""A caller who waited so long is told that it did not work, and may come again."""
 WAITING_ROWS = 100_000
 """More than this waiting means that the disk has stopped: then callers are sent away at once."""
 
@@ -44,13 +46,21 @@ class GroupCommit(Generic[Row, Result]):
         self._thread: threading.Thread | None = None
         self._closed = False
 
-    async def submit(self, rows: Sequence[Row]) -> list[Result]:
+    async def submit(self, rows: Sequence[Row], patience: float = PATIENCE_SECONDS) -> list[Result]:
         """Write rows together with whoever else is waiting.
 
+        Args:
+            rows: the caller's.
+            patience: seconds. What still waits then is not written any more; what is just being written may be.
+
         Raises:
-            Unavailable: the disk refuses, or too many are waiting for it.
+            Unavailable: the disk refuses, does not answer, or too many are waiting for it.
         """
-        return await asyncio.wrap_future(self._enqueue(rows))
+        try:
+            async with asyncio.timeout(patience):
+                return await asyncio.wrap_future(self._enqueue(rows))
+        except TimeoutError:
+            raise Unavailable("the disk does not answer", hint="try again in a moment") from None
 
     def close(self) -> None:
         """Write what waits, then end the thread."""
@@ -101,18 +111,18 @@ class GroupCommit(Generic[Row, Result]):
         return group, True
 
     def _write(self, group: list[tuple[Sequence[Row], Future[list[Result]]]]) -> None:
+        waiting = sum(len(entry) for entry, _ in group)
+        group = [(entry, future) for entry, future in group if future.set_running_or_notify_cancel()]
         rows = [row for entry, _ in group for row in entry]
         try:
-            results = self._commit(rows)
+            results = self._commit(rows) if rows else []
         except BaseException as error:  # each caller gets it, and this thread lives on for the next ones
             for _, future in group:
-                if future.set_running_or_notify_cancel():
-                    future.set_exception(error)
+                future.set_exception(error)
         else:
             start = 0
             for entry, future in group:
-                if future.set_running_or_notify_cancel():
-                    future.set_result(results[start : start + len(entry)])
+                future.set_result(results[start : start + len(entry)])
                 start += len(entry)
         with self._lock:
-            self._waiting -= len(rows)
+            self._waiting -= waiting

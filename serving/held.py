@@ -7,7 +7,6 @@ from and carries the probabilities and the features of that draw: nothing was dr
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -15,6 +14,7 @@ import msgspec
 
 from features.history import customer_subject, visitor_subject
 from serving import store_sql as sql
+from serving.backend import Connection
 from serving.caps import Showing, Tally
 from serving.links import Timeline
 from serving.store_shown import count
@@ -101,7 +101,7 @@ def held_in(rows: Iterable[tuple[str, int, int, bytes]]) -> dict[Key, Held]:
     return {(family, place, epoch): _held.decode(payload) for family, place, epoch, payload in rows}
 
 
-def hold(connection: sqlite3.Connection, wishes: Wishes, erased: Erased) -> Kept:
+def hold(connection: Connection, wishes: Wishes, erased: Erased) -> Kept:
     """Keep draws inside a transaction and count what is limited, all or none; what was first stays.
 
     Nobody else can keep a draw or count a showing in between, so a limit that has room here is not exceeded.
@@ -124,7 +124,7 @@ def hold(connection: sqlite3.Connection, wishes: Wishes, erased: Erased) -> Kept
     return Kept(True)
 
 
-def hand_over(connection: sqlite3.Connection, visitor_id: str, customer_id: str) -> None:
+def hand_over(connection: Connection, visitor_id: str, customer_id: str) -> None:
     """At a sign-in: what holds for the visitor goes on for the customer, by the rule that his events follow.
 
     Where something holds for the customer already, that stays: two answers to one person end here.

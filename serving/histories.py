@@ -12,6 +12,7 @@ import itertools
 import os
 import shutil
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,13 +20,13 @@ import numpy as np
 import numpy.typing as npt
 import orjson
 
-from features.errors import BundleError
-from features.files import file_sha256, write_atomically
+from features.files import write_atomically
 from features.history import FIELDS, Histories, customer_subject
 from features.ids import Array, Vocabulary
 from features.moments import to_datetime
-from serving.artifact import Artifact, live_name, publish_live, read_manifest, write_artifact
+from serving.artifact import Artifact, live_name, publish_live, read_manifest, verify_files, write_artifact
 from serving.profiles import ARRAYS, People, Profile, people_arrays, people_in
+from serving.slices import Slices
 from serving.tombstones import Erased
 
 KIND = "history"
@@ -69,7 +70,7 @@ def write_history(
 
 
 def open_history(folder: Path, *, verify: bool = True) -> tuple[Histories, dict[str, Any]]:
-    """Map a history; its checksums are compared except where erasure changed the files.
+    """Map a history, of which slices are read; its checksums are compared except where erasure changed the files.
 
     Raises:
         BundleError: missing, damaged, or of a newer program.
@@ -77,7 +78,8 @@ def open_history(folder: Path, *, verify: bool = True) -> tuple[Histories, dict[
     if verify:
         verify_history(folder)
     artifact = Artifact.open(folder, kind=KIND, format=FORMAT, verify=False)
-    return Histories.from_arrays(artifact.arrays), dict(artifact.manifest)
+    histories = replace(Histories.from_arrays(artifact.arrays), read=Slices(folder))
+    return histories, dict(artifact.manifest)
 
 
 def open_people(folder: Path, store_id: str) -> People | None:
@@ -99,13 +101,7 @@ def verify_history(folder: Path) -> None:
     Raises:
         BundleError: a file is missing or differs.
     """
-    changed = _changed(folder)
-    for name, entry in read_manifest(folder)["files"].items():
-        path = folder / f"{name}.npy"
-        if not path.exists():
-            raise BundleError("a file is missing", where=str(path), hint="run kokyaku sync")
-        if name not in changed and file_sha256(path) != entry["sha256"]:
-            raise BundleError("a file does not match its checksum", where=str(path), hint="run kokyaku sync")
+    verify_files(folder, read_manifest(folder), changed=changed_files(folder), hint="run kokyaku sync")
 
 
 def publish_history(parent: Path, name: str) -> list[str]:
@@ -169,7 +165,7 @@ def overwrite(folder: Path, subjects: Collection[str]) -> Overwritten:
     if not rows:
         return Overwritten()
     names = {*FIELDS, *_SUBJECT_ARRAYS, *({_PROFILES} & mapped.keys())}
-    write_atomically(folder / ERASED, orjson.dumps({"changed": sorted(names | _changed(folder))}))
+    write_atomically(folder / ERASED, orjson.dumps({"changed": sorted(names | changed_files(folder))}))
     arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r+", allow_pickle=False) for name in names}
     for row in rows:
         _blank_id(known, row, arrays)
@@ -204,7 +200,8 @@ def _link_arrays(subjects: Vocabulary, links: Collection[tuple[str, str]]) -> di
     return dict(zip(LINK_ARRAYS, pairs, strict=True))
 
 
-def _changed(folder: Path) -> set[str]:
+def changed_files(folder: Path) -> set[str]:
+    """The files of a history that erasure changed in place."""
     try:
         return set(orjson.loads((folder / ERASED).read_bytes())["changed"])
     except FileNotFoundError:

@@ -2,40 +2,36 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
-import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import orjson
-from prometheus_client import Counter, Histogram
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from features.errors import KokyakuError, NotFoundError, RequestError
-from serving import actions, erase, intake_people, pages, pipeline, wire, wire_people
+from serving import actions, erase, intake_people, pages, pipeline, tokens, wire, wire_people
 from serving.access import Access
+from serving.admission import Apart
 from serving.customers import read_customer
-from serving.decide import new_id
 from serving.engine import Engine
 from serving.export import export_customer
 from serving.intake import error_body, take_events, take_items
 from serving.intake_stops import take_stops
+from serving.limits import TooManyError
 from serving.openapi import document
+from serving.watch import lap, request_id_of, watching
 
 MAX_BODY = 1 << 20
 VERSION = "0.1.0"
 log = logging.getLogger("kokyaku")
 
-Handler = Callable[[Engine, bytes, int], Awaitable[tuple[int, Any]]]
+apart = Apart()
+"""For what writes to the disk beside the store's own thread, and for what takes long."""
 
-_BUCKETS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
-REQUESTS = Counter("kokyaku_requests", "Requests by route and status", ["route", "status"])
-SECONDS = Histogram("kokyaku_request_seconds", "Time to answer by route", ["route"], buckets=_BUCKETS)
-UNLOGGED = Counter("kokyaku_unlogged_answers", "Answers whose decision could not be logged")
-FALLBACKS = Counter("kokyaku_fallback_answers", "Answers that were filled with popular items", ["route"])
+Handler = Callable[[Engine, bytes, int], Awaitable[tuple[int, Any]]]
 
 
 class BodyTooLargeError(RequestError):
@@ -54,7 +50,7 @@ def routes(engine_of: Callable[[], Engine], access: Access) -> list[BaseRoute]:
 
     async def absent(request: Request) -> Response:
         error = NotFoundError("no such path", where="path", got=request.url.path, hint="see /openapi.json")
-        return error_response(error, new_id())
+        return error_response(error, request_id_of(request.scope))
 
     return [
         *posts,
@@ -64,45 +60,44 @@ def routes(engine_of: Callable[[], Engine], access: Access) -> list[BaseRoute]:
 
 
 def _post(path: str, scope: str, handler: Handler, engine_of: Callable[[], Engine], access: Access) -> Route:
-    seconds = SECONDS.labels(path)
-    succeeded = REQUESTS.labels(path, "200")
-
     async def endpoint(request: Request) -> Response:
-        started = time.perf_counter()
         try:
-            access.check(scope, request.headers)
+            key = access.admit(scope, request.headers, request.client.host if request.client else "")
             engine = engine_of()
-            status, answer = await handler(engine, await read_body(request), engine.clock.now())
+            body = await read_body(request, key.body or MAX_BODY)
+            lap("read")
+            status, answer = await handler(engine, body, engine.clock.now())
             response = json_response(status, answer)
         except KokyakuError as error:
-            response = error_response(error, new_id())
+            return error_response(error, request_id_of(request.scope))
+        except ClientDisconnect:
+            return Response(status_code=499)  # nobody hears it; the counter does
         except Exception:
-            request_id = new_id()
-            log.exception("request %s to %s failed", request_id, path)
-            response = json_response(500, _internal(request_id))
-        seconds.observe(time.perf_counter() - started)
-        (succeeded if response.status_code == 200 else REQUESTS.labels(path, str(response.status_code))).inc()
+            watching().failed("internal")
+            request_id = request_id_of(request.scope)
+            log.exception("a request to %s failed", path)
+            return json_response(500, _internal(request_id))
+        lap("encode")
         return response
 
     return Route(path, endpoint, methods=["POST"])
 
 
-async def read_body(request: Request) -> bytes:
+async def read_body(request: Request, most: int = MAX_BODY) -> bytes:
     """The body, refused as soon as it is too large.
 
     Raises:
-        BodyTooLargeError: more than a mebibyte.
+        BodyTooLargeError: more than `most` bytes.
     """
+    hint = f"send at most {most} bytes"
     announced = request.headers.get("content-length", "")
-    if announced.isdigit() and int(announced) > MAX_BODY:
-        raise BodyTooLargeError(
-            "the body is too large", where="body", got=int(announced), hint=f"send at most {MAX_BODY}"
-        )
+    if announced.isdigit() and int(announced) > most:
+        raise BodyTooLargeError("the body is too large", where="body", got=int(announced), hint=hint)
     parts = bytearray()
     async for part in request.stream():
         parts += part
-        if len(parts) > MAX_BODY:
-            raise BodyTooLargeError("the body is too large", where="body", hint=f"send at most {MAX_BODY} bytes")
+        if len(parts) > most:
+            raise BodyTooLargeError("the body is too large", where="body", hint=hint)
     return bytes(parts)
 
 
@@ -113,9 +108,12 @@ def json_response(status: int, answer: Any) -> Response:
 
 def error_response(error: KokyakuError, request_id: str) -> Response:
     """`{"error": {"code", "message", "field"}}` with the error's status."""
+    watching().failed(error.code)
     response = json_response(error.status, {"error": error_body(error), "requestId": request_id})
     if error.status == 503:
         response.headers["Retry-After"] = "1"
+    if isinstance(error, TooManyError):
+        response.headers["Retry-After"] = str(error.retry_after)
     if error.status == 401:
         response.headers["WWW-Authenticate"] = "Bearer"
     return response
@@ -128,11 +126,11 @@ def _internal(request_id: str) -> dict[str, Any]:
 
 async def _recommendations(engine: Engine, body: bytes, now: int) -> tuple[int, Any]:
     request = wire.decode(body, wire.RecommendationsRequest)
-    return 200, _counted("/v1/recommendations", pipeline.recommend(engine, request, now))
+    return 200, pipeline.recommend(engine, request, now)
 
 
 async def _related(engine: Engine, body: bytes, now: int) -> tuple[int, Any]:
-    return 200, _counted("/v1/related-items", pipeline.related(engine, wire.decode(body, wire.RelatedRequest), now))
+    return 200, pipeline.related(engine, wire.decode(body, wire.RelatedRequest), now)
 
 
 async def _rankings(engine: Engine, body: bytes, now: int) -> tuple[int, Any]:
@@ -141,21 +139,37 @@ async def _rankings(engine: Engine, body: bytes, now: int) -> tuple[int, Any]:
 
 async def _pages(engine: Engine, body: bytes, now: int) -> tuple[int, Any]:
     request = wire.decode(body, wire.PageRequest)
-    return 200, _counted("/v1/pages", await pages.page_soon(engine, request, now, engine.store.keep))
+    return 200, await pages.page_soon(engine, request, now, engine.store.keep)
 
 
 async def _actions(engine: Engine, body: bytes, now: int) -> tuple[int, Any]:
     request = wire.decode(body, wire.ActionRequest)
-    return 200, _counted("/v1/actions", await actions.next_action(engine, request, now, engine.store.keep))
+    return 200, await actions.next_action(engine, request, now, engine.store.keep)
 
 
 async def _events(engine: Engine, body: bytes, now: int) -> tuple[int, Any]:
     return 200, await take_events(engine, wire.decode(body, wire.EventsRequest), now)
 
 
+async def _browser_events(engine: Engine, body: bytes, now: int) -> tuple[int, Any]:
+    return 200, await tokens.take_browser_events(engine, wire.decode(body, tokens.BrowserEventsRequest), now)
+
+
+async def _browser_visitor(engine: Engine, body: bytes, now: int) -> tuple[int, Any]:
+    return 200, tokens.browser_visitor(engine, wire.decode(body, tokens.BrowserVisitorRequest))
+
+
+async def _visitor_token(engine: Engine, body: bytes, now: int) -> tuple[int, Any]:
+    return 200, tokens.visitor_token(engine, wire.decode(body, tokens.VisitorTokenRequest).visitor_id)
+
+
+async def _customer_token(engine: Engine, body: bytes, now: int) -> tuple[int, Any]:
+    return 200, tokens.customer_token(engine, wire.decode(body, tokens.CustomerTokenRequest).user_id)
+
+
 async def _items(engine: Engine, body: bytes, now: int) -> tuple[int, Any]:
     request = wire.decode(body, wire.ItemsRequest)
-    return 200, await asyncio.to_thread(take_items, engine, request, now)
+    return 200, await apart(take_items, engine, request, now)
 
 
 async def _read_customer(engine: Engine, body: bytes, now: int) -> tuple[int, Any]:
@@ -164,32 +178,32 @@ async def _read_customer(engine: Engine, body: bytes, now: int) -> tuple[int, An
 
 async def _orders(engine: Engine, body: bytes, now: int) -> tuple[int, Any]:
     request = wire.decode(body, wire_people.OrdersRequest)
-    return 200, await asyncio.to_thread(intake_people.take_orders, engine, request, now)
+    return 200, await apart(intake_people.take_orders, engine, request, now)
 
 
 async def _update_customer(engine: Engine, body: bytes, now: int) -> tuple[int, Any]:
     request = wire.decode(body, wire_people.UpdateRequest)
-    return 200, await asyncio.to_thread(intake_people.take_update, engine, request, now)
+    return 200, await apart(intake_people.take_update, engine, request, now)
 
 
 async def _answer(engine: Engine, body: bytes, now: int) -> tuple[int, Any]:
     request = wire.decode(body, wire_people.AnswerRequest)
-    return 200, await asyncio.to_thread(intake_people.take_answer, engine, request, now)
+    return 200, await apart(intake_people.take_answer, engine, request, now)
 
 
 async def _consent(engine: Engine, body: bytes, now: int) -> tuple[int, Any]:
     request = wire.decode(body, wire_people.ConsentRequest)
-    return 200, await asyncio.to_thread(intake_people.take_consent, engine, engine.live, request, now)
+    return 200, await apart(intake_people.take_consent, engine, engine.live, request, now)
 
 
 async def _export(engine: Engine, body: bytes, now: int) -> tuple[int, Any]:
     user_id = wire.decode(body, wire.CustomerRequest).user_id
-    return 200, await asyncio.to_thread(export_customer, engine, user_id)
+    return 200, await apart(export_customer, engine, user_id)
 
 
 async def _erase(engine: Engine, body: bytes, now: int) -> tuple[int, Any]:
     user_id = wire.decode(body, wire.CustomerRequest).user_id
-    return 202, await asyncio.to_thread(erase.erase, engine.shop, engine.store, user_id, now=now)
+    return 202, await apart(erase.erase, engine.shop, engine.store, user_id, now=now)
 
 
 async def _receipt(engine: Engine, body: bytes, now: int) -> tuple[int, Any]:
@@ -199,15 +213,7 @@ async def _receipt(engine: Engine, body: bytes, now: int) -> tuple[int, Any]:
 
 async def _stops(engine: Engine, body: bytes, now: int) -> tuple[int, Any]:
     request = wire.decode(body, wire.StopsRequest)
-    return 200, await asyncio.to_thread(take_stops, engine, request, now)
-
-
-def _counted(route: str, answer: dict[str, Any]) -> dict[str, Any]:
-    if answer.get("logged") is False:
-        UNLOGGED.inc()
-    if answer.get("reason"):
-        FALLBACKS.labels(route).inc()
-    return answer
+    return 200, await apart(take_stops, engine, request, now)
 
 
 HANDLERS: dict[str, tuple[str, Handler]] = {
@@ -217,6 +223,9 @@ HANDLERS: dict[str, tuple[str, Handler]] = {
     "/v1/pages": ("read", _pages),
     "/v1/actions": ("read", _actions),
     "/v1/events": ("events", _events),
+    "/v1/browser/visitor": ("browser", _browser_visitor),
+    "/v1/browser/events": ("browser", _browser_events),
+    "/v1/visitors/token": ("events", _visitor_token),
     "/v1/items": ("admin", _items),
     "/v1/orders": ("events", _orders),
     "/v1/customers/read": ("admin", _read_customer),
@@ -225,6 +234,7 @@ HANDLERS: dict[str, tuple[str, Handler]] = {
     "/v1/customers/consent": ("events", _consent),
     "/v1/customers/export": ("admin", _export),
     "/v1/customers/erase": ("admin", _erase),
+    "/v1/customers/token": ("admin", _customer_token),
     "/v1/receipts/read": ("admin", _receipt),
     "/v1/stops": ("admin", _stops),
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -13,6 +14,7 @@ from serving.decide import new_id
 from serving.engine import Engine
 from serving.events import StoredEvent
 from serving.strict import nearest
+from serving.watch import watching
 from serving.wire import EventIn, EventsRequest, ItemsRequest, decode
 
 AHEAD = 5 * MINUTE
@@ -24,13 +26,22 @@ _REFUSALS = {
 }
 
 
-async def take_events(engine: Engine, request: EventsRequest, now: int) -> dict[str, Any]:
-    """`POST /v1/events`: acknowledged only once they would survive a power loss."""
+async def take_events(
+    engine: Engine, request: EventsRequest, now: int, read: Callable[[msgspec.Raw, int], StoredEvent] | None = None
+) -> dict[str, Any]:
+    """`POST /v1/events`: acknowledged only once they would survive a power loss.
+
+    Args:
+        engine: whose store takes them.
+        request: the batch.
+        now: the instant of its arrival.
+        read: one event, checked; None: `read_event`.
+    """
     rejected: list[dict[str, Any]] = []
     good: list[tuple[int, StoredEvent]] = []
     for index, raw in enumerate(request.events):
         try:
-            good.append((index, read_event(raw, now)))
+            good.append((index, (read or read_event)(raw, now)))
         except RequestError as error:
             rejected.append({"index": index, **error_body(error)})
     stored = await engine.store.append([event for _, event in good]) if good else []
@@ -39,6 +50,11 @@ async def take_events(engine: Engine, request: EventsRequest, now: int) -> dict[
         if outcome in _REFUSALS:
             field, what = _REFUSALS[outcome]
             rejected.append({"index": index, "code": outcome, "message": what, "field": field})
+    for outcome in stored:
+        if outcome not in _REFUSALS:
+            watching().count("events", outcome, "")
+    for each in rejected:
+        watching().count("events", "rejected", each["code"])
     return {
         "accepted": sum(outcome == "accepted" for _, outcome in outcomes),
         "duplicates": sum(outcome == "duplicate" for _, outcome in outcomes),
@@ -54,7 +70,15 @@ def read_event(raw: msgspec.Raw, now: int) -> StoredEvent:
         RequestError: an unknown type, no subject, no item where the type needs one, a time that is not one or that
             lies more than five minutes ahead.
     """
-    event = decode(raw, EventIn)
+    return stored_event(decode(raw, EventIn), now)
+
+
+def stored_event(event: EventIn, now: int) -> StoredEvent:
+    """`read_event` of what is decoded already.
+
+    Raises:
+        RequestError: as `read_event`.
+    """
     if event.type not in EVENT_TYPES:
         raise RequestError(
             "unknown event type", where="type", got=event.type, hint=nearest(event.type, list(EVENT_TYPES))

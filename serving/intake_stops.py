@@ -44,7 +44,7 @@ def stop_in(shop: Shop, kind: str, name: str, *, because: str, who: str) -> Stop
         RequestError: it is not there.
     """
     bundle = open_live_bundle(shop.bundles, verify=False)
-    store = Store.open(shop.store, shop.secret)
+    store = Store.of(shop)
     try:
         known = bundle is not None and name in bundle.items
         if kind == "item" and not known:
@@ -57,7 +57,7 @@ def stop_in(shop: Shop, kind: str, name: str, *, because: str, who: str) -> Stop
 
 def stops_of(shop: Shop, *, lifted: bool = False) -> list[Stop]:
     """The stops in force, the oldest first; or the latest of all, the newest first."""
-    store = Store.open(shop.store, shop.secret)
+    store = Store.of(shop)
     try:
         return all_stops(store) if lifted else list(read_stops(store).each)
     finally:
@@ -70,7 +70,7 @@ def lift_in(shop: Shop, number: int, *, who: str) -> Stop:
     Raises:
         NotFoundError: no stop of that number is in force.
     """
-    store = Store.open(shop.store, shop.secret)
+    store = Store.of(shop)
     try:
         return lift_stop(store, number, who=who, now=shop_clock(shop).now())
     finally:

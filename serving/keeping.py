@@ -15,6 +15,7 @@ from serving.caps import Counts
 from serving.decide import Decision, encoded
 from serving.drawing import Draws, Fresh
 from serving.held import Held, Kept, Wish, Wishes
+from serving.watch import lap
 
 Result = TypeVar("Result")
 Keep = Callable[[Wishes], Awaitable[Kept]]
@@ -43,6 +44,7 @@ async def settled(
     """
     for _ in range(ROUNDS):
         answer, decisions = decide()
+        lap("decide")
         wanted = wishes_of(decisions, draws, counts)
         if keep is None or wanted is None:
             return answer, decisions, decisions
@@ -51,6 +53,7 @@ async def settled(
         except Unavailable as error:
             log.warning("%s", error.line())
             break
+        lap("log")
         if kept.stored:
             stored = {wish.held.decision_id for wish in wanted.each}
             return answer, decisions, [each for each in decisions if each.decision_id not in stored]
@@ -61,6 +64,7 @@ async def settled(
         _again(draws, counts, kept)
     _again(draws, counts, Kept(False), closed=True)
     answer, decisions = decide()
+    lap("decide")
     return answer, decisions, decisions
 
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from itertools import islice
 
 import msgspec
@@ -22,6 +21,7 @@ from serving.promises import kept_until
 from serving.saying import Fields, Said, say
 from serving.settings.pages import Module, Page, Slot
 from serving.situation import Situation
+from serving.taken import Taken
 
 HOLDOUT = "holdout"
 TAKEN = "already on the page"
@@ -31,30 +31,6 @@ IMPERSONAL = frozenset({"popular", "status"})
 """Kinds that the permanent holdout gets: what is the same for all, and news of one's own orders."""
 SCREENS = frozenset({"page", "web", "app"})
 """Surfaces where somebody looks at the shop; all others are messages."""
-
-
-@dataclass
-class Taken:
-    """What the slots above have used up.
-
-    Args:
-        items, names: that stand on the page.
-        categories: code -> items of it.
-        selling: things that want to sell.
-    """
-
-    items: set[int] = field(default_factory=set)
-    names: set[str] = field(default_factory=set)
-    categories: Counter[int] = field(default_factory=Counter)
-    selling: int = 0
-
-    def add(self, name: str | None, rows: Iterable[int], category: Rows, *, sells: bool) -> None:
-        """A slot was filled."""
-        self.names.add(name or "")
-        for row in rows:
-            self.items.add(row)
-            self.categories[int(category[row])] += 1
-        self.selling += sells
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from serving import wire, wire_people
+from serving import tokens, wire, wire_people
 
 EXAMPLES: Mapping[str, tuple[type[msgspec.Struct], str, Mapping[str, Any]]] = {
     "/v1/recommendations": (
@@ -31,6 +31,21 @@ EXAMPLES: Mapping[str, tuple[type[msgspec.Struct], str, Mapping[str, Any]]] = {
         wire.EventsRequest,
         "Record what happened; acknowledged once durable",
         {"events": [{"eventId": "e-1", "type": "wishlist", "userId": "1", "itemId": "1082185"}]},
+    ),
+    "/v1/browser/visitor": (
+        tokens.BrowserVisitorRequest,
+        "A token with which a page may write events of one visitor: of a new one, or of the token's for longer",
+        {},
+    ),
+    "/v1/browser/events": (
+        tokens.BrowserEventsRequest,
+        "Record what a page's own visitor did; for keys of the scope browser",
+        {"visitorToken": "(from /v1/browser/visitor)", "events": [{"type": "view", "itemId": "1082185"}]},
+    ),
+    "/v1/visitors/token": (
+        tokens.VisitorTokenRequest,
+        "The same token for a visitor whom the shop's backend knows",
+        {"visitorId": "v-1"},
     ),
     "/v1/items": (
         wire.ItemsRequest,
@@ -60,6 +75,11 @@ EXAMPLES: Mapping[str, tuple[type[msgspec.Struct], str, Mapping[str, Any]]] = {
     ),
     "/v1/customers/export": (wire.CustomerRequest, "Everything that is kept of a customer", {"userId": "1"}),
     "/v1/customers/erase": (wire.CustomerRequest, "Forget a customer; answers 202 with a receipt", {"userId": "1"}),
+    "/v1/customers/token": (
+        tokens.CustomerTokenRequest,
+        "The way into the storefront for a customer who has signed in at the shop; good for two minutes",
+        {"userId": "1"},
+    ),
     "/v1/receipts/read": (wire.ReceiptRequest, "How far an erasure is", {"receiptId": "r-1"}),
     "/v1/stops": (
         wire.StopsRequest,
@@ -70,7 +90,11 @@ EXAMPLES: Mapping[str, tuple[type[msgspec.Struct], str, Mapping[str, Any]]] = {
 """path -> (body, summary, example)."""
 
 
-_EACH = {("EventsRequest", "events"): wire.EventIn, ("OrdersRequest", "orders"): wire_people.OrderIn}
+_EACH = {
+    ("EventsRequest", "events"): wire.EventIn,
+    ("OrdersRequest", "orders"): wire_people.OrderIn,
+    ("BrowserEventsRequest", "events"): tokens.BrowserEventIn,
+}
 """(batch, field) -> what each of the field's entries is."""
 
 
@@ -94,9 +118,12 @@ def document(version: str) -> dict[str, Any]:
         },
         "components": {
             "schemas": components,
-            "securitySchemes": {"key": {"type": "apiKey", "in": "header", "name": "X-Api-Key"}},
+            "securitySchemes": {
+                "key": {"type": "apiKey", "in": "header", "name": "X-Api-Key"},
+                "bearer": {"type": "http", "scheme": "bearer"},
+            },
         },
-        "security": [{"key": []}],
+        "security": [{"key": []}, {"bearer": []}],
     }
 
 
@@ -138,5 +165,6 @@ _PROBLEMS = {
     "404": "Something named is not there",
     "409": "The person asked to be forgotten: nothing new is stored of them",
     "413": "The body is too large",
+    "429": "Too many requests of this key, or too many wrong keys from this address; see `Retry-After`",
     "503": "A write cannot be made durable now; try again after `Retry-After` seconds",
 }

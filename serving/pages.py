@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import msgspec
 import numpy as np
 
-from features.errors import RequestError
+from features.errors import RequestError, Unavailable
 from features.moments import format_instant
 from features.personal import open_wishes
 from serving.asking import note_questions
@@ -24,9 +24,9 @@ from serving.filling import first_fillable, instead
 from serving.greeting import basis, greeting
 from serving.keeping import Keep, at_once, settled
 from serving.modules import Filled
-from serving.offered import Offered, Taken, offer
+from serving.offered import Offered, offer
 from serving.pinned import Laid
-from serving.pipeline import Answer, cards, explain, hydrate, remember
+from serving.pipeline import Answer, cards, explain, hydrate, noted, remember, told_trouble
 from serving.placing import PIN
 from serving.query import Filter, Query
 from serving.reasons import title_of
@@ -34,6 +34,8 @@ from serving.saying import Said, in_language
 from serving.settings.pages import Page, Slot
 from serving.situation import Situation
 from serving.strict import nearest
+from serving.taken import Taken
+from serving.watch import lap, watching
 from serving.wire import PageRequest
 
 UNFILLED = "no module could be filled"
@@ -63,28 +65,42 @@ async def page_soon(engine: Engine, request: PageRequest, now: int, keep: Keep) 
     laid = Laid.over(situation, request.page, layout)
     counts = counts_of(engine, situation, laid.named(layout) if laid else layout)
     offered = offer(situation, layout, holdout=holdout, surface=request.surface, counts=counts, laid=laid)
+    lap("fillable")
     draws = draws_of(engine, live, query, layout.slots, holdout)
     plan = Plan(situation, layout, offered, holdout, draws, arms)
     body, decisions, unwritten = await settled(draws, plan.decided, None if engine.preview else keep, counts)
     answer = {"page": request.page, "greeting": greeting(situation), **body, "bundleId": live.bundle.id}
-    answer |= basis(situation, holdout)
+    answer |= basis(situation, holdout) | told_trouble(query)
     if request.explain:
         answer["explain"] = explained(situation, offered)
+    lap("fill")
     answer = remember(engine, unwritten, answer)
     note_questions(engine, query, body)
     if draws is not None and draws.fresh and unwritten is decisions and answer.get("logged") is False:
         # What is drawn and not remembered can never be learned from: then nothing is drawn.
         draws.again(closed=True)
-        answer |= plan.decided()[0]
+        body, decisions = plan.decided()
+        unwritten = decisions
+        answer |= body
+    noted(engine, decisions, unwritten, answer)
+    if request.explain:
+        answer["explain"] = explained(situation, offered) | {"milliseconds": watching().milliseconds()}
     return answer
 
 
 def draws_of(engine: Engine, live: Live, query: Query, slots: Sequence[Slot], holdout: bool) -> Draws | None:
-    """The draws of a page's slots; None where no slot has a policy, and for the permanent holdout."""
+    """The draws of a page's slots; None where no slot has a policy, and for the permanent holdout.
+
+    While it cannot be read what holds for the subject, nothing is drawn.
+    """
     if holdout or not any(slot.policy for slot in slots):
         return None
-    held = engine.store.held_of(query.user_id, query.visitor_id)
-    return Draws(engine.shop, live.policies, live.config.shop.time_zone, query, engine.request_id or new_id(), held)
+    draws = Draws(engine.shop, live.policies, live.config.shop.time_zone, query, engine.request_id or new_id())
+    try:
+        draws.held = engine.store.held_of(query.user_id, query.visitor_id)
+    except Unavailable:
+        draws.closed = True
+    return draws
 
 
 def layout_of(live: Live, name: str) -> Page:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import msgspec
 import numpy as np
@@ -17,9 +17,7 @@ from serving.quotas import Bounds
 from serving.settings.pages import Page, Slot
 from serving.settings.selection import Pin
 from serving.situation import Situation
-
-if TYPE_CHECKING:
-    from serving.offered import Taken
+from serving.taken import Taken
 
 NO_ITEMS = "its slot does not hold items"
 

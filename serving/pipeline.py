@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from features.errors import RequestError
+from features.errors import RequestError, Unavailable
 from features.history import History
 from features.moments import MICROSECOND, is_zone
 from serving.context import completed
@@ -19,18 +19,25 @@ from serving.decide import Decision, encoded, feature_rows, in_holdout, new_id, 
 from serving.eligibility import why_not
 from serving.engine import Engine, Live, item_card
 from serving.filters import check_filter
-from serving.person import PERSONALIZATION, Consents
+from serving.person import NOBODY, PERSONALIZATION, Consents, Person
 from serving.placing import PIN
 from serving.query import Filter, Query
 from serving.ranker import Slate
 from serving.reasons import WORDS, item_reasons
 from serving.scoring import Beside, Trees
 from serving.situation import Situation
+from serving.watch import lap, watching
 from serving.wire import RankingsRequest, RecommendationsRequest, RelatedRequest
 
 Answer = dict[str, Any]
 LIST = "recommendations"
 """The action of a plain list of items."""
+UNREAD = "the store cannot be read now: nothing personal was used"
+OUTDATED = "the store cannot be read now: nothing since the last sync was used"
+STRANGER = "nothing is known of this subject yet: popular items"
+FILLED = "places filled with popular items"
+ALONE = "nothing is known to go with these items"
+UNKNOWN = "none of these items is known"
 
 
 def recommend(engine: Engine, request: RecommendationsRequest, now: int) -> Answer:
@@ -39,10 +46,11 @@ def recommend(engine: Engine, request: RecommendationsRequest, now: int) -> Answ
     query, holdout = hydrate(engine, live, request, now)
     slate = live.ranker.rank(query, personal=not holdout)
     decision = decide_list(live, query, slate, holdout)
-    answer = fill(live, query, slate, decision)
+    answer = remember(engine, [decision], fill(live, query, slate, decision))
+    noted(engine, [decision], [decision], answer)
     if request.explain:
-        answer["explain"] = explain(live, query, slate)
-    return remember(engine, [decision], answer)
+        answer["explain"] = explain(live, query, slate) | {"milliseconds": watching().milliseconds()}
+    return answer
 
 
 def related(engine: Engine, request: RelatedRequest, now: int) -> Answer:
@@ -59,10 +67,11 @@ def related(engine: Engine, request: RelatedRequest, now: int) -> Answer:
     decision = decide_list(live, query, slate, holdout, surface="api.related-items")
     answer = {**fill(live, query, slate, decision), "missingIds": missing}
     if not query.anchors or not len(slate.items):
-        answer["reason"] = (
-            "nothing is known to go with these items" if query.anchors else "none of these items is known"
-        )
-    return remember(engine, [decision], answer)
+        answer["reason"] = ALONE if query.anchors else UNKNOWN
+        watching().fell_back(answer["reason"])
+    answer = remember(engine, [decision], answer)
+    noted(engine, [decision], [decision], answer)
+    return answer
 
 
 def rank_list(engine: Engine, request: RankingsRequest, now: int) -> Answer:
@@ -85,7 +94,7 @@ def rank_list(engine: Engine, request: RankingsRequest, now: int) -> Answer:
     answer = {
         "requestId": new_id(), "personalizedRanking": ranking, "missingIds": missing, "bundleId": live.bundle.id,
     }  # fmt: skip
-    return answer | ({"stoppedIds": stopped} if stopped else {})
+    return answer | ({"stoppedIds": stopped} if stopped else {}) | told_trouble(query)
 
 
 def hydrate(
@@ -94,7 +103,7 @@ def hydrate(
     """Who asks, what is known of them up to this second, where from; and whether they are in the holdout.
 
     Consents are read first. Without one to personalization nothing else is: no event, no order, no answer, and the
-    decision names nobody.
+    decision names nobody. So it is too while they cannot be read: then the query tells of its trouble.
 
     Raises:
         RequestError: the filter names something that does not exist, or the time zone is none.
@@ -104,25 +113,58 @@ def hydrate(
     named: str | None = request.context.time_zone
     if named and not is_zone(named):
         raise RequestError("unknown time zone", where="context.timeZone", got=named, hint="such as Asia/Tokyo")
+    consents, trouble = readable_consents(engine, live, request)
     query = Query(
         now=now, history=History.empty(), session_id=getattr(request, "session_id", None),
         context=completed(request.context), filter=wanted,
         num_results=num_results or int(getattr(request, "num_results", 20)), anchors=anchors,
-        consents=consents_of(engine, live, request),
+        consents=consents, trouble=trouble,
     )  # fmt: skip
     holdout = in_holdout(engine.shop, request, live.config.shop.holdout)
     if not query.consents.to(PERSONALIZATION):
-        return addressed(live, msgspec.structs.replace(query, personal=False), holdout), holdout
+        query = addressed(live, msgspec.structs.replace(query, personal=False), holdout)
+        lap("hydrate")
+        return query, holdout
     who = request.user_id, request.visitor_id
-    history = engine.history_of(live, *who)
-    # An event that was acknowledged in this very microsecond counts: as-of windows are half-open.
-    now = max(now, int(history.recorded.max(initial=0)), int(history.time.max(initial=0))) + MICROSECOND
-    history, person = history.as_of(now), engine.person_of(live, *who, now)
+    now, history, person, trouble = known_of(engine, live, *who, now)
     barred = live.windows.barred(history, person.orders, now)
     query = msgspec.structs.replace(
-        query, now=now, history=history, person=person, barred=barred, user_id=who[0], visitor_id=who[1]
-    )
-    return addressed(live, query, holdout), holdout
+        query, now=now, history=history, person=person, barred=barred, user_id=who[0], visitor_id=who[1],
+        trouble=trouble,
+    )  # fmt: skip
+    query = addressed(live, query, holdout)
+    lap("hydrate")
+    return query, holdout
+
+
+def readable_consents(engine: Engine, live: Live, request: Any) -> tuple[Consents, str | None]:
+    """`consents_of`; while the store cannot be read nobody agreed to anything, for he may have taken it back there."""
+    try:
+        return consents_of(engine, live, request), None
+    except Unavailable:
+        return Consents(), UNREAD
+
+
+def known_of(
+    engine: Engine, live: Live, user_id: str | None, visitor_id: str | None, now: int
+) -> tuple[int, History, Person, str | None]:
+    """The moment just after all that a subject did, his past and what was told of him as of then.
+
+    Returns:
+        Also the trouble where the store cannot be read: then the past is what the last sync mapped.
+    """
+    trouble = None
+    try:
+        history = engine.history_of(live, user_id, visitor_id)
+    except Unavailable:
+        history, trouble = engine.mapped_history_of(live, user_id), OUTDATED
+    # An event that was acknowledged in this very microsecond counts: as-of windows are half-open.
+    now = max(now, int(history.recorded.max(initial=0)), int(history.time.max(initial=0))) + MICROSECOND
+    try:
+        person = engine.person_of(live, user_id, visitor_id, now)
+    except Unavailable:
+        person, trouble = NOBODY, OUTDATED
+    return now, history.as_of(now), person, trouble
 
 
 def addressed(live: Live, query: Query, holdout: bool) -> Query:
@@ -158,7 +200,7 @@ def decide_list(
     With a pinned item it is not what the ranker wanted: `pin` decided it, it is no draw, and the log names the items.
     """
     pinned = [live.bundle.items[row] for row in pinned_rows(slate)]
-    return Decision(
+    decision = Decision(
         decision_id=new_id(), request_id=new_id(), decided_at=query.now,
         surface=surface, slot="list", position=0, draw_order=0,
         eligible=[(LIST, 1.0)], vetoed=[], action_id=LIST, action_propensity=1.0,
@@ -169,6 +211,8 @@ def decide_list(
         features=feature_rows(live.bundle, query, slate.items) | ({"pinned": pinned} if pinned else {}),
         context=told_by(query.context), fallback=why_filled(query, slate),
     )  # fmt: skip
+    lap("decide")
+    return decision
 
 
 def pinned_rows(slate: Slate) -> list[int]:
@@ -178,12 +222,14 @@ def pinned_rows(slate: Slate) -> list[int]:
 
 
 def why_filled(query: Query, slate: Slate) -> str | None:
-    """Why places were filled by what is popular; None where none were."""
+    """Why places were filled by what is popular, or what went wrong; None where all is as it should be."""
+    if query.trouble is not None:
+        return query.trouble
     if not slate.filled:
         return None
     if not len(query.history):
-        return "nothing is known of this subject yet: popular items"
-    return f"{slate.filled} of {len(slate.items)} places filled with popular items"
+        return STRANGER
+    return f"{slate.filled} of {len(slate.items)} {FILLED}"
 
 
 def fill(live: Live, query: Query, slate: Slate, decision: Decision) -> Answer:
@@ -198,6 +244,8 @@ def fill(live: Live, query: Query, slate: Slate, decision: Decision) -> Answer:
     }
     if decision.fallback:
         answer["reason"] = decision.fallback
+    answer |= told_trouble(query)
+    lap("fill")
     return answer
 
 
@@ -277,11 +325,31 @@ def remember(engine: Engine, decisions: Sequence[Decision], answer: Answer) -> A
 
     Who asked to be forgotten is written without a name: the log is not read again before the next sync.
     """
-    if decisions and engine.store.is_erased(decisions[0].customer_id, decisions[0].visitor_id):
+    if decisions and is_erased(engine, decisions[0].customer_id, decisions[0].visitor_id):
         decisions = [msgspec.structs.replace(each, customer_id=None, visitor_id=None) for each in decisions]
     if decisions and not engine.decisions.append([encoded(each) for each in decisions]):
         answer["logged"] = False
+    lap("log")
     return answer
+
+
+def is_erased(engine: Engine, customer_id: str | None, visitor_id: str | None) -> bool:
+    """Whether a subject asked to be forgotten; while nobody can say, it is taken for granted."""
+    try:
+        return engine.store.is_erased(customer_id, visitor_id)
+    except Unavailable:
+        return True
+
+
+def told_trouble(query: Query) -> Answer:
+    """What an answer adds where not all could be read."""
+    return {} if query.trouble is None else {"degraded": True, "reason": query.trouble}
+
+
+def noted(engine: Engine, decisions: Sequence[Decision], unwritten: Sequence[Decision], answer: Answer) -> None:
+    """Count the decisions that leave with an answer, and those of them that no log has; not where nobody sees it."""
+    if not engine.preview:
+        watching().decided(decisions, unlogged=len(unwritten) if answer.get("logged") is False else 0)
 
 
 def cards(live: Live, query: Query, rows: Any, sources: Sequence[str], wished: Any) -> list[Answer]:

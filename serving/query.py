@@ -91,6 +91,7 @@ class Query(msgspec.Struct, frozen=True):
         fits: numbers of the audiences of the shop's wishes that the subject belongs to (`serving.business`).
         asked: kinds of personal data that were looked at to find that out.
         personal: whether what is personal may be used; without it history and person are empty.
+        trouble: why not all that is known of the subject could be read; None: all was.
         notes: what `once` remembers; queries that are made from this one share it.
     """
 
@@ -111,6 +112,7 @@ class Query(msgspec.Struct, frozen=True):
     fits: frozenset[int] = frozenset()
     asked: frozenset[str] = frozenset()
     personal: bool = True
+    trouble: str | None = None
     notes: Notes = msgspec.field(default_factory=Notes)
 
     def once(self, what: Hashable, read: Callable[[], T]) -> T:

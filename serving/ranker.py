@@ -24,6 +24,7 @@ from serving.scoring import TASKS, Beside, Blend, Columns, InSession, Order, Sco
 from serving.selecting import Selector, Trace, first, joined, taken
 from serving.shelf import Shelf
 from serving.sources import Popularity, Source, build_sources
+from serving.watch import lap, watching
 
 Voice = Order | InSession
 """Who orders the candidates, with or without the running session beside it."""
@@ -227,7 +228,12 @@ class Ranker:
 
     def considered(self, query: Query, names: Iterable[str]) -> Candidates:
         """What the named sources propose and the filters leave: what a scorer orders."""
-        return apply_filters(self.shelf, query, self.gather(query, names), self.business)
+        gathered = self.gather(query, names)
+        lap("gather")
+        left = apply_filters(self.shelf, query, gathered, self.business)
+        lap("filter")
+        watching().removed(left.removed)
+        return left
 
     def allowed(self, query: Query, rows: Rows) -> Rows:
         """int32: those of some distinct items that the filters of a query leave."""
@@ -333,7 +339,9 @@ class Scored:
 def score(candidates: Candidates, scorer: Scorer, query: Query) -> Scored:
     """Ask the scorer; what has no finite score can get no place."""
     scores, leading = scorer.score(query, candidates)
-    return Scored(candidates, scores, leading, descending(scores))
+    scored = Scored(candidates, scores, leading, descending(scores))
+    lap("score")
+    return scored
 
 
 def choose(found: Scored, query: Query, selector: Selector | None = None) -> Slate:

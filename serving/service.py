@@ -1,8 +1,8 @@
 """The BentoML service: settings, start, swap, stop. The only module that imports bentoml.
 
 Run it with `kokyaku serve`, or from a built Bento with `bentoml serve`. The shop is named by `KOKYAKU_ROOT` (its
-folder) and `KOKYAKU_SHOP` (its id); keys by `KOKYAKU_KEYS` or `KOKYAKU_KEY_FILE`, or `KOKYAKU_DEV=1` on one's own
-machine.
+folder) and `KOKYAKU_SHOP` (its id), its store by `KOKYAKU_STORE` where replicas share one; keys by `KOKYAKU_KEYS` or
+`KOKYAKU_KEY_FILE`, or `KOKYAKU_DEV=1` on one's own machine. What else may be set stands in `serving.guard.options`.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ import contextlib
 import gc
 import logging
 import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +23,22 @@ from starlette.applications import Starlette
 from starlette.responses import Response
 
 from features.compiled import warm
-from features.errors import ConfigError
+from features.errors import BundleError, ConfigError, KokyakuError
 from features.shop import Shop
+from serving import guard, logs
 from serving.access import Access
+from serving.admission import Connection, Gate, install
 from serving.decision_drain import drain
 from serving.engine import Engine
-from serving.http import routes
+from serving.http import VERSION, routes
+from serving.leaving import Leaving
+from serving.memory import admit
+from serving.observe import Observed, Paths, metrics_route
+from serving.probes import Probes, cannot_serve
 from serving.shopfront import EngineFront
+from serving.telemetry import Telemetry
 from serving.web import routes as web_routes
+from serving.web.render import compile_templates
 from serving.web.studio import routes as studio_routes
 
 WATCH_SECONDS = 0.5
@@ -38,29 +48,34 @@ log = logging.getLogger("kokyaku")
 SETTINGS: dict[str, Any] = {
     "name": "kokyaku",
     "workers": 1,
-    # The framework arms a timer a request and never cancels it: a long timeout makes latency rot.
-    "traffic": {"timeout": 1, "max_concurrency": 64},
+    # The framework arms a timer a request and never cancels it: a long timeout makes latency rot. Ours, which answer
+    # better, end before it; how many requests are let in is a matter of `serving.admission`.
+    "traffic": {"timeout": 5},
     "tracing": {"excluded_urls": ".*"},
     "logging": {"access": {"enabled": False}},
-    "metrics": {"enabled": True, "duration": {"buckets": [0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0]}},
+    # Its own make a series of every path that anybody asks for, and write four mapped files a request.
+    "metrics": {"enabled": False},
     "http": {"host": "127.0.0.1", "port": 3000},
 }
 
-_opened: dict[str, Engine] = {}
-"""The engine of this process, once the service has started: BentoML wants the mounted app before that."""
+_opened: dict[str, Any] = {}
+"""The engine of this process and its watch, once the service has started: BentoML wants the mounted app before that."""
+leaving = Leaving()
+telemetry = Telemetry()
+install()
 
 
 def engine() -> Engine:
     """The engine of this process."""
-    return _opened["engine"]
+    opened: Engine = _opened["engine"]
+    return opened
 
 
 def build_app(access: Access) -> Starlette:
     """The mounted application: the API, the storefront and the studio."""
-    front = EngineFront(engine, demo=access.dev)
-    loopback_only = (lambda headers: access.check("read", headers)) if access.dev else None
-    pages = web_routes(front, secret=lambda: engine().shop.secret, check=loopback_only)
-    return Starlette(routes=[*routes(engine, access), *studio_routes(engine, access), *pages])
+    pages = web_routes(EngineFront(engine, demo=access.dev), secret=lambda: engine().shop.secret)
+    metrics = metrics_route(telemetry, engine, VERSION)
+    return Starlette(routes=[metrics, *routes(engine, access), *studio_routes(engine, access), *pages])
 
 
 def _access() -> Access:
@@ -71,31 +86,57 @@ def _access() -> Access:
         return Access(dev=False)
 
 
+ACCESS = _access()
+app = build_app(ACCESS)
+
+
+def _log_settings() -> logs.Settings:
+    """How this process logs; nonsense in the environment is told at the start, not where a Bento is built."""
+    try:
+        return logs.Settings(os.environ)
+    except ConfigError:
+        return logs.Settings({})
+
+
 @bentoml.service(**SETTINGS)
-@bentoml.asgi_app(build_app(_access()), path="/", name="kokyaku")
+@bentoml.asgi_app(app, path="/", name="kokyaku")
 class Kokyaku:
     """Recommendations and pages of one shop."""
 
     def __init__(self) -> None:
+        logs.take_over(logs.Settings(os.environ))
         Access.from_environment(os.environ)  # a service that would refuse everybody does not start
+        Connection.gate = Gate.from_environment(os.environ)
         root = Path(os.environ.get("KOKYAKU_ROOT", "shop"))
-        shop = Shop(os.environ.get("KOKYAKU_SHOP", "demo"), root.absolute())
+        shop = Shop.from_environment(os.environ.get("KOKYAKU_SHOP", "demo"), root.absolute())
         warm()  # no request waits for a compiler
+        with contextlib.suppress(BundleError):  # the engine says what is wrong with it
+            log.info("memory: %s", admit(shop))
         _opened["engine"] = Engine(shop, worker=str(os.getpid()))
         settle_memory()
+        threading.Thread(target=compile_templates, name="kokyaku-templates", daemon=True).start()
+
+    @bentoml.on_deployment  # type: ignore[untyped-decorator]
+    @staticmethod
+    def settle_logs() -> None:
+        """In the supervisor, before it starts the worker: its lines look like the worker's."""
+        logs.take_over(logs.Settings(os.environ))
 
     @bentoml.on_startup  # type: ignore[untyped-decorator]
     async def watch(self) -> None:
         """Look for newly published parts and drain the decision log, as long as the service runs."""
-        self._watching = asyncio.create_task(_watch(engine()))
+        self._thread = ThreadPoolExecutor(1, "kokyaku-watch")
+        _opened["watch"] = self._watching = asyncio.create_task(_watch(engine(), self._thread))
+        leaving.begin(asyncio.get_running_loop(), os.environ)
 
     @bentoml.on_shutdown  # type: ignore[untyped-decorator]
     async def stop(self) -> None:
-        """Stop watching and close what is open."""
+        """Stop watching, bring what was logged into the store, and close what is open; all was answered by now."""
         self._watching.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await self._watching
-        engine().close()
+        await asyncio.get_running_loop().run_in_executor(self._thread, _last, engine())
+        self._thread.shutdown()
 
     @bentoml.api(route="/v1/floor")  # type: ignore[untyped-decorator]
     async def floor(self) -> dict[str, Any]:
@@ -104,15 +145,41 @@ class Kokyaku:
         return answer  # type: ignore[no-any-return]  # a ready response skips the framework's own encoding
 
 
-async def _watch(opened: Engine) -> None:
+async def _watch(opened: Engine, thread: ThreadPoolExecutor) -> None:
+    """In a thread of its own, so that it gets its turn while all others are busy."""
+    loop, trouble = asyncio.get_running_loop(), ""
     while True:
         await asyncio.sleep(WATCH_SECONDS)
         try:
-            if await asyncio.to_thread(opened.refresh):
+            if await loop.run_in_executor(thread, opened.refresh):
                 settle_memory()
-            await asyncio.to_thread(drain, opened.shop.decision_logs, opened.store)
+            await loop.run_in_executor(thread, drain, opened.shop.decision_logs, opened.store)
+            trouble = ""
+        except KokyakuError as error:
+            if error.line() != trouble:  # told once, however long it lasts
+                trouble = error.line()
+                log.warning("the watch goes on: %s", trouble)
         except Exception:
             log.exception("the watch stumbled and goes on")
+
+
+def _last(opened: Engine) -> None:
+    """The log's file is closed first, so the drain can remove it; what it cannot take waits for the next start."""
+    opened.decisions.close()
+    with contextlib.suppress(KokyakuError, OSError):
+        drain(opened.shop.decision_logs, opened.store)
+    opened.close()
+
+
+def _unready() -> str | None:
+    if "engine" not in _opened:
+        return "starting"
+    return leaving.why or cannot_serve(engine())
+
+
+def _dead() -> str | None:
+    watch = _opened.get("watch")
+    return "the watch ended" if watch is not None and watch.done() and leaving.why is None else None
 
 
 def settle_memory() -> None:
@@ -121,6 +188,21 @@ def settle_memory() -> None:
     gc.freeze()
     gc.set_threshold(20_000, 20, 50)
 
+
+# Around the framework's own paths too: documentation, whatever it may add. The first one added is the outermost: probes
+# are no traffic, so they are answered before anybody counts; what keys and limits answer is counted and told as well.
+_layers: Any = Kokyaku  # the decorator made it more than a class
+_layers.add_asgi_middleware(Probes, unready=_unready, dead=_dead)
+_layers.add_asgi_middleware(
+    Observed,
+    telemetry=telemetry,
+    access_log=logs.AccessLog(_log_settings().sample),
+    paths=Paths(app.routes, ("/v1/floor",)),
+)
+_layers.add_asgi_middleware(
+    guard.Guard, **guard.options(os.environ, ACCESS, lambda: engine().live.config.access.origins)
+)
+_layers.add_asgi_middleware(Probes, unready=_unready, dead=_dead)
 
 _FLOOR = {
     "requestId": "0",

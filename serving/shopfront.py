@@ -10,6 +10,8 @@ import msgspec
 import numpy as np
 import orjson
 
+from features.errors import Unavailable
+from features.history import History
 from features.moments import DAY, format_instant
 from features.personal import open_wishes
 from serving import own_data, pages, shelves, wire
@@ -110,7 +112,11 @@ class EngineFront:
         return self._cards(live, rows, user_id, visitor_id)
 
     def _cards(self, live: Live, rows: Rows, user_id: str | None, visitor_id: str | None) -> list[ItemJson]:
-        hearts, _ = open_wishes(self._engine_of().history_of(live, user_id, visitor_id), rows)
+        try:
+            history = self._engine_of().history_of(live, user_id, visitor_id)
+        except Unavailable:  # a product is shown all the same, without a heart
+            history = History.empty()
+        hearts, _ = open_wishes(history, rows)
         shelf = live.ranker.shelf
         out = []
         for row, heart in zip(rows.tolist(), hearts.tolist(), strict=True):
@@ -159,8 +165,11 @@ class EngineFront:
     # ---- one's own data
 
     async def consents(self, user_id: str | None, visitor_id: str | None) -> Sequence[ConsentJson]:
-        """Every purpose that can be chosen, with the subject's choice."""
-        return cast("Sequence[ConsentJson]", own_data.consents(self._engine_of(), user_id, visitor_id))
+        """Every purpose that can be chosen, with the subject's choice; none while the store cannot be read."""
+        try:
+            return cast("Sequence[ConsentJson]", own_data.consents(self._engine_of(), user_id, visitor_id))
+        except Unavailable:
+            return ()
 
     async def questions(self, locale: str) -> Mapping[str, QuestionJson]:
         """All questions of the shop in a language."""

@@ -1,14 +1,13 @@
 """The store: what the service must not forget between an answer and the next sync.
 
 Events, decisions, draws that hold, links, the shop's changes to items, what was told of people
-(`serving.store_people`), tombstones and receipts, in one SQLite file. An acknowledged write survives `kill -9` and
-power loss; it is seen by the next read of any process. What sync and erasure do with the store is in
-`serving.store_upkeep`; every statement is in `serving.store_sql`.
+(`serving.store_people`), tombstones and receipts, in one SQLite file or one schema of a PostgreSQL. An acknowledged
+write survives `kill -9` and power loss; it is seen by the next read of any process. What sync and erasure do with the
+store is in `serving.store_upkeep`; every statement is in `serving.store_sql`.
 """
 
 from __future__ import annotations
 
-import sqlite3
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -18,20 +17,25 @@ from features.shop import Shop
 from serving import store_people as people
 from serving import store_shown as shown
 from serving import store_sql as sql
-from serving.database import Database
+from serving.backend import Connection, Database
+from serving.database import SqliteDatabase
 from serving.events import StoredEvent, decode, encode, same_content
 from serving.fields import decode as decode_fields
 from serving.fields import encode as encode_fields
 from serving.group_commit import GroupCommit
 from serving.held import Held, Kept, Key, Wishes, hand_over, held_in, hold, holder_of
 from serving.links import Claim, Timeline
+from serving.opening import open_database
 from serving.tombstones import Erased
 
 Outcome = people.Outcome
 """`collision`: the id is taken by other content. `erased`: the event's subject asked to be forgotten."""
 
 _Row = tuple[StoredEvent, bytes] | Wishes
-_TRUST_SECONDS = 0.25
+TRUST_SECONDS = 0.25
+"""An erasure by another process is known this long afterwards."""
+_PAGE_SECONDS = 0.5
+"""A page does not wait longer than this for its draws to be kept: then it is shown without any."""
 _LINKS = {"sign_in", "sign_out"}
 
 
@@ -49,8 +53,24 @@ class Store(people.PeopleStore, shown.ShownStore):
         self._erased_until = 0.0
 
     @classmethod
+    def of(cls, shop: Shop) -> Store:
+        """Open the store of a shop, in the PostgreSQL that it names or in its folder; make an empty one if need be.
+
+        Raises:
+            ConfigError: the address is none, the driver is not installed, or the store is of another secret.
+            DataError: what is there is something else, or of a newer program.
+            Unavailable: it cannot be opened.
+        """
+        return cls(open_database(shop), shop.secret)
+
+    @staticmethod
+    def exists(shop: Shop) -> bool:
+        """Whether a shop may have a store with something in it; False where opening would make the first one."""
+        return shop.store_url is not None or shop.store.exists()
+
+    @classmethod
     def open(cls, path: Path, secret: bytes | None = None) -> Store:
-        """Open a store, or make an empty one.
+        """Open a store in a file, or make an empty one.
 
         Args:
             path: the SQLite file.
@@ -60,7 +80,7 @@ class Store(people.PeopleStore, shown.ShownStore):
             DataError: the file is something else, or of a newer program.
             Unavailable: it cannot be opened.
         """
-        database = Database(path, sql.STEPS)
+        database = SqliteDatabase(path, sql.STEPS)
         return cls(database, Shop("shop", path.parent).secret if secret is None else secret)
 
     def close(self) -> None:
@@ -128,7 +148,7 @@ class Store(people.PeopleStore, shown.ShownStore):
         Raises:
             Unavailable: nothing was kept.
         """
-        return cast("Kept", (await self._writes.submit([wishes]))[0])
+        return cast("Kept", (await self._writes.submit([wishes], _PAGE_SECONDS))[0])
 
     async def keep_at_once(self, wishes: Wishes) -> Kept:
         """`keep` for callers without an event loop: it never suspends, and each call is its own flush."""
@@ -166,18 +186,18 @@ class Store(people.PeopleStore, shown.ShownStore):
         if number != self._erased[0]:
             tokens = [row[0] for row in self.database.query(sql.TOMBSTONES_AFTER, (0,))]
             self._erased = (number, Erased(self._secret, tokens))
-        self._erased_until = time.monotonic() + _TRUST_SECONDS
+        self._erased_until = time.monotonic() + TRUST_SECONDS
         return self._erased[1]
 
     def is_erased(self, customer_id: str | None, visitor_id: str | None) -> bool:
         """Whether a request of this customer or visitor must be answered as if nothing was known.
 
-        An erasure by another process is known a quarter of a second later, one by this process at once.
+        An erasure by another process is known `TRUST_SECONDS` later, one by this process at once.
         """
         erased = self._erased[1] if time.monotonic() < self._erased_until else self.erased()
         return erased.row(customer_id, visitor_id)
 
-    def erased_in(self, connection: sqlite3.Connection) -> Erased:
+    def erased_in(self, connection: Connection) -> Erased:
         """The tombstones as of a transaction: nobody can add one while it holds the write lock."""
         known, erased = self._erased
         number = int(connection.execute(sql.LAST_TOMBSTONE).fetchone()[0])
@@ -190,27 +210,25 @@ class Store(people.PeopleStore, shown.ShownStore):
     def _commit(self, rows: Sequence[_Row]) -> list[Outcome | Kept]:
         with self.database.transaction() as connection:
             erased = self.erased_in(connection)
+            events = [row for row in rows if not isinstance(row, Wishes) and not _is_of(row[0], erased)]
+            values = [_values(event, payload) for event, payload in events]
+            new = iter(self.database.insert_new(connection, sql.ADD_EVENT, values))
             return [
-                hold(connection, row, erased) if isinstance(row, Wishes) else self._add(connection, *row, erased)
+                hold(connection, row, erased) if isinstance(row, Wishes)
+                else "erased" if _is_of(row[0], erased)
+                else self._taken(connection, *row, is_new=next(new))
                 for row in rows
-            ]
+            ]  # fmt: skip
 
-    def _add(self, connection: sqlite3.Connection, event: StoredEvent, payload: bytes, erased: Erased) -> Outcome:
-        if erased and erased.row(event.customer_id, event.visitor_id):
-            return "erased"
-        row = (
-            event.event_id, event.customer_id, event.visitor_id, event.occurred_at, event.recorded_at,
-            event.type, event.item_id, payload,
-        )  # fmt: skip
-        added = connection.execute(sql.ADD_EVENT, row)
-        if added.rowcount == 0:
+    def _taken(self, connection: Connection, event: StoredEvent, payload: bytes, *, is_new: bool) -> Outcome:
+        if not is_new:
             before = connection.execute(sql.EVENT_BY_ID, (event.event_id,)).fetchone()[0]
             return "duplicate" if same_content(decode(before), decode(payload)) else "collision"
         shown.heard(connection, event)
         if event.type in _LINKS and event.visitor_id is not None:
             customer = event.customer_id if event.type == "sign_in" else None
             if customer is not None or event.type == "sign_out":
-                connection.execute(sql.ADD_LINK, (added.lastrowid, event.visitor_id, customer, event.occurred_at))
+                connection.execute(sql.ADD_LINK, (event.visitor_id, customer, event.occurred_at, event.event_id))
             if customer is not None:
                 hand_over(connection, event.visitor_id, customer)
                 people.hand_over_told(connection, event.visitor_id, customer, event.recorded_at)
@@ -220,11 +238,11 @@ class Store(people.PeopleStore, shown.ShownStore):
     def _events_of_customer(self, customer_id: str, after_seq: int) -> list[StoredEvent]:
         own: list[tuple[int, StoredEvent]] = []
         visitors: list[str] = []
-        for seq, value in self.database.query(sql.EVENTS_OF_CUSTOMER, (customer_id, after_seq)):
+        for seq, payload, visitor_id in self.database.query(sql.EVENTS_OF_CUSTOMER, (customer_id, after_seq)):
             if seq is None:
-                visitors.append(value)
+                visitors.append(visitor_id)
             else:
-                own.append((seq, decode(value)))
+                own.append((seq, decode(payload)))
         for visitor_id in visitors:
             own += self._anonymous(visitor_id, after_seq, owner=customer_id)
         own.sort(key=lambda pair: pair[0])
@@ -240,3 +258,15 @@ class Store(people.PeopleStore, shown.ShownStore):
 
     def _timeline(self, visitor_id: str) -> Timeline:
         return Timeline(visitor_id, self.database.query(sql.LINKS_OF_VISITOR, (visitor_id,)))
+
+
+def _is_of(event: StoredEvent, erased: Erased) -> bool:
+    return bool(erased) and erased.row(event.customer_id, event.visitor_id)
+
+
+def _values(event: StoredEvent, payload: bytes) -> tuple[Any, ...]:
+    """As `store_sql.ADD_EVENT` takes them."""
+    return (
+        event.event_id, event.customer_id, event.visitor_id, event.occurred_at, event.recorded_at, event.type,
+        event.item_id, payload,
+    )  # fmt: skip

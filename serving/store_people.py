@@ -6,7 +6,6 @@ Each change is a row with its number, so that "after a change" means "told since
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -15,7 +14,7 @@ import msgspec
 from features.order_reports import Report, lines_of, same_report
 from features.orders import OrderLine
 from serving import store_sql as sql
-from serving.database import Database
+from serving.backend import Connection, Database
 from serving.fields import GUEST, Fields, composed, decode, encode, handed_over, plain, refusals
 from serving.links import Timeline
 from serving.tombstones import Erased
@@ -31,7 +30,7 @@ class PeopleStore:
 
     database: Database
 
-    def erased_in(self, connection: sqlite3.Connection) -> Erased:
+    def erased_in(self, connection: Connection) -> Erased:
         """The tombstones as of a transaction."""
         raise NotImplementedError
 
@@ -116,7 +115,7 @@ class PeopleStore:
         return fields, reports
 
 
-def hand_over_told(connection: sqlite3.Connection, visitor_id: str, customer_id: str, at: int) -> None:
+def hand_over_told(connection: Connection, visitor_id: str, customer_id: str, at: int) -> None:
     """At a sign-in: what the visitor told goes to the customer, by the rule that his events follow.
 
     The visitor keeps refusals only: whoever uses the device next has not agreed to anything.
@@ -134,7 +133,7 @@ def hand_over_told(connection: sqlite3.Connection, visitor_id: str, customer_id:
         connection.execute(sql.ADD_VISITOR, (visitor_id, encode({GUEST: {"consents": refused}}), at))
 
 
-def _add(connection: sqlite3.Connection, customer_id: str, report: Report, at: int, erased: Erased) -> Outcome:
+def _add(connection: Connection, customer_id: str, report: Report, at: int, erased: Erased) -> Outcome:
     if erased.customer(customer_id):
         return "erased"
     before = connection.execute(sql.REPORTS_OF_LINE, (report.order_id, report.line)).fetchall()

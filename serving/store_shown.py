@@ -6,14 +6,13 @@ was given out of each action, under nobody's. So an erasure takes the rows and l
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterable, Sequence
 
 from features.history import customer_subject, visitor_subject
 from serving import store_sql as sql
+from serving.backend import Connection, Database
 from serving.caps import COUNTED, FAILED, LAPSED, RESERVED, SENT, SHOWN, Showing, Shown, Tally, Used, reached
 from serving.caps import same_showing as same
-from serving.database import Database
 from serving.events import StoredEvent
 from serving.links import Timeline
 
@@ -44,7 +43,7 @@ class ShownStore:
         return (str(rows[0][0]), str(rows[0][1])) if rows else None
 
 
-def count(connection: sqlite3.Connection, subject: str | None, showings: Sequence[Showing], now: int) -> Tally | None:
+def count(connection: Connection, subject: str | None, showings: Sequence[Showing], now: int) -> Tally | None:
     """Count showings inside a transaction, all or none.
 
     Args:
@@ -73,7 +72,7 @@ def count(connection: sqlite3.Connection, subject: str | None, showings: Sequenc
     return None
 
 
-def heard(connection: sqlite3.Connection, event: StoredEvent) -> None:
+def heard(connection: Connection, event: StoredEvent) -> None:
     """What became of a message: really sent, or not. Of a decision that is not counted nothing is to be done."""
     state = SENDS.get(event.type)
     if state is None or event.decision_id is None:
@@ -88,7 +87,7 @@ def heard(connection: sqlite3.Connection, event: StoredEvent) -> None:
         _set_state(connection, (subject, action, event.decision_id, before, cost), state, event.occurred_at)
 
 
-def hand_over_shown(connection: sqlite3.Connection, visitor_id: str, customer_id: str) -> None:
+def hand_over_shown(connection: Connection, visitor_id: str, customer_id: str) -> None:
     """At a sign-in: what was shown to the visitor counts for the customer, by the rule that his events follow."""
     visitor, customer = visitor_subject(visitor_id), customer_subject(customer_id)
     rows = connection.execute(sql.SHOWN_SINCE, (visitor,)).fetchall()
@@ -106,12 +105,12 @@ def hand_over_shown(connection: sqlite3.Connection, visitor_id: str, customer_id
         connection.execute(sql.HAND_OVER_SHOWN, (customer, decision_id))
 
 
-def forget_shown(connection: sqlite3.Connection, subjects: Iterable[str | None]) -> None:
+def forget_shown(connection: Connection, subjects: Iterable[str | None]) -> None:
     """Delete the rows of erased people; what was given out stays counted."""
     connection.executemany(sql.DROP_SHOWN, [(subject,) for subject in subjects if subject is not None])
 
 
-def _add(connection: sqlite3.Connection, subject: str | None, each: Showing, now: int) -> None:
+def _add(connection: Connection, subject: str | None, each: Showing, now: int) -> None:
     person = subject is None or not _others(connection, subject, each.action_id, each.decision_id)
     if subject is not None:
         state = SHOWN if each.until is None else RESERVED
@@ -120,15 +119,13 @@ def _add(connection: sqlite3.Connection, subject: str | None, each: Showing, now
     connection.execute(sql.ADD_USED, (each.action_id, int(person), each.cost))
 
 
-def _lapse(connection: sqlite3.Connection, action: str, now: int) -> None:
+def _lapse(connection: Connection, action: str, now: int) -> None:
     """Take back what was reserved and never heard of."""
     for subject, decision_id, cost in connection.execute(sql.LAPSING, (action, now)).fetchall():
         _set_state(connection, (subject, action, decision_id, RESERVED, cost), LAPSED, None)
 
 
-def _set_state(
-    connection: sqlite3.Connection, row: tuple[str, str, str, str, float], state: str, at: int | None
-) -> None:
+def _set_state(connection: Connection, row: tuple[str, str, str, str, float], state: str, at: int | None) -> None:
     subject, action, decision_id, before, cost = row
     connection.execute(sql.SET_SHOWN, (state, at, decision_id))
     change = int(state in COUNTED) - int(before in COUNTED)
@@ -137,6 +134,6 @@ def _set_state(
         connection.execute(sql.ADD_USED, (action, change * person, change * cost))
 
 
-def _others(connection: sqlite3.Connection, subject: str, action: str, decision_id: str) -> int:
+def _others(connection: Connection, subject: str, action: str, decision_id: str) -> int:
     """Whether somebody has an action by another decision too: 1 or 0."""
     return int(connection.execute(sql.HAS_SHOWN, (subject, action, decision_id)).fetchone()[0])

@@ -1,4 +1,6 @@
-"""The store's tables and every statement on them, in one place.
+"""The store's tables and every statement on them, in one place, in SQLite's words.
+
+`serving.postgres_sql` renders them for PostgreSQL: what both understand is said so that both do.
 
 `seq` grows with each commit and is never reused: "after seq" means "committed since". An item's or customer's
 changes are rows too (`change`), so that prices and consents keep their history until it is in the dataset.
@@ -91,10 +93,11 @@ ADD_EVENT: Final = """
     INSERT INTO events (event_id, customer_id, visitor_id, occurred_at, recorded_at, type, item_id, payload)
     VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (event_id) DO NOTHING"""
 EVENT_BY_ID: Final = "SELECT payload FROM events WHERE event_id = ?"
-ADD_LINK: Final = "INSERT INTO links (seq, visitor_id, customer_id, linked_at) VALUES (?, ?, ?, ?)"
+ADD_LINK: Final = """
+    INSERT INTO links (seq, visitor_id, customer_id, linked_at) SELECT seq, ?, ?, ? FROM events WHERE event_id = ?"""
 EVENTS_OF_CUSTOMER: Final = """
-    SELECT seq, payload FROM events WHERE customer_id = ?1 AND seq > ?2
-    UNION ALL SELECT DISTINCT NULL, visitor_id FROM links WHERE customer_id = ?1"""
+    SELECT seq, payload, NULL FROM events WHERE customer_id = ?1 AND seq > ?2
+    UNION ALL SELECT NULL, NULL, visitor_id FROM links WHERE customer_id = ?1 GROUP BY visitor_id"""
 """Both in one statement: taking a snapshot costs more than looking up."""
 ANONYMOUS_EVENTS: Final = (
     "SELECT seq, payload FROM events WHERE visitor_id = ? AND seq > ? AND customer_id IS NULL ORDER BY seq"
@@ -122,6 +125,7 @@ TOLD_OF: Final = """
 LAST_TOMBSTONE: Final = "SELECT coalesce(max(number), 0) FROM tombstones"
 TOMBSTONES_AFTER: Final = "SELECT token FROM tombstones WHERE number > ? ORDER BY number"
 GET_META: Final = "SELECT value FROM meta WHERE name = ?"
+SET_META_ONCE: Final = "INSERT INTO meta (name, value) VALUES (?, ?) ON CONFLICT (name) DO NOTHING"
 SET_META: Final = "INSERT INTO meta (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value"
 
 # --- decisions -----------------------------------------------------------------------------------------------------
@@ -131,7 +135,6 @@ ADD_DECISION: Final = """
 ADVANCE_META: Final = """
     INSERT INTO meta (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = max(value, excluded.value)"""
 DROP_META: Final = "DELETE FROM meta WHERE name = ?"
-META_LIKE: Final = "SELECT name FROM meta WHERE substr(name, 1, length(?1)) = ?1"
 
 HELD_OF: Final = "SELECT family, place, epoch, payload FROM held WHERE subject = ?"
 HELD_SINCE: Final = "SELECT family, place, epoch, decided_at FROM held WHERE subject = ?"
@@ -187,7 +190,7 @@ ADD_SHOWN: Final = """
     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
 ADD_USED: Final = """
     INSERT INTO used (action_id, people, cost) VALUES (?, ?, ?)
-    ON CONFLICT (action_id) DO UPDATE SET people = people + excluded.people, cost = cost + excluded.cost"""
+    ON CONFLICT (action_id) DO UPDATE SET people = used.people + excluded.people, cost = used.cost + excluded.cost"""
 HAS_SHOWN: Final = (
     f"SELECT EXISTS (SELECT 1 FROM shown WHERE subject = ? AND action_id = ? AND decision_id != ? AND {_COUNTED})"
 )
@@ -258,8 +261,10 @@ REWARDS_BETWEEN: Final = (
     "SELECT seq, decision_id, reward, value, at FROM rewards WHERE seq > ? AND seq <= ? ORDER BY seq"
 )
 DROP_OLD_REWARDS: Final = "DELETE FROM rewards WHERE seq <= ?"
-DROP_OLD_EVENTS: Final = "DELETE FROM events WHERE seq <= ? AND recorded_at < ?"
-DROP_OLD_DECISIONS: Final = "DELETE FROM decisions WHERE seq <= ? AND decided_at < ?"
+FIRST_EVENT: Final = "SELECT min(seq) FROM events"
+FIRST_DECISION: Final = "SELECT min(seq) FROM decisions"
+DROP_OLD_EVENTS: Final = "DELETE FROM events WHERE seq >= ? AND seq <= ? AND recorded_at < ?"
+DROP_OLD_DECISIONS: Final = "DELETE FROM decisions WHERE seq >= ? AND seq <= ? AND decided_at < ?"
 CROWDED: Final = "SELECT {key} FROM {table} WHERE change <= ? GROUP BY {key} HAVING count(*) > 1"
 CHANGES_OF: Final = "SELECT change, payload FROM {table} WHERE {key} = ? AND change <= ? ORDER BY change"
 MERGE_CHANGES: Final = "UPDATE {table} SET payload = ? WHERE change = ?"

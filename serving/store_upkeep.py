@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import secrets
-import sqlite3
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 import orjson
 
 from serving import store_sql as sql
+from serving.backend import Connection
 from serving.events import StoredEvent, decode
 from serving.fields import composed
 from serving.fields import decode as fields_in
@@ -21,6 +21,8 @@ from serving.store_shown import forget_shown
 from serving.tombstones import Erased
 
 _LOG = "log "
+_PIECE = 20_000
+"""So many numbers are deleted in one transaction."""
 KEPT_OF_A_DECISION = (
     "decision_id", "request_id", "decided_at", "surface", "slot", "position", "draw_order", "eligible", "action_id",
     "items", "action_propensity", "drawn", "reused_from", "policy", "bundle_id", "shop_hash", "holdout", "arm",
@@ -49,7 +51,19 @@ def is_token(customer_id: str | None) -> bool:
 
 def store_id(store: Store) -> str:
     """The random name of this store; its sequence numbers mean nothing in another one."""
-    return str(store.database.query(sql.GET_META, ("store_id",))[0][0])
+    return str(note_of(store, "store_id"))
+
+
+def note_of(store: Store, name: str) -> str | None:
+    """What a note of the store says; None where there is none of that name."""
+    rows = store.database.query(sql.GET_META, (name,))
+    return str(rows[0][0]) if rows else None
+
+
+def set_note(store: Store, name: str, text: str) -> None:
+    """Write a note into the store, durably, in the place of the one before."""
+    with store.database.transaction() as connection:
+        connection.execute(sql.SET_META, (name, text))
 
 
 # --- decisions --------------------------------------------------------------------------------------------------------
@@ -57,16 +71,13 @@ def store_id(store: Store) -> str:
 
 def log_offset(store: Store, name: str) -> int:
     """How many bytes of a decision log are in the store."""
-    rows = store.database.query(sql.GET_META, (_LOG + name,))
-    return int(rows[0][0]) if rows else 0
+    return int(note_of(store, _LOG + name) or 0)
 
 
-def forget_logs(store: Store, keep: Collection[str]) -> None:
-    """Drop the positions of logs that are no more."""
+def forget_logs(store: Store, names: Iterable[str]) -> None:
+    """Drop the positions of logs that are no more; those that lie on another replica's disk stay."""
     with store.database.transaction() as connection:
-        for (name,) in connection.execute(sql.META_LIKE, (_LOG,)).fetchall():
-            if name.removeprefix(_LOG) not in keep:
-                connection.execute(sql.DROP_META, (name,))
+        connection.executemany(sql.DROP_META, [(_LOG + name,) for name in names])
 
 
 def add_decisions(store: Store, decisions: Sequence[tuple[dict[str, Any], bytes]], position: LogPosition) -> int:
@@ -78,16 +89,17 @@ def add_decisions(store: Store, decisions: Sequence[tuple[dict[str, Any], bytes]
     Returns:
         How many were new.
     """
-    added = 0
+    rows = []
     with store.database.transaction() as connection:
         erased = store.erased_in(connection)
         for decision, payload in decisions:
             if erased.row(decision.get("customer_id"), decision.get("visitor_id")):
                 decision = scrubbed(decision, random_token())
                 payload = orjson.dumps(decision)
-            added += connection.execute(sql.ADD_DECISION, _decision_row(decision, payload)).rowcount
+            rows.append(_decision_row(decision, payload))
+        added = store.database.insert_new(connection, sql.ADD_DECISION, rows)
         connection.execute(sql.ADVANCE_META, (_LOG + position.name, position.offset))
-    return added
+    return sum(added)
 
 
 def scrubbed(decision: dict[str, Any], token: str) -> dict[str, Any]:
@@ -164,7 +176,7 @@ _KNOWN = _Whose(sql.REWARDING_EVENTS_OF_CUSTOMER, sql.DECISIONS_OF_CUSTOMER, sql
 _ANONYMOUS = _Whose(sql.REWARDING_ANONYMOUS_EVENTS, sql.ANONYMOUS_DECISIONS, sql.DROP_ANONYMOUS_EVENTS)
 
 
-def _scrub(connection: sqlite3.Connection, decisions: str, who: str, token: str) -> int:
+def _scrub(connection: Connection, decisions: str, who: str, token: str) -> int:
     rows = connection.execute(decisions, (who,)).fetchall()
     for seq, payload in rows:
         decision = scrubbed(orjson.loads(payload), token)
@@ -229,8 +241,19 @@ def drop_events(store: Store, up_to: int, before: int) -> int:
     Returns:
         How many were deleted.
     """
-    with store.database.transaction() as connection:
-        return connection.execute(sql.DROP_OLD_EVENTS, (up_to, before)).rowcount
+    return _drop_in_pieces(store, sql.FIRST_EVENT, sql.DROP_OLD_EVENTS, up_to, before)
+
+
+def _drop_in_pieces(store: Store, first: str, drop: str, up_to: int, before: int) -> int:
+    """Delete numbered rows in short transactions, so that who writes meanwhile does not wait for all of them."""
+    at = store.database.query(first)[0][0]
+    dropped = 0
+    while at is not None and at <= up_to:
+        end = min(at + _PIECE, up_to)
+        with store.database.transaction() as connection:
+            dropped += connection.execute(drop, (at, end, before)).rowcount
+        at = end + 1
+    return dropped
 
 
 def drop_ended(store: Store, now: int) -> None:
@@ -266,14 +289,14 @@ def drop_synced(store: Store, *, decisions: int, items: int, customers: int, rew
     Changes of an item stay in force until a bundle knows them, and changes of a customer may be asked for where no
     history is mapped: those of one become one row with all their fields.
     """
+    _drop_in_pieces(store, sql.FIRST_DECISION, sql.DROP_OLD_DECISIONS, decisions, before)
     with store.database.transaction() as connection:
-        connection.execute(sql.DROP_OLD_DECISIONS, (decisions, before))
         connection.execute(sql.DROP_OLD_REWARDS, (rewards,))
         _merge(connection, "items", items)
         _merge(connection, "customers", customers)
 
 
-def _merge(connection: sqlite3.Connection, table: str, up_to: int) -> None:
+def _merge(connection: Connection, table: str, up_to: int) -> None:
     names = {"table": table, "key": sql.MERGED_TABLES[table]}
     for (each,) in connection.execute(sql.CROWDED.format(**names), (up_to,)).fetchall():
         changes = connection.execute(sql.CHANGES_OF.format(**names), (each, up_to)).fetchall()
@@ -285,19 +308,13 @@ def _merge(connection: sqlite3.Connection, table: str, up_to: int) -> None:
 # --- looking ----------------------------------------------------------------------------------------------------------
 
 
-def journal_mode(store: Store) -> str:
-    """`wal`, unless the file system does not allow it."""
-    return str(store.database.query("PRAGMA journal_mode")[0][0])
-
-
 def try_writing(store: Store) -> int:
     """Write something harmless; how many events were ever stored.
 
     Raises:
         Unavailable: the store takes no writes.
     """
-    with store.database.transaction() as connection:
-        connection.execute(sql.SET_META, ("last_checked", secrets.token_hex(4)))
+    set_note(store, "last_checked", secrets.token_hex(4))
     return store.last_seq()
 
 

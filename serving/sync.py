@@ -16,8 +16,7 @@ import msgspec
 from features import columns as c
 from features.build import histories_as_of
 from features.dataset import Dataset, ImportRecord, Manifest
-from features.errors import BundleError
-from features.files import exclusive
+from features.errors import BundleError, DataError
 from features.history import customer_subject, visitor_subject
 from features.moments import DAY, format_instant, to_datetime
 from features.shop import Shop
@@ -38,8 +37,8 @@ REPORT_SPAN = 90 * DAY
 """The last report of each order line stays this long, so that the same state told again is known as told."""
 VISITOR_SPAN = 400 * DAY
 """What a visitor told stays this long after the last word: longer than the cookie by which one is known again."""
-_SPARSE = 0.5
-_VACUUM_ABOVE = 64 * 1024 * 1024
+_SYNCED = "synced"
+"""The row that names the last import that a shared store's rows went into."""
 
 
 class SyncReport(msgspec.Struct):
@@ -68,15 +67,15 @@ def sync(shop: Shop, *, now: int, after_step: Callable[[str], None] = lambda ste
         after_step: told the name of each step that was done.
 
     Raises:
-        DataError: another sync or import is running.
+        DataError: another sync or import is running, or the store of several replicas goes into another dataset.
         Unavailable: the store refuses; run it again.
     """
-    with exclusive(shop.root / "sync.lock", busy="another sync of this shop is running"):
-        store = Store.open(shop.store, shop.secret)
-        try:
+    store = Store.of(shop)
+    try:
+        with store.database.alone("sync", "another sync of this shop is running"):
             return _Sync(shop, store, now, after_step).run()
-        finally:
-            store.close()
+    finally:
+        store.close()
 
 
 class _Sync:
@@ -90,6 +89,7 @@ class _Sync:
         self.report = SyncReport()
 
     def run(self) -> SyncReport:
+        self._check_dataset()
         drained = drain(self.shop.decision_logs, self.store)
         self.report.decisions_drained, self.report.damaged_log_bytes = drained.added, drained.damaged_bytes
         self.done("decision logs drained")
@@ -108,10 +108,20 @@ class _Sync:
             self.report.counts |= {"quarantined rows erased": scrubbed} if scrubbed else {}
         self._drop(progress)
         blank_erased(self.shop.decision_logs, self.store, self.store.erased())
-        self._tidy(bool(receipts))
+        self.store.database.tidy(thoroughly=bool(receipts))
         self._complete(receipts)
         self.done("store tidied")
         return self.report
+
+    def _check_dataset(self) -> None:
+        """Replicas share a store, and one dataset takes its rows: of two, each would miss what the other got."""
+        last = upkeep.note_of(self.store, _SYNCED)
+        if last is None or any(record.id == last for record in self._manifest().imports):
+            return
+        hint = (
+            f"sync where its import {last} is; if that is lost for good, delete the row '{_SYNCED}' of its table meta"
+        )
+        raise DataError("the store goes into another dataset", where=str(self.shop.dataset), hint=hint)
 
     def _commit(self) -> Progress:
         manifest = self._manifest()
@@ -132,6 +142,8 @@ class _Sync:
             notes=[until.note(self.store_id)],
         )  # fmt: skip
         self.dataset.commit(record, replaces=rewritten.replaces)
+        if self.store.database.shared:
+            upkeep.set_note(self.store, _SYNCED, record.id)
         self.report.import_id, self.report.counts = record.id, into.counts
         return until
 
@@ -205,12 +217,6 @@ class _Sync:
         except BundleError:
             return 0
         return int(manifest.get(number, 0)) if manifest.get("store_id") == self.store_id else 0
-
-    def _tidy(self, erased_any: bool) -> None:
-        pages, free, size = self.store.database.space()
-        if erased_any or (size > _VACUUM_ABOVE and free > pages * _SPARSE):
-            self.store.database.vacuum()
-        self.store.database.checkpoint()
 
     def _manifest(self) -> Manifest:
         return self.dataset.manifest() if self.dataset.exists() else Manifest()

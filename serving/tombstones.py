@@ -73,9 +73,9 @@ def erased_of(shop: Shop) -> Erased:
     """All tombstones of a shop, for imports and exports that must honour them; none where nothing was served yet."""
     from serving.store import Store
 
-    if not shop.store.exists():
+    if not Store.exists(shop):
         return Erased(b"")
-    store = Store.open(shop.store, shop.secret)
+    store = Store.of(shop)
     try:
         return store.erased()
     finally:

@@ -75,9 +75,9 @@ def consents_now(shop: Shop, purpose: str) -> Mapping[str, bool]:
     """`consents_to` with what the service was told since the last sync."""
     dataset = Dataset(shop.dataset)
     found = dict(consents_to(dataset, purpose))
-    if not shop.store.exists():
+    if not Store.exists(shop):
         return found
-    store = Store.open(shop.store, shop.secret)
+    store = Store.of(shop)
     try:
         changes = customers_since(store, dataset)
     finally:

@@ -109,7 +109,7 @@ def open_answerer(shop: Shop, *, as_of: int | None = None, bundle_id: str | None
     histories = histories_as_of(dataset, EVERYTHING if as_of is None else as_of)
     now = as_of if as_of is not None else _end(histories, bundle)
     ranker = Ranker(bundle, business=Business.of(bundle, config))
-    if as_of is None and shop.store.exists():
+    if as_of is None and Store.exists(shop):
         ranker.shelf.apply(_live_changes(shop))
     histories = _in_rows_of(bundle, without_erased(shop, histories))
     return Answerer(
@@ -259,7 +259,7 @@ def _in_rows_of(bundle: Bundle, histories: Histories) -> Histories:
 
 
 def _live_changes(shop: Shop) -> list[tuple[str, dict[str, Any]]]:
-    store = Store.open(shop.store, shop.secret)
+    store = Store.of(shop)
     try:
         return store.item_changes(0)[0]
     finally:

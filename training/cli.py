@@ -28,6 +28,8 @@ VERBS: dict[str, tuple[str, str]] = {
     "promote": ("promote", "Let a model that passed the gate serve."),
     "rollback": ("rollback", "Let the previous model serve again."),
     "serve": ("serve", "Answer over HTTP."),
+    "keys": ("keys", "Make, list and revoke API keys."),
+    "sign": ("sign", "Sign what was published before there was a signing key."),
     "ui": ("ui", "Open the experiment-tracking UI."),
     "recommend": ("recommend", "Recommend to one customer."),
     "page": ("page", "Show one customer's page."),
@@ -42,7 +44,8 @@ VERBS: dict[str, tuple[str, str]] = {
     "export": ("export", "Give out all that is kept of a customer."),
     "erase": ("erase", "Forget a customer."),
     "stop": ("stop", "Stop an item, action, module or campaign everywhere."),
-    "doctor": ("doctor", "Check settings, store, bundle and clock."),
+    "doctor": ("doctor", "Check settings, limits, store, registry, bundle and clock."),
+    "monitor": ("monitor", "Say whether data, answers and policies are still what was trained on, window by window."),
     "bench": ("bench", "Measure accuracy, visits, defaults, uplift, coverage, the oracle, import and serving."),
 }
 """verb -> (module in training/commands, the line that the overview shows), in the order a new shop meets them."""

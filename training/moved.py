@@ -23,8 +23,8 @@ def follow(shop: Shop) -> None:
         return
     with contextlib.closing(sqlite3.connect(shop.mlflow_db)) as database, database:
         here = shop.mlflow_artifacts.as_uri()
-        query = "SELECT artifact_location FROM experiments WHERE name = ?"
-        found = database.execute(query, (shop.experiment,)).fetchone()
+        query = "SELECT artifact_location FROM experiments WHERE name IN (?, ?)"
+        found = database.execute(query, (shop.experiment, shop.monitor_experiment)).fetchone()
         if found is None or found[0] == here:
             return
         for table, column in _ADDRESSES.items():

@@ -67,7 +67,7 @@ def take_sends(shop: Shop, path: Path, *, now: int, done: Callable[[int], None] 
     """
     rows = _rows(path)
     report, rejected = Sends(read=len(rows)), []
-    store = Store.open(shop.store, shop.secret)
+    store = Store.of(shop)
     try:
         for start in range(0, len(rows), _AT_ONCE):
             piece = list(enumerate(rows.slice(start, _AT_ONCE).to_pylist(), start=start + 1))

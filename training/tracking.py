@@ -1,8 +1,8 @@
 """Experiment tracking: the one module that speaks MLflow.
 
-A shop has one SQLite store, one folder of artefacts, one experiment and one registered model; all four names derive
-from the `Shop`. What goes in are parameters, aggregate figures, plots and hashes, never a customer's row: figures
-are per recipe, task and slice.
+A shop has one SQLite store, one folder of artefacts, one experiment for training and one for monitoring, and one
+registered model; all names derive from the `Shop`. What goes in are parameters, aggregate figures, plots and hashes,
+never a customer's row: figures are per recipe, task and slice.
 """
 
 from __future__ import annotations
@@ -41,10 +41,23 @@ _ABOUT = {
     "mlflow.experimentKind": "custom_model_development",  # the UI then shows runs and models first
     "mlflow.note.content": "Training runs of Kokyaku. Open a run's report.html for its verdict in words and pictures.",
 }
+_WATCHED = {
+    "mlflow.note.content": "Windows that kokyaku monitor looked at. The run of all weeks, or days, draws metrics as "
+    "lines over time; a window's own run, beneath it, has its table and pictures.",
+}
 _PARAM_LIMIT = 6000
 _BATCH = 900  # MLflow refuses more than 1,000 entries in a call
 
 Value = str | int | float | bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A run that is there: its id, whether it ended well, and its tags."""
+
+    id: str
+    finished: bool
+    tags: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,34 +87,61 @@ class Tracking:
 
     Args:
         shop: whose store it is.
+        monitor: runs are of the experiment for monitoring, not of that for training.
 
     Raises:
         DataError: the database belongs to another version of MLflow.
     """
 
-    def __init__(self, shop: Shop) -> None:
+    def __init__(self, shop: Shop, *, monitor: bool = False) -> None:
         self.shop = shop
         with _quiet():
-            self._client, self._experiment = _open(shop)
+            self._client, self._experiment = _open(shop, monitor=monitor)
 
     def run(self, name: str, tags: Mapping[str, str] | None = None) -> Run:
         """A top-level run, to be used as a context manager: it ends FINISHED, FAILED on an error, KILLED on Ctrl-C."""
-        return Run(self, name, tags or {}, parent=None)
+        return Run.made(self, name, tags or {}, parent=None)
+
+    def continued(self, name: str, key: str, value: str, tags: Mapping[str, str] | None = None) -> Run:
+        """The top-level run that carries a tag, to go on with it; made where there is none, or where it was deleted."""
+        found = self.kept(key, value)
+        if not found:
+            return self.run(name, {key: value, **(tags or {})})
+        return Run(self, found[0].id, self._client.get_run(found[0].id).info.artifact_uri)
+
+    def kept(self, key: str, value: str) -> list[Kept]:
+        """Runs that carry a tag, oldest first, without those that somebody deleted."""
+        from mlflow.entities import ViewType
+
+        found = self._search(key, value, ViewType.ACTIVE_ONLY)
+        return [Kept(run.info.run_id, run.info.status == "FINISHED", dict(run.data.tags)) for run in found]
+
+    def delete(self, run_id: str) -> None:
+        """Delete a run; MLflow keeps deleted ones until it is told to forget them."""
+        self._client.delete_run(run_id)
+
+    def artefact(self, run_id: str, path: str) -> Path:
+        """Where a file of a run lies: not MLflow's stored URI, which is absolute, as a shop's folder may have moved."""
+        return self.shop.mlflow_artifacts / run_id / "artifacts" / path
 
     def tagged(self, key: str, value: str) -> list[dict[str, str]]:
         """Tags of all runs that carry a tag, oldest first; also of runs that somebody deleted."""
         from mlflow.entities import ViewType
 
-        found, token = [], None
+        return [dict(run.data.tags) for run in self._search(key, value, ViewType.ALL)]
+
+    def _search(self, key: str, value: str, view: int) -> Iterator[Any]:
+        """Runs of MLflow that carry a tag, oldest first."""
+        token = None
         while True:
             page = self._client.search_runs(
-                [self._experiment], f"tags.`{key}` = '{value}'", run_view_type=ViewType.ALL, max_results=1000,
+                [self._experiment], f"tags.`{key}` = '{value}'", run_view_type=view, max_results=1000,
                 order_by=["attributes.start_time ASC"], page_token=token,
             )  # fmt: skip
-            found += [dict(run.data.tags) for run in page]
+            yield from page
             token = page.token
             if not token:
-                return found
+                return
 
     def register(
         self, run: Run, bundle_id: str, files: Mapping[str, bytes], tags: Mapping[str, str], about: str = ""
@@ -178,8 +218,7 @@ class Tracking:
         Raises:
             NotFoundError: the file is gone.
         """
-        # Not MLflow's stored URI: it is absolute, and a shop's folder may have been moved.
-        path = self.shop.mlflow_artifacts / made.run_id / "artifacts" / "bundle" / name
+        path = self.artefact(made.run_id, f"bundle/{name}")
         if not path.exists():
             raise NotFoundError(f"version {made.number} has lost a file", where=str(path), hint="train again")
         return path.read_bytes()
@@ -192,13 +231,17 @@ class Tracking:
 class Run:
     """One run, or a child of one; use it as a context manager."""
 
-    def __init__(self, tracking: Tracking, name: str, tags: Mapping[str, str], parent: Run | None) -> None:
+    def __init__(self, tracking: Tracking, run_id: str, artifact_uri: str) -> None:
         self._tracking, self._client = tracking, tracking._client
+        self.id, self.artifact_uri = run_id, artifact_uri
+
+    @classmethod
+    def made(cls, tracking: Tracking, name: str, tags: Mapping[str, str], parent: Run | None) -> Run:
+        """A new run."""
         nested = {"mlflow.parentRunId": parent.id} if parent else {}
         about = {"mlflow.source.name": "kokyaku train", "mlflow.source.type": "LOCAL", **nested, **tags}
-        made = self._client.create_run(tracking._experiment, run_name=name, tags=about)
-        self.id: str = made.info.run_id
-        self.artifact_uri: str = made.info.artifact_uri
+        made = tracking._client.create_run(tracking._experiment, run_name=name, tags=about)
+        return cls(tracking, made.info.run_id, made.info.artifact_uri)
 
     def __enter__(self) -> Run:
         return self
@@ -211,7 +254,7 @@ class Run:
 
     def child(self, name: str, tags: Mapping[str, str] | None = None) -> Run:
         """A run nested under this one."""
-        return Run(self._tracking, name, tags or {}, parent=self)
+        return Run.made(self._tracking, name, tags or {}, parent=self)
 
     def tag(self, key: str, value: str) -> None:
         """Set a tag."""
@@ -229,11 +272,17 @@ class Run:
         for piece in _batches(entries, 100):
             self._client.log_batch(self.id, params=piece)
 
-    def log_metrics(self, metrics: Mapping[str, float], step: int = 0) -> None:
-        """Figures, all in one call. An undefined one (NaN) is left out and named in the tag `undefined`."""
+    def log_metrics(self, metrics: Mapping[str, float], step: int = 0, at: int | None = None) -> None:
+        """Figures, all in one call. An undefined one (NaN) is left out and named in the tag `undefined`.
+
+        Args:
+            metrics: name -> value.
+            step: orders the values of a metric; the same value logged again at a step and moment changes nothing.
+            at: the moment that they are of, microseconds; default: now.
+        """
         from mlflow.entities import Metric
 
-        now = time.time_ns() // 1_000_000
+        now = (time.time_ns() // 1000 if at is None else at) // 1000
         finite = {metric_name(key): float(value) for key, value in metrics.items() if math.isfinite(value)}
         for piece in _batches([Metric(key, value, now, step) for key, value in finite.items()], _BATCH):
             self._client.log_batch(self.id, metrics=piece)
@@ -287,7 +336,7 @@ def _quiet() -> Iterator[None]:
         yield
 
 
-def _open(shop: Shop) -> tuple[Any, str]:
+def _open(shop: Shop, *, monitor: bool) -> tuple[Any, str]:
     """The client and the experiment's id; database, experiment and registered model are made once."""
     from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
@@ -302,12 +351,13 @@ def _open(shop: Shop) -> tuple[Any, str]:
         try:
             follow(shop)
             client = MlflowClient(tracking_uri=uri, registry_uri=uri)
-            found = client.get_experiment_by_name(shop.experiment)
+            name, about = (shop.monitor_experiment, _WATCHED) if monitor else (shop.experiment, _ABOUT)
+            found = client.get_experiment_by_name(name)
         except (MlflowException, SQLAlchemyError, sqlite3.DatabaseError) as error:
             what, hint = "the tracking database cannot be read", f"if it is of another version: mlflow db upgrade {uri}"
             raise DataError(what, where=str(shop.mlflow_db), got=str(error).splitlines()[0], hint=hint) from None
         location = shop.mlflow_artifacts.as_uri()
-        experiment = found.experiment_id if found else client.create_experiment(shop.experiment, location, _ABOUT)
+        experiment = found.experiment_id if found else client.create_experiment(name, location, about)
         if not client.search_registered_models(f"name = '{shop.registered_model}'"):
             description = f"What {shop.id} serves: bundles that passed the gate."
             client.create_registered_model(shop.registered_model, description=description)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import msgspec
 import numpy as np
@@ -25,7 +25,8 @@ from serving.strict import nearest
 from training.contest import Arena, Voices, contest
 from training.course import TRIALS, Course, TuneOptions, prepare
 from training.evaluate import Task
-from training.intervals import Interval, compare
+from training.found import Found
+from training.intervals import compare
 from training.meter import Tell
 from training.selection import mean
 from training.session import Session, TrainOptions, open_session, silent, tunable
@@ -36,38 +37,6 @@ from training.tuned import table_of, write_tuned
 from training.tuning_report import log, told_in
 
 Scores = Mapping[Task, npt.NDArray[np.float64]]
-
-
-@dataclass(frozen=True)
-class Found:
-    """What a search ended with.
-
-    Args:
-        course: what was tuned, and on what.
-        tried: all trials of the study, by number.
-        default, best: the trial of the default, and the best one; the default where none is better.
-        held: means of the default and of the best over the customers kept apart.
-        difference: of these two, paired by customer.
-        better: whether its interval lies above 0.
-        outcome: what became of it, as a sentence.
-        table: the best parameters as a table of TOML.
-        notes: what a person should know, as sentences.
-        seconds: that this call took.
-        run_id: of the MLflow run.
-    """
-
-    course: Course
-    tried: Sequence[Tried]
-    default: Tried
-    best: Tried
-    held: tuple[float, float]
-    difference: Interval
-    better: bool
-    outcome: str
-    table: str
-    notes: Sequence[str]
-    seconds: float
-    run_id: str
 
 
 def tune(shop: Shop, what: str, options: TuneOptions | None = None, tell: Tell = silent) -> Found:

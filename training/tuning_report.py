@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING
 
 from rich.box import SIMPLE
 from rich.console import Console
@@ -11,13 +10,11 @@ from rich.markup import escape
 from rich.table import Table
 
 from features.moments import format_instant
+from training.found import Found
 from training.gate import TASK_NAMES
 from training.plots import Point, history
 from training.study import State
 from training.tracking import Run, Value
-
-if TYPE_CHECKING:
-    from training.tuning import Found
 
 STATES: tuple[State, ...] = ("complete", "pruned", "failed", "interrupted")
 

@@ -13,6 +13,7 @@ from features.errors import ConfigError
 from features.moments import zone
 from serving.experiments import check_experiments
 from serving.expressions import Expression, ExpressionError, compiled
+from serving.settings.access import check_origins
 from serving.settings.actions import Action, Text
 from serving.settings.asking import Question
 from serving.settings.check_selection import check_days, check_selection, wishes
@@ -40,6 +41,7 @@ def check(config: ShopConfig, where: str) -> None:
         ConfigError: what is wrong, where, and what would be right.
     """
     _check_shop(config, where)
+    check_origins(config.access.origins, f"{where} [access]")
     check_selection(config, where)
     for name, action in config.actions.items():
         _check_action(config, action, f"{where} [actions.{name}]")

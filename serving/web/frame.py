@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hmac
 import secrets
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -14,8 +13,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from features.errors import KokyakuError, NotFoundError
+from serving.signing import Signer
 from serving.web.basket import Basket, decode_basket
-from serving.web.identity import Signer, Visit, Visits, same_origin
+from serving.web.identity import Visit, Visits, same_origin
 from serving.web.render import PRIVATE, Handler, html
 from serving.web.shopfront import ConsentJson, Shopfront, ShopJson
 from serving.web.strings import TEXTS, Words, format_minute, format_moment, words_of
@@ -86,10 +86,8 @@ class Frame:
 class Framer:
     """Reads the frame of a request and writes pages, messages and refusals in it."""
 
-    def __init__(
-        self, shopfront: Shopfront, visits: Visits, check: Callable[[Mapping[str, str]], None] | None = None
-    ) -> None:
-        self.shopfront, self.visits, self._check = shopfront, visits, check
+    def __init__(self, shopfront: Shopfront, visits: Visits) -> None:
+        self.shopfront, self.visits = shopfront, visits
 
     async def read(self, request: Request) -> Frame:
         """The frame of a request."""
@@ -157,8 +155,6 @@ class Framer:
 
         async def storefront(request: Request) -> Response:
             try:
-                if self._check is not None:
-                    self._check(request.headers)
                 if request.method == "HEAD":
                     return Response(headers=PRIVATE, media_type="text/html; charset=utf-8")
                 return await handler(request)

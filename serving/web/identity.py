@@ -6,15 +6,9 @@ derive from the shop's secret: two shops on one host (ports do not separate cook
 
 from __future__ import annotations
 
-import base64
-import binascii
-import hashlib
-import hmac
 import re
 import secrets
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -22,9 +16,10 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from features.errors import ConfigError, RequestError
+from features.errors import RequestError
 from features.text import MAX_ID_LENGTH
 from serving.context import device_of, source_of
+from serving.signing import Signer
 from serving.web.strings import TEXTS
 
 VISITOR_AGE: Final = 365 * 86_400
@@ -78,52 +73,6 @@ class Visit:
             "campaign": session.campaign,
         }  # fmt: skip
         return {"device": self.device, **{key: value for key, value in known.items() if value}}
-
-
-class Signer:
-    """Seals small texts with keys of one shop, a key a purpose.
-
-    Args:
-        secret: gives at least 16 bytes that only this shop's processes know; asked for once, at the first request.
-    """
-
-    def __init__(self, secret: Callable[[], bytes]) -> None:
-        self._source = secret
-
-    @cached_property
-    def _secret(self) -> bytes:
-        secret = self._source()
-        if len(secret) < 16:
-            raise ConfigError("the shop's secret is too short", where="secret", got=len(secret), hint="16 bytes")
-        return secret
-
-    @cached_property
-    def _prefix(self) -> str:
-        return self._mac("cookie-names", b"").hex()[:6]
-
-    def cookie(self, purpose: str) -> str:
-        """Name of a cookie, different in every shop."""
-        return f"kokyaku_{self._prefix}_{purpose}"
-
-    def seal(self, purpose: str, payload: bytes) -> str:
-        """The payload and its signature, in characters that cookies may hold."""
-        return f"{_encode(payload)}.{_encode(self._mac(purpose, payload))}"
-
-    def open(self, purpose: str, sealed: str | None) -> bytes | None:
-        """The payload, or None when it is missing or not ours."""
-        payload, _, mac = (sealed or "").partition(".")
-        try:
-            raw, claimed = _decode(payload), _decode(mac)
-        except (binascii.Error, ValueError):
-            return None
-        return raw if hmac.compare_digest(claimed, self._mac(purpose, raw)) else None
-
-    def token(self, visitor: str) -> str:
-        """The token that forms of this visitor carry."""
-        return _encode(self._mac("form", visitor.encode()))
-
-    def _mac(self, purpose: str, payload: bytes) -> bytes:
-        return hmac.digest(self._secret, f"web.{purpose}:".encode() + payload, hashlib.sha256)[:16]
 
 
 class Visits:
@@ -262,11 +211,3 @@ def _host(url: str) -> str:
         return urlsplit(url).netloc
     except ValueError:  # "http://[" and the like: it comes from outside
         return ""
-
-
-def _encode(raw: bytes) -> str:
-    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
-
-
-def _decode(text: str) -> bytes:
-    return base64.b64decode(text.encode("ascii") + b"=" * (-len(text) % 4), altchars=b"-_", validate=True)

@@ -7,7 +7,7 @@ the background and the part of the page that may have changed is fetched again (
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
@@ -17,13 +17,14 @@ from starlette.routing import BaseRoute, Route
 
 from features.errors import NotFoundError
 from features.text import MAX_ID_LENGTH
+from serving.signing import Signer
 from serving.web import pictures
 from serving.web.basket import Basket
 from serving.web.contents import Contents, Place
 from serving.web.demo import Demo
 from serving.web.forms import Forms
 from serving.web.frame import Frame, Framer
-from serving.web.identity import Signer, Visits, begin_session, checked_id
+from serving.web.identity import Visits, begin_session, checked_id
 from serving.web.render import PRIVATE, STATIC, Handler
 from serving.web.shopfront import Shopfront
 from serving.web.strings import format_minute, format_moment
@@ -35,7 +36,6 @@ def routes(
     shopfront: Shopfront,
     *,
     secret: Callable[[], bytes] | bytes | None = None,
-    check: Callable[[Mapping[str, str]], None] | None = None,
 ) -> list[BaseRoute]:
     """The storefront as routes of a Starlette application.
 
@@ -43,12 +43,10 @@ def routes(
         shopfront: the engine.
         secret: signs cookies and forms; the same in every worker (`Shop.secret`). None makes one that ends with
             the process, and visitors with it.
-        check: is given the headers of each request and raises what shall refuse it (in a demo: any host but
-            loopback, so that no page of the internet reaches it through a browser).
     """
     known = secret or secrets.token_bytes(32)
     signer = Signer(known if callable(known) else lambda: known)
-    framer = Framer(shopfront, Visits(signer), check)
+    framer = Framer(shopfront, Visits(signer))
     contents = Contents(shopfront, framer)
     forms = Forms(shopfront, framer, contents)
     demo = Demo(shopfront, forms)

@@ -81,6 +81,20 @@ def test_translation_keeps_the_id(ours: list[str], theirs: list[str]) -> None:
         assert (second[target] == text) if target >= 0 else (text not in theirs)
 
 
+POOL = st.lists(st.sampled_from(["a", "b", "é", "ab", "ba", "\ud800", "x" * 300, "店", "店店"]), unique=True)
+
+
+@given(POOL, POOL, st.sampled_from([0, 1, 2, 3]))
+def test_translation_survives_collisions(ours: list[str], theirs: list[str], buckets: int) -> None:
+    """Ids that both have in common, some of them beside strangers of the same hash (none with 0 buckets)."""
+    with pytest.MonkeyPatch.context() as patch:
+        if buckets:
+            patch.setattr(ids_module, "stable_hash", lambda text: len(text) % buckets)
+        found = Vocabulary.of(ours).translate_to(Vocabulary.of(theirs))
+        assert found.dtype == np.int32
+        assert found.tolist() == [theirs.index(text) if text in theirs else -1 for text in ours]
+
+
 def test_rows_outside_the_vocabulary_are_an_error() -> None:
     """A row of -1 raises instead of reading the last id."""
     vocabulary = Vocabulary.of(["a", "b"])

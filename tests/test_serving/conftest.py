@@ -174,3 +174,31 @@ def client(toy_engine):
     app = Starlette(routes=routes(lambda: toy_engine, Access(dev=True)))
     with TestClient(app, base_url="http://127.0.0.1") as opened:
         yield opened
+
+
+@pytest.fixture
+def started(toy_shop, tmp_path):
+    """Starts services of the toy shop, as processes, and stops them at the end."""
+    from serving.clock import set_clock
+    from tests.test_serving.running import Process
+
+    set_clock(toy_shop, AS_OF)
+    running: list[Process] = []
+
+    def start(**environment: str) -> Process:
+        running.append(Process(toy_shop, tmp_path / "service.log", **environment))
+        return running[-1]
+
+    yield start
+    for process in running:
+        process.stop()
+
+
+@pytest.fixture(scope="session")
+def postgres():
+    """A PostgreSQL server of these tests' own; skips where none is installed. Who stops it starts it again."""
+    from tests.test_serving.postgres_server import PostgresServer
+
+    server = PostgresServer()
+    yield server
+    server.remove()

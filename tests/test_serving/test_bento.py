@@ -16,6 +16,7 @@ import orjson
 import pytest
 
 from serving.clock import set_clock
+from tests.test_serving.recipe import environment, words
 
 PROJECT = Path(__file__).parents[2]
 AS_OF = 20_000 * 86_400 * 1_000_000
@@ -43,26 +44,37 @@ def test_it_carries_two_packages_and_nothing_else(bento):
     assert (bento / "serving" / "web" / "templates" / "base.html").exists()
 
 
-def test_it_serves_from_elsewhere(bento, toy_shop, tmp_path):
+def test_the_images_own_command_serves_from_elsewhere(bento, toy_shop, tmp_path):
+    """What the Containerfile sets and starts, with this machine's folders and a loopback address for its own."""
     set_clock(toy_shop, AS_OF)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
-    env = {**os.environ, "KOKYAKU_DEV": "1", "KOKYAKU_ROOT": str(toy_shop.root), "KOKYAKU_SHOP": toy_shop.id}
-    env |= {"PYTHONSAFEPATH": "1", "BENTOML_HOME": str(tmp_path / "home"), "BENTOML_DO_NOT_TRACK": "True"}
-    command = [sys.executable, "-m", "bentoml", "serve", str(bento.parent), "--host", "127.0.0.1", "--port", str(port)]
+    moved = {"0.0.0.0": "127.0.0.1", "3000": str(port), "/bento": str(bento.parent), "python": sys.executable}
+    env = {**os.environ, **environment(), "PATH": os.environ["PATH"], "PYTHONSAFEPATH": "1", "KOKYAKU_DEV": "1"}
+    env |= {"BENTOML_HOME": str(tmp_path / "home"), "KOKYAKU_ROOT": str(toy_shop.root), "KOKYAKU_SHOP": toy_shop.id}
+    env["PYTHONPATH"] = environment()["PYTHONPATH"].replace("/bento", str(bento.parent))
+    command = [moved.get(word, word) for word in words("CMD")]
     log = tmp_path / "log"
     with log.open("wb") as out:
         process = subprocess.Popen(command, cwd=elsewhere, env=env, stdout=out, stderr=out, start_new_session=True)
     try:
         answer = ask(port, process, log)
+        health = [moved.get(word, word).replace(":3000/", f":{port}/") for word in words("HEALTHCHECK")]
+        assert subprocess.run(health, cwd=elsewhere, env=env, check=False).returncode == 0
+        doctor = [sys.executable, "-m", "serving", "doctor", "--json"]
+        looked = subprocess.run(doctor, cwd=elsewhere, env=env, capture_output=True, text=True, check=False)
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGTERM)
         process.wait(20)
     assert [entry["itemId"] for entry in answer["itemList"]] == ["a0", "a1"]
+    assert subprocess.run(health, cwd=elsewhere, env=env, capture_output=True, check=False).returncode == 1
+    assert (looked.returncode, orjson.loads(looked.stdout)["ok"]) == (0, True), looked.stderr
+    said = [orjson.loads(line) for line in log.read_text().splitlines()]
+    assert said and all({"time", "level", "message"} <= line.keys() for line in said)
 
 
 def ask(port: int, process: subprocess.Popen[bytes], log: Path) -> dict:

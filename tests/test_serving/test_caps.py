@@ -255,15 +255,14 @@ def test_a_reservation_lapses_and_what_was_sent_does_not(store) -> None:
 RACER = """
 import sys
 from pathlib import Path
+from features.shop import Shop
 from serving.caps import Limits, Showing
 from serving.held import Wishes
-from serving.query import Query
 from serving.settings.actions import Caps
-from serving.settings.pages import Slot
 from serving.store import Store
 
-store = Store.open(Path(sys.argv[1]), b"s" * 32)
-me = sys.argv[2]
+me, name, root, url = sys.argv[1:]
+store = Store.of(Shop(name, Path(root), url or None))
 print("ready", flush=True)
 sys.stdin.readline()
 gained = capped = 0
@@ -278,12 +277,15 @@ print(gained, capped, flush=True)
 """
 
 
-def test_eight_processes_never_exceed_a_limit(tmp_path) -> None:
+@pytest.mark.parametrize("kind", ["sqlite", "postgres"])
+def test_eight_processes_never_exceed_a_limit(kind, tmp_path, request) -> None:
     """A budget of 50 and a capacity of 60 over 200 people; one person's cap of 7 a day asked for 200 times."""
-    path = tmp_path / "store.db"
-    Store.open(path, SECRET).close()
+    where = ["race", str(tmp_path), ""]
+    if kind == "postgres":
+        server = request.getfixturevalue("postgres")
+        where = [server.shop_id(tmp_path), str(tmp_path), server.url]
     racers = [
-        subprocess.Popen([sys.executable, "-c", RACER, str(path), str(n)], cwd=REPOSITORY, text=True,
+        subprocess.Popen([sys.executable, "-c", RACER, str(n), *where], cwd=REPOSITORY, text=True,
                          stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         for n in range(8)
     ]  # fmt: skip

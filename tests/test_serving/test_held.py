@@ -25,7 +25,7 @@ from features.moments import DAY, HOUR
 from features.shop import Shop
 from serving import pages, store_sql, wire
 from serving import store_upkeep as upkeep
-from serving.database import Database
+from serving.database import SqliteDatabase
 from serving.decide import Decision, new_id
 from serving.drawing import UNKEPT, Choice, Draws
 from serving.effects import SlotPolicy
@@ -230,7 +230,7 @@ def test_draws_of_an_answer_are_kept_together_or_not_at_all(tmp_path) -> None:
 
 def test_a_store_of_the_program_before_gets_the_table(tmp_path) -> None:
     path = tmp_path / "store.db"
-    Database(path, store_sql.STEPS[:1]).close()
+    SqliteDatabase(path, store_sql.STEPS[:1]).close()
     store = Store.open(path, SECRET)
     assert at_once(store.keep_at_once(wishes("ann", "a"))).stored
     store.close()

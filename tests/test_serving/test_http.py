@@ -235,4 +235,4 @@ def test_openapi_names_every_route(client):
     document = client.get("/openapi.json").json()
     assert set(document["paths"]) == set(HANDLERS)
     for path in document["paths"].values():
-        assert path["post"]["requestBody"]["content"]["application/json"]["example"]
+        assert "example" in path["post"]["requestBody"]["content"]["application/json"]

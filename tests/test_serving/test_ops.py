@@ -12,7 +12,7 @@ import pytest
 
 from features.moments import DAY, parse_instant
 from features.shop import Shop
-from serving import ops
+from serving import machine, ops
 from serving.__main__ import main
 from serving.clock import set_clock
 from serving.effects import SlotPolicy
@@ -35,8 +35,11 @@ def verdicts(shop):
 
 
 @pytest.fixture
-def healthy(toy_shop):
+def healthy(toy_shop, monkeypatch):
     """A shop with a bundle, a history, a store and a log: nothing to complain about."""
+    for name in ("KOKYAKU_ROOT", "KOKYAKU_DEV", "KOKYAKU_KEYS", "KOKYAKU_KEY_FILE", *machine.THREADS):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(machine.resource, "getrlimit", lambda _: (1 << 16, 1 << 16))
     set_clock(toy_shop, NOON)
     store = Store.open(toy_shop.store, toy_shop.secret)
     store.append_sync([event("e1")])
@@ -52,7 +55,7 @@ def test_a_healthy_shop_has_nothing_to_mend(healthy):
     assert not any(check.remedy for check in checks)
     assert [check.name for check in checks] == [
         "folder", "secret", "settings", "clock", "disk", "store", "erasures", "bundle", "selection", "policies",
-        "shop check", "history", "decision logs",
+        "shop check", "history", "decision logs", "keys", "threads", "limits", "memory", "registry",
     ]  # fmt: skip
 
 
@@ -119,7 +122,7 @@ def test_each_fault_is_found_by_its_check_with_a_remedy(healthy, spoil, check, v
     found = {each.name: each for each in ops.doctor(healthy)}
     assert found[check].verdict == verdict
     assert found[check].remedy
-    assert len(found) == 13
+    assert len(found) == 18
 
 
 def test_a_full_log_folder_a_full_disk_and_a_stale_history_are_warned_of(healthy, monkeypatch):

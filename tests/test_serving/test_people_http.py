@@ -308,7 +308,7 @@ def test_what_changes_people_needs_the_scope_of_it():
     assert scopes == {
         "/v1/orders": "events", "/v1/customers/answer": "events", "/v1/customers/consent": "events",
         "/v1/customers/read": "admin", "/v1/customers/update": "admin", "/v1/customers/export": "admin",
-        "/v1/customers/erase": "admin",
+        "/v1/customers/erase": "admin", "/v1/customers/token": "admin",
     }  # fmt: skip
 
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from features.errors import DataError, Unavailable
 from features.order_reports import Report
+from serving import store_sql as sql
 from serving import store_upkeep as upkeep
 from serving.events import StoredEvent
 from serving.store import Store
@@ -32,11 +33,18 @@ def ids(events):
     return [each.event_id for each in events]
 
 
-def open_sqlite(folder: Path) -> Store:
+def open_sqlite(folder: Path, request=None) -> Store:
     return Store.open(folder / "store.db", SECRET)
 
 
-FACTORIES = {"sqlite": open_sqlite}
+def open_postgres(folder: Path, request) -> Store:
+    server = request.getfixturevalue("postgres")
+    from serving.postgres import PostgresDatabase  # the driver is an extra
+
+    return Store(PostgresDatabase(server.url, server.shop_id(folder), sql.STEPS), SECRET)
+
+
+FACTORIES = {"sqlite": open_sqlite, "postgres": open_postgres}
 """Each opens the store that lies in a folder; a further database is one more line here."""
 
 
@@ -46,7 +54,7 @@ def open_again(request, tmp_path):
     opened = []
 
     def once_more():
-        opened.append(request.param(tmp_path))
+        opened.append(request.param(tmp_path, request))
         return opened[-1]
 
     yield once_more

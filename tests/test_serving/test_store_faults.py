@@ -237,3 +237,29 @@ def test_more_than_the_disk_can_take_is_refused_at_once():
     queue = GroupCommit(commit)
     assert asyncio.run(main(queue)) == WAITING_ROWS
     queue.close()
+
+
+def test_who_waits_too_long_is_told_and_what_still_waits_is_not_written():
+    """A disk that hangs for a while: callers are answered in time, and may send the same again afterwards."""
+    release, written = threading.Event(), []
+
+    def commit(rows):
+        release.wait(10)
+        written.extend(rows)
+        return list(rows)
+
+    async def main(queue):
+        first = asyncio.ensure_future(queue.submit([1], 0.1))
+        await asyncio.sleep(0.05)  # it is being written
+        with pytest.raises(Unavailable, match="does not answer"):
+            await queue.submit([2], 0.01)
+        with pytest.raises(Unavailable, match="does not answer"):
+            await first
+        release.set()
+        assert await queue.submit([3]) == [3]
+
+    queue = GroupCommit(commit)
+    asyncio.run(main(queue))
+    assert written == [1, 3]  # what was being written is; who sends it again hears of a duplicate
+    queue.close()
+    assert queue._waiting == 0

@@ -20,12 +20,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.applications import Starlette
 
-from features.errors import ConfigError, KokyakuError, RequestError, Unavailable
+from features.errors import ConfigError, RequestError, Unavailable
+from serving.access import Access
 from serving.context import device_of
+from serving.guard import Guard
+from serving.signing import Signer
 from serving.web import art, routes
 from serving.web.actions import Origin, deed_value, read_deed
 from serving.web.basket import MAX_BYTES, Basket, Line, decode_basket
-from serving.web.identity import Signer
 from serving.web.strings import TEXTS, Words, format_price
 from serving.web.views import Viewer, item_href
 
@@ -685,18 +687,15 @@ def test_a_product_that_is_not_there_is_a_404(client: TestClient, shop: Any, que
 
 
 def test_a_host_that_is_not_allowed_sees_nothing(shop: Any) -> None:
-    """The service's own rule on hosts holds for every page and form, whatever the method."""
-
-    def loopback(headers: Any) -> None:
-        if headers["host"] != "localhost":
-            raise KokyakuError("only loopback is answered", where="Host", got=headers["host"])
-
-    app = Starlette(routes=routes(shop, secret=lambda: SECRET, check=loopback))
-    with TestClient(app, base_url="http://evil.example") as client:
+    """The rule of a developer's machine holds for every page and form, whatever the method."""
+    app, here = Guard(Starlette(routes=routes(shop, secret=lambda: SECRET)), Access(dev=True)), ("127.0.0.1", 50_000)
+    with TestClient(app, base_url="http://evil.example", client=here) as client:
         for method, path in (("GET", "/"), ("HEAD", "/"), ("GET", "/web/customers"), ("POST", "/web/events")):
-            assert client.request(method, path).status_code == 400, path
+            assert client.request(method, path).status_code == 403, path
         assert "1609" not in client.get("/web/customers").text
-    with TestClient(app, base_url="http://localhost") as client:
+    with TestClient(app, base_url="http://localhost", client=("192.0.2.1", 50_000)) as client:
+        assert client.get("/").status_code == 403, "the right name, but from elsewhere"
+    with TestClient(app, base_url="http://localhost", client=here) as client:
         assert client.get("/").status_code == 200
     assert len(shop.requests) == 1
 

@@ -8,6 +8,7 @@ import pytest
 
 from features.shop import Shop
 from serving import ops
+from serving.checking import Check
 from serving.config import load_config
 from training.cli import main
 
@@ -66,7 +67,7 @@ def test_check_ends_with_2_on_failures_and_with_0_on_warnings(shop, capsys, tmp_
 def test_the_doctor_counts_what_the_check_finds(shop) -> None:
     shop.root.mkdir()
 
-    def said() -> ops.Check:
+    def said() -> Check:
         return next(check for check in ops.doctor(shop) if check.name == "shop check")
 
     assert (said().verdict, said().detail, said().remedy) == ("ok", "0 failures, 0 warnings, 0 notes", "")

@@ -25,6 +25,7 @@ from training.conclusion import tuned_in
 from training.course import Course, TuneOptions
 from training.evaluate import evaluate
 from training.fitting import Cut, fit_bundle
+from training.found import Found
 from training.popularity import FrequencyParams
 from training.recipes import source_names
 from training.session import TrainOptions, open_session, silent
@@ -34,7 +35,7 @@ from training.tracking import Tracking
 from training.train import read as read_material
 from training.train import tune as choose_as_training_does
 from training.tuned import read_tuned, write_tuned
-from training.tuning import Found, by_customer, objective, tune
+from training.tuning import by_customer, objective, tune
 
 MakeShop = Callable[[Path], Shop]
 HABIT = "personal-frequency"

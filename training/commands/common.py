@@ -27,4 +27,4 @@ errors = Console(stderr=True)
 
 def open_shop(shop: str, root: Path | None) -> Shop:
     """The shop of that name, in its folder or in the usual one."""
-    return Shop(shop, (root or Path("shops") / shop).absolute())
+    return Shop.from_environment(shop, (root or Path("shops") / shop).absolute())

@@ -10,7 +10,7 @@ import typer
 
 from features.errors import ConfigError
 from features.shop import Shop
-from training.commands.common import DEFAULT_SHOP, RootOption, ShopOption, open_shop
+from training.commands.common import DEFAULT_SHOP, RootOption, ShopOption, console, open_shop
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
@@ -24,27 +24,30 @@ def command(
 ) -> None:
     """Answer over HTTP until Ctrl-C.
 
-    Needs API keys in KOKYAKU_KEYS or KOKYAKU_KEY_FILE, or --dev on your own machine.
+    Needs API keys (kokyaku keys make; or KOKYAKU_KEYS, KOKYAKU_KEY_FILE), or --dev on your own machine. Keys that are
+    made or revoked while it runs count within a second.
 
     Examples:
 
       kokyaku serve --dev
 
-      KOKYAKU_KEYS=read+events:s3cret kokyaku serve --shop mine --host 0.0.0.0
+      kokyaku keys make backend --scopes read+events --shop mine && kokyaku serve --shop mine --host 0.0.0.0
     """
     opened = open_shop(shop, root)
     environment = service_environment(opened, dev=dev, host=host)
     from serving.engine import Engine
+    from serving.memory import admit
 
+    console.print(f"Memory  {admit(opened)}", highlight=False, soft_wrap=True)
     Engine(opened, worker=None).close()  # a missing or damaged bundle is told here, in one line
     command_line = service_command(host, port)
     os.execve(command_line[0], command_line, environment)  # signals reach the service itself, not a parent of it
 
 
-def service_command(host: str, port: int) -> list[str]:
-    """The command line that starts the service."""
+def service_command(host: str, port: int, target: str = "serving.service:Kokyaku") -> list[str]:
+    """The command line that starts the service, or another one that a bench compares it with."""
     return [
-        sys.executable, "-m", "bentoml", "serve", "serving.service:Kokyaku",
+        sys.executable, "-m", "bentoml", "serve", target,
         "--host", host, "--port", str(port), "--timeout-graceful-shutdown", "10",
     ]  # fmt: skip
 
@@ -58,12 +61,14 @@ def service_environment(shop: Shop, *, dev: bool, host: str = "127.0.0.1") -> di
     from serving.access import Access
 
     if dev and host not in LOOPBACK:
-        hint = "drop --host, or configure KOKYAKU_KEYS instead of --dev"
+        hint = "drop --host, or make a key (kokyaku keys make) instead of --dev"
         raise ConfigError("--dev answers to this machine only", where="--host", got=host, hint=hint)
     environment = dict(os.environ)
     environment |= {"KOKYAKU_ROOT": str(shop.root), "KOKYAKU_SHOP": shop.id, "BENTOML_DO_NOT_TRACK": "True"}
     environment |= dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
     if dev:
         environment["KOKYAKU_DEV"] = "1"
+    elif shop.keys.exists():
+        environment.setdefault("KOKYAKU_KEY_FILE", str(shop.keys))
     Access.from_environment(environment)
     return environment

@@ -57,6 +57,24 @@ def learned(policy: SlotPolicy) -> Callable[[DecisionLog], Doubles]:
     return target
 
 
+def valued(policy: SlotPolicy, log: DecisionLog) -> tuple[Doubles, Mask]:
+    """What a policy expects of its actions in each decision.
+
+    Args:
+        policy: as serving runs it.
+        log: decisions that carry what it reads.
+
+    Returns:
+        float64[n, k] net values, k its `ids`; bool[n], whether anything that it reads is known.
+
+    Raises:
+        DataError: the log does not carry a column that the policy reads.
+    """
+    columns = _columns(policy, log)
+    known = np.asarray(np.isfinite(log.features[:, columns]).any(axis=1), np.bool_)
+    return _scored(policy, log, columns)[0], known if columns else np.ones(len(log), bool)
+
+
 def _columns(policy: SlotPolicy, log: DecisionLog) -> list[int]:
     """Places in the log of what the policy reads.
 

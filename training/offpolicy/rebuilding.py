@@ -26,7 +26,7 @@ from serving.drawing import Choice, Draws
 from serving.engine import Live
 from serving.filling import first_fillable, instead
 from serving.modules import Filled, build
-from serving.offered import Offered, Taken, offer
+from serving.offered import Offered, offer
 from serving.pages import layout_of
 from serving.person import NOBODY, PERSONALIZATION, Consents, Person
 from serving.pinned import Laid
@@ -39,6 +39,7 @@ from serving.settings.pages import Module, Page, Slot
 from serving.shelf import Shelf
 from serving.situation import Situation
 from serving.strict import nearest
+from serving.taken import Taken
 from serving.wire import PageRequest
 from training.contest import remembering
 from training.offpolicy.pages import Request, Shown

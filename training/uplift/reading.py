@@ -49,6 +49,7 @@ def read_log(
     slot: str | None = None,
     rewards: Sequence[str] = (),
     window: int = WINDOW,
+    since: int | None = None,
     as_of: int | None = None,
     history: bool | None = None,
     from_events: bool = False,
@@ -64,6 +65,7 @@ def read_log(
         rewards: names; those of imported outcomes (`<name>:margin` for their margin), or of EVENT_REWARDS, counted from
             events. Without any, all imported outcomes of these decisions; rewards `before:...` always come along.
         window: microseconds after the decision in which what happens is put down to it, `[decided_at, + window)`.
+        since: microseconds; only decisions from then on. Default: all.
         as_of: microseconds; what was recorded later is not known. Default: the end of the data.
         history: whether to add what the subject had done before (see `covariates`). Default: where decisions carry no
             features of their own, or nobody drew them.
@@ -81,7 +83,7 @@ def read_log(
     if window <= 0:
         raise DataError("an empty attribution window", where="window", got=window, hint="give a length above 0")
     with opened(dataset, as_of) as (duck, now):
-        left_out = _choose(duck, now, experiment, surface, slot, erased)
+        left_out = _choose(duck, since, now, experiment, surface, slot, erased)
         keyed = f"SELECT *, md5_number_lower({c.DECISION_ID}) AS key FROM chosen ORDER BY place"
         rows = duck.sql(keyed).to_arrow_table()
         chances = chances_of(duck, rows)
@@ -115,6 +117,7 @@ def opened(
 
 def _choose(
     duck: duckdb.DuckDBPyConnection,
+    since: int | None,
     now: int,
     experiment: str | None,
     surface: str | None,
@@ -127,10 +130,11 @@ def _choose(
     if not given:
         raise DataError("which decisions?", where="--experiment", hint="name an experiment, a surface or a slot")
     policies = "policy IN ('experiment:' || $experiment, 'observational:' || $experiment)"
+    begun = "" if since is None else f" AND {c.DECIDED_AT} >= make_timestamptz({since})"
     wanted = " AND ".join(policies if name == "experiment" else f"{name} = ${name}" for name in given)
     duck.execute(
         f"""CREATE TEMP TABLE picked AS SELECT * FROM decisions
-            WHERE {wanted} AND {c.DECIDED_AT} < make_timestamptz({now})""",
+            WHERE {wanted} AND {c.DECIDED_AT} < make_timestamptz({now}){begun}""",
         given,
     )
     if not duck.execute("SELECT count(*) FROM picked").fetchall()[0][0]:

@@ -12,6 +12,7 @@ from starlette.responses import RedirectResponse, Response
 from features.errors import KokyakuError, RequestError
 from serving.access import Access, AccessError, ScopeError
 from serving.engine import Engine
+from serving.limits import TooManyError
 from serving.web.identity import same_origin
 from serving.web.render import PRIVATE, html
 from serving.web.studio.sessions import PATH, Session, Sessions
@@ -60,7 +61,6 @@ class Desk:
         async def studio(request: Request) -> Response:
             session: Session | None = None
             try:
-                self._check_host(request)
                 session = self.sessions.read(request)
                 if session is None:
                     return self._to_login(request)
@@ -75,7 +75,6 @@ class Desk:
 
         async def studio(request: Request) -> Response:
             try:
-                self._check_host(request)
                 return await handler(request)
             except KokyakuError as error:
                 return self.refusal(request, None, error)
@@ -97,13 +96,9 @@ class Desk:
     def refusal(self, request: Request, session: Session | None, error: KokyakuError) -> Response:
         """An error in words, with its status."""
         response = self.page(request, session, "studio/error.html", {"error": error.line()}, error.status)
-        if error.status == 429:
-            response.headers["Retry-After"] = f"{self.sessions.throttle.seconds:.0f}"
+        if isinstance(error, TooManyError):
+            response.headers["Retry-After"] = str(error.retry_after)
         return response
-
-    def _check_host(self, request: Request) -> None:
-        if self.access.dev:  # without keys: loopback only, to it and from it
-            self.access.check("admin", request.headers)
 
     def _to_login(self, request: Request) -> Response:
         if request.method not in ("GET", "HEAD"):

@@ -5,9 +5,8 @@ from __future__ import annotations
 import hmac
 import secrets
 import time
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Final
 
@@ -17,7 +16,9 @@ from starlette.responses import Response
 
 from features.errors import KokyakuError
 from serving.access import Access
-from serving.web.identity import Signer, same_origin
+from serving.limits import Throttle
+from serving.signing import Signer
+from serving.web.identity import same_origin
 
 PURPOSE: Final = "studio"
 PATH: Final = "/studio"
@@ -25,14 +26,7 @@ AGE: Final = 8 * 3600
 """Seconds after which one logs in again."""
 DEVELOPER: Final = "developer"
 _MOST: Final = 1_000
-"""Ended sessions and hosts with failures that are remembered."""
-
-
-class TooManyError(KokyakuError):
-    """Too many wrong keys in a short time."""
-
-    code = "too_many"
-    status = 429
+"""Ended sessions that are remembered."""
 
 
 class Session(msgspec.Struct, frozen=True):
@@ -51,39 +45,6 @@ class Session(msgspec.Struct, frozen=True):
     key: str
     ends: float
     locale: str = ""
-
-
-@dataclass
-class Throttle:
-    """Wrong keys of one address: so many in so many seconds, then it has to wait.
-
-    Args:
-        clock: seconds; only differences count.
-    """
-
-    clock: Callable[[], float]
-    most: int = 5
-    seconds: float = 60.0
-    _wrong: OrderedDict[str, deque[float]] = field(default_factory=OrderedDict)
-
-    def check(self, host: str) -> None:
-        """Let the address try.
-
-        Raises:
-            TooManyError: it has to wait.
-        """
-        wrong = self._wrong.get(host, deque())
-        while wrong and wrong[0] <= self.clock() - self.seconds:
-            wrong.popleft()
-        if len(wrong) >= self.most:
-            raise TooManyError("too many wrong keys", where="key", hint=f"wait {self.seconds:.0f} seconds")
-
-    def failed(self, host: str) -> None:
-        """Remember a wrong key."""
-        self._wrong.setdefault(host, deque(maxlen=self.most)).append(self.clock())
-        self._wrong.move_to_end(host)
-        while len(self._wrong) > _MOST:
-            self._wrong.popitem(last=False)
 
 
 class Sessions:
@@ -123,11 +84,11 @@ class Sessions:
         host = request.client.host if request.client else ""
         self.throttle.check(host)
         try:
-            self.access.check("admin", {**request.headers, "x-api-key": key, "authorization": ""})
+            entry = self.access.check("admin", {**request.headers, "x-api-key": key, "authorization": ""})
         except KokyakuError:
             self.throttle.failed(host)
             raise
-        return self._begun(who.strip()[:200] or "studio", self._fingerprint(key))
+        return self._begun(who.strip()[:200] or "studio", self._fingerprint(entry.digest))
 
     def write(self, request: Request, response: Response, session: Session) -> None:
         """Set the cookie: not for scripts, never sent from another site, to the studio only."""
@@ -158,9 +119,10 @@ class Sessions:
             return False
         if self.access.dev:
             return True
-        keys = [entry.key for entry in self.access.keys if "admin" in entry.scopes]
-        return any(hmac.compare_digest(session.key, self._fingerprint(key)) for key in keys)
+        now = self.clock()
+        keys = [entry.digest for entry in self.access.keys if "admin" in entry.scopes and entry.ends > now]
+        return any(hmac.compare_digest(session.key, self._fingerprint(digest)) for digest in keys)
 
-    def _fingerprint(self, key: str) -> str:
+    def _fingerprint(self, digest: bytes) -> str:
         """Of a key, salted with the shop's secret: the cookie tells nothing of it."""
-        return sha256(f"{self.signer.token(PURPOSE)} {key}".encode()).hexdigest()[:32]
+        return sha256(f"{self.signer.token(PURPOSE)} ".encode() + digest).hexdigest()[:32]

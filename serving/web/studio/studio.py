@@ -29,8 +29,8 @@ from serving.engine import Engine, Live
 from serving.intake_stops import take_stops
 from serving.pipeline import Answer
 from serving.preview import Look, Openings, look_at_action, look_at_page
+from serving.signing import Signer
 from serving.stops import KINDS, all_stops
-from serving.web.identity import Signer
 from serving.web.render import PRIVATE
 from serving.web.studio.asked import DEVICES, SURFACES, Asked, wall_clock
 from serving.web.studio.compare import compared

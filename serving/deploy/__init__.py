@@ -1,0 +1,1 @@
+"""What a deployment takes: recipes of container, compose and Kubernetes, what to watch, and the guide, `README.md`."""

@@ -1,0 +1,33 @@
+"""What the slots of a page have used up, so that nothing stands on it twice."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from serving.candidates import Rows
+
+
+@dataclass
+class Taken:
+    """What the slots above have used up.
+
+    Args:
+        items, names: that stand on the page.
+        categories: code -> items of it.
+        selling: things that want to sell.
+    """
+
+    items: set[int] = field(default_factory=set)
+    names: set[str] = field(default_factory=set)
+    categories: Counter[int] = field(default_factory=Counter)
+    selling: int = 0
+
+    def add(self, name: str | None, rows: Iterable[int], category: Rows, *, sells: bool) -> None:
+        """A slot was filled."""
+        self.names.add(name or "")
+        for row in rows:
+            self.items.add(row)
+            self.categories[int(category[row])] += 1
+        self.selling += sells

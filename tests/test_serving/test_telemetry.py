@@ -1,0 +1,315 @@
+"""`/metrics`: what is counted is what happened, labels are few whatever is asked, and counting costs little."""
+
+from __future__ import annotations
+
+import threading
+import time
+from types import SimpleNamespace
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from features.errors import Unavailable
+from features.moments import HOUR
+from serving import pipeline
+from serving.http import HANDLERS
+from serving.logs import AccessLog
+from serving.observe import Observed, Paths, fallback_class
+from serving.telemetry import OTHER, Gauge, Spread, Tally, Telemetry
+from serving.watch import STAGES, Watch, lap, unwatch, watch_with, watching
+from tests.test_serving.conftest import AS_OF
+from tests.test_serving.watched import watched
+
+
+@pytest.fixture
+def service(toy_engine):
+    made = watched(toy_engine)
+    with made.client:
+        yield made
+
+
+def scraped(service) -> dict[tuple[str, ...], float]:
+    """(name, label values in the order of their names) -> value."""
+    answer = service.client.get("/metrics")
+    assert answer.status_code == 200
+    assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
+    return parsed(answer.text)
+
+
+def parsed(text: str) -> dict[tuple[str, ...], float]:
+    return {
+        (sample.name, *(value for _, value in sorted(sample.labels.items()))): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+# --- what is counted --------------------------------------------------------------------------------------------------
+
+
+def test_requests_are_counted_by_route_and_status_and_timed(service):
+    service.post("/v1/recommendations", {"userId": "ann"})
+    service.post("/v1/recommendations", {"userId": "bob"})
+    service.post("/v1/recommendations", {"userID": "bob"})
+    found = scraped(service)
+    assert found["kokyaku_requests_total", "/v1/recommendations", "200"] == 2
+    assert found["kokyaku_requests_total", "/v1/recommendations", "400"] == 1
+    assert found["kokyaku_errors_total", "invalid_request", "/v1/recommendations"] == 1
+    assert found["kokyaku_request_seconds_count", "/v1/recommendations"] == 3
+    assert 0 < found["kokyaku_request_seconds_sum", "/v1/recommendations"] < 30
+
+
+def test_the_stages_add_up_to_hardly_more_than_the_request(service):
+    """Each stage of a list is there once a request, a page's come from the same flow, and none is counted twice."""
+    service.post("/v1/recommendations", {"userId": "ann"})
+    service.post("/v1/pages", {"userId": "ann"})
+    found = scraped(service)
+    assert {key[2] for key in found if key[0] == "kokyaku_stage_seconds_count"} <= set(STAGES)
+    stages = {key[2]: found[key] for key in found if key[:2] == ("kokyaku_stage_seconds_count", "/v1/recommendations")}
+    assert stages == dict.fromkeys(
+        ("read", "hydrate", "gather", "filter", "score", "decide", "fill", "log", "encode"), 1
+    )  # fmt: skip
+    for route in ("/v1/recommendations", "/v1/pages"):
+        spent = sum(found[key] for key in found if key[:2] == ("kokyaku_stage_seconds_sum", route))
+        whole = found["kokyaku_request_seconds_sum", route]
+        assert 0.1 * whole < spent <= whole
+
+
+def test_removals_are_counted_by_reason(service):
+    service.post("/v1/items", {"items": [{"itemId": "a0", "withdraw": True}]})
+    service.post("/v1/events", {"events": [{"type": "purchase", "itemId": "b3", "userId": "ann"}]})
+    service.post("/v1/recommendations", {"userId": "ann", "filter": {"exclude": ["purchased"]}})
+    found = scraped(service)
+    assert found["kokyaku_removed_candidates_total", "withdrawn"] == 1
+    assert found["kokyaku_removed_candidates_total", "purchased"] == 1
+
+
+def test_decisions_and_fallbacks_are_counted_once_a_slot(service):
+    """A list and a page for a stranger: all is decided as it is fixed, and the list says that it is popular items."""
+    service.post("/v1/recommendations", {"userId": "nobody"})
+    slots = service.post("/v1/pages", {"userId": "nobody"}).json()["slots"]
+    found = scraped(service)
+    assert found["kokyaku_fallbacks_total", "stranger", "/v1/recommendations"] == 1
+    assert sum(found[key] for key in found if key[:1] == ("kokyaku_decisions_total",) and "/v1/pages" in key) == len(
+        slots
+    )
+    assert {key[1] for key in found if key[0] == "kokyaku_decisions_total"} == {"fixed"}
+
+
+def test_events_and_erasures_are_counted_by_what_became_of_them(service):
+    event = {"eventId": "e1", "type": "view", "itemId": "a0", "userId": "ann"}
+    service.post("/v1/events", {"events": [event, event, {**event, "eventId": "e2", "type": "vieuw"}]})
+    service.post("/v1/customers/erase", {"userId": "ann"})
+    service.post("/v1/events", {"events": [{**event, "eventId": "e3"}]})
+    found = scraped(service)
+    assert found["kokyaku_events_total", "accepted", ""] == 1
+    assert found["kokyaku_events_total", "duplicate", ""] == 1
+    assert found["kokyaku_events_total", "rejected", "invalid_request"] == 1
+    assert found["kokyaku_events_total", "rejected", "erased"] == 1
+    assert found["kokyaku_erasures_total",] == 1
+
+
+def test_unlogged_decisions_are_counted(service, toy_engine, monkeypatch):
+    """A decision that no log took left all the same: the answer, the counter and the gauge say so."""
+    assert scraped(service)["kokyaku_unlogged_decisions_total",] == 0
+    toy_engine.decisions.close()
+    monkeypatch.setattr(type(toy_engine.decisions), "_write", _disk_full)
+    assert service.post("/v1/recommendations", {"userId": "ann"}).json()["logged"] is False
+    page = service.post("/v1/pages", {"userId": "ann"}).json()
+    found = scraped(service)
+    assert found["kokyaku_unlogged_decisions_total",] == 1 + len(page["slots"])
+    assert found["kokyaku_decision_log_failures_total",] >= 2
+
+
+def _disk_full(*_) -> None:
+    raise OSError("no space left on device")
+
+
+def test_an_error_of_ours_is_counted_and_no_previews_are(service, toy_engine, monkeypatch):
+    monkeypatch.setattr(pipeline, "recommend", lambda *_: 1 / 0)
+    assert service.post("/v1/recommendations", {"userId": "ann"}).status_code == 500
+    found = scraped(service)
+    assert found["kokyaku_requests_total", "/v1/recommendations", "500"] == 1
+    assert found["kokyaku_errors_total", "internal", "/v1/recommendations"] == 1
+    assert not any(key[0] == "kokyaku_decisions_total" for key in found)
+
+
+def test_outside_a_request_nobody_watches():
+    """Commands and previews go through the same code; nothing of theirs reaches a counter."""
+    idle = watching()
+    idle.lap("score")
+    idle.removed([("withdrawn", [1, 2])])
+    idle.fell_back("x")
+    idle.failed("internal")
+    assert (idle.stages, idle.counts, idle.fallbacks, idle.code) == ({}, {}, [], None)
+
+
+# --- labels -----------------------------------------------------------------------------------------------------------
+
+
+def test_nobody_can_make_a_series_by_asking(service):
+    """Paths, ids, reasons and codes from outside never become labels."""
+    before = set(scraped(service))  # also of what a scrape itself makes
+    before |= set(scraped(service))
+    for number in range(50):
+        service.client.get(f"/v1/none-{number}")
+        service.client.get(f"/{number}/x?y={number}")
+        service.post("/v1/recommendations", {"userId": f"user-{number}", "sessionId": f"s{number}"})
+        service.post(f"/v1/customers/{number}", {"userId": f"user-{number}"})
+    new = set(scraped(service)) - before
+    assert {value for key in new for value in key[1:] if value.startswith("/")} == {"/v1/recommendations"}
+    assert not any("user-" in value or "none-" in value for key in new for value in key)
+    assert len(new) < 250
+
+
+def test_paths_become_names_of_routes(service):
+    names = Paths(service.client.app.routes)
+    assert [names(path) for path in HANDLERS] == list(HANDLERS)
+    assert (names("/"), Paths([], ["/livez"])("/livez")) == ("/", "/livez")
+    assert names("/v1/recommendations/") == names("/v1/nothing") == names("/etc/passwd") == names("") == OTHER
+
+
+@pytest.mark.parametrize(
+    ("reason", "kind"),
+    [
+        (pipeline.STRANGER, "stranger"),
+        (f"3 of 20 {pipeline.FILLED}", "filled"),
+        (pipeline.ALONE, "no-neighbours"),
+        ("whatever ann bought", OTHER),
+    ],
+)
+def test_reasons_become_classes(reason, kind):
+    assert fallback_class(reason) == kind
+
+
+def test_a_tally_keeps_only_so_many_series_apart():
+    tally = Tally("things", "Things.", ("kind",), most=3)
+    for number in range(10):
+        tally.add((str(number),))
+    assert tally.values == {("0",): 1, ("1",): 1, ("2",): 1, (OTHER,): 7}
+
+
+def test_buckets_hold_what_is_below_their_end():
+    spread = Spread("x_seconds", "X.", ("route",), (0.001, 0.01))
+    for seconds in (0.0005, 0.001, 0.002, 3.0):
+        spread.add(("r",), seconds)
+    buckets = {sample.labels["le"]: sample.value for sample in spread.family().samples if "le" in sample.labels}
+    assert buckets == {"0.001": 2, "0.01": 3, "+Inf": 4}
+    (total,) = [sample.value for sample in spread.family().samples if sample.name.endswith("_sum")]
+    assert total == pytest.approx(3.0035)
+
+
+# --- gauges -----------------------------------------------------------------------------------------------------------
+
+
+def test_staleness_of_bundle_and_events(service, toy_engine):
+    toy_engine.clock = SimpleNamespace(now=lambda: AS_OF + 5 * HOUR)
+    service.post("/v1/events", {"events": [{"type": "view", "itemId": "a0", "userId": "ann"}]})
+    toy_engine.clock = SimpleNamespace(now=lambda: AS_OF + 7 * HOUR)
+    found = scraped(service)
+    assert found["kokyaku_bundle_age_seconds", "as_of"] == 7 * 3_600
+    assert 0 <= found["kokyaku_bundle_age_seconds", "published"] < 600
+    assert found["kokyaku_newest_event_age_seconds",] == 2 * 3_600
+    assert found["kokyaku_history_lag_events",] == 1
+    assert found["kokyaku_store_up",] == 1
+    assert found["kokyaku_store_bytes",] > 0
+    assert found["kokyaku_memory_proportional_bytes",] > 1 << 20
+    assert ("kokyaku_bundle_info", "toy-1", "blend", toy_engine.live.shop_hash[:12]) in found
+
+
+def test_what_is_refused_or_down_shows(service, toy_engine, monkeypatch):
+    assert scraped(service)["kokyaku_degraded", "settings"] == 0
+    toy_engine.shop.config.write_text("[shop]\nholdouts = 3\n")
+    toy_engine.refresh()
+    monkeypatch.setattr(type(toy_engine.store), "last_seq", _down)
+    found = scraped(service)
+    assert (found["kokyaku_degraded", "settings"], found["kokyaku_degraded", "store"]) == (1, 1)
+    assert (found["kokyaku_refused_swaps_total", "settings"], found["kokyaku_refused_swaps_total", "bundle"]) == (1, 0)
+    assert found["kokyaku_store_up",] == 0
+    assert ("kokyaku_newest_event_age_seconds",) not in found
+
+
+def _down(*_) -> int:
+    raise Unavailable("the store does not answer")
+
+
+def test_a_store_that_hangs_keeps_no_scraper_waiting(service, toy_engine, monkeypatch):
+    monkeypatch.setattr("serving.observe.GAUGE_SECONDS", 0.05)
+    free, looks = threading.Event(), []
+    monkeypatch.setattr(type(toy_engine.store), "last_seq", lambda _: looks.append(free.wait(20)) or 0)
+    assert scraped(service)["kokyaku_store_up",] == 0
+    found = scraped(service)
+    free.set()
+    assert found["kokyaku_store_up",] == 0
+    assert ("kokyaku_unlogged_decisions_total",) in found
+    until = time.monotonic() + 10
+    while scraped(service)["kokyaku_store_up",] == 0 and time.monotonic() < until:
+        time.sleep(0.01)
+    assert scraped(service)["kokyaku_store_up",] == 1
+    assert looks[0] is True  # nobody waited for it to give up
+
+
+# --- the layer --------------------------------------------------------------------------------------------------------
+
+
+def run(app, path: str = "/x") -> Telemetry:
+    """One request through the layer, without a server."""
+    telemetry = Telemetry()
+    layer = Observed(app, telemetry=telemetry, access_log=AccessLog(0), paths=lambda path: path)
+
+    async def send(message) -> None:
+        return None
+
+    coroutine = layer({"type": "http", "path": path}, None, send)
+    with pytest.raises((StopIteration, RuntimeError)):
+        coroutine.send(None)
+    return telemetry
+
+
+def test_what_raises_or_never_answers_is_counted():
+    async def raises(scope, receive, send) -> None:
+        raise RuntimeError
+
+    async def silent(scope, receive, send) -> None:
+        return None
+
+    assert run(raises).requests.values == {("/x", "500"): 1}
+    assert run(silent).requests.values == {("/x", "cancelled"): 1}
+
+
+def test_one_requests_watch_is_not_anothers():
+    async def app(scope, receive, send) -> None:
+        watching().fell_back(pipeline.STRANGER)
+
+    assert run(app).fallbacks.values == {("/x", "stranger"): 1}
+    assert watching().scope is None
+
+
+def test_gauges_of_one_name_make_one_family():
+    text = Telemetry().rendered([Gauge("up", "Up.", 1, {"part": "a"}), Gauge("up", "Up.", 0, {"part": "b"})]).decode()
+    assert text.count("# TYPE kokyaku_up gauge") == 1
+    assert parsed(text)["kokyaku_up", "b"] == 0
+
+
+def test_watching_and_counting_a_list_costs_microseconds():
+    """Aim: below 15 us a request; the bound leaves room for slow and busy machines, processor time is measured."""
+    telemetry, log, names = Telemetry(), AccessLog(100), Paths([])
+    best = min(_cost(telemetry, log, names) for _ in range(5))
+    assert best < 60e-6
+
+
+def _cost(telemetry: Telemetry, log: AccessLog, names: Paths, requests: int = 500) -> float:
+    began = time.process_time()
+    for _ in range(requests):
+        watch = Watch({"path": "/v1/recommendations"})
+        token = watch_with(watch)
+        for stage in ("read", "hydrate", "gather", "filter", "score", "decide", "fill", "log", "encode"):
+            lap(stage)
+        watching().removed([("withdrawn", (1, 2)), ("stopped", (3,))])
+        watching().count("decisions", "blend", "fixed")
+        watching().fell_back(pipeline.STRANGER)
+        unwatch(token)
+        route = names("/v1/recommendations")
+        telemetry.take(route, "200", 0.001, watch, [fallback_class(reason) for reason in watch.fallbacks])
+        log.answered(watch, route, "200", 1.0, [])
+    return (time.process_time() - began) / requests
