@@ -88,11 +88,13 @@ def available() -> bool:
     return _on
 
 
-def warm() -> None:
-    """Have every kernel ready, so that no request compiles anything."""
-    if _on:
-        for each in KERNELS:
-            each.warm()
+def warm() -> int:
+    """Have every kernel ready, so that no request compiles anything; returns how many there are."""
+    if not _on:
+        return 0
+    for each in KERNELS:
+        each.warm()
+    return len(KERNELS)
 
 
 @contextmanager

@@ -84,7 +84,8 @@ def add_decisions(store: Store, decisions: Sequence[tuple[dict[str, Any], bytes]
     """Store decisions and, in the same transaction, how far their log was read.
 
     Args:
-        decisions: each as its JSON, and of that at least the ids and the moment as a dictionary. Those of erased subjects are kept under a random token.
+        decisions: each as a dictionary of at least its ids and its moment, and as its JSON. Those of erased subjects
+            are kept under a random token.
 
     Returns:
         How many were new.
