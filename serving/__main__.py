@@ -1,7 +1,7 @@
 """`python -m serving VERB`: what an operator needs where only the service is installed.
 
-The verbs are those of `kokyaku`: erase, export, receipt, sync, doctor, compile, keys, sign, shop check. Errors are one line on
-stderr, and the exit code is 2.
+The verbs are those of `kokyaku`: erase, export, receipt, sync, doctor, keys, sign, shop check; and `compile`, before a
+first start. Errors are one line on stderr, and the exit code is 2.
 """
 
 from __future__ import annotations
