@@ -24,7 +24,7 @@ from serving.events import StoredEvent
 from serving.intake import stored_event, take_events
 from serving.query import Context
 from serving.signing import Signer
-from serving.wire import MAX_BATCH, Body, EventIn, EventsRequest, Id, decode
+from serving.wire import MAX_BATCH, Body, EventIn, EventsRequest, Id, Moment, decode
 
 BROWSER: Final = "/v1/browser/"
 """Paths that pages of other origins may call, where the shop lists those."""
@@ -58,11 +58,11 @@ class CustomerTokenRequest(Body, frozen=True, kw_only=True):
 class BrowserEventIn(Body, frozen=True, kw_only=True):
     """One event of a page: it cannot say whose it is, what was paid, or which order it belongs to."""
 
-    type: Id
+    type: Annotated[Id, Meta(extra_json_schema={"enum": list(TYPES)})]
     event_id: Annotated[str, Meta(min_length=1, max_length=100)] | None = None
     item_id: Id | None = None
     session_id: Id | None = None
-    occurred_at: Annotated[str, Meta(max_length=64)] | None = None
+    occurred_at: Moment | None = None
     quantity: Annotated[float, Meta(gt=0, le=1e9)] | None = None
     decision_id: Id | None = None
     context: Context = Context()

@@ -112,9 +112,7 @@ class Traffic:
                     )
             asked += 1
 
-    def _asked_until_answered(
-        self, connection: http.client.HTTPConnection, path: str, body: Any
-    ) -> dict[str, Any] | None:
+    def _insists(self, connection: http.client.HTTPConnection, path: str, body: Any) -> dict[str, Any] | None:
         while True:
             try:
                 return _asked(connection, path, body)[1]
