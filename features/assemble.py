@@ -9,10 +9,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 
+from features import rows_kernel
+from features.compiled import available, scratch
 from features.history import History
 from features.ids import Array
 from features.moments import DAY
@@ -24,7 +27,7 @@ Floats = npt.NDArray[np.float32]
 Rows = npt.NDArray[np.int32]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class SharedTables:
     """Statistics of items over all customers, each of shape [n_items], as of the bundle's moment."""
 
@@ -50,6 +53,16 @@ class SharedTables:
     """Code of the first step of that path; -1 where unknown."""
     brand: Rows
     """Code of its brand; -1 where unknown."""
+
+    @cached_property
+    def numbers(self) -> Floats:
+        """float32[n_items, numbers]: all that is no code, an item side by side, as a request reads it."""
+        return np.ascontiguousarray(np.stack([getattr(self, name) for name in _SHARED_COLUMNS], axis=1), np.float32)
+
+    @cached_property
+    def groups(self) -> int:
+        """So many codes of any kind there are at most."""
+        return 1 + max(int(getattr(self, name).max(initial=-1)) for name in CODED)
 
     def arrays(self) -> dict[str, Array]:
         """Named for a bundle."""
@@ -79,7 +92,9 @@ FINGERPRINT = hashlib.sha256("\n".join(FEATURE_NAMES).encode()).hexdigest()[:12]
 """Changes when the columns do; a bundle made for other columns is refused."""
 
 
-def assemble(history: History, items: Rows, shared: SharedTables, shared_as_of: int, now: int) -> Floats:
+def assemble(
+    history: History, items: Rows, shared: SharedTables, shared_as_of: int, now: int, out: Floats | None = None
+) -> Floats:  # fmt: skip
     """Feature rows of some items for one customer at one moment.
 
     Args:
@@ -88,11 +103,29 @@ def assemble(history: History, items: Rows, shared: SharedTables, shared_as_of: 
         shared: statistics of all items.
         shared_as_of: the moment of those statistics.
         now: the moment of the request.
+        out: float32[m, columns], of which the first ones are filled; default: as many as are needed.
 
     Returns:
-        float32[m, len(FEATURE_NAMES)]; NaN where a value is not known.
+        float32[m, len(FEATURE_NAMES)], or `out`; NaN where a value is not known.
     """
-    block = np.empty((len(items), len(FEATURE_NAMES)), np.float32)
+    block = np.empty((len(items), len(FEATURE_NAMES)), np.float32) if out is None else out
+    if available():
+        count = len(shared.category)
+        rows_kernel.rows(
+            history.time, history.item, history.type, history.quantity, history.value, items, shared.numbers,
+            shared.category, shared.department, shared.brand, now, shared_as_of,
+            scratch("row_of_item", count, np.int32, -1), scratch("basket_of_item", count, np.int32),
+            scratch("groups", shared.groups, (np.float64, 3)), block,
+        )  # fmt: skip
+    else:
+        _assembled(history, items, shared, shared_as_of, now, block[:, : len(FEATURE_NAMES)])
+    return block
+
+
+def _assembled(
+    history: History, items: Rows, shared: SharedTables, shared_as_of: int, now: int, block: Floats
+) -> None:  # fmt: skip
+    """`assemble` in numpy."""
     width = len(PERSONAL_NAMES)
     personal = personal_features(history, items, shared.category, now, out=block[:, :width])
     usual = shared.gap_days[items]
@@ -112,7 +145,6 @@ def assemble(history: History, items: Rows, shared: SharedTables, shared_as_of: 
     for column, name in enumerate(_SHARED_COLUMNS, start=width + 3):
         block[:, column] = getattr(shared, name)[items]
     block[:, -1] = (now - shared_as_of) / DAY
-    return block
 
 
 def _usual_price(history: History) -> float:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields, replace
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -53,22 +54,27 @@ class History:
 
     def take(self, which: npt.NDArray[np.bool_] | npt.NDArray[np.intp] | slice) -> History:
         """A selection of events."""
-        return History(*(getattr(self, name)[which] for name in FIELDS))
+        return History(
+            self.time[which], self.recorded[which], self.item[which], self.type[which], self.quantity[which],
+            self.value[which], self.key[which],
+        )  # fmt: skip
 
     def as_of(self, now: int) -> History:
         """What was known at `now`: `time < now and recorded <= now`."""
+        if not len(self) or (self.time.max() < now and self.recorded.max() <= now):
+            return self
         return self.take((self.time < now) & (self.recorded <= now))
 
     def of_types(self, *types: int) -> History:
         """Only events of these types."""
-        return self.take(np.isin(self.type, types))
+        return self.take(_table_of(types)[self.type])
 
     def with_items(self, translation: npt.NDArray[np.int32]) -> History:
         """Item rows moved to another vocabulary (`translation[old row] -> new row or -1`)."""
         moved = np.full(len(self.item), -1, np.int32)
-        known = self.item >= 0
-        moved[known] = translation[self.item[known]]
-        return replace(self, item=moved)
+        if len(translation):
+            moved = np.where(self.item >= 0, translation[self.item], np.int32(-1))
+        return History(self.time, self.recorded, moved, self.type, self.quantity, self.value, self.key)
 
     def joined(self, later: History) -> History:
         """Both in order of time, an event that stands in both kept once."""
@@ -82,6 +88,14 @@ class History:
     def empty() -> History:
         """No events."""
         return History(*(np.empty(0, dtype) for dtype in DTYPES.values()))
+
+
+@lru_cache(maxsize=256)
+def _table_of(types: tuple[int, ...]) -> npt.NDArray[np.bool_]:
+    """bool[128]: whether a code is one of some types."""
+    table = np.zeros(128, bool)
+    table[list(types)] = True
+    return table
 
 
 FIELDS = tuple(field.name for field in fields(History))

@@ -68,7 +68,8 @@ class Vocabulary(Sequence[str]):
     def __getitem__(self, row: int) -> str:  # type: ignore[override]  # no slices: ids are looked up one by one
         if not 0 <= row < len(self.rows):
             raise IndexError(row)
-        return bytes(self.blob[self.offsets[row] : self.offsets[row + 1]]).decode("utf-8", "surrogatepass")
+        start, end = self.offsets[row : row + 2].tolist()
+        return self.blob[start:end].tobytes().decode("utf-8", "surrogatepass")
 
     def __iter__(self) -> Iterator[str]:
         raw = self.blob.tobytes()
@@ -81,10 +82,10 @@ class Vocabulary(Sequence[str]):
 
     def find(self, text: str) -> int | None:
         """The row of an id, or None when it is unknown."""
-        wanted = np.uint64(stable_hash(text))
-        at = int(np.searchsorted(self.hashes, wanted))
-        while at < len(self.hashes) and self.hashes[at] == wanted:
-            row = int(self.rows[at])
+        wanted = stable_hash(text)
+        at = int(self.hashes.searchsorted(np.uint64(wanted)))
+        while at < len(self.hashes) and self.hashes.item(at) == wanted:
+            row: int = self.rows.item(at)
             if self[row] == text:
                 return row
             at += 1

@@ -8,8 +8,10 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from features.compiled import available
 from features.history import History
 from features.moments import DAY
+from features.rows_kernel import DECAY_DAYS, wishes
 from features.schemas import EventType
 
 Floats = npt.NDArray[np.float32]
@@ -29,9 +31,8 @@ PERSONAL_NAMES: tuple[str, ...] = (
     "customer_purchases",
     "customer_days_since",
 )
-DECAY_DAYS = 60.0
-"""Half-life of `purchases_decayed`."""
-
+_FEW = 20_000
+"""Pairs of an event and an item that are compared one by one."""
 _INTEREST = (EventType.VIEW, EventType.CLICK, EventType.CART)
 
 
@@ -77,12 +78,14 @@ def open_wishes(history: History, items: Rows) -> tuple[npt.NDArray[np.bool_], n
     Returns:
         bool[m] and int64[m]; the instant is meaningless where the first is False.
     """
+    if not (history.type == EventType.WISHLIST).any():
+        return np.zeros(len(items), bool), np.zeros(len(items), np.int64)
+    if available() and len(history) * len(items) < _FEW:
+        return wished_since(history, items)
     touching = (int(EventType.WISHLIST), int(EventType.WISHLIST_REMOVE), int(EventType.PURCHASE))
     relevant = history.of_types(*touching)
     wished = np.zeros(len(items), bool)
     at = np.zeros(len(items), np.int64)
-    if not (relevant.type == EventType.WISHLIST).any():
-        return wished, at
     # The last of the three kinds of event decides; events are in time order, so the last write wins.
     rows, where = np.unique(relevant.item, return_inverse=True)
     latest = np.zeros(len(rows), np.intp)
@@ -95,6 +98,14 @@ def open_wishes(history: History, items: Rows) -> tuple[npt.NDArray[np.bool_], n
     wished[hit] = is_open[found[hit]]
     at[hit] = relevant.time[latest[found[hit]]]
     return wished, at
+
+
+def wished_since(history: History, items: Rows) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.int64]]:
+    """`open_wishes` with a kernel."""
+    at = np.empty(len(items), np.int64)
+    wishes(history.time, history.item, history.type, np.ascontiguousarray(items, np.int32), at)
+    wished = at >= 0
+    return wished, np.where(wished, at, 0)
 
 
 def slots(events: History, items: Rows, order: npt.NDArray[np.intp]) -> tuple[npt.NDArray[np.intp], History]:

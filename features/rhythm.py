@@ -14,21 +14,13 @@ import numpy.typing as npt
 from features.history import History
 from features.moments import DAY
 from features.personal import slots
+from features.rows_kernel import BASKET_DECAY, GAP_PRIOR, HALF_LIVES, RECENT
 from features.schemas import EventType
 
 Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
 Rows = npt.NDArray[np.int32]
 Places = npt.NDArray[np.intp]
-
-HALF_LIVES = (7.0, 30.0, 180.0)
-"""Days; a purchase day this old counts half in `days_decayed_<n>`."""
-BASKET_DECAY = 0.8
-"""What a purchase in the basket before counts beside one in the last: the group decay of Hu et al. 2020 (TIFU-KNN)."""
-GAP_PRIOR = 2.0
-"""A customer's own mean gap counts like so many gaps of the item before the customer's own are many."""
-RECENT = 4
-"""Baskets that count as the last ones."""
 
 RHYTHM_NAMES: tuple[str, ...] = (
     "days_bought",
@@ -117,6 +109,12 @@ def _item_columns(past: Purchases, items: Rows, item_gap: Floats, today: float) 
     start, end = np.searchsorted(past.item, items, "left"), np.searchsorted(past.item, items, "right")
     count = end - start
     has = count > 0
+    back, group = past.baskets - 1 - past.basket, np.cumsum(past.new) - 1
+
+    def summed(values: npt.NDArray[np.floating]) -> Doubles:
+        """Of each item's days; added up item by item, so that what is long ago is not lost beside what is not."""
+        return _at(np.bincount(group, weights=values), _at(group, start, has).astype(np.intp), has)
+
     age = today - past.day
     last = _at(past.day, end - 1, has)
     first = _at(past.day, start, has)
@@ -125,7 +123,7 @@ def _item_columns(past: Purchases, items: Rows, item_gap: Floats, today: float) 
     several = count > 1
     total = last - first
     mean = np.where(several, total / np.maximum(count - 1, 1), np.nan)
-    square = _sums(gaps * gaps, start, end) / np.maximum(count - 1, 1)
+    square = summed(gaps * gaps) / np.maximum(count - 1, 1)
     spread = np.where(several, np.sqrt(np.maximum(square - mean * mean, 0)), np.nan)
     last_gap = np.where(several, _at(gaps, end - 1, has), np.nan)
     prior = np.where(np.isnan(item_gap), 0, GAP_PRIOR)
@@ -133,19 +131,18 @@ def _item_columns(past: Purchases, items: Rows, item_gap: Floats, today: float) 
     shrunk = (np.where(several, total, 0) + prior * np.nan_to_num(item_gap)) / np.maximum(gaps_seen + prior, 1e-9)
     since = today - last
     due = np.where(has & (shrunk > 0), since / np.maximum(shrunk, 0.5), np.nan)
-    back = past.baskets - 1 - past.basket
     first_basket = _at(past.basket, start, has)
     return [
         count,
-        *(_sums(np.exp2(-age / half_life), start, end) for half_life in HALF_LIVES),
+        *(summed(np.exp2(-age / half_life)) for half_life in HALF_LIVES),
         np.where(has, today - first, np.nan),
         spread,
         last_gap,
         due,
         np.where(has, count / np.maximum(past.baskets - first_basket, 1), 0),
-        _sums(BASKET_DECAY**back, start, end),
-        _sums((back < RECENT).astype(np.float64), start, end),
-        _sums((back == 0).astype(np.float64), start, end),
+        summed(BASKET_DECAY**back),
+        summed((back < RECENT).astype(np.float64)),
+        summed((back == 0).astype(np.float64)),
     ]
 
 
@@ -189,13 +186,6 @@ def _customer_columns(past: Purchases, today: float) -> list[float]:
         float(past.new[recent].mean()),
         today - float(past.days[0]),
     ]
-
-
-def _sums(values: npt.NDArray[np.floating], start: Places, end: Places) -> Doubles:
-    """Sum of each slice."""
-    total = np.concatenate([np.zeros(1), np.cumsum(values)])
-    found: Doubles = total[end] - total[start]
-    return found
 
 
 def _at(values: npt.NDArray[np.generic], place: Places, there: npt.NDArray[np.bool_]) -> Doubles:

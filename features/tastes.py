@@ -13,13 +13,12 @@ import numpy.typing as npt
 
 from features.history import History
 from features.personal import group_columns
+from features.rows_kernel import FADE_DAYS
 from features.schemas import EventType
 
 Floats = npt.NDArray[np.float32]
 Rows = npt.NDArray[np.int32]
 
-FADE_DAYS = 45.0
-"""A purchase this old counts half in `_share_decayed`."""
 GROUPS = ("department", "brand")
 """Groups with columns of their own; the finest category has its own in `features.personal`."""
 _COLUMNS = ("share", "share_decayed", "days_since", "count")

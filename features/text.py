@@ -35,12 +35,9 @@ def stable_hash(*parts: str) -> int:
 
     Each part is prefixed by its length, so ("ab", "c") and ("a", "bc") differ.
     """
-    digest = hashlib.blake2b(digest_size=8)
-    for part in parts:
-        raw = part.encode("utf-8", "surrogatepass")
-        digest.update(len(raw).to_bytes(4, "little"))
-        digest.update(raw)
-    return int.from_bytes(digest.digest(), "little")
+    raws = [part.encode("utf-8", "surrogatepass") for part in parts]
+    told = b"".join([each for raw in raws for each in (len(raw).to_bytes(4, "little"), raw)])
+    return int.from_bytes(hashlib.blake2b(told, digest_size=8).digest(), "little")
 
 
 def unit_hash(*parts: str) -> float:

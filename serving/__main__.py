@@ -1,7 +1,7 @@
 """`python -m serving VERB`: what an operator needs where only the service is installed.
 
-The verbs are those of `kokyaku`: erase, export, receipt, sync, doctor, keys, sign, shop check. Errors are one line on
-stderr, and the exit code is 2.
+The verbs are those of `kokyaku`: erase, export, receipt, sync, doctor, keys, sign, shop check; and `compile`, before a
+first start. Errors are one line on stderr, and the exit code is 2.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any
 
 import msgspec
 
+from features.compiled import warm
 from features.errors import KokyakuError
 from features.shop import Shop
 from serving import key_file, ops, sealing
@@ -60,6 +61,8 @@ def _parser() -> argparse.ArgumentParser:
     doctor = verbs.add_parser("doctor", help="look whether all is well")
     doctor.add_argument("--json", action="store_true", help="for programs: ok, and checks with their remedies")
     doctor.set_defaults(run=_doctor)
+    compiling = verbs.add_parser("compile", help="compile what serving runs, so that the first start need not")
+    compiling.set_defaults(run=lambda shop, given: _print({"kernels": warm()}))
     sign = verbs.add_parser("sign", help="sign what was published before there was a signing key")
     sign.set_defaults(run=lambda shop, given: _print(sealing.sign_shop(shop)))
     _add_keys(verbs.add_parser("keys", help="make, list and revoke API keys"))

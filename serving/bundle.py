@@ -90,13 +90,24 @@ class Bundle:
 
     def text(self, column: str, row: int) -> str:
         """A text column of an item (`title`, `category`, `brand`, `image_url`); empty where unknown."""
-        return text_of(self.arrays, column, row)
+        offsets, blob = self._texts.get(column) or self._text_column(column)
+        start, end = offsets[row : row + 2].tolist()
+        return str(blob[start:end], "utf-8")
+
+    @cached_property
+    def _texts(self) -> dict[str, tuple[Array, memoryview]]:
+        return {}
+
+    def _text_column(self, column: str) -> tuple[Array, memoryview]:
+        found = self.arrays[f"text.{column}.offsets"], memoryview(self.arrays[f"text.{column}.blob"])  # type: ignore[arg-type]
+        self._texts[column] = found
+        return found
 
 
 def text_of(arrays: Mapping[str, Array], column: str, row: int) -> str:
     """A text of a column that `text_arrays` made."""
-    offsets = arrays[f"text.{column}.offsets"]
-    return bytes(arrays[f"text.{column}.blob"][offsets[row] : offsets[row + 1]]).decode()
+    start, end = arrays[f"text.{column}.offsets"][row : row + 2].tolist()
+    return arrays[f"text.{column}.blob"][start:end].tobytes().decode()
 
 
 def text_arrays(column: str, texts: list[str]) -> dict[str, Array]:

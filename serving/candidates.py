@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 
 import numpy as np
 import numpy.typing as npt
+
+from features.compiled import available, scratch
+from serving import candidates_kernel as kernels
 
 Rows = npt.NDArray[np.int32]
 Floats = npt.NDArray[np.float32]
@@ -25,7 +29,7 @@ class Proposals:
         return Proposals(np.empty(0, np.int32), np.empty(0, np.float32))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(eq=False)
 class Opinion:
     """What one source thinks of items, for one query.
 
@@ -58,6 +62,13 @@ class Opinion:
         found = self.scores[at]
         return np.where((self.items[at] == items) & np.isfinite(found), found, np.nan).astype(np.float32, copy=False)
 
+    def tell(self, items: Rows, out: Floats, column: int) -> None:
+        """Fill a column of float32[len(items), columns] with what `of` says of some ascending items."""
+        if available():
+            kernels.look_up(self.items, self.scores, items, column, out)
+        else:
+            out[:, column] = self.of(items)
+
 
 @dataclass(frozen=True, slots=True)
 class Candidates:
@@ -87,12 +98,10 @@ class Candidates:
         if not heard:
             nothing = np.empty((0, 0), np.float32)
             return cls(np.empty(0, np.int32), (), nothing, nothing)
-        items = np.unique(np.concatenate([found.items for _, _, found in heard]))
-        scores = np.full((len(items), len(names)), np.nan, np.float32)
+        items, scores = _merged([found for _, _, found in heard])
         opinions = np.empty_like(scores)
-        for column, (_, opinion, found) in enumerate(heard):
-            scores[np.searchsorted(items, found.items), column] = found.scores
-            opinions[:, column] = opinion.of(items)
+        for column, (_, opinion, _) in enumerate(heard):
+            opinion.tell(items, opinions, column)
         return cls(items, names, scores, opinions)
 
     def heard(self, names: tuple[str, ...]) -> Candidates:
@@ -103,8 +112,11 @@ class Candidates:
 
     def columns(self, names: tuple[str, ...]) -> Candidates:
         """All items, with what some of the sources say of them."""
+        if names == self.sources:
+            return self
         places = [self.sources.index(name) for name in names]
-        return Candidates(self.items, names, self.scores[:, places], self.opinions[:, places], self.removed)
+        scores, opinions = (each.take(places, axis=1) for each in (self.scores, self.opinions))
+        return Candidates(self.items, names, scores, opinions, self.removed)
 
     def without(self, drop: npt.NDArray[np.bool_], reason: str) -> Candidates:
         """Split into what stays and what leaves, with its reason."""
@@ -115,6 +127,41 @@ class Candidates:
             self.items[~drop], self.sources, self.scores[~drop], self.opinions[~drop], (*self.removed, gone)
         )
 
+    def sorted_out(self, why: npt.NDArray[np.int8], reasons: Sequence[str]) -> Candidates:
+        """`without` for several reasons at once: 0 stays, n leaves for the n-th."""
+        counts = np.bincount(why, minlength=len(reasons) + 1).tolist()
+        gone = [(reason, self.items[why == at]) for at, reason in enumerate(reasons, start=1) if counts[at]]
+        items, scores = np.empty(counts[0], np.int32), np.empty((counts[0], len(self.sources)), np.float32)
+        opinions = np.empty_like(scores)
+        kernels.stay(why, self.items, self.scores, self.opinions, items, scores, opinions)
+        return Candidates(items, self.sources, scores, opinions, (*self.removed, *gone))
+
+
+def among(items: Rows, known: Rows) -> npt.NDArray[np.bool_]:
+    """bool[len(items)]: which of some items stand in a list that is ascending."""
+    if not len(known):
+        return np.zeros(len(items), bool)
+    found: npt.NDArray[np.bool_] = known[np.minimum(known.searchsorted(items), len(known) - 1)] == items
+    return found
+
+
+def _merged(proposed: Sequence[Proposals]) -> tuple[Rows, Floats]:
+    """int32[m], ascending and distinct, and float32[m, S]: the score of each item by each source, NaN where none."""
+    listed = np.concatenate([found.items for found in proposed])
+    if available() and len(listed):
+        starts = np.array([0, *accumulate(len(found.items) for found in proposed)])
+        said = np.concatenate([found.scores for found in proposed])
+        items, scores = np.empty(len(listed), np.int32), np.empty((len(listed), len(proposed)), np.float32)
+        size = int(listed.max()) + 1
+        slot, marks = scratch("candidate", size, np.int32), scratch("candidate_mark", size // 64 + 1, np.uint64)
+        count = kernels.union(listed, said, starts, slot, marks, items, scores)
+        return items[:count], scores[:count]
+    items = np.unique(listed)
+    scores = np.full((len(items), len(proposed)), np.nan, np.float32)
+    for column, found in enumerate(proposed):
+        scores[np.searchsorted(items, found.items), column] = found.scores
+    return items, scores
+
 
 def best(scores: Floats, items: Rows, count: int) -> Proposals:
     """The `count` highest finite scores, best first, ties by item row.
@@ -123,6 +170,11 @@ def best(scores: Floats, items: Rows, count: int) -> Proposals:
     """
     if count <= 0:
         return Proposals.none()
+    if available():
+        size = min(count, len(items))
+        top, values = np.empty(size, np.int32), np.empty(size, np.float32)
+        found = kernels.best(scores, items, top, values)
+        return Proposals(top[:found], values[:found])
     usable = np.flatnonzero(np.isfinite(scores) & (scores > -1e30))
     if len(usable) > count:
         threshold = np.partition(scores[usable], len(usable) - count)[len(usable) - count]

@@ -14,7 +14,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-import orjson
+import msgspec
 
 from serving.frames import HEADER, MAGIC, SUFFIX, frames
 from serving.store import Store
@@ -102,15 +102,26 @@ def _read(data: bytes) -> tuple[Drained, list[tuple[dict[str, Any], bytes]], int
 
 
 def _decoded(payload: bytes) -> dict[str, Any] | None:
-    """The decision; {} for a blanked frame; None for what is not a decision."""
+    """Who and when a decision is of; {} for a blanked frame; None for what is not a decision."""
     if not payload.strip():
         return {}
     try:
-        decision = orjson.loads(payload)
-    except orjson.JSONDecodeError:
+        return msgspec.structs.asdict(_head.decode(payload))
+    except (msgspec.DecodeError, UnicodeDecodeError):
         return None
-    known = isinstance(decision, dict) and isinstance(decision.get("decision_id"), str)
-    return decision if known else None
+
+
+class _Head(msgspec.Struct, frozen=True):
+    """What the store keeps beside a decision's JSON; nothing else of it is decoded."""
+
+    decision_id: str
+    decided_at: int | None = None
+    customer_id: str | None = None
+    visitor_id: str | None = None
+    request_id: str | None = None
+
+
+_head = msgspec.json.Decoder(_Head)
 
 
 def _is_finished(fd: int) -> bool:

@@ -343,7 +343,9 @@ class Engine:
 
     def _ranker(self, name: str, config: ShopConfig) -> Ranker:
         bundle = open_bundle(self.shop.bundles / name)
-        return Ranker(bundle, Shelf(bundle), Business.of(bundle, config))
+        ranker = Ranker(bundle, Shelf(bundle), Business.of(bundle, config))
+        ranker.prepare()
+        return ranker
 
     def _open_history(self, bundle: Bundle) -> tuple[str | None, Histories | None, npt.NDArray[np.int32], int]:
         name = live_name(self.shop.histories)

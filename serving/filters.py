@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator
+from itertools import chain
 
 import numpy as np
 import numpy.typing as npt
 
+from features.compiled import available
 from features.errors import RequestError
 from features.personal import open_wishes
 from features.schemas import EventType
 from serving.business import Business
-from serving.candidates import Candidates
+from serving.candidates import Candidates, among
+from serving.candidates_kernel import reasons
 from serving.matching import matching, where_of
 from serving.query import Filter, Query
 from serving.shelf import Shelf
@@ -23,27 +26,47 @@ def apply_filters(
     shelf: Shelf, query: Query, candidates: Candidates, business: Business | None = None
 ) -> Candidates:  # fmt: skip
     """All filters in order; `removed` of the result tells what left and why."""
-    for reason, mask in _filters(shelf, query, business):
+    buried = None if business is None else business.buried(query)
+    if available() and buried is None:
+        candidates, filters = _common_out(shelf, query, candidates), _asked(shelf, query)
+    else:
+        filters = chain(_common(shelf, query, buried), _asked(shelf, query))
+    for reason, mask in filters:
         if not len(candidates):
             break
         candidates = candidates.without(mask(candidates), reason)
     return candidates
 
 
-def _filters(
-    shelf: Shelf, query: Query, business: Business | None
-) -> Iterable[tuple[str, Callable[[Candidates], Mask]]]:  # fmt: skip
-    wanted = query.filter
-    buried = None if business is None else business.buried(query)
-    yield "not-in-catalogue", lambda found: ~shelf.bundle.catalogue[found.items]
-    yield "withdrawn", lambda found: shelf.withdrawn[found.items]
-    yield "stopped", lambda found: shelf.stopped[found.items]
+COMMON = ("not-in-catalogue", "withdrawn", "stopped", "out-of-stock", "bought-lately")
+"""Why an item leaves whatever was asked for; an item that was buried leaves after those that are stopped."""
+
+
+def _common(shelf: Shelf, query: Query, buried: Mask | None) -> Iterator[tuple[str, Callable[[Candidates], Mask]]]:
+    yield COMMON[0], lambda found: ~shelf.bundle.catalogue[found.items]
+    yield COMMON[1], lambda found: shelf.withdrawn[found.items]
+    yield COMMON[2], lambda found: shelf.stopped[found.items]
     if buried is not None:
         yield "buried", lambda found: buried[found.items]
-    if wanted.in_stock:
-        yield "out-of-stock", lambda found: ~shelf.in_stock[found.items]
+    if query.filter.in_stock:
+        yield COMMON[3], lambda found: ~shelf.in_stock[found.items]
     if query.barred:
-        yield "bought-lately", lambda found: np.isin(shelf.bundle.shared.category[found.items], query.barred)
+        yield COMMON[4], lambda found: np.isin(shelf.bundle.shared.category[found.items], query.barred)
+
+
+def _common_out(shelf: Shelf, query: Query, candidates: Candidates) -> Candidates:
+    """The same in one pass, where nothing is buried."""
+    why = np.empty(len(candidates), np.int8)
+    gone = reasons(
+        candidates.items, shelf.bundle.catalogue, shelf.withdrawn, shelf.stopped, shelf.in_stock,
+        shelf.bundle.shared.category, np.array(query.barred, np.int32), query.filter.in_stock, why,
+    )  # fmt: skip
+    return candidates.sorted_out(why, COMMON) if gone else candidates
+
+
+def _asked(shelf: Shelf, query: Query) -> Iterator[tuple[str, Callable[[Candidates], Mask]]]:
+    """The filters of what was asked for."""
+    wanted = query.filter
     if query.anchors:
         yield "asked-about", lambda found: np.isin(found.items, query.anchors)
     for name in wanted.exclude:
@@ -62,7 +85,7 @@ def _filters(
 
 
 def _touched(query: Query, *types: int) -> Callable[[Candidates], Mask]:
-    return lambda found: np.isin(found.items, query.history.of_types(*types).item)
+    return lambda found: among(found.items, np.unique(query.history.of_types(*types).item))
 
 
 _EXCLUDE: dict[str, Callable[[Query], Callable[[Candidates], Mask]]] = {

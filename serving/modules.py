@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 
 from features.schemas import EventType
-from serving.candidates import Rows
+from serving.candidates import Rows, among
 from serving.engine import Live
 from serving.pipeline import anchor_weights
 from serving.query import Query
@@ -106,7 +106,9 @@ def _popular(now: Situation, query: Query, module: Module) -> Filled:
 
 def _then(first: Filled, second: Filled) -> Filled:
     """What the first found, and after it what only the second did."""
-    new = ~np.isin(second.slate.items, first.slate.items)
+    if not len(second.slate.items):
+        return first
+    new = ~among(second.slate.items, np.sort(first.slate.items))
     slate = replace(
         first.slate,
         items=np.concatenate([first.slate.items, second.slate.items[new]]),
@@ -144,7 +146,7 @@ def _viewed(now: Situation, query: Query, module: Module) -> Filled:
     bought = query.history.of_types(EventType.PURCHASE)
     rows, last = np.unique(seen.item[::-1], return_index=True)
     rows = rows[np.argsort(last, kind="stable")]
-    rows = rows[(rows >= 0) & ~np.isin(rows, bought.item)][: query.num_results]
+    rows = rows[(rows >= 0) & ~among(rows, np.unique(bought.item))][: query.num_results]
     nothing = _only(now.live, query, module, {})
     return _before(nothing, _showable(now, query, rows.astype(np.int32)), VIEWED)
 
@@ -157,7 +159,7 @@ def _session(now: Situation, query: Query, module: Module) -> Filled:
 def _showable(now: Situation, query: Query, rows: Rows) -> Rows:
     """Those of some items that filters leave, in their order."""
     kept = now.live.ranker.allowed(query, np.unique(rows))
-    return rows[np.isin(rows, kept)]
+    return rows[among(rows, kept)]
 
 
 _BUILDERS: dict[str, Callable[[Situation, Query, Module], Filled]] = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from itertools import islice
 
 import msgspec
 import numpy as np
@@ -105,7 +106,9 @@ class Offered:
         if self.message and taken.selling and self.sells(name):
             return ONE_OFFER
         if isinstance(content, Filled):
-            left = int(np.isin(self.unused(name, taken, slot)[0], content.slate.items).sum())
+            rows, _ = self.unused(name, taken, slot)
+            # A pin may bring in what the module has not.
+            left = len(rows) if self.laid is None else int(np.isin(rows, content.slate.items).sum())
             if left < content.module.minimum:
                 return f"too few items ({left} of {content.module.minimum})"
         return None
@@ -123,7 +126,8 @@ class Offered:
         if self.laid is not None:
             return self.laid.shown(str(name), content, taken, slot, self.per_category)
         slate = content.slate
-        free = [at for at, row in enumerate(slate.items.tolist()) if row not in taken.items]
+        unseen = (at for at, row in enumerate(slate.items.tolist()) if row not in taken.items)
+        free = list(unseen if self.per_category is not None else islice(unseen, content.module.size))
         if self.per_category is not None:
             free = self._varied(slate.items, free, taken)
         free = free[: content.module.size]

@@ -15,12 +15,12 @@ import numpy as np
 from features.schemas import EventType
 from serving.bundle import Bundle
 from serving.business import PLAIN, Business, Wish
-from serving.candidates import Candidates, Floats, Opinion, Proposals, Rows
+from serving.candidates import Candidates, Floats, Opinion, Proposals, Rows, among
 from serving.filters import apply_filters
 from serving.placing import PIN, Placed, place
 from serving.query import Query
 from serving.recipe import RankerSpec, SelectionSpec
-from serving.scoring import Beside, Blend, Columns, InSession, Order, Scorer, Task, Trees, Weights, ranking_block
+from serving.scoring import TASKS, Beside, Blend, Columns, InSession, Order, Scorer, Task, Trees, Weights, ranking_block
 from serving.selecting import Selector, Trace, first, joined, taken
 from serving.shelf import Shelf
 from serving.sources import Popularity, Source, build_sources
@@ -65,6 +65,19 @@ class Ranker:
         self.business = business
         self.sources: Mapping[str, Source] = build_sources(bundle, self.shelf)
         self._trees: dict[tuple[str, Task], Trees] = {}
+
+    def prepare(self) -> None:
+        """Work out what the first request would otherwise wait for.
+
+        Raises:
+            BundleError: the trees that the recipe names are missing or damaged.
+        """
+        voice = self.bundle.recipe.ranker
+        if voice is None:
+            return
+        for task in TASKS:
+            if self.bundle.ranker_arrays(voice.name, task):
+                self._tree(voice, task).prepare()
 
     def with_business(self, business: Business | None) -> Ranker:
         """The same bundle, shelf and sources under other wishes; this one stays as it is."""
@@ -139,7 +152,7 @@ class Ranker:
         scores, leading = trees.score_rows(blocks[key])
         if isinstance(scorer, Beside):
             scores, leading = scorer.beside(candidates, scores, leading)
-        return Scored(candidates, scores, leading, descending(candidates.items, scores))
+        return Scored(candidates, scores, leading, descending(scores))
 
     def rank_given(self, query: Query, rows: Rows, *, personal: bool = True) -> Slate:
         """Order given items, and only these: what no source knows comes last, by what sells.
@@ -167,7 +180,7 @@ class Ranker:
         """Given items as candidates, where at least one of the sources has an opinion of them."""
         opinions = np.full((len(rows), len(voices)), np.nan, np.float32)
         for column, name in enumerate(voices):
-            opinions[:, column] = self.sources[name].opine(query).of(rows)
+            self.opinion(name, query).tell(rows, opinions, column)
         given = Candidates(rows, voices, opinions, opinions).heard(voices)
         return apply_filters(self.shelf, query, given, self.business)
 
@@ -178,10 +191,13 @@ class Ranker:
             voice = self._own_voice(query)
         if isinstance(voice, InSession):
             base = self.scorer(query, voice.voice)
-            runs = voice.weight > 0 and len(self.sources[voice.source].opine(query).items)
+            runs = voice.weight > 0 and len(self.opinion(voice.source, query).items)
             return Beside(base, voice.source, voice.weight) if runs else base
         if not isinstance(voice, RankerSpec):
             return Blend(voice)
+        return self._tree(voice, task)
+
+    def _tree(self, voice: RankerSpec, task: Task) -> Trees:
         if (voice.name, task) not in self._trees:
             self._trees[voice.name, task] = Trees(self.bundle, voice, task)
         return self._trees[voice.name, task]
@@ -247,6 +263,13 @@ class Ranker:
             trace=taken(slate.trace, np.where(order < count, order, -1)), placed=found,
         )  # fmt: skip
 
+    def opinion(self, name: str, query: Query) -> Opinion:
+        """What a source says; one that reads the subject's events is asked once a query, however many slots want it."""
+        source = self.sources[name]
+        if not source.personal:
+            return source.opine(query)
+        return query.once((source, query.anchors), lambda: source.opine(query))
+
     def gather(self, query: Query, names: Iterable[str]) -> Candidates:
         """The union of what the named sources propose."""
         # Filters take some away: ask for enough that the answer can still be filled.
@@ -254,7 +277,7 @@ class Ranker:
         bought = np.empty(0, np.int32)
         if "purchased" in query.filter.exclude:
             bought = np.unique(query.history.of_types(EventType.PURCHASE).item)
-        opinions = {name: self.sources[name].opine(query) for name in names}
+        opinions = {name: self.opinion(name, query) for name in names}
         return Candidates.union([(name, each, _proposed(each, count, bought)) for name, each in opinions.items()])
 
     def fill(self, query: Query, slate: Slate, selector: Selector | None = None) -> Slate:
@@ -266,7 +289,7 @@ class Ranker:
         floor = self.bundle.recipe.fill
         if missing <= 0 or query.anchors:
             return slate
-        asked, opinion = missing + len(slate.items) + FILL_SPARE, self.sources[floor].opine(query)
+        asked, opinion = missing + len(slate.items) + FILL_SPARE, self.opinion(floor, query)
         while True:  # most often the first few will do; filters may take more away
             proposed = opinion.best(asked)
             found = Candidates.union([(floor, opinion, proposed)])
@@ -275,7 +298,7 @@ class Ranker:
             if len(found) >= missing or len(proposed.items) < asked:
                 break
             asked *= 8
-        ranked = descending(found.items, found.scores[:, 0])
+        ranked = descending(found.scores[:, 0])
         items, scores = found.items[ranked], found.scores[ranked, 0]
         chosen = (
             selector.select(items, scores, missing, query.now, slate.items, query.fits)
@@ -316,7 +339,7 @@ class Scored:
 def score(candidates: Candidates, scorer: Scorer, query: Query) -> Scored:
     """Ask the scorer; what has no finite score can get no place."""
     scores, leading = scorer.score(query, candidates)
-    scored = Scored(candidates, scores, leading, descending(candidates.items, scores))
+    scored = Scored(candidates, scores, leading, descending(scores))
     lap("score")
     return scored
 
@@ -333,10 +356,10 @@ def choose(found: Scored, query: Query, selector: Selector | None = None) -> Sla
     return Slate(candidates.items[places], chosen.values, names, candidates, trace=chosen.trace)
 
 
-def descending(items: Rows, scores: Floats) -> Columns:
-    """int64[k]: places of the finite scores, highest first, ties by item row."""
+def descending(scores: Floats) -> Columns:
+    """int64[k]: places of the finite scores of ascending items, highest first, ties by item row."""
     usable = np.flatnonzero(np.isfinite(scores))
-    return usable[np.lexsort((items[usable], -scores[usable]))]
+    return usable[np.argsort(-scores[usable], kind="stable")]
 
 
 def _proposed(opinion: Opinion, count: int, bought: Rows) -> Proposals:
@@ -344,5 +367,5 @@ def _proposed(opinion: Opinion, count: int, bought: Rows) -> Proposals:
     if not len(bought):
         return opinion.best(count)
     proposed = opinion.best(count + len(bought))
-    wanted = np.cumsum(~np.isin(proposed.items, bought)) <= count
+    wanted = np.cumsum(~among(proposed.items, bought)) <= count
     return Proposals(proposed.items[wanted], proposed.scores[wanted])

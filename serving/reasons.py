@@ -102,10 +102,11 @@ def item_reasons(ranker: Ranker, query: Query, items: Rows, sources: Sequence[st
         locale: `en` or `ja`; another one gets English.
     """
     words = WORDS.get(locale) or WORDS["en"]
-    names = np.array(sources, dtype=object)
     out = [""] * len(items)
-    for name in dict.fromkeys(sources):
-        mine = np.flatnonzero(names == name)
+    places: dict[str, list[int]] = {}
+    for place, name in enumerate(sources):
+        places.setdefault(name, []).append(place)
+    for name, mine in places.items():
         kind = name if name in (WISHLIST, VIEWED, PIN) else ranker.bundle.recipe.spec(name).kind
         texts = _TELL[kind](ranker, query, items[mine], name, words)
         for place, text in zip(mine, texts, strict=True):
@@ -121,12 +122,16 @@ def _tell_popular(ranker: Ranker, query: Query, items: Rows, name: str, words: M
 
 def _tell_bought(ranker: Ranker, query: Query, items: Rows, name: str, words: Mapping[str, str]) -> list[str]:
     past = query.history.of_types(EventType.PURCHASE)
+    when: dict[int, list[int]] = {item: [] for item in items.tolist()}
+    for item, moment in zip(past.item.tolist(), past.time.tolist(), strict=True):
+        if item in when:
+            when[item].append(moment)
     texts = []
-    for item in items:
-        when = past.time[past.item == item]
-        days = int((query.now - when[-1]) // DAY) if len(when) else 0
-        key = "bought-today" if days == 0 else "bought-once" if len(when) == 1 else "bought-often"
-        texts.append(words[key].format(times=len(when), days=days))
+    for item in items.tolist():
+        times = len(when[item])
+        days = (query.now - when[item][-1]) // DAY if times else 0
+        key = "bought-today" if days == 0 else "bought-once" if times == 1 else "bought-often"
+        texts.append(words[key].format(times=times, days=days))
     return texts
 
 
@@ -134,8 +139,8 @@ def _tell_cause(ranker: Ranker, query: Query, items: Rows, name: str, words: Map
     causes = ranker.sources[name].causes(query, items)
     key = "goes-with" if query.anchors else "because"
     return [
-        words["for-you"] if cause < 0 or cause == item else words[key].format(item=title_of(ranker, int(cause)))
-        for item, cause in zip(items, causes, strict=True)
+        words["for-you"] if cause < 0 or cause == item else words[key].format(item=title_of(ranker, cause))
+        for item, cause in zip(items.tolist(), causes.tolist(), strict=True)
     ]
 
 
@@ -159,11 +164,11 @@ def _tell_due(ranker: Ranker, query: Query, items: Rows, name: str, words: Mappi
     if not isinstance(source, Replenishment):
         return _tell_bought(ranker, query, items, name, words)
     found = source.due(query)
-    texts = []
-    for at in np.searchsorted(found.items, items):
-        days = int(found.since[at])
-        key = "bought-today" if days == 0 else "due" if found.own[at] else "due-once"
-        texts.append(words[key].format(every=duration(float(found.median[at]), words), days=days))
+    texts, at = [], np.searchsorted(found.items, items)
+    told = zip(*(each[at].tolist() for each in (found.since, found.own, found.median)), strict=True)
+    for since, own, median in told:
+        key = "bought-today" if int(since) == 0 else "due" if own else "due-once"
+        texts.append(words[key].format(every=duration(median, words), days=int(since)))
     return texts
 
 
@@ -171,7 +176,8 @@ def _tell_next(ranker: Ranker, query: Query, items: Rows, name: str, words: Mapp
     """The item that it follows."""
     causes = ranker.sources[name].causes(query, items)
     return [
-        words["for-you"] if cause < 0 else words["next"].format(item=title_of(ranker, int(cause))) for cause in causes
+        words["for-you"] if cause < 0 else words["next"].format(item=title_of(ranker, cause))
+        for cause in causes.tolist()
     ]
 
 

@@ -43,6 +43,8 @@ class Windows:
         for path in sorted(settings.days, key=len):
             days[list(bundle.codes_under((path,)))] = settings.days[path]
         self.days: Floats = days
+        known = days[np.isfinite(days)]
+        self._longest = float((known * DAY).max(initial=0))
 
     def barred(self, history: History, orders: tuple[OrderLine, ...], now: int) -> tuple[int, ...]:
         """Codes of the categories of which nothing is offered to a subject now, ascending.
@@ -54,12 +56,19 @@ class Windows:
             now: microseconds.
         """
         category = self._bundle.shared.category
+        if not orders and not self._lately(history, now):
+            return ()
         found = {self._category(line) for line in orders if line.is_awaited(now) and not line.gift}
         barred = {code for code in found if code >= 0 and not self.days[code] <= 0}
         time, item = self._standing(history, orders)
         codes = category[item]
         resting = now - time < self.days[codes] * DAY  # False where the window is not known
         return tuple(sorted(barred | (set(codes[resting].tolist()) - {-1})))
+
+    def _lately(self, history: History, now: int) -> bool:
+        """Whether anything was bought so lately that any category could still rest."""
+        start = int(history.time.searchsorted(now - self._longest))
+        return self._longest > 0 and bool((history.type[start:] == EventType.PURCHASE).any())
 
     def _standing(self, history: History, orders: tuple[OrderLine, ...]) -> tuple[Instants, Rows]:
         """int64[n] and int32[n]: purchases of known items that the subject has, by their moment."""

@@ -14,9 +14,11 @@ import numpy as np
 import numpy.typing as npt
 
 from features.assemble import FEATURE_NAMES, assemble
+from features.compiled import available
 from features.errors import BundleError
 from serving.bundle import Bundle
 from serving.candidates import Candidates, Floats, Rows
+from serving.candidates_kernel import settled, told
 from serving.query import Query
 from serving.recipe import RankerSpec
 from serving.trees import Forest
@@ -29,6 +31,7 @@ Contribution = tuple[str, float | None, float]
 """A column, its value (None where missing) and what it added to the log-odds."""
 Task = str
 """`all`, or `new` where what was bought before is excluded."""
+TASKS = ("all", "new")
 
 
 class Scorer(Protocol):
@@ -121,6 +124,10 @@ class Trees:
         self._bundle, self._forest = bundle, Forest.from_arrays(arrays)
         self._offset = float(arrays["offset"][0])
 
+    def prepare(self) -> None:
+        """Work out the tables of the forest now, and not in the first request."""
+        self._forest.predict(np.zeros((1, len(ranking_names(self.voices))), np.float32))
+
     def score(self, query: Query, candidates: Candidates) -> tuple[Floats, Columns]:
         """As the contract says; the source that speaks most is the one in whose list the item stands highest."""
         if not len(candidates):
@@ -129,6 +136,11 @@ class Trees:
 
     def score_rows(self, block: Floats) -> tuple[Floats, Columns]:
         """`score` of candidates whose rows are there already: rankers that hear the same sources share them."""
+        if available():
+            scores = np.empty(len(block), np.float32)
+            leading = np.empty(len(block), np.intp)
+            settled(self._forest.predict(block), self._offset, block, len(self.voices), scores, leading)
+            return scores, leading
         raw = self._forest.predict(block) + self._offset
         ranks = block[:, -len(self.voices) :]
         return (1 / (1 + np.exp(-raw))).astype(np.float32), np.argmin(np.nan_to_num(ranks, nan=np.inf), axis=1)
@@ -140,15 +152,15 @@ class Trees:
 
         All candidates are needed: a rank is a place among them.
         """
-        names, told = ranking_names(self.voices), {}
+        names, moved = ranking_names(self.voices), {}
         places = np.flatnonzero(np.isin(candidates.items, shown))
         block = ranking_block(self._bundle, query, candidates)
         for place in places.tolist():
             item, row = int(candidates.items[place]), block[place]
             parts = self._forest.contributions(row)
             top = np.argsort(-np.abs(parts), kind="stable")[:most]
-            told[item] = [(names[at], _finite(row[at]), round(float(parts[at]), 4)) for at in top]
-        return told
+            moved[item] = [(names[at], _finite(row[at]), round(float(parts[at]), 4)) for at in top]
+        return moved
 
 
 def _finite(value: np.float32) -> float | None:
@@ -166,8 +178,14 @@ def ranking_block(bundle: Bundle, query: Query, candidates: Candidates) -> Float
     Returns:
         float32[m, features + 2 x sources]; NaN where a source did not propose the item.
     """
-    rows = assemble(query.history, candidates.items, bundle.shared, bundle.as_of, query.now)
-    return np.hstack([rows, candidates.opinions, ranks_of(candidates.scores)])
+    width, sources = len(FEATURE_NAMES), len(candidates.sources)
+    block = np.empty((len(candidates), width + 2 * sources), np.float32)
+    assemble(query.history, candidates.items, bundle.shared, bundle.as_of, query.now, block)
+    if available():
+        told(candidates.scores, candidates.opinions, width, block)
+    else:
+        block[:, width:-sources], block[:, -sources:] = candidates.opinions, ranks_of(candidates.scores)
+    return block
 
 
 def ranks_of(scores: Floats) -> Floats:

@@ -21,6 +21,7 @@ import bentoml
 import orjson
 from starlette.responses import Response
 
+from features.compiled import warm
 from features.errors import BundleError, ConfigError, KokyakuError
 from features.shop import Shop
 from serving import guard, logs
@@ -98,6 +99,7 @@ class Kokyaku:
         Connection.gate = Gate.from_environment(os.environ)
         root = Path(os.environ.get("KOKYAKU_ROOT", "shop"))
         shop = Shop.from_environment(os.environ.get("KOKYAKU_SHOP", "demo"), root.absolute())
+        warm()  # no request waits for a compiler
         with contextlib.suppress(BundleError):  # the engine says what is wrong with it
             log.info("memory: %s", admit(shop))
         _opened["engine"] = Engine(shop, worker=str(os.getpid()))

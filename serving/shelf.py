@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
+from math import isnan
 from typing import Any, cast
 
 import numpy as np
@@ -64,5 +65,5 @@ class Shelf:
 
     def price_of(self, row: int) -> float | None:
         """The price now; None where unknown."""
-        value = float(cast("np.float32", self.price[row]))
-        return None if np.isnan(value) else round(value, 4)
+        value: float = self.price.item(row)
+        return None if isnan(value) else round(value, 4)

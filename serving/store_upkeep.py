@@ -84,7 +84,8 @@ def add_decisions(store: Store, decisions: Sequence[tuple[dict[str, Any], bytes]
     """Store decisions and, in the same transaction, how far their log was read.
 
     Args:
-        decisions: each as a dictionary and as its JSON. Those of erased subjects are kept under a random token.
+        decisions: each as a dictionary of at least its ids and its moment, and as its JSON. Those of erased subjects
+            are kept under a random token.
 
     Returns:
         How many were new.
@@ -94,7 +95,7 @@ def add_decisions(store: Store, decisions: Sequence[tuple[dict[str, Any], bytes]
         erased = store.erased_in(connection)
         for decision, payload in decisions:
             if erased.row(decision.get("customer_id"), decision.get("visitor_id")):
-                decision = scrubbed(decision, random_token())
+                decision = scrubbed(orjson.loads(payload), random_token())
                 payload = orjson.dumps(decision)
             rows.append(_decision_row(decision, payload))
         added = store.database.insert_new(connection, sql.ADD_DECISION, rows)

@@ -1,7 +1,8 @@
-"""A forest of decision trees as flat arrays, and the one kernel that reads them.
+"""A forest of decision trees as flat arrays, and what reads them.
 
-All rows descend all trees together, one level a step: the whole state is one integer a (row, tree). No tree library is
-needed to serve, and nothing in the arrays can be executed.
+`serving.leafmasks` scores rows where kernels are there. In numpy all rows descend all trees together, one level a
+step: the whole state is one integer a (row, tree). No tree library is needed to serve, and nothing in the arrays can be
+executed.
 """
 
 from __future__ import annotations
@@ -14,8 +15,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from features.compiled import available
 from features.errors import BundleError
 from features.ids import Array
+from serving.leafmasks import LeafMasks
 
 Doubles = npt.NDArray[np.float64]
 Places = npt.NDArray[np.intp]
@@ -98,6 +101,12 @@ class Forest:
         if self.feature.max(initial=0) >= block.shape[1]:
             # Rows lie one after the other: a column too far would silently read the next row.
             raise BundleError("the trees ask about more columns than there are", where="ranker", got=block.shape[1])
+        if available() and block.dtype == np.float32 and self._masks is not None:
+            return self._masks.predict(block)
+        return self._descended(block)
+
+    def _descended(self, block: npt.NDArray[Any]) -> Doubles:
+        """`predict` in numpy."""
         out = np.empty(len(block))
         for start in range(0, len(block), _ROWS):
             values = _spread(block[start : start + _ROWS])
@@ -122,6 +131,10 @@ class Forest:
             np.add.at(out, self.feature[at], self.value[below] - self.value[at])
             at = below
         return out
+
+    @cached_property
+    def _masks(self) -> LeafMasks | None:
+        return LeafMasks.of(self)
 
     @cached_property
     def _start(self) -> Places:

@@ -28,6 +28,7 @@ from features.ids import Array
 from features.moments import to_datetime
 from serving.bundle import Bundle, text_arrays, text_of
 from serving.recipe import Recipe, SourceSpec, as_json
+from serving.sources.index import LEAST_ITEMS, indexed
 from training.catalogue import item_arrays, item_texts
 from training.content import ItemTexts
 from training.interactions import Fitted, Progress, preference_matrix, silent, trainable
@@ -178,8 +179,15 @@ def fit_sources(
         name = spec.name
         found = cut.fit(spec, lambda done, total, name=name: progress(name, done, total))  # type: ignore[misc]
         progress(name, 1, 1)
-        arrays |= {f"source.{name}.{key}": array for key, array in found.arrays.items()}
+        arrays |= {f"source.{name}.{key}": array for key, array in _indexed(found.arrays, cut.listed).items()}
     return arrays
+
+
+def _indexed(arrays: Mapping[str, Array], listed: npt.NDArray[np.bool_]) -> Mapping[str, Array]:
+    """A source's arrays with an index beside its vectors, where the catalogue is so large that looking at all costs."""
+    if "item_factors" not in arrays or int(listed.sum()) < LEAST_ITEMS:
+        return arrays
+    return {**arrays, **indexed(arrays["item_factors"].view(np.float32), listed).arrays()}
 
 
 def fit_bundle(

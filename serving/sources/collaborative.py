@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import cast
 
 import numpy as np
 import numpy.typing as npt
 
+from features.compiled import available, scratch
 from serving.bundle import Bundle
-from serving.candidates import Floats, Opinion, Rows
+from serving.candidates import Floats, Opinion, Proposals, Rows
 from serving.query import Query
 from serving.recipe import SourceSpec
+from serving.sources import kernels
 from serving.sources.contract import Preferences, no_causes
+from serving.sources.index import Index
 
 COMPACT_BELOW = 0.8
 """Share of listed items below which a copy of their factors alone is worth its memory."""
@@ -28,7 +32,7 @@ class Factors:
     def __init__(self, spec: SourceSpec, bundle: Bundle) -> None:
         arrays = bundle.source_arrays(spec.name)
         self.name = spec.name
-        self._factors = cast("Floats", arrays["item_factors"])
+        self._factors = np.ascontiguousarray(arrays["item_factors"], np.float32)
         self._gram = arrays["gram"].astype(np.float32) + float(spec.params.get("regularization", 0.01)) * np.eye(
             self._factors.shape[1], dtype=np.float32
         )
@@ -39,28 +43,71 @@ class Factors:
         sparse = listed.mean() < COMPACT_BELOW if len(listed) else False
         self._rows = np.flatnonzero(listed).astype(np.int32) if sparse else np.arange(len(listed), dtype=np.int32)
         self._scored = np.ascontiguousarray(self._factors[self._rows]) if sparse else self._factors
+        self._index = Index.of(arrays)
 
     def fold_in(self, query: Query) -> Floats | None:
         """float32[k]: the subject's vector, or None without a positive preference."""
         items, weights = self._preferences.of(query)
         if not len(items):
             return None
+        if available():
+            vector = np.empty(self._factors.shape[1], np.float32)
+            kernels.fold_in(self._factors, items, weights, self._alpha, self._gram, vector)
+            return vector
         return folded_in(self._factors[items], np.float32(self._alpha) * weights, self._gram)
 
     def opine(self, query: Query) -> Opinion:
         """How far each item's vector points where the subject's does."""
         vector = self.fold_in(query)
-        return Opinion.none() if vector is None else Opinion(self._rows, self._scored @ vector)
+        if vector is None:
+            return Opinion.none()
+        return Pointing(self._rows, self._scored, self._factors, self._index, vector)
 
     def causes(self, query: Query, items: Rows) -> Rows:
         """The past item whose vector is nearest by cosine."""
         past, _ = self._preferences.of(query)
         if not len(past) or not len(items):
             return no_causes(items)
+        if available():
+            found = np.empty(len(items), np.int32)
+            kernels.nearest(past, self._factors, items, found)
+            return found
         mine = self._factors[past]
         mine = mine / (np.linalg.norm(mine, axis=1, keepdims=True) + 1e-12)
         likeness = np.where(past[:, None] == items, -np.inf, mine @ self._factors[items].T)
         return np.where(np.isfinite(likeness.max(axis=0)), past[np.argmax(likeness, axis=0)], -1).astype(np.int32)
+
+
+class Pointing(Opinion):
+    """How far the vectors of items point where the subject's does. What nobody asks for is not worked out.
+
+    Args:
+        items: int32[n]: what it has an opinion of, ascending.
+        vectors: float32[n, k], theirs.
+        factors: float32[n_items, k], of all items.
+        index: finds the best without looking at all; None: it is asked of all.
+        vector: float32[k], the subject's.
+    """
+
+    def __init__(self, items: Rows, vectors: Floats, factors: Floats, index: Index | None, vector: Floats) -> None:
+        self.items, self.order = items, None
+        self._vectors, self._factors, self._index, self._vector = vectors, factors, index, vector
+
+    @cached_property
+    def scores(self) -> Floats:  # type: ignore[override]
+        """float32[n]: of all items."""
+        return cast("Floats", self._vectors @ self._vector)
+
+    def best(self, count: int) -> Proposals:
+        """The `count` highest, best first; from the index nearly so."""
+        return super().best(count) if self._index is None else self._index.best(self._vector, count)
+
+    def tell(self, items: Rows, out: Floats, column: int) -> None:
+        """As the contract says, only for the items asked about."""
+        if available():
+            kernels.products(self._factors, items, self._vector, column, out)
+        else:
+            super().tell(items, out, column)
 
 
 class Neighbours:
@@ -71,15 +118,17 @@ class Neighbours:
     def __init__(self, spec: SourceSpec, bundle: Bundle) -> None:
         arrays = bundle.source_arrays(spec.name)
         self.name = spec.name
-        self._indptr = cast("npt.NDArray[np.int64]", arrays["indptr"])
-        self._indices = cast("Rows", arrays["indices"])
-        self._weights = cast("Floats", arrays["weights"])
+        self._indptr = np.asarray(arrays["indptr"], np.int64)
+        self._indices = np.asarray(arrays["indices"], np.int32)
+        self._weights = np.asarray(arrays["weights"], np.float32)
         self._preferences = Preferences(spec)
         self._binary = bool(spec.params.get("binary", False))
 
     def opine(self, query: Query) -> Opinion:
         """Neighbours of the past, or of the anchors where the query names some."""
         items, weights = self._anchors(query)
+        if available():
+            return self._summed(items, weights)
         at, place = self._edges(items)
         if not len(at):
             return Opinion.none()
@@ -89,9 +138,24 @@ class Neighbours:
         found = np.flatnonzero(scores).astype(np.int32)
         return Opinion(found, scores[found])
 
+    def _summed(self, items: Rows, weights: Floats) -> Opinion:
+        """The same with a kernel, over tables of this thread."""
+        count = len(self._indptr) - 1
+        found, scores = scratch("neighbour", count, np.int32), scratch("neighbour_score", count, np.float32)
+        sums, marks = scratch("neighbour_sum", count, np.float64), scratch("neighbour_mark", count // 64 + 1, np.uint64)
+        many = kernels.neighbours(
+            items, weights, self._indptr, self._indices, self._weights, sums, marks, found, scores
+        )
+        return Opinion(found[:many].copy(), scores[:many].copy())
+
     def causes(self, query: Query, items: Rows) -> Rows:
         """The past item (or anchor) that gives the most weight to each item."""
         past, weights = self._anchors(query)
+        if available():
+            slot = scratch("shown", len(self._indptr) - 1, np.int32, -1)
+            found = np.empty(len(items), np.int32)
+            kernels.given_most(past, weights, self._indptr, self._indices, self._weights, items, slot, found)
+            return found
         at, place = self._edges(past)
         if not len(at) or not len(items):
             return no_causes(items)

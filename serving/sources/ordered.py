@@ -96,7 +96,10 @@ class Session(Neighbours):
 
     def opine(self, query: Query) -> Opinion:
         """The session's items that are not bought yet, and what follows them."""
-        near, intent = super().opine(query), self.intent(query)
+        intent = self.intent(query)
+        if not query.anchors and not len(intent.items):
+            return Opinion.none()
+        near = super().opine(query)
         own, interest = self._open(query), intent.interest[~intent.bought]
         if not len(own):
             return near
@@ -115,12 +118,16 @@ class Session(Neighbours):
 
     def running(self, query: Query) -> History:
         """Events of the session that runs now; none where the last lies longer ago than a break."""
+        if not len(query.history) or query.now - query.history.time[-1] > self._break:
+            return query.history.take(slice(0, 0))
         seen = query.history.of_types(*self._types)
         seen = seen.take(seen.item >= 0)
         breaks = np.flatnonzero(np.diff(seen.time, append=query.now) > self._break)
         return seen.take(slice(int(breaks[-1]) + 1 if len(breaks) else 0, None))
 
     def _read(self, seen: History, now: int) -> Intent:
+        if not len(seen):
+            return Intent(seen.item, seen.value, np.zeros(0, bool))
         items, where = np.unique(seen.item, return_inverse=True)
         weights = self._says[seen.type] * np.exp2(-(now - seen.time) / self._half_life)
         interest = np.bincount(where, weights=weights, minlength=len(items))

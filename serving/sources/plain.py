@@ -7,6 +7,7 @@ from typing import cast
 import numpy as np
 import numpy.typing as npt
 
+from features.compiled import available
 from features.history import History
 from features.ids import Vocabulary
 from features.moments import DAY
@@ -15,6 +16,7 @@ from serving.bundle import Bundle
 from serving.candidates import Floats, Opinion, Rows
 from serving.query import Query
 from serving.recipe import SourceSpec
+from serving.sources import kernels
 from serving.sources.contract import no_causes
 
 Doubles = npt.NDArray[np.float64]
@@ -102,6 +104,8 @@ class PersonalFrequency:
 
     def opine(self, query: Query) -> Opinion:
         """Items bought before, by how often and how lately."""
+        if available():
+            return self._counted(query.history, query.now)
         past = lines_of(query)
         past = past.take(past.item >= 0)
         if not len(past):
@@ -113,6 +117,15 @@ class PersonalFrequency:
         if self._popular is not None:
             scores += np.where(scores > 0, self._popular_weight * self._popular[items], 0)
         return Opinion(items, np.where(scores > 0, scores, -np.inf).astype(np.float32))
+
+    def _counted(self, history: History, now: int) -> Opinion:
+        """The same with a kernel."""
+        items, scores = np.empty(len(history), np.int32), np.empty(len(history), np.float32)
+        count = kernels.frequency(
+            history.time, history.item, history.type, history.quantity, now, self._half_life, self._floor,
+            self._popular_weight, self._popular if self._popular is not None else scores[:0], items, scores,
+        )  # fmt: skip
+        return Opinion(items[:count], scores[:count])
 
     def causes(self, query: Query, items: Rows) -> Rows:
         """Each item speaks for itself: it was bought."""

@@ -8,14 +8,16 @@ from typing import cast
 import numpy as np
 import numpy.typing as npt
 
+from features.compiled import available
 from features.history import History
 from features.moments import DAY
 from features.rhythm import Purchases
 from features.schemas import EventType
 from serving.bundle import Bundle
-from serving.candidates import Floats, Opinion, Rows
+from serving.candidates import Opinion, Rows
 from serving.query import Query
 from serving.recipe import SourceSpec
+from serving.sources import kernels
 from serving.sources.plain import kept_share, lines_of
 
 Doubles = npt.NDArray[np.float64]
@@ -32,6 +34,7 @@ class Cycles:
         spread: float64[m], standard deviation of its logarithm.
         repeat: float64[m], the probability that there is a next purchase at all, before looking at `since`.
         own: int64[m], intervals of the customer's own that this knows of.
+        told: float64[5, m], the four in the middle and the share that was kept, where a kernel filled it.
     """
 
     items: Rows
@@ -40,6 +43,7 @@ class Cycles:
     spread: Doubles
     repeat: Doubles
     own: npt.NDArray[np.int64]
+    told: Doubles | None = None
 
 
 class Replenishment:
@@ -66,15 +70,19 @@ class Replenishment:
     def __init__(self, spec: SourceSpec, bundle: Bundle) -> None:
         arrays = bundle.source_arrays(spec.name)
         self.name = spec.name
-        self._mean = cast("Floats", arrays["log_days"])
-        self._spread = cast("Floats", arrays["spread"])
-        self._repeat = cast("Floats", arrays["repeat"])
+        self._mean = np.asarray(arrays["log_days"], np.float32)
+        self._spread = np.asarray(arrays["spread"], np.float32)
+        self._repeat = np.asarray(arrays["repeat"], np.float32)
         self._within, self._belief = (float(value) for value in arrays["shrinkage"])
         self._horizon = float(spec.params.get("horizon_days", 28.0))
 
     def opine(self, query: Query) -> Opinion:
         """What was bought before, by the probability that it is bought again in the next days."""
         found = self.due(query)
+        if found.told is not None:
+            scores = np.empty(len(found.items), np.float32)
+            kernels.probabilities(found.told, len(scores), self._horizon, scores)
+            return Opinion(found.items, scores)
         before = elapsed(found.since, found.median, found.spread)
         after = elapsed(found.since + self._horizon, found.median, found.spread)
         score = found.repeat * (after - before) / np.maximum(1 - found.repeat * before, 1e-9)
@@ -83,10 +91,12 @@ class Replenishment:
 
     def due(self, query: Query) -> Cycles:
         """The subject's cycles, worked out once a query."""
-        return query.once(self, lambda: self.cycles(lines_of(query), query.now))
+        return query.once(self, lambda: self.cycles(query.history if available() else lines_of(query), query.now))
 
     def cycles(self, history: History, now: int) -> Cycles:
         """The cycle of each item that was bought before: one purchase uses the item's, two and more the own as well."""
+        if available():
+            return self._worked_out(history, now)
         past = Purchases.of(history.of_types(EventType.PURCHASE))
         items, start, count = np.unique(past.item, return_index=True, return_counts=True)
         own = count - 1
@@ -106,6 +116,17 @@ class Replenishment:
             repeat=(self._belief * self._repeat[items] + own) / (self._belief + own),
             own=own,
         )
+
+    def _worked_out(self, history: History, now: int) -> Cycles:
+        """The same with a kernel."""
+        items, own = np.empty(len(history), np.int32), np.empty(len(history), np.int64)
+        told = np.empty((5, len(history)))
+        count = kernels.cycles(
+            history.time, history.item, history.type, history.quantity, now, self._mean, self._spread, self._repeat,
+            self._within, self._belief, items, own, told,
+        )  # fmt: skip
+        since, median, spread, repeat, _ = (each[:count] for each in told)
+        return Cycles(items[:count], since, median, spread, repeat, own[:count], told)
 
     def causes(self, query: Query, items: Rows) -> Rows:
         """Each item speaks for itself: it was bought."""

@@ -8,6 +8,7 @@ from typing import cast
 import numpy as np
 import numpy.typing as npt
 
+from features.compiled import available
 from features.history import History
 from features.moments import DAY
 from features.personal import open_wishes
@@ -16,6 +17,7 @@ from serving.bundle import Bundle
 from serving.candidates import Floats, Opinion, Rows
 from serving.query import Query
 from serving.recipe import SourceSpec
+from serving.sources import kernels
 
 Doubles = npt.NDArray[np.float64]
 
@@ -29,12 +31,14 @@ class Wishes:
         age: float64[m], days since the item was put there (last).
         removed: int64[m], how often it was taken off before.
         drop: float64[m], by how much the price fell since, as a share; 0 where it did not or is not known.
+        scores: float32[m], of the source, where a kernel worked them out.
     """
 
     items: Rows
     age: Doubles
     removed: npt.NDArray[np.int64]
     drop: Doubles
+    scores: Floats | None = None
 
 
 class Wishlist:
@@ -52,11 +56,11 @@ class Wishlist:
     def __init__(self, spec: SourceSpec, bundle: Bundle) -> None:
         arrays = bundle.source_arrays(spec.name)
         self.name = spec.name
-        self._edges = cast("Doubles", arrays["edges"])
-        self._hazard = cast("Doubles", arrays["hazard"])
-        self._starts = cast("npt.NDArray[np.int64]", arrays["price_offsets"])
-        self._since = cast("npt.NDArray[np.int64]", arrays["price_since"])
-        self._listed = cast("Floats", arrays["price"])
+        self._edges = np.asarray(arrays["edges"], np.float64)
+        self._hazard = np.asarray(arrays["hazard"], np.float64)
+        self._starts = np.asarray(arrays["price_offsets"], np.int64)
+        self._since = np.asarray(arrays["price_since"], np.int64)
+        self._listed = np.asarray(arrays["price"], np.float32)
         self.prices = cast("Floats", bundle.arrays.get("item.price", bundle.shared.price))
         """float32[n_items]: prices now; whoever knows later ones sets them."""
         self._horizon = float(spec.params.get("horizon_days", 28.0))
@@ -68,6 +72,8 @@ class Wishlist:
         found = self.wishes(query)
         if not len(found.items):
             return Opinion.none()
+        if found.scores is not None:
+            return Opinion(found.items, found.scores)
         ahead = cumulated(found.age + self._horizon, self._edges, self._hazard)
         hazard = ahead - cumulated(found.age, self._edges, self._hazard)
         hazard *= (1 + self._gain * found.drop) * self._again**found.removed
@@ -78,6 +84,8 @@ class Wishlist:
         return query.once(self, lambda: self._wishes(query))
 
     def _wishes(self, query: Query) -> Wishes:
+        if available():
+            return self._read(query.history, query.now)
         told = query.history.of_types(EventType.WISHLIST, EventType.WISHLIST_REMOVE)
         told = told.take(told.item >= 0)
         asked = np.unique(told.item)
@@ -89,6 +97,18 @@ class Wishlist:
         with np.errstate(invalid="ignore", divide="ignore"):
             drop = np.where(then > 0, 1 - self.prices[items] / then, 0)
         return Wishes(items, (query.now - since) / DAY, removed, np.clip(np.nan_to_num(drop), 0, 1))
+
+    def _read(self, history: History, now: int) -> Wishes:
+        """The same with a kernel, and the score of each."""
+        most = len(history)
+        items, removed, scores = np.empty(most, np.int32), np.empty(most, np.int64), np.empty(most, np.float32)
+        told = np.empty((2, most))
+        count = kernels.wishes(
+            history.time, history.item, history.type, history.quantity, history.value, now, self.prices, self._starts,
+            self._since, self._listed, self._edges, self._hazard, self._horizon, self._gain, self._again, items,
+            removed, told, scores,
+        )  # fmt: skip
+        return Wishes(items[:count], told[0, :count], removed[:count], told[1, :count], scores[:count])
 
     def causes(self, query: Query, items: Rows) -> Rows:
         """Each item speaks for itself: it is wished."""

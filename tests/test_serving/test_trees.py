@@ -9,10 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from features.compiled import available, switched
 from features.errors import BundleError
+from serving.leafmasks import LeafMasks
 from serving.trees import NAMES, Forest
 
 COLUMNS = 4
+needs_kernels = pytest.mark.skipif(not available(), reason="numba is not installed, or switched off")
+SINGLES = st.one_of(st.sampled_from([np.nan, -np.inf, np.inf, -1.0, -0.0, 0.0, 0.5, 1.0]), st.floats(width=32))
 VALUES = st.sampled_from([np.nan, -np.inf, np.inf, -1.0, -0.0, 0.0, 0.5, 1.0, 2.0])
 
 
@@ -68,6 +72,44 @@ def test_all_rows_at_once_equal_each_row_alone(seed, trees, depth, rows):
     """Also for missing and infinite values."""
     forest = grown(seed, trees, depth)
     block = np.array(rows, np.float64).reshape(-1, COLUMNS)
+    assert forest.predict(block).tolist() == pytest.approx([walked(forest, row) for row in block], abs=1e-12)
+
+
+@needs_kernels
+@given(
+    st.integers(0, 10_000), st.integers(1, 40), st.integers(0, 5),
+    st.lists(st.tuples(*[SINGLES] * COLUMNS), max_size=9), st.integers(1, 9),
+)  # fmt: skip
+def test_the_kernel_equals_numpy(seed, trees, depth, rows, times):
+    """For any rows, many of them alike, and thresholds that no single stands for."""
+    forest = grown(seed, trees, depth)
+    forest = replace(forest, threshold=forest.threshold + np.random.default_rng(seed).choice([0, 1e-12, -1e-12, 1e300]))
+    block = np.repeat(np.array(rows, np.float32).reshape(-1, COLUMNS), times, axis=0)
+    found = forest.predict(block)
+    with switched(False):
+        assert found.tolist() == pytest.approx(forest.predict(block).tolist(), abs=1e-12)
+
+
+@needs_kernels
+def test_the_kernel_equals_numpy_on_a_real_size():
+    """More rows than are scored together, columns with few and with many edges, and columns that are all the same."""
+    random = np.random.default_rng(5)
+    forest = grown(5, 60, 5)
+    forest = replace(
+        forest, threshold=np.where(np.isfinite(forest.threshold), random.normal(size=len(forest.left)), np.inf)
+    )
+    block = random.normal(size=(500, COLUMNS)).astype(np.float32)
+    block[:, 0], block[random.random(500) < 0.7, 1], block[random.random(500) < 0.3, 2] = 0.25, np.nan, -np.inf
+    found = forest.predict(block)
+    with switched(False):
+        assert np.abs(found - forest.predict(block)).max() < 1e-12
+
+
+@needs_kernels
+def test_trees_with_more_leaves_than_a_word_has_bits_stay_with_numpy():
+    """And are right all the same."""
+    forest, block = grown(3, 2, 9), np.random.default_rng(3).normal(size=(20, COLUMNS)).astype(np.float32)
+    assert LeafMasks.of(forest) is None
     assert forest.predict(block).tolist() == pytest.approx([walked(forest, row) for row in block], abs=1e-12)
 
 

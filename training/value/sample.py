@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from features.history import Histories
 from features.moments import DAY
-from features.rhythm import HALF_LIVES, RECENT
+from features.rows_kernel import HALF_LIVES, RECENT
 from features.schemas import EventType
 from training.split import Window, customers
 from training.value.lifetime import Visits

@@ -1,0 +1,141 @@
+"""Kernels: loops over flat arrays as machine code, where numba is there.
+
+Beside each kernel stands the same in numpy: it serves where numba is missing, and tests hold the two against each
+other. A kernel is compiled for one signature, once a machine (numba keeps it beside the source), and `warm` makes sure
+that no request waits for a compiler. Helpers must stand in the file of the kernel that calls them: numba looks at that
+file alone to see whether what it kept is still true.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, cast
+
+import numpy as np
+import numpy.typing as npt
+
+numba: Any
+trailing_zeros: Any
+"""Of an integer, for kernels: the place of its lowest bit."""
+try:
+    import numba
+    from numba.cpython.unsafe.numbers import trailing_zeros
+except ImportError:
+    numba = trailing_zeros = None
+
+SWITCH = "KOKYAKU_KERNELS"
+"""`numpy` in this variable of the environment leaves numba alone."""
+_CODES = {"f4": "float32", "f8": "float64", "i1": "int8", "i4": "int32", "i8": "int64", "u4": "uint32", "u8": "uint64",
+          "b1": "boolean"}  # fmt: skip
+
+
+class Kernel:
+    """A function over arrays and numbers, compiled when it is first used or warmed.
+
+    Args:
+        function: what to compile.
+        signature: its arguments, such as `f4[2], out f8[1], i8`: a type, then the dimensions of an array, which is
+            C-contiguous and only read where it does not say `out`.
+    """
+
+    def __init__(self, function: Callable[..., Any], signature: str) -> None:
+        self.function, self.signature = function, signature
+        self._compiled: Callable[..., Any] | None = None
+
+    def __call__(self, *args: Any) -> Any:
+        """Run it."""
+        return self.warm()(*args)
+
+    def warm(self) -> Callable[..., Any]:
+        """Compile it, or load what an earlier process compiled."""
+        if self._compiled is None:
+            types = tuple(_type(each.strip()) for each in self.signature.split(","))
+            self._compiled = _jit(self.function, types)
+        return self._compiled
+
+
+KERNELS: list[Kernel] = []
+"""All that were declared by modules that are loaded."""
+_on = numba is not None and os.environ.get(SWITCH) != "numpy"
+_local = threading.local()
+
+
+def kernel(signature: str) -> Callable[[Callable[..., Any]], Kernel]:
+    """Declare a kernel, as `Kernel` says."""
+
+    def declared(function: Callable[..., Any]) -> Kernel:
+        KERNELS.append(Kernel(function, signature))
+        return KERNELS[-1]
+
+    return declared
+
+
+def helper(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A function that kernels of the same file call."""
+    return function if numba is None else _jit(function, None)
+
+
+def sums_in_any_order(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A `helper` that may add up in any order, many numbers in one instruction."""
+    return function if numba is None else _jit(function, None, {"reassoc", "contract"})
+
+
+def available() -> bool:
+    """Whether kernels are used; else numpy serves."""
+    return _on
+
+
+def warm() -> int:
+    """Have every kernel ready, so that no request compiles anything; returns how many there are."""
+    if not _on:
+        return 0
+    for each in KERNELS:
+        each.warm()
+    return len(KERNELS)
+
+
+@contextmanager
+def switched(on: bool) -> Iterator[None]:
+    """With kernels, or without: for tests and benches that compare the two."""
+    global _on
+    before, _on = _on, on and numba is not None
+    try:
+        yield
+    finally:
+        _on = before
+
+
+def scratch(name: str, size: int, dtype: Any, fill: float = 0) -> npt.NDArray[Any]:
+    """An array of this thread that is kept between requests; whoever uses it leaves it filled with `fill`.
+
+    Args:
+        name: of its user.
+        size: at least so many values; it is made anew where it was smaller.
+        dtype, fill: of its values.
+    """
+    held: npt.NDArray[Any] | None = getattr(_local, name, None)
+    if held is None or len(held) < size:
+        held = np.full(size, fill, dtype)
+        setattr(_local, name, held)
+    return held
+
+
+def _jit(
+    function: Callable[..., Any], types: tuple[Any, ...] | None, fast: set[str] | bool = False
+) -> Callable[..., Any]:
+    try:
+        made = numba.njit(types, cache=True, nogil=True, error_model="numpy", fastmath=fast)(function)
+    except RuntimeError:  # there is no folder that numba could keep it in: it is compiled at every start
+        made = numba.njit(types, nogil=True, error_model="numpy", fastmath=fast)(function)
+    return cast("Callable[..., Any]", made)
+
+
+def _type(code: str) -> Any:
+    out, code = code.startswith("out "), code.removeprefix("out ")
+    scalar = getattr(numba.types, _CODES[code[:2]])
+    if "[" not in code:
+        return scalar
+    return numba.types.Array(scalar, int(code[3:-1]), "C", readonly=not out)

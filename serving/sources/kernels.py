@@ -1,0 +1,305 @@
+"""What sources add up for one request: neighbours of the past, inner products, purchases and their rhythm."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from features.compiled import helper, kernel, sums_in_any_order, trailing_zeros
+
+DAY = 86_400_000_000
+WISHLIST, WISHLIST_REMOVE, PURCHASE, RETURN = 5, 6, 7, 8
+"""Codes of `EventType`. All constants stand here: see `features.compiled`."""
+
+
+@kernel("i4[1], f4[1], i8[1], i4[1], f4[1], out f8[1], out u8[1], out i4[1], out f4[1]")
+def neighbours(
+    items: Any, given: Any, indptr: Any, indices: Any, weights: Any, sums: Any, marks: Any, found: Any, scores: Any
+) -> int:  # fmt: skip
+    """Add up what the neighbours of some items are given; fills the items, ascending, and returns how many there are.
+
+    `sums` and `marks`, a bit an item, are 0 and are left so.
+    """
+    for at in range(len(items)):
+        for edge in range(indptr[items[at]], indptr[items[at] + 1]):
+            other = indices[edge]
+            sums[other] += weights[edge] * given[at]
+            marks[other >> 6] |= np.uint64(1) << np.uint64(other & 63)
+    count = 0
+    for word in range(len(marks)):
+        left = marks[word]
+        while left:
+            other = 64 * word + np.int64(trailing_zeros(left))
+            left &= left - np.uint64(1)
+            score = np.float32(sums[other])
+            sums[other] = 0
+            if score != 0:
+                found[count], scores[count] = other, score
+                count += 1
+        marks[word] = 0
+    return count
+
+
+@helper
+def _kept(bought: float, back: float) -> float:
+    """1 - returned pieces / bought pieces, from 0 to 1."""
+    return min(max(1 - back / max(bought, 1e-9), 0.0), 1.0)
+
+
+@kernel("i8[1], i4[1], i1[1], f4[1], i8, f8, f8, f8, f4[1], out i4[1], out f4[1]")
+def frequency(
+    time: Any, item: Any, kind: Any, quantity: Any, now: int, half_life: float, floor: float, popular_weight: float,
+    popular: Any, found: Any, scores: Any,
+) -> int:  # fmt: skip
+    """`PersonalFrequency`: fills the items that were bought or brought back, ascending, and returns how many."""
+    order, count, at = np.argsort(item, kind="mergesort"), 0, 0
+    while at < len(order):
+        which, weight, pieces, back, lines = item[order[at]], 0.0, 0.0, 0.0, 0
+        while at < len(order) and item[order[at]] == which:
+            event = order[at]
+            if kind[event] == PURCHASE:
+                weight += floor + np.exp2(-(now - time[event]) / half_life)
+                pieces += quantity[event]
+            back += quantity[event] if kind[event] == RETURN else 0.0
+            lines += kind[event] == PURCHASE or kind[event] == RETURN
+            at += 1
+        if which < 0 or lines == 0:
+            continue
+        score = weight * _kept(pieces, back)
+        if score > 0 and len(popular):
+            score += popular_weight * popular[which]
+        found[count], scores[count] = which, score if score > 0 else -np.inf
+        count += 1
+    return count
+
+
+@helper
+def _log(days: float) -> Any:
+    return np.log(max(days, 1.0))
+
+
+@kernel("i8[1], i4[1], i1[1], f4[1], i8, f4[1], f4[1], f4[1], f8, f8, out i4[1], out i8[1], out f8[2]")
+def cycles(
+    time: Any, item: Any, kind: Any, quantity: Any, now: int, log_days: Any, spreads: Any, repeats: Any, within: float,
+    belief: float, found: Any, own: Any, out: Any,
+) -> int:  # fmt: skip
+    """`Cycles`: fills items, own intervals, and by row of `out` since, median, spread, repeat and kept share."""
+    order, count, at = np.argsort(item, kind="mergesort"), 0, 0
+    k = within / max(1 - within, 1e-6)
+    while at < len(order):
+        which, days, last, logs, pieces, back = item[order[at]], 0, -1, 0.0, 0.0, 0.0
+        while at < len(order) and item[order[at]] == which:
+            event = order[at]
+            if kind[event] == RETURN:
+                back += quantity[event]
+            elif kind[event] == PURCHASE:
+                day = time[event] // DAY
+                if days == 0 or day != last:
+                    logs += _log(float(day - last)) if days else 0.0
+                    days, last = days + 1, day
+                pieces += quantity[event]
+            at += 1
+        if which < 0 or days == 0:
+            continue
+        intervals = days - 1
+        found[count], own[count] = which, intervals
+        out[0, count] = now / DAY - last
+        out[1, count] = np.exp((logs + k * log_days[which]) / (intervals + k))
+        share = within + (1 - within) * k / (intervals + k)
+        out[2, count] = max(spreads[which] * np.sqrt(share), 0.05)
+        out[3, count] = (belief * repeats[which] + intervals) / (belief + intervals)
+        out[4, count] = _kept(pieces, back)
+        count += 1
+    return count
+
+
+@helper
+def _elapsed(days: float, median: float, spread: float) -> Any:
+    """The share of intervals that are over by then, as `replenishment.elapsed`."""
+    z = (np.log(max(days, 0.5)) - np.log(median)) / spread
+    return 1 / (1 + np.exp(min(max(-np.pi / np.sqrt(3.0) * z, -700.0), 700.0)))
+
+
+@kernel("f8[2], i8, f8, out f4[1]")
+def probabilities(told: Any, count: int, horizon: float, scores: Any) -> None:
+    """`Replenishment.opine`, from what `cycles` filled."""
+    for at in range(count):
+        since, median, spread, repeat = told[0, at], told[1, at], told[2, at], told[3, at]
+        before = _elapsed(since, median, spread)
+        after = _elapsed(since + horizon, median, spread)
+        score = repeat * (after - before) / max(1 - repeat * before, 1e-9) * told[4, at]
+        scores[at] = score if score > 0 else -np.inf
+
+
+@sums_in_any_order
+def _product(vectors: Any, row: int, vector: Any) -> Any:
+    """Inner product; of a place in an array, for a slice costs more than the sum."""
+    total = np.float32(0)
+    for place in range(len(vector)):
+        total += vectors[row, place] * vector[place]
+    return total
+
+
+@kernel("f4[2], i4[1], f4[1], i8, out f4[2]")
+def products(vectors: Any, items: Any, vector: Any, column: int, out: Any) -> None:
+    """Fill a column with the inner products of some vectors with one."""
+    for row in range(len(items)):
+        out[row, column] = _product(vectors, items[row], vector)
+
+
+@kernel("f4[2], i8[1], i4[1], f4[2], f4[1], i8, out i4[1], out f4[1]")
+def search(
+    centres: Any, starts: Any, items: Any, vectors: Any, vector: Any, wanted: int, found: Any, scores: Any
+) -> int:  # fmt: skip
+    """Look at the groups whose centres point where the vector does, until `wanted` items were seen.
+
+    Fills the items and their inner products, and returns how many there are.
+    """
+    said = np.empty(len(centres), np.float32)
+    for group in range(len(centres)):
+        said[group] = _product(centres, group, vector)
+    count = 0
+    for group in np.argsort(-said, kind="mergesort"):
+        if count >= wanted:
+            break
+        for row in range(starts[group], starts[group + 1]):
+            found[count], scores[count] = items[row], _product(vectors, row, vector)
+            count += 1
+    return count
+
+
+@sums_in_any_order
+def _inner(table: Any, one: int, other: int, count: int) -> Any:
+    total = 0.0
+    for place in range(count):
+        total += table[one, place] * table[other, place]
+    return total
+
+
+@kernel("f4[2], i4[1], f4[1], f8, f4[2], out f4[1]")
+def fold_in(vectors: Any, items: Any, weights: Any, alpha: float, gram: Any, out: Any) -> None:
+    """Fill the vector of a subject: the solution of `collaborative.folded_in` by Cholesky's factors."""
+    size = len(gram)
+    table, right = np.empty((size, size)), np.zeros(size)
+    for row in range(size):
+        for column in range(row + 1):
+            table[row, column] = gram[row, column]
+    for at in range(len(items)):
+        which, extra = items[at], alpha * weights[at]
+        for row in range(size):
+            scaled = extra * vectors[which, row]
+            right[row] += vectors[which, row] + scaled
+            for column in range(row + 1):
+                table[row, column] += scaled * vectors[which, column]
+    for row in range(size):
+        for column in range(row):
+            table[row, column] = (table[row, column] - _inner(table, row, column, column)) / table[column, column]
+            right[row] -= table[row, column] * right[column]
+        table[row, row] = np.sqrt(table[row, row] - _inner(table, row, row, row))
+        right[row] /= table[row, row]
+    for row in range(size - 1, -1, -1):
+        right[row] /= table[row, row]
+        out[row] = right[row]
+        for column in range(row):
+            right[column] -= table[row, column] * right[row]
+
+
+@helper
+def _cumulated(age: float, edges: Any, hazard: Any) -> float:
+    """The hazard cumulated up to an age, as `wishlist.cumulated`."""
+    total = 0.0
+    for at in range(len(edges)):
+        end = edges[at + 1] if at + 1 < len(edges) else np.inf
+        total += (min(max(age, edges[at]), end) - edges[at]) * hazard[at]
+    return total
+
+
+@helper
+def _listed_price(item: int, moment: int, starts: Any, since: Any, listed: Any) -> float:
+    """The price that the shop listed at a moment; NaN where none is known."""
+    found = np.nan
+    for version in range(starts[item], starts[item + 1]):
+        if since[version] <= moment:
+            found = listed[version]
+    return found
+
+
+@helper
+def _fallen(then: float, price: float) -> float:
+    """By how much a price fell, as a share from 0 to 1."""
+    drop = 1 - price / then if then > 0 else 0.0
+    return min(max(drop, 0.0), 1.0) if np.isfinite(drop) else 0.0
+
+
+@kernel(
+    "i8[1], i4[1], i1[1], f4[1], f4[1], i8, f4[1], i8[1], i8[1], f4[1], f8[1], f8[1], f8, f8, f8, out i4[1], "
+    "out i8[1], out f8[2], out f4[1]"
+)
+def wishes(
+    time: Any, item: Any, kind: Any, quantity: Any, value: Any, now: int, prices: Any, starts: Any, since: Any,
+    listed: Any, edges: Any, hazard: Any, horizon: float, gain: float, again: float, found: Any, removed: Any,
+    told: Any, scores: Any,
+) -> int:  # fmt: skip
+    """`Wishlist`: fills items, how often each was taken off, age and drop by row of `told`, and the scores."""
+    count, at = 0, 0
+    if not (kind == WISHLIST).any():
+        return 0
+    order = np.argsort(item, kind="mergesort")
+    while at < len(order):
+        which, wish, gone = item[order[at]], -1, 0
+        while at < len(order) and item[order[at]] == which:
+            what = kind[order[at]]
+            if what == WISHLIST:
+                wish = order[at]
+            elif what in (WISHLIST_REMOVE, PURCHASE):
+                wish = -1
+            gone += what == WISHLIST_REMOVE
+            at += 1
+        if which < 0 or wish < 0:
+            continue
+        then = value[wish] / max(float(quantity[wish]), 1e-9)
+        if not np.isfinite(then):
+            then = _listed_price(which, time[wish], starts, since, listed)
+        age, drop = (now - time[wish]) / DAY, _fallen(then, prices[which])
+        ahead = _cumulated(age + horizon, edges, hazard) - _cumulated(age, edges, hazard)
+        found[count], removed[count], told[0, count], told[1, count] = which, gone, age, drop
+        scores[count] = -np.expm1(-ahead * (1 + gain * drop) * again**gone)
+        count += 1
+    return count
+
+
+@kernel("i4[1], f4[1], i8[1], i4[1], f4[1], i4[1], out i4[1], out i4[1]")
+def given_most(
+    past: Any, given: Any, indptr: Any, indices: Any, weights: Any, items: Any, slot: Any, causes: Any
+) -> None:  # fmt: skip
+    """Fill in for each item the past one that gives it the most weight, -1 where none does.
+
+    `slot` is -1 for all items, and is left so.
+    """
+    most = np.zeros(len(items), np.float32)
+    for row in range(len(items)):
+        slot[items[row]], causes[row] = row, -1
+    for at in range(len(past)):
+        for edge in range(indptr[past[at]], indptr[past[at] + 1]):
+            row = slot[indices[edge]]
+            if row >= 0 and weights[edge] * given[at] > most[row]:
+                most[row], causes[row] = weights[edge] * given[at], past[at]
+    for row in range(len(items)):
+        slot[items[row]] = -1
+
+
+@kernel("i4[1], f4[2], i4[1], out i4[1]")
+def nearest(past: Any, vectors: Any, items: Any, causes: Any) -> None:
+    """Fill in for each item the past one, but itself, whose vector points most where its own does; else -1."""
+    size = np.empty(len(past), np.float32)
+    for at in range(len(past)):
+        size[at] = np.sqrt(_product(vectors, past[at], vectors[past[at]])) + np.float32(1e-12)
+    for row in range(len(items)):
+        most, causes[row] = np.float32(-np.inf), -1
+        mine = vectors[items[row]]
+        for at in range(len(past)):
+            if past[at] != items[row]:
+                said = _product(vectors, past[at], mine) / size[at]
+                if said > most:
+                    most, causes[row] = said, past[at]

@@ -1,0 +1,68 @@
+"""The index over item vectors: what it finds of what a full scan finds, and who has one."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from features.compiled import available, switched
+from serving.sources.index import Index, indexed, recall
+
+GROUPS, ITEMS, PLACES = 60, 6_000, 16
+
+
+@pytest.fixture(scope="module")
+def vectors() -> np.ndarray:
+    """Items in groups, as a shop's are, of very different lengths."""
+    random = np.random.default_rng(4)
+    centres = random.normal(size=(GROUPS, PLACES))
+    found = centres[random.integers(GROUPS, size=ITEMS)] + 0.5 * random.normal(size=(ITEMS, PLACES))
+    return (found * random.gamma(2, 0.5, (ITEMS, 1))).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def listed() -> np.ndarray:
+    return np.random.default_rng(5).random(ITEMS) < 0.9
+
+
+@pytest.fixture(scope="module")
+def index(vectors: np.ndarray, listed: np.ndarray) -> Index:
+    return indexed(vectors, listed)
+
+
+def test_it_holds_every_listed_item_once_beside_its_vector(index: Index, vectors: np.ndarray, listed: np.ndarray):
+    assert sorted(index.items.tolist()) == np.flatnonzero(listed).tolist()
+    np.testing.assert_array_equal(index.vectors, vectors[index.items])
+    assert index.starts[0] == 0
+    assert index.starts[-1] == len(index.items)
+
+
+def test_it_finds_nearly_all_that_a_full_scan_finds(index: Index, vectors: np.ndarray):
+    """Customers whose taste is a mix of a few items: 95 % of the 20 best at a sixth of the work."""
+    random = np.random.default_rng(6)
+    subjects = np.stack([vectors[random.integers(ITEMS, size=3)].sum(axis=0) for _ in range(50)])
+    assert recall(index, vectors, subjects, 20) > 0.95
+
+
+def test_what_it_finds_is_exact(index: Index, vectors: np.ndarray):
+    """Scores are inner products, best first; with all groups looked at it is the full scan."""
+    vector = vectors[7]
+    found = index.best(vector, 50)
+    np.testing.assert_allclose(found.scores, vectors[found.items] @ vector, rtol=1e-5)
+    assert (np.diff(found.scores) <= 0).all()
+    assert recall(index, vectors, vectors[:5], len(index.items)) == 1
+
+
+@pytest.mark.skipif(not available(), reason="numba is not installed, or switched off")
+def test_the_kernel_finds_the_same(index: Index, vectors: np.ndarray):
+    for vector in vectors[:20]:
+        found = index.best(vector, 30)
+        with switched(False):
+            assert found.items.tolist() == index.best(vector, 30).items.tolist()
+
+
+def test_it_is_read_back_as_it_was_written(index: Index, vectors: np.ndarray):
+    again = Index.of(index.arrays())
+    assert again is not None
+    assert again.best(vectors[3], 10).items.tolist() == index.best(vectors[3], 10).items.tolist()
+    assert Index.of({"item_factors": vectors}) is None

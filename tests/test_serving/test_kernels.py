@@ -1,0 +1,141 @@
+"""Compiled kernels against numpy, on the same questions: what sources say, how lists are merged, whole slates."""
+
+from __future__ import annotations
+
+import json
+
+import msgspec
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from features.compiled import KERNELS, available, switched, warm
+from features.confidence import ConfidenceParams, preferences
+from features.history import History
+from features.moments import DAY
+from serving import candidates_kernel
+from serving.__main__ import main
+from serving.candidates import Candidates, Opinion, best
+from serving.filters import COMMON, apply_filters
+from serving.query import Filter, Query
+from serving.ranker import Ranker
+from serving.scoring import ranks_of
+from serving.shelf import Shelf
+from serving.sources import KINDS, build_sources
+
+pytestmark = pytest.mark.skipif(not available(), reason="numba is not installed, or switched off")
+AS_OF = 20_000 * DAY
+TYPES = st.sampled_from(["view", "purchase", "return", "wishlist", "wishlist_remove", "cart", "search"])
+ITEM_IDS = st.sampled_from([f"{group}{number}" for group in "ab" for number in range(4)])
+EVENTS = st.lists(st.tuples(TYPES, ITEM_IDS, st.floats(0.0001, 400)), max_size=25)
+SCORES = st.one_of(st.sampled_from([np.nan, np.inf, -np.inf, -3.4e38, 0.0, 1.0]), st.floats(-2, 2, width=32))
+
+
+def priced(past: History, seed: int) -> History:
+    """The same events with prices, some of them unknown, and amounts."""
+    random = np.random.default_rng(seed)
+    value = np.where(random.random(len(past)) < 0.3, np.nan, random.random(len(past)) * 9).astype(np.float32)
+    quantity = random.choice([1.0, 2.0, 3.0], len(past)).astype(np.float32)
+    return History(past.time, past.recorded, past.item, past.type, quantity, value, past.key)
+
+
+@pytest.mark.parametrize("kind", sorted(KINDS))
+@given(events=EVENTS, seed=st.integers(0, 9), count=st.integers(0, 9))
+def test_a_source_says_the_same(kind, toy_bundle, history_of, events, seed, count):
+    """Opinions, proposals, and what it says of given items."""
+    source = next(each for each in build_sources(toy_bundle).values() if type(each) is KINDS[kind])
+    past, asked = priced(history_of(*events), seed), np.array([0, 2, 3, 5, 7], np.int32)
+    said = source.opine(Query(now=AS_OF, history=past))
+    told, proposed = np.empty((5, 2), np.float32), said.best(count)
+    said.tell(asked, told, 1)
+    with switched(False):
+        plain = source.opine(Query(now=AS_OF, history=past))
+        assert said.items.tolist() == plain.items.tolist()
+        np.testing.assert_allclose(said.scores, plain.scores, rtol=2e-6, atol=1e-7)
+        np.testing.assert_allclose(told[:, 1], plain.of(asked), rtol=2e-6, atol=1e-7)
+        assert proposed.items.tolist() == best(said.scores, said.items, count).items.tolist()
+
+
+@given(events=EVENTS, seed=st.integers(0, 9), quantity=st.sampled_from([0.0, 0.5]), damped=st.booleans())
+def test_preferences_are_the_same(history_of, events, seed, quantity, damped):
+    past, params = priced(history_of(*events), seed), ConfidenceParams(quantity=quantity, damped=damped)
+    items, weights = preferences(past, AS_OF, params)
+    with switched(False):
+        plain = preferences(past, AS_OF, params)
+    assert items.tolist() == plain[0].tolist()
+    np.testing.assert_allclose(weights, plain[1], rtol=3e-6, atol=2e-7)
+
+
+@given(EVENTS, st.sampled_from([(), ("purchased",), ("viewed", "wished")]), st.integers(1, 8), st.integers(0, 3))
+def test_slates_are_the_same(toy_bundle, history_of, events, exclude, places, withdrawn):
+    """The same items in the same order from the same sources, with the same reasons for what left."""
+    shelf = Shelf(toy_bundle)
+    shelf.apply([(f"a{number}", {"withdraw": True}) for number in range(withdrawn)] + [("b3", {"inStock": False})])
+    query = Query(now=AS_OF, history=history_of(*events), filter=Filter(exclude=exclude), num_results=places)
+    ranker = Ranker(toy_bundle, shelf)
+    found = ranker.rank(query)
+    with switched(False):
+        plain = ranker.rank(msgspec.structs.replace(query, history=history_of(*events)))
+    assert found.items.tolist() == plain.items.tolist()
+    assert found.sources == plain.sources
+    np.testing.assert_allclose(found.scores, plain.scores, rtol=1e-5, atol=1e-7)
+    told = [[(reason, rows.tolist()) for reason, rows in each.considered.removed] for each in (found, plain)]
+    assert told[0] == told[1]
+
+
+@given(st.lists(SCORES, max_size=40), st.integers(0, 12))
+def test_the_best_are_the_same(scores, count):
+    """Sentinels and what is not finite never come through; ties go by item."""
+    given_scores, items = np.array(scores, np.float32), np.arange(len(scores), dtype=np.int32)[::-1].copy()
+    found = best(given_scores, items, count)
+    with switched(False):
+        plain = best(given_scores, items, count)
+    assert found.items.tolist() == plain.items.tolist()
+    assert found.scores.tolist() == plain.scores.tolist()
+
+
+@given(st.lists(st.dictionaries(st.integers(0, 30), st.floats(-2, 2, width=32), max_size=12), max_size=4))
+def test_unions_and_ranks_are_the_same(several):
+    """What some propose, others know, and nobody knows."""
+    opinions = [
+        (f"s{at}", Opinion(np.array(sorted(said), np.int32), np.array([said[i] for i in sorted(said)], np.float32)))
+        for at, said in enumerate(several)
+    ]
+    heard = [(name, opinion, opinion.best(5)) for name, opinion in opinions]
+    found = Candidates.union(heard)
+    out = np.full((len(found), 1 + 2 * len(several)), 7, np.float32)
+    candidates_kernel.told(found.scores, found.opinions, 1, out)
+    with switched(False):
+        plain = Candidates.union(heard)
+        ranks = ranks_of(plain.scores)
+    assert found.items.tolist() == plain.items.tolist()
+    np.testing.assert_array_equal(found.scores, plain.scores)
+    np.testing.assert_array_equal(found.opinions, plain.opinions)
+    np.testing.assert_array_equal(out, np.hstack([np.full((len(found), 1), 7), found.opinions, ranks]))
+
+
+def test_common_filters_tell_every_reason(toy_bundle):
+    """The first reason counts, in the order of the filters; what is not in stock stays where that was not asked."""
+    shelf = Shelf(toy_bundle)
+    shelf.apply([("a0", {"withdraw": True, "inStock": False}), ("a1", {"inStock": False})])
+    shelf.stop(["a0", "a2"])
+    rows = np.arange(8, dtype=np.int32)
+    nothing = np.empty((8, 0), np.float32)
+    for in_stock in (True, False):
+        query = Query(now=AS_OF, history=History.empty(), barred=(1,), filter=Filter(in_stock=in_stock))
+        found = apply_filters(shelf, query, Candidates(rows, (), nothing, nothing))
+        with switched(False):
+            plain = apply_filters(shelf, query, Candidates(rows, (), nothing, nothing))
+        told = [[(reason, items.tolist()) for reason, items in each.removed] for each in (found, plain)]
+        assert told[0] == told[1]
+        assert [reason for reason, _ in found.removed] == [
+            each for each in COMMON[1:] if in_stock or "stock" not in each
+        ]
+
+
+def test_every_kernel_compiles(capsys):
+    """Also those that no test calls: a worker warms them all at its start, or whoever builds its image does."""
+    assert warm() == len(KERNELS) > 10
+    assert main(["compile"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"kernels": len(KERNELS)}
