@@ -21,6 +21,7 @@ from serving.drawing import FAILED, UNKEPT
 from serving.engine import Engine
 from serving.filling import KNOWS_NOTHING, PASSED
 from serving.gauges import UP, gauges_of
+from serving.guard import PROBES
 from serving.logs import AccessLog
 from serving.pipeline import ALONE, FILLED, OUTDATED, STRANGER, UNKNOWN, UNREAD
 from serving.telemetry import CONTENT_TYPE, OTHER, Gauge, Telemetry
@@ -90,8 +91,8 @@ class Observed:
         self._app, self._telemetry, self._log, self._paths = app, telemetry, access_log, paths
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer, and note how it went."""
-        if scope["type"] != "http":
+        """Answer, and note how it went; probes are no traffic."""
+        if scope["type"] != "http" or scope["path"] in PROBES:
             await self._app(scope, receive, send)
             return
         watch, status = Watch(scope), "cancelled"

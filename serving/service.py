@@ -179,10 +179,9 @@ def settle_memory() -> None:
     gc.set_threshold(20_000, 20, 50)
 
 
-# Around the framework's own paths too: documentation, whatever it may add. The first one added is the outermost: probes
-# are no traffic, so they are answered before anybody counts; what keys and limits answer is counted and told as well.
+# Around the framework's own paths too: documentation, whatever it may add. The first one added is the outermost: what
+# keys and limits answer is counted and told as well, and probes carry the headers of every answer.
 _layers: Any = Kokyaku  # the decorator made it more than a class
-_layers.add_asgi_middleware(Probes, unready=_unready, dead=_dead)
 _layers.add_asgi_middleware(
     Observed,
     telemetry=telemetry,

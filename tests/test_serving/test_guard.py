@@ -334,6 +334,17 @@ def test_who_guesses_keys_has_to_wait_and_shuts_nobody_else_out(toy_engine):
         )
 
 
+def test_a_revoked_key_that_goes_on_asking_locks_no_made_key_out(toy_engine):
+    """A worker that has just started knows nobody: a proxy that brings many wrong keys brings a good one too."""
+    access = Access(dev=False, keys=(*KINDS.values(), KeyEntry("k-made", ("read",), created="2026-01-01T00:00:00Z")))
+    with opened(toy_engine, access) as client:
+        for _ in range(WRONG_KEYS + 1):
+            last = post(client, "/v1/recommendations", {"userId": "ann"}, "k-revoked")
+        assert last.status_code == 429
+        assert post(client, "/v1/recommendations", {"userId": "ann"}, "k-made").status_code == 200
+        assert post(client, "/v1/recommendations", {"userId": "ann"}, "k-read").status_code == 429
+
+
 def test_no_key_at_all_is_no_guess(service):
     for _ in range(WRONG_KEYS + 5):
         assert post(service, "/v1/recommendations", {"userId": "ann"}).status_code == 401
