@@ -41,6 +41,14 @@ class Shop:
         url = environment.get("KOKYAKU_STORE") or None
         return cls(id, root, url, Path(secret_file).absolute() if secret_file else None)
 
+    @property
+    def environment(self) -> dict[str, str]:
+        """What names this shop to another process, and nothing else that may stand in its environment."""
+        return {
+            "KOKYAKU_ROOT": str(self.root), "KOKYAKU_SHOP": self.id, "KOKYAKU_STORE": self.store_url or "",
+            "KOKYAKU_SECRET_FILE": str(self.secret_file or ""),
+        }  # fmt: skip
+
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.id):
             hint = "use lower-case letters, digits and dashes, at most 63"

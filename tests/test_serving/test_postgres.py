@@ -6,6 +6,7 @@ What it shares with SQLite is tested by the store's contract, in test_store.
 from __future__ import annotations
 
 import asyncio
+import random
 import sys
 import threading
 import time
@@ -240,6 +241,43 @@ def test_a_server_that_is_gone_is_told_at_once_and_found_again(store, postgres, 
     assert until(lambda: store.append_sync([event("during")])) == ["accepted"]
     assert asyncio.run(store.append([event("after")])) == ["accepted"]
     assert ids(store) == ["before", "during", "after"]
+
+
+@pytest.mark.parametrize("seed", [1, 2, *(pytest.param(seed, marks=pytest.mark.soak) for seed in range(3, 33))])
+def test_what_was_acknowledged_outlives_a_server_that_is_killed_while_it_writes(store, postgres, seed):
+    """Killed at a random moment under three writers: each acknowledged event is there, and none twice."""
+    acknowledged: list[str] = []
+    stop = threading.Event()
+
+    def write(me: int):
+        for number in range(100_000):
+            if stop.is_set():
+                return
+            name = f"{seed}-{me}-{number}"
+            try:
+                outcome = store.append_sync([event(name)])
+            except Unavailable:
+                time.sleep(0.01)
+                continue
+            if outcome == ["accepted"]:
+                acknowledged.append(name)
+
+    writers = [threading.Thread(target=write, args=(me,)) for me in range(3)]
+    for writer in writers:
+        writer.start()
+    time.sleep(random.Random(seed).uniform(0.1, 0.6))
+    postgres.kill()
+    postgres.start()
+    before = len(acknowledged)
+    patience = time.monotonic() + SOON
+    while len(acknowledged) == before and time.monotonic() < patience:
+        time.sleep(0.01)
+    stop.set()
+    for writer in writers:
+        writer.join()
+    kept = until(lambda: ids(store))
+    assert 0 < before < len(acknowledged), "it wrote before and after"
+    assert set(acknowledged) <= set(kept) and len(kept) == len(set(kept))
 
 
 def test_a_server_that_says_nothing_holds_up_no_event_loop(store, postgres):

@@ -220,6 +220,18 @@ def test_logs_of_both_are_drained_and_neither_forgets_how_far_the_other_is(repli
     store.close()
 
 
+def test_a_process_that_is_started_for_a_shop_opens_its_store_and_no_other(replica, monkeypatch):
+    """A bench on a copy of a shop is started where the shop's own store is named."""
+    from training.commands.serve import service_environment
+
+    shop = replica("left")
+    monkeypatch.setenv("KOKYAKU_STORE", str(shop.store_url))
+    copy = Shop(shop.id, shop.root.with_name("copy"))
+    for each in (shop, copy):
+        told = service_environment(each, dev=True)
+        assert Shop.from_environment(told["KOKYAKU_SHOP"], Path(told["KOKYAKU_ROOT"]), told) == each
+
+
 def test_operators_commands_work_by_the_address(replica, monkeypatch, capsys):
     """What `kokyaku` and `python -m serving` do with a store they do with this one."""
     shop = replica("left")

@@ -64,7 +64,7 @@ def service_environment(shop: Shop, *, dev: bool, host: str = "127.0.0.1") -> di
         hint = "drop --host, or make a key (kokyaku keys make) instead of --dev"
         raise ConfigError("--dev answers to this machine only", where="--host", got=host, hint=hint)
     environment = dict(os.environ)
-    environment |= {"KOKYAKU_ROOT": str(shop.root), "KOKYAKU_SHOP": shop.id, "BENTOML_DO_NOT_TRACK": "True"}
+    environment |= {**shop.environment, "BENTOML_DO_NOT_TRACK": "True"}
     environment |= dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
     if dev:
         environment["KOKYAKU_DEV"] = "1"
