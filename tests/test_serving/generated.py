@@ -61,7 +61,7 @@ class Run:
         with_it = event.recorder.interactions.get(case)
         sent = with_it.request.body if with_it else b""
         got = with_it.response.content if with_it and with_it.response else b""
-        if check.name == "negative_data_rejection" and _refused_one_by_one(with_it.request.uri, got):
+        if with_it and check.name == "negative_data_rejection" and _refused_one_by_one(with_it.request.uri, got):
             return
         case_told = f"{check.failure_info.failure}\nsent {sent!r:.600}\ngot {got!r:.400}"
         self.broken.setdefault((check.name, str(getattr(event, "label", ""))), case_told)
