@@ -1,7 +1,9 @@
 """Requests that schemathesis makes of the OpenAPI document, with all its checks on.
 
-run = generate(world, examples=10)
-assert not run.broken
+    run = generate(world, examples=10)
+    assert not run.broken
+
+The world that is attacked holds each answer to its own rules as well (`tests.test_serving.fuzzing`).
 """
 
 from __future__ import annotations
