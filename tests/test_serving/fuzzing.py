@@ -59,9 +59,8 @@ purpose = "personalization"
 text = {en = "Which pet?"}
 why = {en = "For this page."}
 """
-_ANSWERED = {path: {int(code) for code in told["post"]["responses"]} for path,
-    told in document("0", {})["paths"].items()
-             if "post" in told}  # fmt: skip
+_POSTS = {path: told["post"] for path, told in document("0", {})["paths"].items() if "post" in told}
+_ANSWERED = {path: {int(code) for code in told["responses"]} for path, told in _POSTS.items()}
 _CARRIED = {401: b"www-authenticate", 405: b"allow", 429: b"retry-after", 503: b"retry-after"}
 
 
@@ -241,11 +240,14 @@ def attacked(shop: Any, seed: int = 1) -> Iterator[World]:
     world.canaries.plant(lambda path, body: _posted(world, path, body))
     world.token = _posted(world, "/v1/visitors/token", {"visitorId": "a visitor"})[1]["visitorToken"].encode()
     listener = Listener(world.tell, world.canaries.leaked)
-    root = logging.getLogger()
+    root, ours = logging.getLogger(), logging.getLogger("kokyaku")
+    level = ours.level
     root.addHandler(listener)
+    ours.setLevel(logging.INFO)
     try:
         yield world
     finally:
+        ours.setLevel(level)
         root.removeHandler(listener)
         engine.close()
 

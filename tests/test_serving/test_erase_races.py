@@ -232,4 +232,4 @@ def test_requests_that_race_an_erasure_find_nothing_after_the_receipt(toy_shop, 
 @pytest.mark.soak
 def test_many_erasures_that_race_with_requests(toy_shop, caplog):
     """The same, for longer."""
-    race(toy_shop, caplog, victims=40, seconds=0.7)
+    race(toy_shop, caplog, victims=12, seconds=1.0)

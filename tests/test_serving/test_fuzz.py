@@ -11,7 +11,7 @@ from tests.test_serving import hostile, hostile_web
 from tests.test_serving.fuzzing import World, attacked, enter, write_report
 from tests.test_serving.generated import generate
 
-FEW, MANY, GENERATED = 500, 20_000, 150
+FEW, MANY, PAGES, GENERATED = 500, 20_000, 5_000, 150
 REPORT = Path(os.environ.get("KOKYAKU_FUZZ_REPORT", "soak/fuzz.json"))
 
 
@@ -21,7 +21,7 @@ def test_hostile_requests_are_answered_in_our_own_words(toy_shop):
         world.send(hostile.attacks(1, FEW))
     assert not world.broken, told(world)
     assert world.seen.total() == FEW
-    assert {status for _, status in world.seen} >= {200, 202, 400, 401, 403, 404, 405, 413, 415, 429}
+    assert {status for _, status in world.seen} >= {200, 202, 400, 401, 403, 404, 405, 413, 415}
 
 
 def test_hostile_visitors_of_the_pages_break_nothing(toy_shop):
@@ -37,9 +37,10 @@ def test_twenty_thousand_hostile_requests(toy_shop):
     """Other ones than above; what came of them stands in a file."""
     with attacked(toy_shop, seed=2) as world:
         world.send(hostile.attacks(2, MANY))
+        world.send(hostile_web.web_attacks(2, PAGES, *enter(world)))
     write_report(REPORT, "hostile", world.report())
     assert not world.broken, told(world)
-    assert world.seen.total() >= MANY
+    assert world.seen.total() >= MANY + PAGES
 
 
 @pytest.mark.soak
