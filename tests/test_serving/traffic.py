@@ -88,7 +88,7 @@ class Traffic:
             body = {"events": [
                 {"eventId": each, "type": "view", "itemId": "a1", "userId": f"writer-{client}"} for each in ids
             ]}  # fmt: skip
-            answer = self._asked_until_answered(connection, "/v1/events", body)
+            answer = self._insists(connection, "/v1/events", body)
             if answer is None:
                 return
             sent += len(ids)
