@@ -6,6 +6,8 @@ and exits with 2, the service answers them as a JSON object with a 4xx (5xx for 
 
 from __future__ import annotations
 
+from features.text import printable
+
 
 class KokyakuError(Exception):
     """Base of all errors that are somebody's to mend.
@@ -26,13 +28,13 @@ class KokyakuError(Exception):
         super().__init__(self.line())
 
     def line(self) -> str:
-        """The whole message on one line."""
+        """The whole message on one line, whatever was in the fields of the one who sent it."""
         parts = [f"{self.where}: {self.what}" if self.where else self.what]
         if self.got is not None:
             parts.append(f"got {self.got}")
         if self.hint:
             parts.append(self.hint)
-        return "; ".join(parts)
+        return printable("; ".join(parts))
 
 
 class DataError(KokyakuError):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import unicodedata
 
+_UNSEEN = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 MAX_ID_LENGTH = 512
 """Ids are non-empty strings of any characters; longer ones are rejected, not cut."""
 
@@ -17,6 +19,15 @@ def fold(text: str) -> str:
     """
     folded = unicodedata.normalize("NFKC", text).casefold()
     return " ".join(unicodedata.normalize("NFKC", folded).split())  # case folding can leave decomposed letters
+
+
+def printable(text: str) -> str:
+    """The text on one line, with what nobody sees written out: it can begin no line and steer no terminal.
+
+    >>> printable("a\\nb\\x1b[2J") == "a" + r"\\u000a" + "b" + r"\\u001b" + "[2J"
+    True
+    """
+    return _UNSEEN.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def stable_hash(*parts: str) -> int:

@@ -16,12 +16,12 @@ from functools import partial
 from typing import Any, ClassVar, ParamSpec, TypeVar, cast
 
 import orjson
-from prometheus_client import Counter
 from uvicorn import config as uvicorn_config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from features.errors import ConfigError, Unavailable
 from serving.decide import new_id
+from serving.telemetry import Tally
 
 P = ParamSpec("P")
 Result = TypeVar("Result")
@@ -32,9 +32,10 @@ APART = 32
 APART_SECONDS = 4.0
 HASTE_SECONDS = 1.0
 """With too many connections a new one has this long for its request."""
-TURNED_AWAY = Counter("kokyaku_turned_away", "Requests and connections that were not served, by reason", ["why"])
-for _why in ("requests", "connections", "slow"):
-    TURNED_AWAY.labels(_why)  # there at 0: an alert can only see what rises
+TURNED_AWAY = Tally(
+    "turned_away", "Requests and connections that were not served, by why.", ("why",),
+    [("requests",), ("connections",), ("slow",)],
+)  # fmt: skip
 
 
 @dataclass
@@ -131,7 +132,7 @@ class Connection(HttpToolsProtocol):
         # Of the tasks those whose request is not whole yet do not work.
         why = self.gate.refusal(len(self.tasks) - self.gate.unfinished, len(self.connections))
         if why is not None and self.url.partition(b"?")[0] not in PROBES:
-            TURNED_AWAY.labels(why).inc()
+            TURNED_AWAY.add((why,))
             self.app = cast("Any", _TURNED_AWAY[why])
         else:
             self.app = self._served
@@ -205,7 +206,7 @@ class Connection(HttpToolsProtocol):
         if answering and not cycle.more_body:
             self._wait(self.gate.seconds)  # the one before it is still worked on
             return
-        TURNED_AWAY.labels("slow").inc()
+        TURNED_AWAY.add(("slow",))
         if self._stage is Stage.HEAD or (answering and not cycle.response_started):
             self.transport.write(_TOO_SLOW)
         self.transport.close()

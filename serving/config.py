@@ -139,6 +139,8 @@ def read_config(text: str, where: str) -> ShopConfig:
         config = msgspec.convert(tomllib.loads(text), ShopConfig)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"not valid TOML: {error}", where=where) from None
+    except RecursionError:
+        raise ConfigError("not valid TOML: it is nested too deeply", where=where) from None
     except msgspec.ValidationError as error:
         raise explain(error, where=where) from None
     config = with_usual(config)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import os
 import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -58,14 +59,8 @@ def blank_erased(folder: Path, store: Store, erased: Erased) -> int:
     """
     if not erased:
         return 0
-    count = 0
-    for path in sorted(folder.glob(f"*{SUFFIX}")):
-        try:
-            with path.open("r+b", buffering=0) as file:
-                count += _blank_file(file.fileno(), log_offset(store, path.name), erased)
-        except FileNotFoundError:
-            continue  # another drainer was done with it
-    return count
+    paths = sorted(folder.glob(f"*{SUFFIX}"))
+    return sum(_blank_file(path, log_offset(store, path.name), erased) for path in paths)
 
 
 def _drain_file(path: Path, store: Store) -> Drained:
@@ -81,6 +76,10 @@ def _drain_file(path: Path, store: Store) -> Drained:
         found, decisions, end = _read(data)
         if decisions or end:
             found.added = add_decisions(store, decisions, LogPosition(path.name, start + end))
+            # A request that was under way while somebody was erased may have named them.
+            erased = store.erased()
+            if not finished and any(_names(decision, erased) for decision, _ in decisions):
+                _blank_file(path, start + end, erased)
         if finished:
             found.damaged_bytes += len(data) - end
             path.unlink(missing_ok=True)
@@ -122,15 +121,24 @@ def _is_finished(fd: int) -> bool:
     return True
 
 
-def _blank_file(fd: int, drained_to: int, erased: Erased) -> int:
-    data = os.pread(fd, drained_to, 0)
+def _blank_file(path: Path, drained_to: int, erased: Erased) -> int:
+    try:
+        file = path.open("r+b", buffering=0)
+    except FileNotFoundError:
+        return 0  # another drainer was done with it
     count = 0
-    for start, _, payload in frames(data):
-        decision = _decoded(payload)
-        if decision and erased.row(decision.get("customer_id"), decision.get("visitor_id")):
-            blank = b" " * len(payload)
-            os.pwrite(fd, HEADER.pack(MAGIC, len(blank), zlib.crc32(blank)) + blank, start)
-            count += 1
-    if count:
-        os.fsync(fd)
+    with file:
+        fd = file.fileno()
+        for start, _, payload in frames(os.pread(fd, drained_to, 0)):
+            decision = _decoded(payload)
+            if decision and _names(decision, erased):
+                blank = b" " * len(payload)
+                os.pwrite(fd, HEADER.pack(MAGIC, len(blank), zlib.crc32(blank)) + blank, start)
+                count += 1
+        if count:
+            os.fsync(fd)
     return count
+
+
+def _names(decision: Mapping[str, Any], erased: Erased) -> bool:
+    return erased.row(decision.get("customer_id"), decision.get("visitor_id"))

@@ -65,12 +65,22 @@ def encode(fields: Fields) -> bytes:
     """Fields as JSON.
 
     Raises:
-        DataError: something that JSON cannot hold, or a whole number beyond 64 bits.
+        DataError: something that JSON cannot hold, or a whole number beyond 64 bits; `where` names the field.
     """
     try:
         return orjson.dumps(fields)
     except (orjson.JSONEncodeError, RecursionError) as error:
-        raise DataError("fields that cannot be written as JSON", got=str(error)) from None
+        what = "a field that cannot be written as JSON"
+        raise DataError(what, where=_unwritable(fields), got=str(error)) from None
+
+
+def _unwritable(fields: Fields) -> str:
+    for name, value in fields.items():
+        try:
+            orjson.dumps(value)
+        except (orjson.JSONEncodeError, RecursionError):
+            return name
+    return "body"
 
 
 def decode(payload: bytes) -> dict[str, Any]:

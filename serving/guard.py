@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, Final
+from urllib.parse import quote
 
 from starlette.datastructures import Headers
 from starlette.responses import Response
@@ -16,8 +17,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from features.errors import ConfigError, KokyakuError
 from serving.access import Access, ScopeError, check_loopback
+from serving.bodies import MAX_BODY, BodyTooLargeError
 from serving.decide import new_id
-from serving.http import HANDLERS, MAX_BODY, BodyTooLargeError, error_response
+from serving.http import HANDLERS, error_response
 from serving.settings.access import check_origins
 from serving.tokens import BROWSER
 from serving.watch import REQUEST_ID
@@ -47,6 +49,8 @@ _PREFLIGHT: Final = {
     "Access-Control-Max-Age": "600",
 }
 _SANE: Final = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_."
+_LEFT: Final = "".join(map(chr, range(0x21, 0x7F)))
+"""What an address may hold as it is."""
 _LOOPBACK: Final = ("127.0.0.1", "::1")
 
 
@@ -77,6 +81,8 @@ class Guard:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
+        if not scope["query_string"].isascii():  # as a browser would have sent it; nobody below reads it otherwise
+            scope["query_string"] = quote(scope["query_string"], safe=_LEFT).encode()
         request_id = origin = b""
         for name, value in scope["headers"]:
             if name == b"x-request-id":

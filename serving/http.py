@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import orjson
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
+from starlette.types import Receive, Scope, Send
 
 from features.errors import KokyakuError, NotFoundError, RequestError
 from serving import actions, erase, intake_people, pages, pipeline, tokens, wire, wire_people
 from serving.access import Access
 from serving.admission import Apart
+from serving.bodies import MAX_BODY, read_body
 from serving.customers import read_customer
 from serving.engine import Engine
 from serving.export import export_customer
@@ -24,7 +26,6 @@ from serving.limits import TooManyError
 from serving.openapi import document
 from serving.watch import lap, request_id_of, watching
 
-MAX_BODY = 1 << 20
 VERSION = "0.1.0"
 log = logging.getLogger("kokyaku")
 
@@ -34,29 +35,59 @@ apart = Apart()
 Handler = Callable[[Engine, bytes, int], Awaitable[tuple[int, Any]]]
 
 
-class BodyTooLargeError(RequestError):
-    """A body beyond the limit."""
+class MethodError(RequestError):
+    """A method that the path does not have."""
 
-    code = "too_large"
-    status = 413
+    code = "method_not_allowed"
+    status = 405
 
 
 def routes(engine_of: Callable[[], Engine], access: Access) -> list[BaseRoute]:
     """All routes of the API; the engine is looked up at each request, so that it may be opened later."""
     posts = [_post(path, scope, handler, engine_of, access) for path, (scope, handler) in HANDLERS.items()]
+    described = document(VERSION, {path: scope for path, (scope, _) in HANDLERS.items()})
 
     async def openapi(request: Request) -> Response:
-        return json_response(200, document(VERSION))
-
-    async def absent(request: Request) -> Response:
-        error = NotFoundError("no such path", where="path", got=request.url.path, hint="see /openapi.json")
-        return error_response(error, request_id_of(request.scope))
+        return json_response(200, described)
 
     return [
         *posts,
         Route("/openapi.json", openapi),
-        Route("/v1/{rest:path}", absent, methods=["GET", "POST", "PUT", "DELETE"]),
+        Route("/openapi.json", _only("GET, HEAD")),
+        *(Route(path, _only("POST")) for path in HANDLERS),
+        Route("/v1/{rest:path}", Refusing(_absent)),
     ]
+
+
+class Refusing:
+    """Answers every request of whatever method with an error.
+
+    Args:
+        refuse: request -> the error.
+        headers: what the answer says beside it.
+    """
+
+    def __init__(self, refuse: Callable[[Request], KokyakuError], headers: Mapping[str, str] | None = None) -> None:
+        self._refuse, self._headers = refuse, headers or {}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer."""
+        response = error_response(self._refuse(Request(scope)), request_id_of(scope))
+        response.headers.update(self._headers)
+        await response(scope, receive, send)
+
+
+def _only(allowed: str) -> Refusing:
+    """For a path that was asked with another method than it has."""
+
+    def refuse(request: Request) -> KokyakuError:
+        return MethodError("not a method of this path", where="method", got=request.method, hint=f"use {allowed}")
+
+    return Refusing(refuse, {"Allow": allowed})
+
+
+def _absent(request: Request) -> KokyakuError:
+    return NotFoundError("no such path", where="path", got=request.url.path, hint="see /openapi.json")
 
 
 def _post(path: str, scope: str, handler: Handler, engine_of: Callable[[], Engine], access: Access) -> Route:
@@ -81,24 +112,6 @@ def _post(path: str, scope: str, handler: Handler, engine_of: Callable[[], Engin
         return response
 
     return Route(path, endpoint, methods=["POST"])
-
-
-async def read_body(request: Request, most: int = MAX_BODY) -> bytes:
-    """The body, refused as soon as it is too large.
-
-    Raises:
-        BodyTooLargeError: more than `most` bytes.
-    """
-    hint = f"send at most {most} bytes"
-    announced = request.headers.get("content-length", "")
-    if announced.isdigit() and int(announced) > most:
-        raise BodyTooLargeError("the body is too large", where="body", got=int(announced), hint=hint)
-    parts = bytearray()
-    async for part in request.stream():
-        parts += part
-        if len(parts) > most:
-            raise BodyTooLargeError("the body is too large", where="body", hint=hint)
-    return bytes(parts)
 
 
 def json_response(status: int, answer: Any) -> Response:

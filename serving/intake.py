@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -50,11 +51,11 @@ async def take_events(
         if outcome in _REFUSALS:
             field, what = _REFUSALS[outcome]
             rejected.append({"index": index, "code": outcome, "message": what, "field": field})
-    for outcome in stored:
+    for outcome, count in Counter(stored).items():
         if outcome not in _REFUSALS:
-            watching().count("events", outcome, "")
-    for each in rejected:
-        watching().count("events", "rejected", each["code"])
+            watching().count("events", outcome, "", by=count)
+    for code, count in Counter(each["code"] for each in rejected).items():
+        watching().count("events", "rejected", code, by=count)
     return {
         "accepted": sum(outcome == "accepted" for _, outcome in outcomes),
         "duplicates": sum(outcome == "duplicate" for _, outcome in outcomes),

@@ -12,7 +12,6 @@ about somebody, so it is left out but on a developer's own machine.
 from __future__ import annotations
 
 import logging
-import re
 import sys
 import time
 import traceback
@@ -23,6 +22,7 @@ from typing import Any, TextIO
 import orjson
 
 from features.errors import ConfigError
+from features.text import printable
 from serving.watch import Watch, request_id_in, watching
 
 LEVELS = ("debug", "info", "warning", "error")
@@ -32,7 +32,6 @@ TOLD_A_SECOND = 50
 """A flood of refused requests shall not become a flood of lines."""
 FOREIGN = ("bentoml", "uvicorn", "uvicorn.error", "uvicorn.access", "circus", "asyncio", "py.warnings")
 _LONGEST = 4_000
-_UNSAFE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 _TOLD = "told"
 """The attribute of a record that holds further fields: `log.info("...", extra={"told": {...}})`."""
 access = logging.getLogger("kokyaku.access")
@@ -141,7 +140,7 @@ class Words(JsonLines):
 def safe(value: Any) -> Any:
     """A value without control characters, new lines and marks that turn text around; shortened when it is long."""
     if isinstance(value, str):
-        text = _UNSAFE.sub(lambda found: f"\\u{ord(found[0]):04x}", value)
+        text = printable(value)
         return text if len(text) <= _LONGEST else text[:_LONGEST] + "…"
     return [safe(each) for each in value] if isinstance(value, list) else value
 

@@ -1,7 +1,7 @@
 """Around every request: its watch, its counts, its line in the log. And `/metrics`, where the counts are read.
 
-`Observed` is the outermost layer of the application, so that what others refuse (keys, limits, overload) is counted
-and logged too.
+`Observed` lies around the layers that refuse (keys, origins, limits), so that what they answer is counted and told too;
+only probes are answered before it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from serving.engine import Engine
 from serving.filling import KNOWS_NOTHING, PASSED
 from serving.gauges import UP, gauges_of
 from serving.logs import AccessLog
-from serving.pipeline import ALONE, FILLED, STRANGER, UNKNOWN
+from serving.pipeline import ALONE, FILLED, OUTDATED, STRANGER, UNKNOWN, UNREAD
 from serving.telemetry import CONTENT_TYPE, OTHER, Gauge, Telemetry
 from serving.watch import Watch, unwatch, watch_with
 
@@ -38,7 +38,7 @@ GAUGE_SECONDS = 1.0
 _CLASSES = {
     STRANGER: "stranger", ALONE: "no-neighbours", UNKNOWN: "unknown-items", PASSED: "second-choice",
     KNOWS_NOTHING: "policy-knows-nothing", FAILED: "policy-failed", UNKEPT: "draw-not-kept",
-    UNCOUNTED: "not-counted",
+    UNCOUNTED: "not-counted", UNREAD: "store-unread", OUTDATED: "store-outdated",
 }  # fmt: skip
 
 

@@ -323,7 +323,7 @@ def personal_data(query: Query) -> list[str]:
 def remember(engine: Engine, decisions: Sequence[Decision], answer: Answer) -> Answer:
     """Append one subject's decisions before the answer leaves; if that fails, the answer says that it was not logged.
 
-    Who asked to be forgotten is written without a name: the log is not read again before the next sync.
+    Who asked to be forgotten is written without a name: nobody waits for the log to be drained.
     """
     if decisions and is_erased(engine, decisions[0].customer_id, decisions[0].visitor_id):
         decisions = [msgspec.structs.replace(each, customer_id=None, visitor_id=None) for each in decisions]
@@ -349,7 +349,8 @@ def told_trouble(query: Query) -> Answer:
 def noted(engine: Engine, decisions: Sequence[Decision], unwritten: Sequence[Decision], answer: Answer) -> None:
     """Count the decisions that leave with an answer, and those of them that no log has; not where nobody sees it."""
     if not engine.preview:
-        watching().decided(decisions, unlogged=len(unwritten) if answer.get("logged") is False else 0)
+        unlogged = len(unwritten) if answer.get("logged") is False else 0
+        watching().decided(decisions, unlogged=unlogged, trouble=answer["reason"] if "degraded" in answer else None)
 
 
 def cards(live: Live, query: Query, rows: Any, sources: Sequence[str], wished: Any) -> list[Answer]:

@@ -8,6 +8,7 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 
 from features.history import History
+from serving.expressions import MAX_TEXT
 from serving.person import NOBODY, Consents, Person
 
 T = TypeVar("T")
@@ -17,6 +18,8 @@ Short = Annotated[str, msgspec.Meta(max_length=300)]
 Long = Annotated[str, msgspec.Meta(max_length=4_000)]
 Listed = Annotated[tuple[Short | float, ...], msgspec.Meta(max_length=1_000)]
 Given = Short | float | bool | Listed
+Condition = Annotated[str, msgspec.Meta(max_length=MAX_TEXT)]
+Exclusion = Annotated[str, msgspec.Meta(extra_json_schema={"enum": ["purchased", "viewed", "wished"]})]
 NAME = "^[A-Za-z][A-Za-z0-9_]{0,63}$"
 
 
@@ -48,15 +51,15 @@ class Context(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="c
 class Filter(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
     """What an answer must or must not hold."""
 
-    exclude: tuple[str, ...] = ()
+    exclude: Annotated[tuple[Exclusion, ...], msgspec.Meta(max_length=10)] = ()
     """`purchased`, `viewed` or `wished`."""
-    exclude_items: tuple[str, ...] = ()
-    categories: tuple[str, ...] = ()
+    exclude_items: Annotated[tuple[str, ...], msgspec.Meta(max_length=5_000)] = ()
+    categories: Annotated[tuple[str, ...], msgspec.Meta(max_length=500)] = ()
     """Only items whose category path begins with one of these."""
     in_stock: bool = True
     within_days: Annotated[float, msgspec.Meta(ge=0, le=366)] | None = None
     """Only items that arrive within so many days."""
-    where: Long | None = None
+    where: Condition | None = None
     """Only items that this condition holds for, such as `price < $most and brand in $brands`."""
     values: Annotated[dict[Annotated[str, msgspec.Meta(pattern=NAME)], Given], msgspec.Meta(max_length=50)] = (
         msgspec.field(default_factory=dict)

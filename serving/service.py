@@ -19,26 +19,23 @@ from typing import Any
 
 import bentoml
 import orjson
-from starlette.applications import Starlette
 from starlette.responses import Response
 
 from features.errors import BundleError, ConfigError, KokyakuError
 from features.shop import Shop
 from serving import guard, logs
 from serving.access import Access
-from serving.admission import Connection, Gate, install
+from serving.admission import TURNED_AWAY, Connection, Gate, install
 from serving.decision_drain import drain
 from serving.engine import Engine
-from serving.http import VERSION, routes
+from serving.face import face
+from serving.http import VERSION
 from serving.leaving import Leaving
 from serving.memory import admit
 from serving.observe import Observed, Paths, metrics_route
 from serving.probes import Probes, cannot_serve
-from serving.shopfront import EngineFront
 from serving.telemetry import Telemetry
-from serving.web import routes as web_routes
 from serving.web.render import compile_templates
-from serving.web.studio import routes as studio_routes
 
 WATCH_SECONDS = 0.5
 log = logging.getLogger("kokyaku")
@@ -60,7 +57,7 @@ SETTINGS: dict[str, Any] = {
 _opened: dict[str, Any] = {}
 """The engine of this process and its watch, once the service has started: BentoML wants the mounted app before that."""
 leaving = Leaving()
-telemetry = Telemetry()
+telemetry = Telemetry([TURNED_AWAY])
 install()
 
 
@@ -68,13 +65,6 @@ def engine() -> Engine:
     """The engine of this process."""
     opened: Engine = _opened["engine"]
     return opened
-
-
-def build_app(access: Access) -> Starlette:
-    """The mounted application: the API, the storefront and the studio."""
-    pages = web_routes(EngineFront(engine, demo=access.dev), secret=lambda: engine().shop.secret)
-    metrics = metrics_route(telemetry, engine, VERSION)
-    return Starlette(routes=[metrics, *routes(engine, access), *studio_routes(engine, access), *pages])
 
 
 def _access() -> Access:
@@ -86,7 +76,7 @@ def _access() -> Access:
 
 
 ACCESS = _access()
-app = build_app(ACCESS)
+app = face(engine, ACCESS, [metrics_route(telemetry, engine, VERSION)])
 
 
 def _log_settings() -> logs.Settings:

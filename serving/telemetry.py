@@ -54,7 +54,12 @@ class Tally:
     """
 
     def __init__(
-        self, name: str, about: str, labels: Sequence[str] = (), begin: Iterable[tuple[str, ...]] = (), most: int = 256
+        self,
+        name: str,
+        about: str,
+        labels: Sequence[str] = (),
+        begin: Iterable[tuple[str, ...]] = (),
+        most: int = 1_000,
     ) -> None:
         self.name, self.about, self.labels, self._most = name, about, tuple(labels), most
         self.values: dict[tuple[str, ...], int] = dict.fromkeys(begin if labels else [()], 0)
@@ -110,9 +115,14 @@ class Spread:
 
 
 class Telemetry:
-    """All that a worker counts."""
+    """All that a worker counts.
 
-    def __init__(self) -> None:
+    Args:
+        beside: what is counted elsewhere, where no request is known yet.
+    """
+
+    def __init__(self, beside: Sequence[Tally] = ()) -> None:
+        self._beside = tuple(beside)
         self.requests = Tally("requests", "Requests by route and status.", ("route", "status"))
         self.seconds = Spread("request_seconds", "Time to answer by route.", ("route",), REQUEST_BOUNDS)
         self.stages = Spread(
@@ -161,12 +171,12 @@ class Telemetry:
                 self.counted[name].add(tuple(labels), by)
 
     def rendered(self, gauges: Iterable[Gauge] = ()) -> bytes:
-        """Everything in Prometheus' text format; also the process, and what others count with the library's own."""
+        """Everything in Prometheus' text format, also what the library knows of the process."""
         return generate_latest(_Families([*self._families(), *_grouped(gauges), *REGISTRY.collect()]))
 
     def _families(self) -> Iterator[Metric]:
         yield from (each.family() for each in (self.requests, self.seconds, self.stages, self.errors, self.fallbacks))
-        yield from (each.family() for each in (self.decisions, *self.counted.values()))
+        yield from (each.family() for each in (self.decisions, *self.counted.values(), *self._beside))
 
 
 class _Families:

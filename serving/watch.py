@@ -6,7 +6,7 @@ every signature. Outside a request (training, commands, previews) nobody watches
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, MutableMapping
+from collections.abc import Collection, Iterable, Mapping, MutableMapping
 from contextvars import ContextVar, Token
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any
@@ -57,14 +57,22 @@ class Watch:
         for reason, rows in removed:
             self.count("removed", reason, by=len(rows))
 
-    def decided(self, decisions: Iterable[Decision], *, unlogged: int = 0) -> None:
-        """These decisions leave with the answer; so many of them could not be logged."""
+    def decided(self, decisions: Collection[Decision], *, unlogged: int = 0, trouble: str | None = None) -> None:
+        """Decisions leave with the answer.
+
+        Args:
+            decisions: all of them.
+            unlogged: how many of them could not be logged.
+            trouble: why not all could be read that the answer is made of.
+        """
         if unlogged:
             self.count("unlogged", by=unlogged)
         for each in decisions:
             self.count("decisions", each.policy, how_decided(each))
             if each.fallback is not None:
                 self.fell_back(each.fallback)
+        if trouble is not None and not any(each.fallback == trouble for each in decisions):
+            self.fell_back(trouble)
 
     def fell_back(self, reason: str) -> None:
         """Something else is shown than what was wanted, for this reason."""
@@ -103,7 +111,7 @@ class _Idle(Watch):
     def removed(self, removed: Iterable[tuple[str, Any]]) -> None:
         """Nothing."""
 
-    def decided(self, decisions: Iterable[Decision], *, unlogged: int = 0) -> None:
+    def decided(self, decisions: Collection[Decision], *, unlogged: int = 0, trouble: str | None = None) -> None:
         """Nothing."""
 
 

@@ -9,12 +9,15 @@ import msgspec
 from msgspec import Meta
 
 from features.errors import RequestError
+from features.schemas import EVENT_TYPES
 from features.text import MAX_ID_LENGTH
 from serving.query import Context, Filter
 from serving.strict import nearest
 
 Id = Annotated[str, Meta(min_length=1, max_length=MAX_ID_LENGTH)]
 Text = Annotated[str, Meta(max_length=2_000)]
+Moment = Annotated[str, Meta(max_length=64, extra_json_schema={"format": "date-time"})]
+"""An instant with its zone, ISO 8601."""
 Count = Annotated[int, Meta(ge=1, le=200)]
 MAX_BATCH = 1_000
 
@@ -87,13 +90,13 @@ class ActionRequest(Asking, frozen=True, kw_only=True):
 class EventIn(Body, frozen=True, kw_only=True):
     """One event of `POST /v1/events`."""
 
-    type: Id
+    type: Annotated[Id, Meta(extra_json_schema={"enum": list(EVENT_TYPES)})]
     event_id: Id | None = None
     item_id: Id | None = None
     user_id: Id | None = None
     visitor_id: Id | None = None
     session_id: Id | None = None
-    occurred_at: Annotated[str, Meta(max_length=64)] | None = None
+    occurred_at: Moment | None = None
     quantity: Annotated[float, Meta(gt=0, le=1e9)] | None = None
     unit_price: Annotated[float, Meta(ge=0, le=1e12)] | None = None
     discount: Annotated[float, Meta(ge=0, le=1e12)] | None = None
@@ -166,6 +169,8 @@ Request = TypeVar("Request", bound=msgspec.Struct)
 _PATH = re.compile(r" - at `\$\.?([^`]*)`$")
 _UNKNOWN = re.compile(r"unknown field `([^`]*)`")
 _MISSING = re.compile(r"missing required field `([^`]*)`")
+_SAID = 80
+"""Characters of a field's name that a refusal repeats: a name may be as long as the body."""
 
 
 def decode(raw: bytes | msgspec.Raw, kind: type[Request]) -> Request:
@@ -189,14 +194,20 @@ def _refusal(text: str, kind: type[msgspec.Struct]) -> RequestError:
     what = _PATH.sub("", text)
     unknown = _UNKNOWN.search(what)
     if unknown:
-        name = unknown.group(1)
+        name = _told(unknown.group(1))
         fields = [field.encode_name for field in msgspec.structs.fields(kind)]
-        return RequestError(f"unknown field {name!r}", where=_joined(where, name), hint=nearest(name, fields))
+        return RequestError(f"unknown field '{name}'", where=_joined(where, name), hint=nearest(name, fields))
     missing = _MISSING.search(what)
     if missing:
         return RequestError("a required field is missing", where=_joined(where, missing.group(1)))
     return RequestError(what[:1].lower() + what[1:], where=where or "body")
 
 
+def _told(name: str) -> str:
+    """A client's word on one printable line, which a log can hold."""
+    short = name[:_SAID]
+    return short if short.isprintable() else ascii(short)[1:-1]
+
+
 def _joined(path: str, name: str) -> str:
-    return f"{path}.{name}" if path else name
+    return (f"{path}.{name}" if path else name) or "body"

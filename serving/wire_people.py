@@ -7,10 +7,11 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from serving.wire import MAX_BATCH, Body, Id, Text
+from features.schemas import SHIPMENT_STATES
+from serving.wire import MAX_BATCH, Body, Id, Moment, Text
 
 Url = Annotated[str, Meta(pattern=r"^https?://\S+$", max_length=2_000)]
-Moment = Annotated[str, Meta(max_length=64)]
+Day = Annotated[str, Meta(max_length=64, description="An instant with its zone, or a date: a day of the shop")]
 Short = Annotated[str, Meta(min_length=1, max_length=200)]
 
 
@@ -27,13 +28,13 @@ class OrderIn(Body, frozen=True, kw_only=True):
     item_id: Id
     quantity: Annotated[float, Meta(gt=0, le=1e9)] | None = None
     ordered_at: Moment | None = None
-    promised_at: Moment | None = None
+    promised_at: Day | None = None
     payment_state: Short | None = None
-    shipment_state: Id | None = None
+    shipment_state: Annotated[Id, Meta(extra_json_schema={"enum": list(SHIPMENT_STATES)})] | None = None
     text: Text | None = None
     image_url: Url | None = None
     tracking_url: Url | None = None
-    confirmed_for: Moment | None = None
+    confirmed_for: Day | None = None
     pickup_place: Short | None = None
     pickup_hours: Short | None = None
     gift: bool | None = None

@@ -30,12 +30,12 @@ def pinned(requirements: str, wanted: Iterable[str]) -> str:
     Raises:
         DataError: something needed is not installed here, or not pinned.
     """
-    blocks = {_name(block): block for block in _blocks(requirements)}
+    blocks = [(_name(block), block) for block in _blocks(requirements)]  # a name may have one a version of Python
     needed = closure(wanted)
-    if missing := sorted(needed - blocks.keys()):
+    if missing := sorted(needed - {name for name, _ in blocks}):
         hint = "pin all that is needed, then build again"
         raise DataError("not pinned", where="requirements", got=", ".join(missing), hint=hint)
-    return "".join(block for name, block in blocks.items() if name in needed)
+    return "".join(block for name, block in blocks if name in needed)
 
 
 def closure(wanted: Iterable[str]) -> set[str]:

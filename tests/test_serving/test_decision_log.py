@@ -287,7 +287,6 @@ def test_drained_frames_of_erased_subjects_are_overwritten_in_place(log, folder,
     assert path.read_bytes().count(b"ann-the-erased") == 1
     assert log.append([decision(4, "bob")])
     assert drain(folder, store).added == 2
-    assert blank_erased(folder, store, store.erased()) == 1
     assert b"ann-the-erased" not in path.read_bytes()
     assert blank_erased(folder, store, store.erased()) == 0
     log.close()

@@ -18,8 +18,10 @@ import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from features.errors import DataError
+from features.shop import Shop
 from serving.__main__ import _parser
 from serving.access import Access
+from serving.artifact import LIVE
 from serving.deploy.pins import closure, main, pinned
 from serving.http import HANDLERS
 from serving.machine import THREADS
@@ -204,6 +206,20 @@ def test_paths_and_ports_are_those_of_the_service():
         assert asked <= PROBES | {METRICS, *HANDLERS}, path.name
 
 
+def test_the_folders_that_the_guide_names_are_those_of_a_shop():
+    shop = Shop("mine", Path("/shop"))
+    real = {
+        path.name
+        for path in (shop.config, shop.dataset, shop.bundles, shop.histories, shop.policies, shop.decision_logs)
+    }
+    text = (DEPLOY / "README.md").read_text()
+    (listed,) = re.findall(r"`/shop` holds (.*?)\. All", text, re.DOTALL)
+    assert {name.rstrip("/") for name in re.findall(r"`([^`]+)`", listed)} == real
+    assert f"--exclude {LIVE} " in text and f"bundles/{LIVE} " in text
+    mounts = [mount["mountPath"] for mount in pod("StatefulSet")["containers"][0]["volumeMounts"]]
+    assert str(shop.decision_logs) in mounts
+
+
 def commands() -> Iterator[list[str]]:
     """Every command of ours in the files, as words."""
     for path in FILES:
@@ -280,6 +296,7 @@ def test_the_pins_are_those_that_a_worker_needs_and_no_more():
     assert names & {"mlflow", "lightgbm", "implicit", "matplotlib", "optuna", "pytest", "ruff"} == set()
     assert all(block in text for block in re.split(r"\n(?=\S)", chosen.strip()))
     assert chosen.count("--hash=") >= len(names)
+    assert re.findall("^numpy==.*", chosen, re.MULTILINE) == re.findall("^numpy==.*", text, re.MULTILINE)  # all of them
 
 
 def test_every_package_that_serving_imports_is_in_the_bento():

@@ -23,6 +23,7 @@ from features.shop import Shop
 from serving import histories as history_files
 from serving import store_upkeep as upkeep
 from serving.artifact import live_name, publish_live
+from serving.decision_drain import drain
 from serving.decision_log import DecisionLog
 from serving.erase import erase, read_receipt, sweep
 from serving.events import StoredEvent
@@ -214,6 +215,15 @@ def test_late_data_of_the_erased_is_refused_everywhere(shop, known, log):
     sync(shop, now=NOON + 20)
     assert traces(shop, ANN, *WORDS) == []
     assert known.links_of(ANN) == []
+
+
+def test_a_decision_that_was_under_way_leaves_no_name_in_its_log(shop, known, log):
+    """Another worker learns of an erasure a moment later; whoever drains its log wipes what it wrote meanwhile."""
+    erase(shop, known, ANN, now=NOON)
+    log.append([decision(9, ANN, LAPTOP), decision(10, BOB)])
+    drain(shop.decision_logs, known)
+    assert traces(shop, ANN) == []
+    assert {name for name, _ in traces(shop, BOB)} >= {path.name for path in shop.decision_logs.iterdir()}
 
 
 def test_callers_are_told_once_nothing_can_be_read_any_more(shop, known):

@@ -427,6 +427,7 @@ def test_samples_have_no_warnings(path: Path) -> None:
             and shown.projects
             and shown.experiments
             and shown.sequences
+            and shown.access.origins
         )
         assert {each.name for each in SAMPLES} == {"home.toml", "plain.toml"}
 

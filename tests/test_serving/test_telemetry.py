@@ -75,6 +75,13 @@ def test_the_stages_add_up_to_hardly_more_than_the_request(service):
         assert 0.1 * whole < spent <= whole
 
 
+def test_explain_says_how_long_each_stage_took(service):
+    """In the order of the flow, up to where the answer was made."""
+    told = service.post("/v1/recommendations", {"userId": "ann", "explain": True}).json()["explain"]["milliseconds"]
+    assert list(told) == ["read", "hydrate", "gather", "filter", "score", "decide", "fill", "log"]
+    assert all(0 <= spent < 30_000 for spent in told.values())
+
+
 def test_removals_are_counted_by_reason(service):
     service.post("/v1/items", {"items": [{"itemId": "a0", "withdraw": True}]})
     service.post("/v1/events", {"events": [{"type": "purchase", "itemId": "b3", "userId": "ann"}]})
@@ -94,6 +101,14 @@ def test_decisions_and_fallbacks_are_counted_once_a_slot(service):
         slots
     )
     assert {key[1] for key in found if key[0] == "kokyaku_decisions_total"} == {"fixed"}
+
+
+def test_a_store_that_cannot_be_read_is_a_fallback_once_an_answer(service, toy_engine, monkeypatch):
+    """A list's decision says so itself, a page's does not: both count once."""
+    monkeypatch.setattr(toy_engine, "history_of", _down)
+    for path in ("/v1/recommendations", "/v1/pages"):
+        assert service.post(path, {"userId": "ann"}).json()["degraded"] is True
+        assert scraped(service)["kokyaku_fallbacks_total", "store-outdated", path] == 1
 
 
 def test_events_and_erasures_are_counted_by_what_became_of_them(service):
@@ -175,6 +190,7 @@ def test_paths_become_names_of_routes(service):
         (pipeline.STRANGER, "stranger"),
         (f"3 of 20 {pipeline.FILLED}", "filled"),
         (pipeline.ALONE, "no-neighbours"),
+        (pipeline.UNREAD, "store-unread"),
         ("whatever ann bought", OTHER),
     ],
 )

@@ -10,6 +10,7 @@ from starlette.middleware import Middleware
 from starlette.testclient import TestClient
 
 from serving.access import Access
+from serving.admission import TURNED_AWAY
 from serving.engine import Engine
 from serving.http import VERSION, routes
 from serving.logs import AccessLog
@@ -21,7 +22,7 @@ from serving.web import routes as web_routes
 
 def watched(engine: Engine, *, sample: int = 1, access: Access | None = None) -> SimpleNamespace:
     """`client`, `telemetry`, and `post(path, body)`."""
-    telemetry, access = Telemetry(), access or Access(dev=True)
+    telemetry, access = Telemetry([TURNED_AWAY]), access or Access(dev=True)
     pages = web_routes(EngineFront(lambda: engine, demo=True), secret=lambda: engine.shop.secret)
     metrics = metrics_route(telemetry, lambda: engine, VERSION)
     served = [metrics, *routes(lambda: engine, access), *pages]

@@ -233,7 +233,7 @@ class Studio:
     async def figures(self, request: Request, session: Session) -> Response:
         """Exposures, clicks and purchases of the last hours."""
         hours = request.query_params.get("hours", "")
-        chosen = int(hours) if hours.isascii() and hours.isdigit() and int(hours) in WINDOWS else 24
+        chosen = next((each for each in WINDOWS if str(each) == hours), 24)
         found = await self.counted.of(chosen)
         zone = _zone(self.desk.engine_of().live)
         context = {
