@@ -211,13 +211,31 @@ def test_records_read_back(shop: Shop):
 
 
 def test_a_damaged_record_is_made_again(shop: Shop, unseen: None):
-    asked = Asked(parse_instant(UNTIL))
+    """So is one whose run never ended; neither keeps the course of the others from being drawn."""
     record = Record(shop, "week")
-    ((window, found, new),) = watch(shop, asked, record.stored)
+    ((window, found, new),) = watch(shop, Asked(parse_instant(UNTIL)), record.stored)
     run_id = record.keep(window, found)
     assert new and record.stored(window) is not None
-    Tracking(shop, monitor=True).artefact(run_id, "window.json").write_text("{}")
+    tracking = Tracking(shop, monitor=True)
+    tracking._client.update_run(run_id, status="RUNNING")
     assert record.stored(window) is None
+    tracking._client.update_run(run_id, status="FINISHED")
+    tracking.artefact(run_id, "window.json").write_text("{}")
+    assert record.stored(window) is None
+    record.draw_course()
+
+
+def test_a_damaged_bundle_or_history_hides_nothing_else(shop: Shop):
+    """What cannot be read is unknown, with the reason; all else is measured."""
+    (folder,) = shop.bundles.glob("*/")
+    next(folder.glob("source.*.npy")).write_bytes(b"no array")
+    (shop.histories / "h").mkdir(parents=True)
+    publish_live(shop.histories, "h")
+    ((_, found, _),) = watch(shop, Asked(parse_instant(UNTIL)))
+    told = {each.name: each for each in found.measures}
+    assert told["psi/score"].verdict is Verdict.UNKNOWN and "checksum" in told["psi/score"].reason
+    assert told["age/history"].verdict is Verdict.UNKNOWN and "no manifest" in told["age/history"].reason
+    assert told["psi/device"].verdict is Verdict.OK
 
 
 # Scores.

@@ -176,6 +176,16 @@ def test_what_was_recorded_later_is_not_known(shop: Shop):
     assert one(found, "psi/device").n == 0
 
 
+def test_a_day_is_held_against_the_same_weekday(shop: Shop):
+    """A Tuesday against eight Tuesdays, from midnight to midnight where the shop is."""
+    (day,) = windows(shop, Asked(MONDAY + 2 * DAY, Length.DAY))
+    with looking(Dataset(shop.dataset), day.since, day.end, ZONE) as look:
+        look.sides(day)
+        assert look.rows(
+            "SELECT side, count(DISTINCT day), min(isodow(day)), max(isodow(day)) FROM event GROUP BY side"
+        ) == [(0, 8, 2, 2), (1, 1, 2, 2)]
+
+
 def test_the_erased_are_not_read(shop: Shop):
     """Whoever asked to be forgotten is in no figure."""
     window = windows(shop, Asked(MONDAY + 7 * DAY))[0]

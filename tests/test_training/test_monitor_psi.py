@@ -91,6 +91,25 @@ def test_no_drift_no_more_alarms_than_stated():
     assert alarms <= 400 * 0.05 + 3 * np.sqrt(400 * 0.05 * 0.95)  # three standard errors above the stated rate
 
 
+def split(random: np.random.Generator, people: int) -> Histogram:
+    """Half of the people have all their ten rows in bins 0 to 3, half in 4 to 7: one contrast is clustered alone."""
+    side = random.integers(0, 2, people)
+    table = np.zeros((people, 8))
+    for at in (0, 1):
+        table[side == at, 4 * at : 4 * at + 4] = random.multinomial(10, [0.25] * 4, (side == at).sum())
+    who, code = np.nonzero(table)
+    return histogram(who, code, table[who, code], 8)
+
+
+def test_where_some_contrasts_are_clustered_and_others_are_not():
+    """The law has few degrees of freedom then; as many as bins would call half as much again."""
+    wrong = 0
+    for seed in range(600):
+        random = np.random.default_rng(seed)
+        wrong += stability(split(random, 200), split(random, 80)).p < 0.05
+    assert wrong <= 600 * 0.05 + 3 * np.sqrt(600 * 0.05 * 0.95)
+
+
 def test_rows_of_one_person_are_not_independent():
     """Taking each row for a person's only one would cry wolf in most windows: that is why people are told apart."""
     wolf = 0
@@ -143,6 +162,16 @@ def test_one_person_gives_no_band():
 def test_rare_bins_are_one():
     one, other = pooled(alone(np.array([500.0, 480, 2, 1, 0])), alone(np.array([50.0, 47, 1, 0, 0])))
     assert len(one.counts) < 5 and one.n == 983 and other.n == 98
+
+
+def test_bins_put_together_have_the_covariance_of_the_whole():
+    """As if the rows had been counted in the wider bins from the beginning."""
+    random = np.random.default_rng(1)
+    who, code = random.integers(0, 40, 300), random.integers(0, 5, 300)
+    groups = np.array([0, 1, 1, 2, 0])
+    merged = histogram(who, code, np.ones(300), 5).merged(groups, 3)
+    whole = histogram(who, groups[code], np.ones(300), 3)
+    assert np.allclose(merged.spread, whole.spread) and merged.counts.tolist() == whole.counts.tolist()
 
 
 def test_covariance_is_that_of_clusters():

@@ -102,7 +102,10 @@ def _history(shop: Shop, window: Window) -> Measure:
     common = (GROUP, "age/history", title)
     if name is None:
         return Measure(*common, unit="hours", limits=HISTORY_HOURS, reason="the shop has none: nothing was synced yet")
-    as_of = int(read_manifest(shop.histories / name)["as_of"])
+    try:
+        as_of = int(read_manifest(shop.histories / name)["as_of"])
+    except BundleError as error:
+        return Measure(*common, unit="hours", limits=HISTORY_HOURS, reason=error.line(), remedy="Run kokyaku sync.")
     if as_of > window.end + DAY:
         return Measure(*common, unit="hours", limits=HISTORY_HOURS, reason="it was renewed after the window", value=NAN)
     hours = max(0, window.end - as_of) / HOUR

@@ -180,7 +180,8 @@ def pooled(one: Histogram, other: Histogram) -> tuple[Histogram, Histogram]:
     kept = np.flatnonzero(~rare)
     together = bool(share[rare].sum() > 0)
     if together and expected[rare].sum() < EXPECTED and len(kept):
-        rare[kept[np.argmin(expected[kept])]] = True  # still too few: the rarest of the others joins them
+        order = np.lexsort((other.counts[kept], one.counts[kept], expected[kept]))  # whatever the order of the bins
+        rare[kept[order[0]]] = True  # still too few: the rarest of the others joins them
         kept = np.flatnonzero(~rare)
     groups = np.full(len(share), len(kept), np.intp)
     groups[kept] = np.arange(len(kept))

@@ -18,7 +18,7 @@ from training.meter import package_versions
 from training.monitor.pictures import course, pictures
 from training.monitor.report import HEADS, Found, headline, markdown, metrics, read_back, rows, written
 from training.monitor.windows import Window
-from training.tracking import Run, Tracking
+from training.tracking import Kept, Run, Tracking
 
 SOURCE: Final = {"mlflow.source.name": "kokyaku monitor", "kokyaku.kind": "monitor"}
 SERIES, WINDOW = "kokyaku.series", "kokyaku.window"
@@ -45,14 +45,18 @@ class Record:
 
     def stored(self, window: Window) -> Found | None:
         """What was found in a window before; None where its run is not there, not whole, or was deleted."""
-        for kept in self.tracking.kept(WINDOW, self._key(window)):
-            path = self.tracking.artefact(kept.id, FILE)
-            if kept.finished and path.exists():
-                try:
-                    return read_back(path.read_bytes())
-                except (msgspec.ValidationError, orjson.JSONDecodeError, KeyError):
-                    continue
-        return None
+        several = map(self._found, self.tracking.kept(WINDOW, self._key(window)))
+        return next((found for found in several if found is not None), None)
+
+    def _found(self, kept: Kept) -> Found | None:
+        """What a run says of its window; None where it did not end well, or its file is gone or damaged."""
+        path = self.tracking.artefact(kept.id, FILE)
+        if not kept.finished or not path.exists():
+            return None
+        try:
+            return read_back(path.read_bytes())
+        except (msgspec.ValidationError, orjson.JSONDecodeError, KeyError, TypeError):
+            return None
 
     def keep(self, window: Window, found: Found) -> str:
         """Log a window; what an interrupted run left of it is deleted.
@@ -76,11 +80,8 @@ class Record:
             Its id.
         """
         with self._series() as series:
-            kept = self.tracking.kept("mlflow.parentRunId", series.id)
-            files = [self.tracking.artefact(each.id, FILE) for each in kept if each.finished]
-            several = sorted(
-                (read_back(path.read_bytes()) for path in files if path.exists()), key=lambda one: one.step
-            )
+            told = map(self._found, self.tracking.kept("mlflow.parentRunId", series.id))
+            several = sorted((found for found in told if found is not None), key=lambda one: one.step)
             if several:
                 series.log_file("plots/course.png", course(several[-SHOWN:]))
                 series.describe(

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from features.build import histories_as_of
 from features.dataset import Dataset
+from features.errors import BundleError
 from features.history import Histories, customer_subject
 from features.shop import Shop
 from serving.bundle import open_bundle
@@ -58,7 +59,10 @@ class Scorer:
             reason = "no bundle of the shop is as old as the window"
             return Measure(GROUP, "psi/score", FEATURE.title, p=NAN, reason=reason, remedy=RETRAIN)
         asked = [(side, *each) for side in (0, 1) for each in _asked(look, side)]
-        who, found = self._told(asked, window.bundle.name, window.end)
+        try:
+            who, found = self._told(asked, window.bundle.name, window.end)
+        except BundleError as error:
+            return Measure(GROUP, "psi/score", FEATURE.title, p=NAN, reason=error.line(), remedy=RETRAIN)
         if not len(who):
             return Measure(GROUP, "psi/score", FEATURE.title, p=NAN, reason="nobody to ask for", remedy=RETRAIN)
         side = np.array([each[0] for each in asked])[who]
