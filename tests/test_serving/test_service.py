@@ -90,7 +90,7 @@ HEAVY = ("pandas", "sklearn", "mlflow", "duckdb", "ibis", "lightgbm", "implicit"
 def test_a_worker_carries_no_training_library(toy_shop):
     """Importing the service and opening an engine loads none of the libraries that only training needs."""
     code = (
-        "import sys, serving.service\n"
+        "import sys, serving.service, serving.worker\n"
         "from pathlib import Path\n"
         "from features.shop import Shop\n"
         "from serving.engine import Engine\n"
