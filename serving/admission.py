@@ -16,7 +16,6 @@ from functools import partial
 from typing import Any, ClassVar, ParamSpec, TypeVar, cast
 
 import orjson
-from uvicorn import config as uvicorn_config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from features.errors import ConfigError, Unavailable
@@ -225,15 +224,6 @@ async def turned_away(scope: Any, receive: Any, send: Any, *, close: bool = Fals
 
 
 _TURNED_AWAY = {"requests": turned_away, "connections": partial(turned_away, close=True)}
-
-
-def install() -> None:
-    """Let the HTTP server of this process speak by `Connection`.
-
-    BentoML makes the server itself and names no protocol, so what stands for its default is what has to change; and
-    before the service starts, which is too late.
-    """
-    uvicorn_config.HTTP_PROTOCOLS["auto"] = f"{Connection.__module__}:{Connection.__qualname__}"
 
 
 class Apart:

@@ -1,45 +1,25 @@
-"""The BentoML service: settings, start, swap, stop. The only module that imports bentoml.
+"""The BentoML service: settings and hooks. The only module that imports bentoml.
 
 Run it with `kokyaku serve`, or from a built Bento with `bentoml serve`. The shop is named by `KOKYAKU_ROOT` (its
 folder) and `KOKYAKU_SHOP` (its id), its store by `KOKYAKU_STORE` where replicas share one; keys by `KOKYAKU_KEYS` or
 `KOKYAKU_KEY_FILE`, or `KOKYAKU_DEV=1` on one's own machine. What else may be set stands in `serving.guard.options`.
+
+BentoML's supervisor loads this module too, before it starts the worker that loads it again. So it imports nothing
+heavy: what a worker is made of stands in `serving.worker`, and a service is ready sooner and smaller by all of that.
 """
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import gc
-import logging
 import os
-import threading
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import bentoml
 import orjson
 from starlette.responses import Response
+from starlette.types import ASGIApp, Receive, Scope, Send
+from uvicorn import config as uvicorn_config
 
-from features.compiled import warm
-from features.errors import BundleError, ConfigError, KokyakuError
-from features.shop import Shop
-from serving import guard, logs
-from serving.access import Access
-from serving.admission import TURNED_AWAY, Connection, Gate, install
-from serving.decision_drain import drain
-from serving.engine import Engine
-from serving.face import face
-from serving.http import VERSION
-from serving.leaving import Leaving
-from serving.memory import admit
-from serving.observe import Observed, Paths, metrics_route
-from serving.probes import Probes, cannot_serve
-from serving.telemetry import Telemetry
-from serving.web.render import compile_templates
-
-WATCH_SECONDS = 0.5
-log = logging.getLogger("kokyaku")
+from serving import logs
 
 # One worker a container: two on one socket balance badly. Replicas are the way to more.
 SETTINGS: dict[str, Any] = {
@@ -55,56 +35,41 @@ SETTINGS: dict[str, Any] = {
     "http": {"host": "127.0.0.1", "port": 3000},
 }
 
-_opened: dict[str, Any] = {}
-"""The engine of this process and its watch, once the service has started: BentoML wants the mounted app before that."""
-leaving = Leaving()
-telemetry = Telemetry([TURNED_AWAY])
-install()
+# BentoML makes the HTTP server itself and names no protocol, so what stands for its default is what has to change; and
+# before the service starts, which is too late.
+uvicorn_config.HTTP_PROTOCOLS["auto"] = "serving.admission:Connection"
 
 
-def engine() -> Engine:
-    """The engine of this process."""
-    opened: Engine = _opened["engine"]
-    return opened
+class Mounted:
+    """The place of the mounted application, which the worker fills."""
+
+    app: ASGIApp
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """As the application does."""
+        await self.app(scope, receive, send)
 
 
-def _access() -> Access:
-    """The rule of this process; without any keys nobody may do anything, so that a Bento can be built anywhere."""
-    try:
-        return Access.from_environment(os.environ)
-    except ConfigError:
-        return Access(dev=False)
+def layered(inner: ASGIApp) -> ASGIApp:
+    """The layers around everything, in a worker that starts; its application is mounted by that."""
+    from serving import worker
+
+    mounted.app = worker.app
+    return worker.around(inner)
 
 
-ACCESS = _access()
-app = face(engine, ACCESS, [metrics_route(telemetry, engine, VERSION)])
-
-
-def _log_settings() -> logs.Settings:
-    """How this process logs; nonsense in the environment is told at the start, not where a Bento is built."""
-    try:
-        return logs.Settings(os.environ)
-    except ConfigError:
-        return logs.Settings({})
+mounted = Mounted()
 
 
 @bentoml.service(**SETTINGS)
-@bentoml.asgi_app(app, path="/", name="kokyaku")
+@bentoml.asgi_app(mounted, path="/", name="kokyaku")
 class Kokyaku:
     """Recommendations and pages of one shop."""
 
     def __init__(self) -> None:
-        logs.take_over(logs.Settings(os.environ))
-        Access.from_environment(os.environ)  # a service that would refuse everybody does not start
-        Connection.gate = Gate.from_environment(os.environ)
-        root = Path(os.environ.get("KOKYAKU_ROOT", "shop"))
-        shop = Shop.from_environment(os.environ.get("KOKYAKU_SHOP", "demo"), root.absolute())
-        warm()  # no request waits for a compiler
-        with contextlib.suppress(BundleError):  # the engine says what is wrong with it
-            log.info("memory: %s", admit(shop))
-        _opened["engine"] = Engine(shop, worker=str(os.getpid()))
-        settle_memory()
-        threading.Thread(target=compile_templates, name="kokyaku-templates", daemon=True).start()
+        from serving.worker import Worker
+
+        self.worker = Worker(os.environ)
 
     @bentoml.on_deployment  # type: ignore[untyped-decorator]
     @staticmethod
@@ -115,18 +80,12 @@ class Kokyaku:
     @bentoml.on_startup  # type: ignore[untyped-decorator]
     async def watch(self) -> None:
         """Look for newly published parts and drain the decision log, as long as the service runs."""
-        self._thread = ThreadPoolExecutor(1, "kokyaku-watch")
-        _opened["watch"] = self._watching = asyncio.create_task(_watch(engine(), self._thread))
-        leaving.begin(asyncio.get_running_loop(), os.environ)
+        self.worker.watch()
 
     @bentoml.on_shutdown  # type: ignore[untyped-decorator]
     async def stop(self) -> None:
-        """Stop watching, bring what was logged into the store, and close what is open; all was answered by now."""
-        self._watching.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await self._watching
-        await asyncio.get_running_loop().run_in_executor(self._thread, _last, engine())
-        self._thread.shutdown()
+        """Stop watching and close what is open."""
+        await self.worker.stop()
 
     @bentoml.api(route="/v1/floor")  # type: ignore[untyped-decorator]
     async def floor(self) -> dict[str, Any]:
@@ -135,63 +94,8 @@ class Kokyaku:
         return answer  # type: ignore[no-any-return]  # a ready response skips the framework's own encoding
 
 
-async def _watch(opened: Engine, thread: ThreadPoolExecutor) -> None:
-    """In a thread of its own, so that it gets its turn while all others are busy."""
-    loop, trouble = asyncio.get_running_loop(), ""
-    while True:
-        await asyncio.sleep(WATCH_SECONDS)
-        try:
-            if await loop.run_in_executor(thread, opened.refresh):
-                settle_memory()
-            await loop.run_in_executor(thread, drain, opened.shop.decision_logs, opened.store)
-            trouble = ""
-        except KokyakuError as error:
-            if error.line() != trouble:  # told once, however long it lasts
-                trouble = error.line()
-                log.warning("the watch goes on: %s", trouble)
-        except Exception:
-            log.exception("the watch stumbled and goes on")
-
-
-def _last(opened: Engine) -> None:
-    """The log's file is closed first, so the drain can remove it; what it cannot take waits for the next start."""
-    opened.decisions.close()
-    with contextlib.suppress(KokyakuError, OSError):
-        drain(opened.shop.decision_logs, opened.store)
-    opened.close()
-
-
-def _unready() -> str | None:
-    if "engine" not in _opened:
-        return "starting"
-    return leaving.why or cannot_serve(engine())
-
-
-def _dead() -> str | None:
-    watch = _opened.get("watch")
-    return "the watch ended" if watch is not None and watch.done() and leaving.why is None else None
-
-
-def settle_memory() -> None:
-    """After a load: what lives long leaves the collector's sight, so requests do not pay for walking it."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(20_000, 20, 50)
-
-
-# Around the framework's own paths too: documentation, whatever it may add. The first one added is the outermost: what
-# keys and limits answer is counted and told as well, and probes carry the headers of every answer.
 _layers: Any = Kokyaku  # the decorator made it more than a class
-_layers.add_asgi_middleware(
-    Observed,
-    telemetry=telemetry,
-    access_log=logs.AccessLog(_log_settings().sample),
-    paths=Paths(app.routes, ("/v1/floor",)),
-)
-_layers.add_asgi_middleware(
-    guard.Guard, **guard.options(os.environ, ACCESS, lambda: engine().live.config.access.origins)
-)
-_layers.add_asgi_middleware(Probes, unready=_unready, dead=_dead)
+_layers.add_asgi_middleware(layered)
 
 _FLOOR = {
     "requestId": "0",

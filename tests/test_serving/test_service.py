@@ -90,7 +90,7 @@ HEAVY = ("pandas", "sklearn", "mlflow", "duckdb", "ibis", "lightgbm", "implicit"
 def test_a_worker_carries_no_training_library(toy_shop):
     """Importing the service and opening an engine loads none of the libraries that only training needs."""
     code = (
-        "import sys, serving.service\n"
+        "import sys, serving.service, serving.worker\n"
         "from pathlib import Path\n"
         "from features.shop import Shop\n"
         "from serving.engine import Engine\n"
@@ -101,3 +101,10 @@ def test_a_worker_carries_no_training_library(toy_shop):
         [sys.executable, "-c", code], capture_output=True, text=True, env={**os.environ, "KOKYAKU_DEV": "1"}, check=True
     )
     assert done.stdout.strip().splitlines()[-1] == "[]"
+
+
+def test_the_supervisor_loads_nothing_that_only_a_worker_needs():
+    """It imports the service as well, each start waits for that, and each service pays its memory."""
+    code = "import sys, serving.service; print([name for name in ('numpy', 'serving.engine') if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -8,12 +8,13 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import msgspec
 import orjson
@@ -117,18 +118,19 @@ def running(shop: Shop, target: str | None = None) -> Iterator[Started]:
         probe.bind(("127.0.0.1", 0))
         port = int(probe.getsockname()[1])
     begun = time.perf_counter()
-    process = subprocess.Popen(
-        service_command("127.0.0.1", port, *([target] if target else [])),
-        env=service_environment(shop, dev=True), start_new_session=True, stdout=subprocess.DEVNULL,
-    )  # fmt: skip
-    try:
-        _wait_ready(f"http://127.0.0.1:{port}/readyz", process)
-        seconds = time.perf_counter() - begun
-        yield Started(port, process.pid, seconds, processor_time(process.pid))
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGTERM)
-        process.wait(20)
+    with tempfile.TemporaryFile() as said:
+        process = subprocess.Popen(
+            service_command("127.0.0.1", port, *([target] if target else [])),
+            env=service_environment(shop, dev=True), start_new_session=True, stdout=subprocess.DEVNULL, stderr=said,
+        )  # fmt: skip
+        try:
+            _wait_ready(f"http://127.0.0.1:{port}/readyz", process, said)
+            seconds = time.perf_counter() - begun
+            yield Started(port, process.pid, seconds, processor_time(process.pid))
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGTERM)
+            process.wait(20)
 
 
 def processor_time(pid: int) -> float:
@@ -169,10 +171,13 @@ def family(pid: int) -> list[int]:
     return [pid, *(below for child in mine for below in family(child))]
 
 
-def _wait_ready(url: str, process: subprocess.Popen[bytes]) -> None:
+def _wait_ready(url: str, process: subprocess.Popen[bytes], said: IO[bytes]) -> None:
     until = time.monotonic() + PATIENCE
     while time.monotonic() < until and process.poll() is None:
         with contextlib.suppress(OSError), urllib.request.urlopen(url, timeout=1):  # noqa: S310  (loopback)
             return
         time.sleep(0.05)
-    raise DataError("the service did not become ready", where=url, hint="run kokyaku serve --dev to see why")
+    said.seek(0)
+    last = said.read().decode(errors="replace").strip().rpartition("\n")[2]
+    hint = f"its last words: {last}" if last else "run kokyaku serve --dev to see why"
+    raise DataError("the service did not become ready", where=url, hint=hint)
