@@ -17,7 +17,7 @@ import numpy.typing as npt
 from features.compiled import available, scratch
 from features.ids import Array
 from serving.candidates import Floats, Proposals, Rows, best
-from serving.sources.kernels import search
+from serving.sources.vector_kernels import search
 
 LEAST_ITEMS = 20_000
 """In a smaller catalogue a full scan costs less than a tenth of a request."""
