@@ -44,16 +44,17 @@ class Kernel:
     def __init__(self, function: Callable[..., Any], signature: str) -> None:
         self.function, self.signature = function, signature
         self._compiled: Callable[..., Any] | None = None
+        self._run: Callable[..., Any] = lambda *args: self.warm()(*args)
 
     def __call__(self, *args: Any) -> Any:
         """Run it."""
-        return self.warm()(*args)
+        return self._run(*args)
 
     def warm(self) -> Callable[..., Any]:
         """Compile it, or load what an earlier process compiled."""
         if self._compiled is None:
             types = tuple(_type(each.strip()) for each in self.signature.split(","))
-            self._compiled = _jit(self.function, types)
+            self._compiled = self._run = _jit(self.function, types)
         return self._compiled
 
 
