@@ -47,7 +47,11 @@ def keys(shop: Shop) -> Iterator[Check]:
 
 def threads(shop: Shop) -> Iterator[Check]:
     """One thread a numeric library, and a whole processor for the worker."""
-    odd = [f"{name}={value}" for name in THREADS if (value := os.environ.get(name, "" if _serves() else "1")) != "1"]
+    odd = [
+        f"{name} is {value or 'not set'}"
+        for name in THREADS
+        if (value := os.environ.get(name, "" if _serves() else "1")) != "1"
+    ]
     share = _processors()
     detail = f"{share:g} processor{'s' if share != 1 else ''} for this process"
     remedy = "; ".join(

@@ -184,14 +184,16 @@ _PROBES = {
     "/metrics": "Figures as Prometheus reads them",
 }
 
+_UNWELL = {"/livez": "It should be started anew, and why", "/readyz": "Not yet or not any more, and why"}
+
 
 def _probe(path: str, line: str) -> dict[str, Any]:
     ours = path == "/openapi.json"
     kind = "application/json" if ours else "text/plain"
     told: dict[str, Any] = {"200": {"description": line, "content": {kind: {"schema": _KINDS[kind]}}}}
     told["405"] = {"$ref": "#/components/responses/405"} if ours else _in_plain_words("405")
-    if path == "/readyz":
-        told["503"] = {"description": "Not yet, or not any more"}
+    if path in _UNWELL:
+        told["503"] = {"description": _UNWELL[path], "content": {kind: {"schema": _KINDS[kind]}}}
     name = path.strip("/").removesuffix(".json")
     operation = {"summary": line, "operationId": name, "tags": ["operations"], "responses": told}
     if path == "/metrics":

@@ -1,45 +1,27 @@
 """One shop's schema in a PostgreSQL: the same promises as `serving.database`, for services on several machines.
 
-- One writer at a time: a transaction takes an advisory lock of the shop before it looks at anything. So numbers grow
-  in the order of commits, a limit that has room is not exceeded, and of two draws one is first, as in SQLite.
-- A server that is gone or silent is met once: from then on every call is told `Unavailable` at once, nobody waits,
-  and a thread of its own tries until the server answers. Recovery needs nobody.
+One writer at a time: a transaction takes an advisory lock of the shop before it looks at anything. So numbers grow in
+the order of commits, a limit that has room is not exceeded, and of two draws one is first, as in SQLite.
 """
 
 from __future__ import annotations
 
 import contextlib
-import os
-import socket
 import threading
 import time
-from collections import deque
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import psycopg
 
-from features.errors import DataError, Unavailable
+from features.errors import DataError
 from serving.backend import Condition, Connection
-from serving.postgres_link import (
-    LOOP_SECONDS,
-    STATEMENT_SECONDS,
-    Address,
-    Link,
-    at_once,
-    connect,
-    explained,
-    is_away,
-    unopened,
-)
+from serving.postgres_link import LOCK_SECONDS, LOOP_SECONDS, Address, Link, connect, is_away, unopened
 from serving.postgres_link import on_event_loop as in_a_hurry
+from serving.postgres_pool import Pool
 from serving.postgres_sql import FIRST, many, rendered, tables
 
-RETRY_SECONDS = 0.25
-"""How often a server that is away is looked for."""
-_IDLE = 8
-"""Connections that are kept for the next readers."""
 _OLDEST = 130_000
 _SKEW_SECONDS = 1.0
 _VACUUM_BYTES = 128 * 1024 * 1024
@@ -72,12 +54,7 @@ class PostgresDatabase:
         self.address = Address(url, shop_id)
         self.where = self.address.where
         self._write_lock = threading.Lock()
-        self._writer: Link | None = None
-        self._idle: deque[Link] = deque()
-        self._busy: set[Link] = set()
-        self._away: str | None = None
-        self._state_lock = threading.Lock()
-        self._closed = threading.Event()
+        self._pool = Pool(self.address)
         try:
             link = connect(self.address)
             try:
@@ -87,7 +64,7 @@ class PostgresDatabase:
                 raise
         except psycopg.Error as error:
             raise unopened(error, self.address) from error
-        self._put_back(link)
+        self._pool.put_back(link)
 
     @contextmanager
     def transaction(self) -> Iterator[_Transaction]:
@@ -97,21 +74,21 @@ class PostgresDatabase:
             Unavailable: it could not be made durable. Where the server went away during the commit itself it may be
                 durable all the same; what is written again is a duplicate.
         """
-        if not self._write_lock.acquire(timeout=LOOP_SECONDS if in_a_hurry() else STATEMENT_SECONDS):
-            raise self._unavailable("others are writing")
+        if not self._write_lock.acquire(timeout=LOOP_SECONDS if in_a_hurry() else LOCK_SECONDS):
+            raise self._pool.unavailable("others are writing")
         try:
-            link = self._begun()
+            link = self._pool.begun()
             try:
-                with self._at_work(link):
+                with self._pool.at_work(link):
                     yield _Transaction(link)
                     link.execute("COMMIT")
             except BaseException:
                 if link.pgconn.transaction_status != psycopg.pq.TransactionStatus.IDLE:
-                    self._roll_back(link)
+                    self._pool.roll_back(link)
                 raise
         except psycopg.Error as error:
-            self._drop_writer()
-            raise self._met(error) from error
+            self._pool.drop_writer()
+            raise self._pool.met(error) from error
         finally:
             self._write_lock.release()
 
@@ -135,9 +112,9 @@ class PostgresDatabase:
         """
         text = rendered(statement)
         for again in (True, False):
-            link = self._reader()
+            link = self._pool.reader()
             try:
-                with self._at_work(link):
+                with self._pool.at_work(link):
                     rows = link.execute(text, parameters).fetchall()
             except UnicodeEncodeError:
                 rows = []  # half a surrogate pair: nothing can be stored under such an id
@@ -145,22 +122,22 @@ class PostgresDatabase:
                 silent = not link.broken
                 link.close()
                 if again and is_away(error) and not silent:  # it was closed behind our back; reading twice is harmless
-                    self._drop_idle()
+                    self._pool.drop_idle()
                     continue
-                raise self._met(error) from error
-            self._put_back(link)
+                raise self._pool.met(error) from error
+            self._pool.put_back(link)
             return rows
         raise AssertionError("unreachable")
 
     @contextmanager
     def alone(self, name: str, busy: str) -> Iterator[None]:
         """Hold an advisory lock of the shop, against all replicas; it goes with the connection that took it."""
-        link = self._opened()
+        link = self._pool.opened()
         try:
             try:
                 taken = link.execute("SELECT pg_try_advisory_lock($1)", (self.address.key(name),)).fetchone()
             except psycopg.Error as error:
-                raise self._met(error) from error
+                raise self._pool.met(error) from error
             if taken != (True,):
                 raise DataError(busy, where=self.where, hint="wait for it, then run this again")
             yield
@@ -194,10 +171,9 @@ class PostgresDatabase:
 
     def close(self) -> None:
         """Close every connection; what was committed stays."""
-        self._closed.set()
+        self._pool.close()
         with self._write_lock:
-            self._drop_writer()
-        self._drop_idle()
+            self._pool.drop_writer()
 
     # --- the schema -----------------------------------------------------------------------------------------------
 
@@ -224,124 +200,14 @@ class PostgresDatabase:
 
     def _vacuum(self) -> None:
         tables = [row[0] for row in self.query(_TABLES)]
-        link = self._reader()
+        link = self._pool.reader()
         try:
             with contextlib.suppress(psycopg.errors.QueryCanceled):  # it takes long: the server's own goes on with it
                 link.execute(f"VACUUM {', '.join(tables)}")
         except psycopg.Error as error:
             link.close()
-            raise self._met(error) from error
-        self._put_back(link)
-
-    # --- connections ----------------------------------------------------------------------------------------------
-
-    def _reader(self) -> Link:
-        while True:
-            self._check()
-            try:
-                link = self._idle.pop()
-            except IndexError:
-                return self._opened()
-            if not link.closed:
-                return link
-
-    @contextmanager
-    def _at_work(self, link: Link) -> Iterator[None]:
-        """While somebody waits on a connection it can be cut off, so that he does not wait for a dead server."""
-        self._busy.add(link)
-        try:
-            yield
-        finally:
-            self._busy.discard(link)
-
-    def _put_back(self, link: Link) -> None:
-        if len(self._idle) < _IDLE and not self._closed.is_set():
-            self._idle.append(link)
-        else:
-            link.close()
-
-    def _begun(self) -> Link:
-        """The writing connection, in a transaction that holds the lock."""
-        begin = f"BEGIN; SELECT pg_advisory_xact_lock({self.address.key('writes')})"
-        if in_a_hurry():
-            begin = f"BEGIN; SET LOCAL lock_timeout = {int(LOOP_SECONDS * 800)}; {begin.removeprefix('BEGIN; ')}"
-        for again in (True, False):
-            self._check()
-            link = self._writer = self._writer or self._opened()
-            try:
-                with self._at_work(link):
-                    at_once(link, begin)
-            except psycopg.Error as error:
-                if again and is_away(error) and link.broken:  # nothing was written yet
-                    self._drop_writer()
-                    continue
-                raise
-            return link
-        raise AssertionError("unreachable")
-
-    def _opened(self) -> Link:
-        try:
-            return connect(self.address)
-        except psycopg.Error as error:
-            raise self._met(error) from error
-
-    def _roll_back(self, link: Link) -> None:
-        try:
-            link.execute("ROLLBACK")
-        except psycopg.Error:
-            self._drop_writer()
-
-    def _drop_writer(self) -> None:
-        if self._writer is not None:
-            self._writer.close()
-            self._writer = None
-
-    def _drop_idle(self) -> None:
-        with contextlib.suppress(IndexError):
-            while True:
-                self._idle.pop().close()
-
-    # --- a server that is away ------------------------------------------------------------------------------------
-
-    def _check(self) -> None:
-        if self._closed.is_set():
-            raise Unavailable("the store is closed", where=self.where)
-        if self._away is not None:
-            raise self._unavailable(self._away)
-
-    def _unavailable(self, why: str) -> Unavailable:
-        hint = "try again in a moment; if it lasts, look after the database server"
-        return Unavailable("the store cannot do this now", where=self.where, got=why, hint=hint)
-
-    def _met(self, error: psycopg.Error) -> Exception:
-        """An error in the user's words; where the server is away, it is looked for from now on."""
-        told = explained(error, self.where)
-        if isinstance(told, Unavailable) and is_away(error):
-            with self._state_lock:
-                if self._away is None and not self._closed.is_set():
-                    self._away = told.got or told.what
-                    threading.Thread(target=self._look_for_it, name="kokyaku-store-away", daemon=True).start()
-        return told
-
-    def _look_for_it(self) -> None:
-        """Try until the server answers; whoever still waits for the old one is told to stop."""
-        while not self._closed.is_set():
-            try:
-                link = connect(self.address)
-                try:
-                    link.execute("SELECT 1 FROM meta LIMIT 1")
-                except psycopg.Error:
-                    link.close()
-                    raise
-            except psycopg.Error:
-                for waiting in list(self._busy):
-                    _cut(waiting)
-                self._closed.wait(RETRY_SECONDS)
-                continue
-            self._drop_idle()
-            self._idle.append(link)
-            break
-        self._away = None
+            raise self._pool.met(error) from error
+        self._pool.put_back(link)
 
 
 class _Transaction:
@@ -359,9 +225,3 @@ class _Transaction:
         cursor = self._link.cursor()
         cursor.executemany(rendered(statement), parameters)
         return cursor
-
-
-def _cut(link: Link) -> None:
-    """End a connection under the thread that waits on it."""
-    with contextlib.suppress(OSError, psycopg.Error), socket.socket(fileno=os.dup(link.pgconn.socket)) as end:
-        end.shutdown(socket.SHUT_RDWR)

@@ -19,19 +19,22 @@ from serving.postgres_sql import escaped, unescaped
 CONNECT_SECONDS = 2
 LOOP_SECONDS = 0.25
 """An event loop waits no longer for an answer: everybody else's request waits with it."""
-STATEMENT_SECONDS = 30
-"""The longest that any other thread waits, and that the server works on one statement."""
+STATEMENT_SECONDS = 120
+"""The longest that any other thread waits, and that the server works on one statement: a sync has long ones."""
 LOCK_SECONDS = 5
+"""For who writes now."""
+IDLE_SECONDS = 15
+"""A replica that stops in the middle of a transaction holds up the others no longer."""
 _NAME_BYTES = 63
-_SETTINGS = f"""
-    SET search_path = "{{schema}}"; SET statement_timeout = '{STATEMENT_SECONDS}s';
-    SET idle_in_transaction_session_timeout = '{STATEMENT_SECONDS}s'; SET lock_timeout = '{LOCK_SECONDS}s';
+_SETTINGS = """
+    SET search_path = "{schema}"; SET statement_timeout = '{statement}s'; SET lock_timeout = '{lock}s';
+    SET idle_in_transaction_session_timeout = '{idle}s';
     SELECT set_config('synchronous_commit', 'on', false)
     WHERE current_setting('synchronous_commit') IN ('off', 'local')"""
 _AWAY = ("08", "57P")
 """Classes of error that mean: there is no server any more, or not yet."""
-_REFUSED = ("25006", "3F000", "40", "42501", "42P01", "53", "54", "55P03", "57014", "58", "XX")
-"""Those that a server gives which cannot do it now: read-only, no schema, deadlock, no right, full, locked, broken."""
+_REFUSED = ("25006", "25P", "3F000", "40", "42501", "42P01", "53", "54", "55P03", "57014", "58", "XX")
+"""Those of a server that cannot do it now: read-only, too slow, no schema, deadlock, no right, full, locked, broken."""
 
 
 class Address:
@@ -108,7 +111,8 @@ def connect(address: Address) -> Link:
     )  # fmt: skip
     try:
         _adapt(link)
-        at_once(link, _SETTINGS.format(schema=address.schema))
+        limits = {"statement": STATEMENT_SECONDS, "lock": LOCK_SECONDS, "idle": IDLE_SECONDS}
+        at_once(link, _SETTINGS.format(schema=address.schema, **limits))
     except BaseException:
         link.close()
         raise

@@ -32,7 +32,7 @@ class Probes:
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """An ASGI call."""
         asked = self._asked.get(scope.get("path", ""))
-        if asked is None or scope["type"] != "http":
+        if asked is None or scope["type"] != "http" or scope["method"] not in {"GET", "HEAD"}:
             await self._app(scope, receive, send)
             return
         why = asked()

@@ -11,10 +11,16 @@ import hashlib
 import hmac
 from collections.abc import Callable
 from functools import cached_property
+from typing import Final
 
 import msgspec
 
 from features.errors import ConfigError
+
+BROWSER_VISITOR: Final = "browser-visitor"
+"""Purpose of a token with which a page writes events of one visitor."""
+ENTRY: Final = "entry"
+"""Purpose of a token that opens the storefront as one customer."""
 
 
 class Signer:
@@ -64,7 +70,10 @@ class Signer:
         raw = self.open(purpose, sealed)
         if raw is None:
             return None
-        ends, text = msgspec.json.decode(raw, type=tuple[int, str])  # signed by us, so it is what we wrote
+        try:
+            ends, text = msgspec.json.decode(raw, type=tuple[int, str])
+        except msgspec.DecodeError:  # ours, but of another version
+            return None
         return (text, ends) if now < ends else None
 
     def token(self, visitor: str) -> str:

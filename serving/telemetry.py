@@ -54,7 +54,12 @@ class Tally:
     """
 
     def __init__(
-        self, name: str, about: str, labels: Sequence[str] = (), begin: Iterable[tuple[str, ...]] = (), most: int = 256
+        self,
+        name: str,
+        about: str,
+        labels: Sequence[str] = (),
+        begin: Iterable[tuple[str, ...]] = (),
+        most: int = 1_000,
     ) -> None:
         self.name, self.about, self.labels, self._most = name, about, tuple(labels), most
         self.values: dict[tuple[str, ...], int] = dict.fromkeys(begin if labels else [()], 0)

@@ -23,7 +23,7 @@ from serving.engine import Engine
 from serving.events import StoredEvent
 from serving.intake import stored_event, take_events
 from serving.query import Context
-from serving.signing import Signer
+from serving.signing import BROWSER_VISITOR, ENTRY, Signer
 from serving.wire import MAX_BATCH, Body, EventIn, EventsRequest, Id, Moment, decode
 
 BROWSER: Final = "/v1/browser/"
@@ -33,7 +33,6 @@ TYPES: Final = ("view", "search", "click", "cart", "cart_remove", "wishlist", "w
 VISITOR_AGE: Final = 30 * 86_400
 ENTRY_AGE: Final = 120
 """Seconds: enough for a redirect."""
-_VISITOR, ENTRY = "browser-visitor", "entry"
 Token = Annotated[str, Meta(max_length=2_048)]
 
 
@@ -94,7 +93,7 @@ def browser_visitor(engine: Engine, request: BrowserVisitorRequest) -> dict[str,
 def visitor_token(engine: Engine, visitor_id: str) -> dict[str, Any]:
     """A token with which a page may write events of this visitor."""
     ends = int(time.time()) + VISITOR_AGE
-    token = signer_of(engine).lend(_VISITOR, visitor_id, ends)
+    token = signer_of(engine).lend(BROWSER_VISITOR, visitor_id, ends)
     return {"visitorId": visitor_id, "visitorToken": token, "expiresAt": format_instant(ends * SECOND)}
 
 
@@ -137,7 +136,7 @@ def _event_of(event: BrowserEventIn, visitor: str) -> EventIn:
 
 
 def _visitor_of(engine: Engine, token: str) -> str:
-    found = signer_of(engine).lent(_VISITOR, token, time.time())
+    found = signer_of(engine).lent(BROWSER_VISITOR, token, time.time())
     if found is None:
         hint = "ask /v1/browser/visitor for a new one"
         raise AccessError("this visitor token is not ours, or is over", where="visitorToken", hint=hint)

@@ -13,6 +13,7 @@ Rows are dicts of schema columns; what a row leaves out gets the plainest value 
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,9 @@ from features.dataset import Dataset, ImportRecord
 from features.moments import parse_instant
 from features.schemas import INSTANT, TABLES
 from features.text import stable_hash
+
+for name in ("KOKYAKU_STORE", "KOKYAKU_SECRET_FILE"):
+    os.environ.pop(name, None)  # tests do not write into the store of whoever runs them
 
 settings.register_profile("kokyaku", deadline=None, print_blob=True)  # a busy machine is not a wrong answer
 settings.load_profile("kokyaku")

@@ -206,7 +206,7 @@ class Forms:
             raise RequestError("tick the box first: erasing cannot be undone", where="sure")
         receipt_id = await self.shopfront.erase(*frame.who)
         session = begin_session(request, locale=frame.visit.session.locale)
-        visit = replace(frame.visit, user_id=None, visitor=secrets.token_hex(16), session=session)
+        visit = replace(frame.visit, user_id=None, chosen=False, visitor=secrets.token_hex(16), session=session)
         response = RedirectResponse(f"/web/receipt?id={receipt_id}", 303, headers=PRIVATE)
         return self.framer.after_deed(request, response, Frame(frame.shop, visit, Basket()))
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import secrets
+import time
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
@@ -25,6 +26,9 @@ from serving.web.strings import TEXTS
 VISITOR_AGE: Final = 365 * 86_400
 SESSION_AGE: Final = 30 * 60
 """Seconds without a request after which a visit has ended, as web analytics counts them."""
+ENTERED: Final = "entered"
+ENTERED_AGE: Final = 12 * 3600
+"""Seconds after which a customer signs in at the shop again."""
 CAMPAIGN: Final = frozenset(
     {"utm_source", "utm_medium", "utm_campaign", "gclid", "fbclid", "msclkid", "yclid", "ttclid"}
 )
@@ -46,16 +50,17 @@ class Session(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Visit:
-    """The subject of a request; `user_id` is a customer that the demo's operator chose."""
+    """The subject of a request; `user_id` is a customer who signed in, or whom the demo's operator chose (`chosen`)."""
 
     visitor: str
     session: Session
     device: str
     user_id: str | None = None
+    chosen: bool = False
 
     @property
     def visitor_id(self) -> str | None:
-        """None while a customer is chosen: an operator who looks as ten customers must not link them."""
+        """None for a customer: an operator who looks as ten customers must not link them."""
         return None if self.user_id is not None else self.visitor
 
     @property
@@ -85,7 +90,8 @@ class Visits:
         """The visit; what is missing, forged or over is begun anew. A chosen customer counts in demo mode only."""
         visitor = self._text(request, "visitor") or secrets.token_hex(16)
         user = (self._text(request, "customer") or None) if demo else None
-        return Visit(visitor, self._session(request), device_of(request.headers.get("user-agent", "")), user)
+        device = device_of(request.headers.get("user-agent", ""))
+        return Visit(visitor, self._session(request), device, user or self._entered(request), user is not None)
 
     def known(self, request: Request) -> bool:
         """Whether the request came with a visitor of ours."""
@@ -99,8 +105,18 @@ class Visits:
             self.put(request, response, "visitor", visit.visitor.encode(), VISITOR_AGE)
         if visit.user_id is None:
             self.drop(request, response, "customer")
-        elif self._text(request, "customer") != visit.user_id:
+            self.drop(request, response, ENTERED)
+        elif visit.chosen and self._text(request, "customer") != visit.user_id:
             self.put(request, response, "customer", visit.user_id.encode(), None)
+
+    def let_in(self, request: Request, response: Response, user_id: str) -> None:
+        """Know the browser as a customer's, for some hours."""
+        value = self.signer.lend(ENTERED, user_id, int(time.time()) + ENTERED_AGE)
+        self._set(request, response, ENTERED, value, ENTERED_AGE)
+
+    def _entered(self, request: Request) -> str | None:
+        found = self.signer.lent(ENTERED, request.cookies.get(self.signer.cookie(ENTERED)), time.time())
+        return None if found is None else found[0]
 
     def get(self, request: Request, purpose: str) -> bytes | None:
         """The payload of a cookie of ours, or None."""
@@ -108,8 +124,10 @@ class Visits:
 
     def put(self, request: Request, response: Response, purpose: str, payload: bytes, max_age: int | None) -> None:
         """Set a sealed cookie: not for scripts, not for other sites, over TLS only where the request was."""
-        secure = request.url.scheme == "https"
-        name, value = self.signer.cookie(purpose), self.signer.seal(purpose, payload)
+        self._set(request, response, purpose, self.signer.seal(purpose, payload), max_age)
+
+    def _set(self, request: Request, response: Response, purpose: str, value: str, max_age: int | None) -> None:
+        name, secure = self.signer.cookie(purpose), request.url.scheme == "https"
         response.set_cookie(name, value, max_age=max_age, httponly=True, samesite="lax", secure=secure)
 
     def drop(self, request: Request, response: Response, purpose: str) -> None:

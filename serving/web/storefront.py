@@ -22,6 +22,7 @@ from serving.web import pictures
 from serving.web.basket import Basket
 from serving.web.contents import Contents, Place
 from serving.web.demo import Demo
+from serving.web.entry import Entry
 from serving.web.forms import Forms
 from serving.web.frame import Frame, Framer
 from serving.web.identity import Visits, begin_session, checked_id
@@ -49,7 +50,7 @@ def routes(
     framer = Framer(shopfront, Visits(signer))
     contents = Contents(shopfront, framer)
     forms = Forms(shopfront, framer, contents)
-    demo = Demo(shopfront, forms)
+    demo, entry = Demo(shopfront, forms), Entry(framer, forms)
     store = Storefront(shopfront, framer, forms)
     got: list[tuple[str, Handler]] = [
         *((place.path, store.page(place)) for place in contents.places),
@@ -58,6 +59,7 @@ def routes(
         ("/web/receipt", store.receipt),
         (pictures.ROUTE, pictures.drawn),
         ("/web/go", forms.go),
+        ("/web/enter", entry.enter),
         ("/web/me/export", forms.export),
     ]
     posted: list[tuple[str, Handler]] = [
@@ -66,6 +68,7 @@ def routes(
         ("/web/answer", forms.answer),
         ("/web/consent", forms.consent),
         ("/web/me/erase", forms.erase),
+        ("/web/leave", entry.leave),
         ("/web/demo/later", demo.later),
         ("/web/demo/step", demo.step),
     ]
@@ -148,7 +151,7 @@ class Storefront:
         query, locale = request.query_params, frame.visit.session.locale
         user_id = query.get("customer") or None
         session = begin_session(request, region=query.get("region", ""), locale=locale)
-        visit = replace(frame.visit, user_id=user_id, session=session)
+        visit = replace(frame.visit, user_id=user_id, chosen=user_id is not None, session=session)
         if user_id is not None:
             checked_id(user_id, "customer")
         elif query.get("visitor") == "new":

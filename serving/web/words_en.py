@@ -180,6 +180,7 @@ EN: Final[dict[str, str]] = {
     "elsewhere.title": "A page of the shop's own site",
     "elsewhere.text": "In the shop this leads to {path}. The demo has products and orders, but not this page.",
     "me.title": "My page",
+    "me.leave": "Sign out",
     "me.orders": "My orders",
     "me.orders.none": "No order is known here yet.",
     "me.answers": "What you told us",

@@ -180,6 +180,7 @@ JA: Final[dict[str, str]] = {
     "elsewhere.title": "お店のサイトのページです",
     "elsewhere.text": "お店では {path} が開きます。このデモにあるのは商品とご注文のみです。",
     "me.title": "マイページ",
+    "me.leave": "サインアウト",
     "me.orders": "ご注文",
     "me.orders.none": "ご注文はまだありません。",
     "me.answers": "お答えいただいたこと",

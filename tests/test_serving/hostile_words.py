@@ -27,5 +27,8 @@ NUMBERS = (
 OTHERS = (None, True, False, [], {}, [[]], [None], {"": None}, {"a": {"b": [1, "x"]}}, ["a"] * 2_000, {"$ne": None})
 VALUES: tuple[Any, ...] = (*STRINGS, *NUMBERS, *OTHERS)
 
-PEOPLE = ("ann", "bob", "e\u0301", "a/b", "😀", "' OR 1=1 --", MARKUP, "x" * 512, "\u202eann", "a\u200bnn", "a\x00n")
+PEOPLE = (
+    "ann", "bob", "%", "canary-%", "e\u0301", "a/b", "😀", "' OR 1=1 --", MARKUP, "x" * 512, "\u202eann", "a\u200bnn",
+    "a\x00n",
+)  # fmt: skip
 """Ids that are odd and allowed: what is stored under them is read back elsewhere."""

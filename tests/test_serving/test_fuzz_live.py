@@ -17,9 +17,9 @@ from tests.test_serving import hostile
 from tests.test_serving.conftest import AS_OF
 from tests.test_serving.fuzzing import KEY, KEYED, TOML, Answer, World, write_report
 from tests.test_serving.hostile import Attack
+from tests.test_serving.running import Process
 from tests.test_serving.test_fuzz import REPORT, told
 from tests.test_serving.test_openapi import DOCUMENT
-from tests.test_serving.test_service import Process
 
 HEAD = b"POST /v1/events HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Api-Key: " + KEY.encode() + b"\r\n"
 NO_HTTP = (

@@ -295,6 +295,40 @@ def test_a_transaction_that_was_cut_off_left_nothing(store, postgres):
     assert until(lambda: ids(store)) == []
 
 
+def test_a_replica_that_stops_while_it_writes_holds_up_the_others_for_a_while_only(shop, store, monkeypatch):
+    """Its transaction is ended by the server, and what it goes on with then is not written."""
+    monkeypatch.setattr("serving.postgres_link.IDLE_SECONDS", 1)
+    stopped = Store.of(shop)
+    with pytest.raises(Unavailable), stopped.database.transaction() as connection:
+        connection.execute(sql.ADD_EVENT, ("half", "ann", None, 0, 0, "view", None, b"{}"))
+        assert until(lambda: store.append_sync([event("e1")])) == ["accepted"]
+        connection.execute(sql.ADD_EVENT, ("rest", "ann", None, 0, 0, "view", None, b"{}"))
+    assert ids(store) == ["e1"] and until(lambda: stopped.append_sync([event("e2")])) == ["accepted"]
+    stopped.close()
+
+
+def test_who_waits_too_long_for_another_writer_is_told(shop, store, monkeypatch):
+    monkeypatch.setattr("serving.postgres_link.LOCK_SECONDS", 1)
+    waiting = Store.of(shop)
+    with store.database.transaction():
+        with pytest.raises(Unavailable, match="lock timeout"):
+            waiting.append_sync([event("e1")])
+        with pytest.raises(Unavailable, match="lock timeout"):
+            asyncio.run(put_at_once(waiting))
+        assert ids(waiting) == []
+    assert waiting.append_sync([event("e1")]) == ["accepted"]
+    waiting.close()
+
+
+async def put_at_once(store: Store) -> None:
+    """In an event loop's own thread, where waiting a second would be too long."""
+    began = time.monotonic()
+    try:
+        store.put_customer("ann", {"tier": "gold"}, NOON)
+    finally:
+        assert time.monotonic() - began < 0.9
+
+
 def test_a_schema_that_is_gone_is_told_and_taken_up_when_it_is_back(shop, store, postgres):
     schema = schema_of(shop.id)
     store.append_sync([event("e1")])
@@ -313,7 +347,7 @@ def test_a_database_that_takes_no_writes_is_read(shop, store, postgres):
     store.append_sync([event("e1")])
     postgres.run("ALTER ROLE kokyaku SET default_transaction_read_only = on")
     try:
-        store.database._drop_writer()  # the setting is that of new connections
+        store.database._pool.drop_writer()  # the setting is that of new connections
         with pytest.raises(Unavailable, match="read-only"):
             store.append_sync([event("e2")])
         assert ids(store) == ["e1"]

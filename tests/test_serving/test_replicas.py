@@ -285,6 +285,9 @@ def test_two_services_are_one_and_outlive_their_database(replica, postgres, tmp_
         try:
             assert [write(each, "e2")[0] for each in (left, right)] == [503, 503]
             assert all(int(write(each, "e2")[1] or 0) >= 1 for each in (left, right))
+            for path in ("/v1/recommendations", "/v1/pages"):
+                status, answer = ask(left.port, path, {"userId": "ann"})
+                assert status == 200 and answer["degraded"] and "the store cannot be read" in answer["reason"]
         finally:
             postgres.start()
         assert sorted(until_taken(each, "e2") for each in (left, right)) == [200, 200]

@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 from serving import tokens
 from serving.signing import Signer
 from serving.tokens import TYPES, VISITOR_AGE
+from serving.web.identity import ENTERED_AGE
 from tests.test_serving.test_guard import opened, post
+from tests.test_serving.test_studio import Page
 
 
 @pytest.fixture
@@ -140,3 +142,68 @@ def test_what_a_page_writes_changes_what_the_backend_reads_of_that_visitor_only(
 
     assert asked(other) == orjson.dumps(["a0", "a1", "a2"])
     assert asked(mine) != asked(other)
+
+
+# ---- a customer who signed in at the shop
+
+
+def entered(service, user: str = "ann") -> str:
+    """Send the browser in as a customer, as the shop's backend does; the address that it was sent to."""
+    told = post(service, "/v1/customers/token", {"userId": user}, "k-admin").json()
+    answer = service.get(told["path"])
+    assert (answer.status_code, answer.headers["location"]) == (303, "/")
+    return told["path"]
+
+
+def test_a_customer_enters_with_a_token_and_leaves(service):
+    post(service, "/v1/customers/update", {"userId": "ann", "name": "Ann Example"}, "k-admin")
+    assert "Sign out" not in service.get("/web/me").text
+    entered(service)
+    page = service.get("/web/me")
+    assert "Sign out" in page.text
+    assert '"user_id": "ann"' not in page.text
+    export = service.get("/web/me/export").json()
+    assert "Ann Example" in str(export)
+    form = {each["name"]: each["value"] for each in Page(page.text).all("input", type="hidden")}
+    cookies = dict(service.cookies)
+    left = service.post("/web/leave", data=form, headers={"origin": "http://shop.example"})
+    assert left.status_code == 303
+    assert "Sign out" not in service.get("/web/me").text
+    assert dict(service.cookies) != cookies
+    assert "Ann Example" not in service.get("/web/me/export").text
+
+
+def test_cookies_of_who_entered_are_not_for_scripts_and_end(service, monkeypatch):
+    told = post(service, "/v1/customers/token", {"userId": "ann"}, "k-admin").json()
+    answer = service.get(told["path"])
+    entered = next(each for each in answer.headers.get_list("set-cookie") if "_entered=" in each)
+    assert "HttpOnly" in entered and "SameSite=lax" in entered and f"Max-Age={ENTERED_AGE}" in entered
+    start = time.time()
+    monkeypatch.setattr(tokens.time, "time", lambda: start + ENTERED_AGE + 5)
+    assert "Sign out" not in service.get("/web/me").text, "the cookie's own time counts, whatever the browser keeps"
+
+
+def test_nobody_enters_with_anything_else(service, toy_engine, monkeypatch):
+    signer = Signer(lambda: toy_engine.shop.secret)
+    ends = int(time.time()) + 60
+    good = post(service, "/v1/customers/token", {"userId": "ann"}, "k-admin").json()["token"]
+    bad = [
+        "", "x", good[:-3], good.swapcase(), visitor(service)["visitorToken"], signer.seal(tokens.ENTRY, b"ann"),
+        signer.lend("entered", "ann", ends), signer.lend("customer", "ann", ends),
+    ]  # fmt: skip
+    for token in bad:
+        answer = service.get("/web/enter", params={"token": token})
+        assert answer.status_code == 401, token
+        assert not [each for each in answer.headers.get_list("set-cookie") if "_entered=" in each]
+    start = time.time()
+    monkeypatch.setattr(tokens.time, "time", lambda: start + tokens.ENTRY_AGE + 1)
+    assert service.get("/web/enter", params={"token": good}).status_code == 401
+
+
+def test_a_customer_whom_a_demo_chose_is_nobody_in_production(service, toy_engine):
+    """The picker's cookie has the same signer; it counts on a developer's machine only."""
+    signer = Signer(lambda: toy_engine.shop.secret)
+    service.cookies.set(signer.cookie("customer"), signer.seal("customer", b"ann"))
+    assert "Sign out" not in service.get("/web/me").text
+    assert service.get("/?customer=ann").status_code == 200
+    assert "ann" not in service.get("/web/me/export").text

@@ -61,7 +61,7 @@ def command(
 
 
 def measure(shop: Shop, url: str, *, events: int, answers: int, rounds: int) -> list[Row]:
-    """Fill both stores and ask them.
+    """Fill both stores and ask them; which is first changes from round to round.
 
     Returns:
         Rows of each figure for each store, per second, and of the ratio of PostgreSQL's to SQLite's: the medians of
@@ -71,8 +71,11 @@ def measure(shop: Shop, url: str, *, events: int, answers: int, rounds: int) -> 
     with ExitStack() as stack:
         engines = {name: stack.enter_context(_engine(shop, where)) for name, where in ((FILE, None), (SERVER, url))}
         for number in range(rounds + 1):  # the first one warms up
-            for name, engine in engines.items():
-                for metric, rate in _round(engine, number, events, answers).items():
+            works = {name: _works(engine, number, events, answers) for name, engine in engines.items()}
+            for metric in works[FILE]:
+                for name in (FILE, SERVER) if number % 2 else (SERVER, FILE):
+                    count, work = works[name][metric]
+                    rate = count / _seconds(work)
                     if number:
                         found[name].setdefault(metric, []).append(rate)
     return list(_rows(shop.id, found))
@@ -112,8 +115,8 @@ def _drop(shop: Shop, url: str) -> None:
         link.execute(f'DROP SCHEMA "{address.schema}" CASCADE')
 
 
-def _round(engine: Engine, number: int, events: int, answers: int) -> dict[str, float]:
-    """What one store does in a second, by kind of work."""
+def _works(engine: Engine, number: int, events: int, answers: int) -> dict[str, tuple[int, Callable[[], None]]]:
+    """What one store has to do in a round, by kind: how many, and the work."""
     draw = np.random.default_rng(number)
     now = engine.clock.now()
     items = np.flatnonzero(engine.live.bundle.catalogue)
@@ -133,10 +136,11 @@ def _round(engine: Engine, number: int, events: int, answers: int) -> dict[str, 
     single = made("single", max(events // 10, CALLERS))
     users = [f"c{n}" for n in draw.integers(0, people, answers)]
     return {
-        f"events, {BATCH} a call": events / _seconds(lambda: _in_batches(engine, batches)),
-        f"events, one a call, {CALLERS} callers": len(single) / _seconds(lambda: asyncio.run(_singly(engine, single))),
-        "lists of 20": answers / _seconds(lambda: _lists(engine, users, now)),
-        "pages": answers / _seconds(lambda: _pages(engine, users, now)),
+        f"events, {BATCH} a call": (events, lambda: _in_batches(engine, batches)),
+        f"events, {CALLERS} callers": (len(single), lambda: asyncio.run(_singly(engine, single))),
+        "what one request reads": (answers, lambda: _reads(engine, users, now)),
+        "lists of 20": (answers, lambda: _lists(engine, users, now)),
+        "pages": (answers, lambda: _pages(engine, users, now)),
     }
 
 
@@ -157,6 +161,11 @@ async def _singly(engine: Engine, events: list[StoredEvent]) -> None:
             await engine.store.append([event])
 
     await asyncio.gather(*(caller(events[number::CALLERS]) for number in range(CALLERS)))
+
+
+def _reads(engine: Engine, users: list[str], now: int) -> None:
+    for user in users:
+        pipeline.hydrate(engine, engine.live, wire.RecommendationsRequest(user_id=user), now)
 
 
 def _lists(engine: Engine, users: list[str], now: int) -> None:
