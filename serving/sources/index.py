@@ -96,6 +96,15 @@ def indexed(vectors: Floats, listed: npt.NDArray[np.bool_], seed: int = 0) -> In
     return Index(centres, starts, rows[order], np.ascontiguousarray(mine[order]))
 
 
+def index_arrays(vectors: Floats, listed: npt.NDArray[np.bool_]) -> dict[str, Array]:
+    """The arrays of an index beside a source's vectors; none where few items are listed: looking at all is cheap.
+
+    Args:
+        vectors, listed: as for `indexed`.
+    """
+    return indexed(vectors, listed).arrays() if int(listed.sum()) >= LEAST_ITEMS else {}
+
+
 def recall(index: Index, vectors: Floats, subjects: Floats, count: int = 100) -> float:
     """The share of the `count` best items of a full scan that the index finds, in the mean over subjects.
 
