@@ -8,10 +8,14 @@ file alone to see whether what it kept is still true.
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -28,6 +32,8 @@ except ImportError:
 
 SWITCH = "KOKYAKU_KERNELS"
 """`numpy` in this variable of the environment leaves numba alone."""
+BUILT = "KOKYAKU_COMPILED"
+"""Names in the environment a folder of kernels that were compiled while an image was built."""
 _CODES = {"f4": "float32", "f8": "float64", "i1": "int8", "i4": "int32", "i8": "int64", "u4": "uint32", "u8": "uint64",
           "b1": "boolean"}  # fmt: skip
 
@@ -44,16 +50,17 @@ class Kernel:
     def __init__(self, function: Callable[..., Any], signature: str) -> None:
         self.function, self.signature = function, signature
         self._compiled: Callable[..., Any] | None = None
+        self._run: Callable[..., Any] = lambda *args: self.warm()(*args)
 
     def __call__(self, *args: Any) -> Any:
         """Run it."""
-        return self.warm()(*args)
+        return self._run(*args)
 
     def warm(self) -> Callable[..., Any]:
         """Compile it, or load what an earlier process compiled."""
         if self._compiled is None:
             types = tuple(_type(each.strip()) for each in self.signature.split(","))
-            self._compiled = _jit(self.function, types)
+            self._compiled = self._run = _jit(self.function, types)
         return self._compiled
 
 
@@ -121,6 +128,18 @@ def scratch(name: str, size: int, dtype: Any, fill: float = 0) -> npt.NDArray[An
         held = np.full(size, fill, dtype)
         setattr(_local, name, held)
     return held
+
+
+def _take_over(built: str) -> None:
+    """Work with a copy of what was compiled elsewhere: numba keeps nothing where it may only read."""
+    own = tempfile.mkdtemp(prefix="kokyaku-kernels-")
+    atexit.register(shutil.rmtree, own, ignore_errors=True)
+    shutil.copytree(built, own, dirs_exist_ok=True)
+    numba.config.CACHE_DIR = own
+
+
+if _on and (_folder := os.environ.get(BUILT)) and Path(_folder).is_dir():
+    _take_over(_folder)
 
 
 def _jit(

@@ -352,7 +352,7 @@ def choose(found: Scored, query: Query, selector: Selector | None = None) -> Sla
     else:
         chosen = selector.select(candidates.items[found.order], scores, query.num_results, query.now, fits=query.fits)
     places = found.order[chosen.places]
-    names = tuple(candidates.sources[column] for column in found.leading[places])
+    names = tuple(candidates.sources[column] for column in found.leading[places].tolist())
     return Slate(candidates.items[places], chosen.values, names, candidates, trace=chosen.trace)
 
 

@@ -43,7 +43,7 @@ class Windows:
         for path in sorted(settings.days, key=len):
             days[list(bundle.codes_under((path,)))] = settings.days[path]
         self.days: Floats = days
-        known = days[np.isfinite(days)]
+        known = days[~np.isnan(days)]
         self._longest = float((known * DAY).max(initial=0))
 
     def barred(self, history: History, orders: tuple[OrderLine, ...], now: int) -> tuple[int, ...]:

@@ -28,7 +28,7 @@ from features.ids import Array
 from features.moments import to_datetime
 from serving.bundle import Bundle, text_arrays, text_of
 from serving.recipe import Recipe, SourceSpec, as_json
-from serving.sources.index import LEAST_ITEMS, indexed
+from serving.sources.index import index_arrays
 from training.catalogue import item_arrays, item_texts
 from training.content import ItemTexts
 from training.interactions import Fitted, Progress, preference_matrix, silent, trainable
@@ -184,10 +184,10 @@ def fit_sources(
 
 
 def _indexed(arrays: Mapping[str, Array], listed: npt.NDArray[np.bool_]) -> Mapping[str, Array]:
-    """A source's arrays with an index beside its vectors, where the catalogue is so large that looking at all costs."""
-    if "item_factors" not in arrays or int(listed.sum()) < LEAST_ITEMS:
+    """A source's arrays with an index beside its vectors, where it has any and the catalogue is large."""
+    if "item_factors" not in arrays:
         return arrays
-    return {**arrays, **indexed(arrays["item_factors"].view(np.float32), listed).arrays()}
+    return {**arrays, **index_arrays(arrays["item_factors"].view(np.float32), listed)}
 
 
 def fit_bundle(

@@ -13,7 +13,7 @@ from serving.bundle import Bundle
 from serving.candidates import Floats, Opinion, Proposals, Rows
 from serving.query import Query
 from serving.recipe import SourceSpec
-from serving.sources import kernels
+from serving.sources import kernels, vector_kernels
 from serving.sources.contract import Preferences, no_causes
 from serving.sources.index import Index
 
@@ -52,7 +52,7 @@ class Factors:
             return None
         if available():
             vector = np.empty(self._factors.shape[1], np.float32)
-            kernels.fold_in(self._factors, items, weights, self._alpha, self._gram, vector)
+            vector_kernels.fold_in(self._factors, items, weights, self._alpha, self._gram, vector)
             return vector
         return folded_in(self._factors[items], np.float32(self._alpha) * weights, self._gram)
 
@@ -70,7 +70,7 @@ class Factors:
             return no_causes(items)
         if available():
             found = np.empty(len(items), np.int32)
-            kernels.nearest(past, self._factors, items, found)
+            vector_kernels.nearest(past, self._factors, items, found)
             return found
         mine = self._factors[past]
         mine = mine / (np.linalg.norm(mine, axis=1, keepdims=True) + 1e-12)
@@ -105,7 +105,7 @@ class Pointing(Opinion):
     def tell(self, items: Rows, out: Floats, column: int) -> None:
         """As the contract says, only for the items asked about."""
         if available():
-            kernels.products(self._factors, items, self._vector, column, out)
+            vector_kernels.products(self._factors, items, self._vector, column, out)
         else:
             super().tell(items, out, column)
 

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from features.compiled import available, scratch
 from features.ids import Array
 from serving.candidates import Floats, Proposals, Rows, best
-from serving.sources.kernels import search
+from serving.sources.vector_kernels import search
 
 LEAST_ITEMS = 20_000
 """In a smaller catalogue a full scan costs less than a tenth of a request."""
@@ -94,6 +94,15 @@ def indexed(vectors: Floats, listed: npt.NDArray[np.bool_], seed: int = 0) -> In
     order = np.argsort(group, kind="stable")
     starts = np.concatenate([[0], np.cumsum(np.bincount(group, minlength=groups))]).astype(np.int64)
     return Index(centres, starts, rows[order], np.ascontiguousarray(mine[order]))
+
+
+def index_arrays(vectors: Floats, listed: npt.NDArray[np.bool_]) -> dict[str, Array]:
+    """The arrays of an index beside a source's vectors; none where few items are listed: looking at all is cheap.
+
+    Args:
+        vectors, listed: as for `indexed`.
+    """
+    return indexed(vectors, listed).arrays() if int(listed.sum()) >= LEAST_ITEMS else {}
 
 
 def recall(index: Index, vectors: Floats, subjects: Floats, count: int = 100) -> float:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from features.compiled import available, switched
-from serving.sources.index import Index, indexed, recall
+from serving.sources.index import LEAST_ITEMS, Index, index_arrays, indexed, recall
 
 GROUPS, ITEMS, PLACES = 60, 6_000, 16
 
@@ -66,3 +66,14 @@ def test_it_is_read_back_as_it_was_written(index: Index, vectors: np.ndarray):
     assert again is not None
     assert again.best(vectors[3], 10).items.tolist() == index.best(vectors[3], 10).items.tolist()
     assert Index.of({"item_factors": vectors}) is None
+
+
+def test_only_a_large_catalogue_has_one():
+    """What counts is how many items are listed, not how many there ever were."""
+    vectors, listed = (
+        np.random.default_rng(1).normal(size=(LEAST_ITEMS, 2)).astype(np.float32),
+        np.ones(LEAST_ITEMS, bool),
+    )
+    assert Index.of(index_arrays(vectors, listed)) is not None
+    listed[0] = False
+    assert index_arrays(vectors, listed) == {}

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 
 import msgspec
 import numpy as np
@@ -139,3 +142,23 @@ def test_every_kernel_compiles(capsys):
     assert warm() == len(KERNELS) > 10
     assert main(["compile"]) == 0
     assert json.loads(capsys.readouterr().out) == {"kernels": len(KERNELS)}
+
+
+def test_a_worker_that_may_write_nowhere_takes_over_what_was_compiled_before(tmp_path):
+    """It works with a copy, finds every kernel there, and leaves no copy behind."""
+    built, own = tmp_path / "built", tmp_path / "own"
+    own.mkdir()
+    told = "import features.compiled as c, features.confidence as p; import sys, numba; {}"
+    compiling = told.format("p._preferred.warm()")
+    asking = told.format("p._preferred.warm(); print(sum(p._preferred.warm().stats.cache_hits.values()))")
+
+    def run(code: str, **settings: str) -> str:
+        environment = {**os.environ, "TMPDIR": str(own), **settings}
+        found = subprocess.run(
+            [sys.executable, "-c", code], env=environment, check=True, capture_output=True, text=True
+        )
+        return found.stdout.strip()
+
+    run(compiling, NUMBA_CACHE_DIR=str(built))
+    assert run(asking, KOKYAKU_COMPILED=str(built)) == "1"
+    assert list(own.iterdir()) == []

@@ -12,6 +12,7 @@ from serving.prior import DIMENSIONS
 from serving.recipe import RankerSpec, Recipe, SourceSpec, as_json
 from serving.scoring import ranking_names
 from serving.sources.context import cell_key
+from serving.sources.index import index_arrays
 from serving.trees import Forest
 from training.methods import resolved_recipe
 
@@ -101,6 +102,7 @@ def _sources(
         "personal-frequency.popular": popular.astype(np.float32),
         "ials.item_factors": vectors,
         "ials.gram": vectors.T @ vectors,
+        **{f"ials.{name}": array for name, array in index_arrays(vectors, np.ones(n, bool)).items()},
         **{f"{source}.{name}": array for source in ("item-item", "sequence", "session")
            for name, array in made_neighbours(rng, popular, category).items()},
         **_lists(rng, popular, len(cells), min(n, 300), "context-popularity"),

@@ -1,0 +1,98 @@
+"""Vectors of items: a customer's own from theirs, the best inner products, and which past item is nearest."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from features.compiled import kernel, sums_in_any_order
+
+
+@sums_in_any_order
+def _product(vectors: Any, row: int, vector: Any) -> Any:
+    """Inner product; of a place in an array, for a slice costs more than the sum."""
+    total = np.float32(0)
+    for place in range(len(vector)):
+        total += vectors[row, place] * vector[place]
+    return total
+
+
+@kernel("f4[2], i4[1], f4[1], i8, out f4[2]")
+def products(vectors: Any, items: Any, vector: Any, column: int, out: Any) -> None:
+    """Fill a column with the inner products of some vectors with one."""
+    for row in range(len(items)):
+        out[row, column] = _product(vectors, items[row], vector)
+
+
+@kernel("f4[2], i8[1], i4[1], f4[2], f4[1], i8, out i4[1], out f4[1]")
+def search(
+    centres: Any, starts: Any, items: Any, vectors: Any, vector: Any, wanted: int, found: Any, scores: Any
+) -> int:  # fmt: skip
+    """Look at the groups whose centres point where the vector does, until `wanted` items were seen.
+
+    Fills the items and their inner products, and returns how many there are.
+    """
+    said = np.empty(len(centres), np.float32)
+    for group in range(len(centres)):
+        said[group] = _product(centres, group, vector)
+    count = 0
+    for group in np.argsort(-said, kind="mergesort"):
+        if count >= wanted:
+            break
+        for row in range(starts[group], starts[group + 1]):
+            found[count], scores[count] = items[row], _product(vectors, row, vector)
+            count += 1
+    return count
+
+
+@sums_in_any_order
+def _inner(table: Any, one: int, other: int, count: int) -> Any:
+    total = 0.0
+    for place in range(count):
+        total += table[one, place] * table[other, place]
+    return total
+
+
+@kernel("f4[2], i4[1], f4[1], f8, f4[2], out f4[1]")
+def fold_in(vectors: Any, items: Any, weights: Any, alpha: float, gram: Any, out: Any) -> None:
+    """Fill the vector of a subject: the solution of `collaborative.folded_in` by Cholesky's factors."""
+    size = len(gram)
+    table, right = np.empty((size, size)), np.zeros(size)
+    for row in range(size):
+        for column in range(row + 1):
+            table[row, column] = gram[row, column]
+    for at in range(len(items)):
+        which, extra = items[at], alpha * weights[at]
+        for row in range(size):
+            scaled = extra * vectors[which, row]
+            right[row] += vectors[which, row] + scaled
+            for column in range(row + 1):
+                table[row, column] += scaled * vectors[which, column]
+    for row in range(size):
+        for column in range(row):
+            table[row, column] = (table[row, column] - _inner(table, row, column, column)) / table[column, column]
+            right[row] -= table[row, column] * right[column]
+        table[row, row] = np.sqrt(table[row, row] - _inner(table, row, row, row))
+        right[row] /= table[row, row]
+    for row in range(size - 1, -1, -1):
+        right[row] /= table[row, row]
+        out[row] = right[row]
+        for column in range(row):
+            right[column] -= table[row, column] * right[row]
+
+
+@kernel("i4[1], f4[2], i4[1], out i4[1]")
+def nearest(past: Any, vectors: Any, items: Any, causes: Any) -> None:
+    """Fill in for each item the past one, but itself, whose vector points most where its own does; else -1."""
+    size = np.empty(len(past), np.float32)
+    for at in range(len(past)):
+        size[at] = np.sqrt(_product(vectors, past[at], vectors[past[at]])) + np.float32(1e-12)
+    for row in range(len(items)):
+        most, causes[row] = np.float32(-np.inf), -1
+        mine = vectors[items[row]]
+        for at in range(len(past)):
+            if past[at] != items[row]:
+                said = _product(vectors, past[at], mine) / size[at]
+                if said > most:
+                    most, causes[row] = said, past[at]
