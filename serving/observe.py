@@ -1,7 +1,7 @@
 """Around every request: its watch, its counts, its line in the log. And `/metrics`, where the counts are read.
 
 `Observed` lies around the layers that refuse (keys, origins, limits), so that what they answer is counted and told too;
-only probes are answered before it.
+probes pass it uncounted.
 """
 
 from __future__ import annotations
