@@ -73,7 +73,7 @@ def confidence(history: History, now: int, params: ConfidenceParams) -> Floats:
         params: weights by type, the half-life, and what the quantity adds.
     """
     age = (now - history.time) / (DAY * params.half_life_days)
-    amount = 1 + params.quantity * np.log2(np.maximum(history.quantity, 1))
+    amount = 1 + params.quantity * np.log2(np.maximum(history.quantity, 1).astype(np.float64))
     weight = params.by_code()[history.type] * amount * np.exp2(-np.maximum(age, 0))
     return np.where(history.item >= 0, weight, 0).astype(np.float32)
 
@@ -91,7 +91,10 @@ def preferences(history: History, now: int, params: ConfidenceParams) -> tuple[n
     items, where = np.unique(history.item, return_inverse=True)
     summed = np.bincount(where, weights=weights, minlength=len(items)).astype(np.float32)
     keep = (items >= 0) & (summed > 0)
-    return items[keep], np.log2(1 + summed[keep]) if params.damped else summed[keep]
+    if not params.damped:
+        return items[keep], summed[keep]
+    # In double precision, as the kernel: what is fitted and what is folded in are the same to the last bit.
+    return items[keep], np.log2(1 + summed[keep].astype(np.float64)).astype(np.float32)
 
 
 @kernel("i8[1], i4[1], i1[1], f4[1], i8, f4[1], f8, f8, b1, out i4[1], out f4[1]")

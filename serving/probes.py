@@ -32,13 +32,18 @@ class Probes:
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """An ASGI call."""
         asked = self._asked.get(scope.get("path", ""))
-        if asked is None or scope["type"] != "http" or scope["method"] not in {"GET", "HEAD"}:
+        if asked is None or scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        why = asked()
-        body = b"\n" if why is None else f"{why}\n".encode()
-        headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", str(len(body)).encode())]
-        await send({"type": "http.response.start", "status": 200 if why is None else 503, "headers": headers})
+        headers = [(b"content-type", b"text/plain; charset=utf-8")]
+        if scope["method"] in {"GET", "HEAD"}:
+            why = asked()
+            status, body = (200, b"\n") if why is None else (503, f"{why}\n".encode())
+        else:
+            status, body = 405, b"ask by GET or HEAD\n"
+            headers.append((b"allow", b"GET, HEAD"))
+        headers.append((b"content-length", str(len(body)).encode()))
+        await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
 
 
