@@ -215,9 +215,12 @@ async def turned_away(scope: Any, receive: Any, send: Any, *, close: bool = Fals
     """The answer to a request for which there is no room."""
     message = "too many requests at once; try again in a moment"
     error = {"code": "overloaded", "message": message, "field": None}
-    body = orjson.dumps({"error": error, "requestId": new_id()})
-    length = str(len(body)).encode()
-    headers = [(b"content-type", b"application/json"), (b"content-length", length), (b"retry-after", b"1")]
+    request_id = new_id()
+    body = orjson.dumps({"error": error, "requestId": request_id})
+    headers = [
+        (b"content-type", b"application/json"), (b"content-length", str(len(body)).encode()), (b"retry-after", b"1"),
+        (b"x-request-id", request_id.encode()),
+    ]  # fmt: skip
     headers += [(b"connection", b"close")] if close else []
     await send({"type": "http.response.start", "status": 503, "headers": headers})
     await send({"type": "http.response.body", "body": body})

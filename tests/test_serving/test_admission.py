@@ -140,6 +140,8 @@ def test_64_beyond_capacity_are_told_at_once_and_the_admitted_finish(served):
     assert time.monotonic() - began < 5
     assert {each.split(b"\r\n")[0] for each in refused} == {b"HTTP/1.1 503 Service Unavailable"}
     assert all(b"retry-after: 1" in each and b'"overloaded"' in each for each in refused)
+    ids = {each.split(b"x-request-id: ")[1].split(b"\r\n")[0] for each in refused}
+    assert len(ids) == len(refused) and all(b'"requestId":"%s"' % each in b"".join(refused) for each in ids)
     for probe in (b"/livez", b"/readyz?verbose=1", b"/metrics"):
         assert answer(served.connect(get(probe))).startswith(b"HTTP/1.1 200")
     assert served.app.inside == 4
