@@ -98,9 +98,9 @@ class Worker:
         Connection.gate = Gate.from_environment(environ)
         root = Path(environ.get("KOKYAKU_ROOT", "shop"))
         shop = Shop.from_environment(environ.get("KOKYAKU_SHOP", "demo"), root.absolute())
-        warm()  # no request waits for a compiler
         with contextlib.suppress(BundleError):  # the engine says what is wrong with it
             log.info("memory: %s", admit(shop))
+        warm()  # no request waits for a compiler
         _opened["engine"] = Engine(shop, worker=str(os.getpid()))
         settle_memory()
         threading.Thread(target=compile_templates, name="kokyaku-templates", daemon=True).start()
