@@ -1,10 +1,11 @@
-"""A forest as tables of bit masks: all trees of a row at once, without following a single branch.
+"""A forest as bit masks: many rows go through a tree in one instruction, without following a single branch.
 
-After QuickScorer (Lucchese et al. 2015). The leaves of a tree are bits, from left to right. A node that sends a row to
-the right rules out the leaves on its left; the lowest bit that no node rules out is the leaf that the row comes to.
-What all nodes of a column rule out depends on the interval alone in which the value lies, so it is worked out
-beforehand, for every interval and all trees: scoring is one look-up and one AND a column. Columns that are the same
-for all rows, and neighbouring columns that are the same for most, are looked up once for all of these.
+After V-QuickScorer (Lucchese et al. 2016). The leaves of a tree are bits, from left to right. A node that sends a row
+to the right rules out the leaves on its left; the lowest bit that no node rules out is the leaf that the row comes to.
+So the nodes of a tree may be asked in any order, and each is one comparison and one AND for all rows.
+
+Numbers are compared as integers of the same order, in which a missing value is the smallest or the largest of all:
+then one comparison tells where a row goes, and whether a node sends all rows the same way.
 """
 
 from __future__ import annotations
@@ -24,52 +25,63 @@ Doubles = npt.NDArray[np.float64]
 MOST_LEAVES = 32
 """Of a tree: as many as a word has bits."""
 _ALL = np.uint32(0xFFFFFFFF)
-_TOGETHER = 8
-"""Columns whose common case is looked up at once."""
-_VOTES = 32
-_COUNTED = 64
-"""Up to so many edges of a column are counted one by one, for many rows at once; more are searched."""
+_LOWEST, _HIGHEST = np.int32(-(2**31)), np.int32(2**31 - 1)
+_INFINITE = np.int32(0x7F800000)
+"""The bits of infinity: those of NaN lie above."""
+_SIGN = np.int32(31)
+_ROWS = 16
+"""Rows of which the numbers are turned around at once: a line of the cache."""
 _Node = tuple[int, float, bool, int]
 """Column, threshold, whether a missing value goes right, bits of the leaves on its left."""
 
 
 @dataclass(frozen=True, slots=True)
 class LeafMasks:
-    """The tables of a forest.
+    """The nodes of a forest, a tree after the other.
 
     Args:
-        columns: int32[c], the columns that any node asks about.
-        starts: int64[c + 1], where the edges of each begin.
-        edges: float32[e], rising in each column; beyond the i-th lies interval i + 1.
-        masks: uint32[e + 2 c, trees], what is left in each interval, that of missing values last.
-        first: int64[trees], where the leaves of each tree begin.
-        value: float64[leaves].
+        asked: int32[a], what is compared: twice the column, and one more where its missing values are the largest.
+        which: int32[n], the place in `asked` of what each node compares.
+        threshold: int32[n], in the order of `ordered`; what is above it goes right.
+        mask: uint32[n], the leaves of its tree that a node leaves to those that go right.
+        starts: int64[trees + 1], where the nodes of each tree begin.
+        value: float64[trees x 32], of the leaves.
     """
 
-    columns: npt.NDArray[np.int32]
+    asked: npt.NDArray[np.int32]
+    which: npt.NDArray[np.int32]
+    threshold: npt.NDArray[np.int32]
+    mask: npt.NDArray[np.uint32]
     starts: npt.NDArray[np.int64]
-    edges: npt.NDArray[np.float32]
-    masks: npt.NDArray[np.uint32]
-    first: npt.NDArray[np.int64]
     value: Doubles
 
     @classmethod
     def of(cls, forest: Forest) -> LeafMasks | None:
-        """The tables of a forest; None where a tree has too many leaves."""
+        """The nodes of a forest; None where a tree has too many leaves."""
         trees = [_walked(forest, root) for root in forest.roots.tolist()]
         if not trees or any(tree is None for tree in trees):
             return None
         known = [tree for tree in trees if tree is not None]
-        first = np.cumsum([0, *(len(values) for _, values in known)])[:-1].astype(np.int64)
-        value = np.array([each for _, values in known for each in values], np.float64)
-        return cls(*_tables([nodes for nodes, _ in known]), first, value)
+        nodes = [node for own, _ in known for node in own]
+        column, right, left = (np.array([node[at] for node in nodes], np.int64) for at in (0, 2, 3))
+        threshold = _floor(np.array([node[1] for node in nodes], np.float64))
+        asked, which = np.unique(2 * column + right, return_inverse=True)
+        value = np.zeros((len(known), MOST_LEAVES))
+        for tree, (_, values) in enumerate(known):
+            value[tree, : len(values)] = values
+        return cls(
+            asked.astype(np.int32), which.astype(np.int32), ordered(threshold), ~left.astype(np.uint32),
+            np.cumsum([0, *(len(own) for own, _ in known)]).astype(np.int64), value.ravel(),
+        )  # fmt: skip
 
     def predict(self, block: npt.NDArray[np.float32]) -> Doubles:
         """float64[m]: the sum of the leaves that each row of float32[m, columns] comes to."""
         out = np.empty(len(block))
-        _scored(
-            np.ascontiguousarray(block), self.columns, self.starts, self.edges, self.masks, self.first, self.value, out
-        )
+        if len(block):
+            _scored(
+                np.ascontiguousarray(block), self.asked, self.which, self.threshold, self.mask, self.starts,
+                self.value, out,
+            )  # fmt: skip
         return out
 
 
@@ -92,29 +104,6 @@ def _walked(forest: Forest, root: int) -> tuple[list[_Node], list[float]] | None
     return nodes, values
 
 
-def _tables(
-    trees: list[list[_Node]],
-) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64], npt.NDArray[np.float32], npt.NDArray[np.uint32]]:
-    """Columns, starts, edges and masks."""
-    flat = [(*node, tree) for tree, nodes in enumerate(trees) for node in nodes]
-    column = np.array([node[0] for node in flat], np.int32)
-    edge = _floor(np.array([node[1] for node in flat], np.float64))
-    right, left, tree = (
-        np.array([node[at] for node in flat], dtype) for at, dtype in ((2, bool), (3, np.uint32), (4, int))
-    )
-    columns = np.unique(column)
-    edges = [np.unique(edge[column == each]) for each in columns]
-    starts = np.cumsum([0, *map(len, edges)]).astype(np.int64)
-    masks = np.full((int(starts[-1]) + 2 * len(columns), len(trees)), _ALL, np.uint32)
-    for at, (each, own) in enumerate(zip(columns, edges, strict=True)):
-        mine, base = column == each, int(starts[at]) + 2 * at
-        bits, missing = ~left[mine], base + len(own) + 1
-        np.bitwise_and.at(masks, (base + 1 + np.searchsorted(own, edge[mine]), tree[mine]), bits)
-        masks[base:missing] = np.bitwise_and.accumulate(masks[base:missing], axis=0)
-        np.bitwise_and.at(masks, (np.full(int(right[mine].sum()), missing), tree[mine][right[mine]]), bits[right[mine]])
-    return columns, starts, np.concatenate([*edges, np.empty(0, np.float32)]), masks
-
-
 def _floor(threshold: Doubles) -> npt.NDArray[np.float32]:
     """The largest single at or below each: a single is above the one exactly where it is above the other."""
     with np.errstate(over="ignore"):
@@ -122,130 +111,109 @@ def _floor(threshold: Doubles) -> npt.NDArray[np.float32]:
     return np.where(near > threshold, np.nextafter(near, np.float32(-np.inf)), near).astype(np.float32)
 
 
-@helper
-def _interval(value: Any, edges: Any) -> Any:
-    """The interval of one value; no branch depends on it."""
-    if value != value:
-        return len(edges) + 1
-    found, left = 0, len(edges)
-    while left > 1:
-        half = left >> 1
-        found += half * (edges[found + half - 1] < value)
-        left -= half
-    return found + (left == 1 and edges[found] < value)
+def ordered(numbers: npt.NDArray[np.float32]) -> npt.NDArray[np.int32]:
+    """int32[n] in the same order as some float32[n] without NaN; both zeros are one."""
+    bits = (numbers + np.float32(0)).view(np.int32)
+    return bits ^ (bits >> _SIGN & _HIGHEST)
 
 
 @helper
-def _lie(values: Any, edges: Any, at: Any, intervals: Any) -> Any:
-    """Fill a row of intervals with where some values lie among edges."""
-    rows, first = len(values), values[0]
-    alike = 1
-    while alike < rows and (values[alike] == first or (values[alike] != values[alike] and first != first)):
-        alike += 1
-    if alike == rows:
-        intervals[at, :] = _interval(first, edges)
-    elif len(edges) > _COUNTED:
+def _turned(block: Any, out: Any) -> Any:
+    """Fill the bits of float32[m, columns] into int32[columns, m or more]; the last row stands for those beyond."""
+    rows, bits = len(block), block.view(np.int32)
+    whole = rows // _ROWS * _ROWS
+    for begin in range(0, whole, _ROWS):
+        for column in range(len(out)):
+            for row in range(_ROWS):
+                out[column, begin + row] = bits[begin + row, column]
+    for column in range(len(out)):
+        for row in range(whole, out.shape[1]):
+            out[column, row] = bits[min(row, rows - 1), column]
+
+
+@helper
+def _put_in_order(bits: Any, asked: Any, at: Any, out: Any, low: Any, high: Any) -> Any:
+    """Fill a row with what is compared, as `ordered`, and its smallest and its largest."""
+    column, missing = asked >> 1, _HIGHEST if asked & 1 else _LOWEST
+    for row in range(out.shape[1]):
+        number = np.int32(0) if bits[column, row] == _LOWEST else bits[column, row]
+        out[at, row] = missing if number & _HIGHEST > _INFINITE else number ^ (number >> _SIGN & _HIGHEST)
+    least, most = out[at, 0], out[at, 0]
+    for row in range(out.shape[1]):
+        least, most = min(least, out[at, row]), max(most, out[at, row])
+    low[at], high[at] = least, most
+
+
+@helper
+def _ruled(state: Any, mask: Any, right: Any) -> Any:
+    """What is left of a row's leaves after a node."""
+    return state & mask if right else state
+
+
+@helper
+def _ask_two(x: Any, nodes: Any, at: Any, which: Any, threshold: Any, mask: Any, state: Any) -> Any:
+    """Send all rows through two nodes: the state is read and written half as often."""
+    a, b = nodes[at], nodes[at + 1]
+    of_a, of_b, limit_a, limit_b, mask_a, mask_b = which[a], which[b], threshold[a], threshold[b], mask[a], mask[b]
+    for row in range(len(state)):
+        left = _ruled(state[row], mask_a, x[of_a, row] > limit_a)
+        state[row] = _ruled(left, mask_b, x[of_b, row] > limit_b)
+
+
+@helper
+def _ask_six(x: Any, nodes: Any, at: Any, which: Any, threshold: Any, mask: Any, state: Any) -> Any:
+    """The same for six nodes."""
+    a, b, c, d, e, f = nodes[at], nodes[at + 1], nodes[at + 2], nodes[at + 3], nodes[at + 4], nodes[at + 5]
+    of_a, of_b, of_c, of_d, of_e, of_f = which[a], which[b], which[c], which[d], which[e], which[f]
+    limit_a, limit_b, limit_c, limit_d = threshold[a], threshold[b], threshold[c], threshold[d]
+    limit_e, limit_f = threshold[e], threshold[f]
+    mask_a, mask_b, mask_c, mask_d, mask_e, mask_f = mask[a], mask[b], mask[c], mask[d], mask[e], mask[f]
+    for row in range(len(state)):
+        left = _ruled(state[row], mask_a, x[of_a, row] > limit_a)
+        left = _ruled(left, mask_b, x[of_b, row] > limit_b)
+        left = _ruled(left, mask_c, x[of_c, row] > limit_c)
+        left = _ruled(left, mask_d, x[of_d, row] > limit_d)
+        left = _ruled(left, mask_e, x[of_e, row] > limit_e)
+        state[row] = _ruled(left, mask_f, x[of_f, row] > limit_f)
+
+
+@helper
+def _through(
+    x: Any, low: Any, high: Any, start: Any, end: Any, which: Any, threshold: Any, mask: Any, nodes: Any, state: Any
+) -> Any:  # fmt: skip
+    """Send all rows through the nodes of a tree; those that send all the same way are asked only once."""
+    left, count = _ALL, 0
+    for node in range(start, end):
+        all_right = low[which[node]] > threshold[node]
+        left &= mask[node] if all_right else _ALL
+        nodes[count] = node
+        count += high[which[node]] > threshold[node] and not all_right
+    state[:] = left
+    at = 0
+    while count - at >= 6:
+        _ask_six(x, nodes, at, which, threshold, mask, state)
+        at += 6
+    while count - at > 0:
+        if count - at == 1:
+            nodes[at + 1] = nodes[at]  # asked twice, a node says the same
+        _ask_two(x, nodes, at, which, threshold, mask, state)
+        at += 2
+
+
+@kernel("f4[2], i4[1], i4[1], i4[1], u4[1], i8[1], f8[1], out f8[1]")
+def _scored(
+    block: Any, asked: Any, which: Any, threshold: Any, mask: Any, starts: Any, value: Any, out: Any
+) -> Any:  # fmt: skip
+    rows = (len(block) + _ROWS - 1) // _ROWS * _ROWS
+    bits, x = np.empty((block.shape[1], rows), np.int32), np.empty((len(asked), rows), np.int32)
+    low, high = np.empty(len(asked), np.int32), np.empty(len(asked), np.int32)
+    _turned(block, bits)
+    for at in range(len(asked)):
+        _put_in_order(bits, asked[at], at, x, low, high)
+    state, total, nodes = np.empty(rows, np.uint32), np.zeros(rows), np.empty(MOST_LEAVES, np.int64)
+    for tree in range(len(starts) - 1):
+        _through(x, low, high, starts[tree], starts[tree + 1], which, threshold, mask, nodes, state)
+        first = MOST_LEAVES * tree
         for row in range(rows):
-            intervals[at, row] = _interval(values[row], edges)
-    else:  # many rows in one instruction
-        intervals[at, :] = 0
-        for edge in edges:
-            for row in range(rows):
-                intervals[at, row] += np.int32(values[row] > edge)
-        for row in range(rows):
-            if values[row] != values[row]:
-                intervals[at, row] = len(edges) + 1
-
-
-@helper
-def _common(intervals: Any, at: Any) -> Any:
-    """The interval that most rows seem to lie in, by a vote of some; whichever it is, the scores are the same."""
-    found, lead = intervals[at, 0], 0
-    for row in range(0, intervals.shape[1], max(intervals.shape[1] // _VOTES, 1)):
-        if lead == 0:
-            found = intervals[at, row]
-        lead += 1 if intervals[at, row] == found else -1
-    return found
-
-
-@helper
-def _narrow(state: Any, row: Any, masks: Any, at: Any) -> Any:
-    """Rule out what a row of masks does; whole arrays and places, for a slice costs more than the work."""
-    for tree in range(state.shape[1]):
-        state[row, tree] &= masks[at, tree]
-
-
-@helper
-def _narrow_by_four(state: Any, row: Any, masks: Any, rest: Any, at: Any) -> Any:
-    """`_narrow` for four at once: the state is read and written a quarter as often."""
-    one, two, three, four = rest[at], rest[at + 1], rest[at + 2], rest[at + 3]
-    for tree in range(state.shape[1]):
-        state[row, tree] &= masks[one, tree] & masks[two, tree] & masks[three, tree] & masks[four, tree]
-
-
-@helper
-def _looked_up(block: Any, columns: Any, starts: Any, edges: Any, intervals: Any, often: Any, mixed: Any) -> Any:
-    """Fill what lies where: intervals int32[c, m], the usual one of each column, and the columns that are mixed."""
-    count = 0
-    values = np.empty(block.shape[0], np.float32)
-    for at in range(len(columns)):
-        for row in range(len(values)):
-            values[row] = block[row, columns[at]]
-        _lie(values, edges[starts[at] : starts[at + 1]], at, intervals)
-        often[at] = _common(intervals, at)
-        other = 0
-        for row in range(len(values)):
-            other += intervals[at, row] != often[at]
-        if other:
-            mixed[count] = at
-            count += 1
-    return count
-
-
-@helper
-def _unusual(intervals: Any, often: Any, mixed: Any, count: Any, out: Any) -> Any:
-    """out bool[chunks, m]: the rows of which any of the columns of a chunk lies elsewhere than usual."""
-    out[:, :] = False
-    for place in range(count):
-        at, chunk = mixed[place], place // _TOGETHER
-        for row in range(out.shape[1]):
-            out[chunk, row] |= intervals[at, row] != often[at]
-
-
-@kernel("f4[2], i4[1], i8[1], f4[1], u4[2], i8[1], f8[1], out f8[1]")
-def _scored(block: Any, columns: Any, starts: Any, edges: Any, masks: Any, first: Any, value: Any, out: Any) -> Any:
-    rows, trees = block.shape[0], masks.shape[1]
-    if rows == 0:
-        return
-    intervals, often = np.empty((len(columns), rows), np.int32), np.empty(len(columns), np.int32)
-    mixed = np.empty(len(columns), np.int64)
-    count = _looked_up(block, columns, starts, edges, intervals, often, mixed)
-    chunks = (count + _TOGETHER - 1) // _TOGETHER
-    common = np.full((chunks + 1, trees), _ALL, np.uint32)  # the last one: of what is the same for all rows
-    chunk_of = np.full(len(columns), chunks, np.int64)
-    chunk_of[mixed[:count]] = np.arange(count) // _TOGETHER
-    for at in range(len(columns)):
-        _narrow(common, chunk_of[at], masks, starts[at] + 2 * at + often[at])
-    unusual = np.empty((chunks, rows), np.bool_)
-    _unusual(intervals, often, mixed, count, unusual)
-    state, rest = np.empty((1, trees), np.uint32), np.empty(count + 1, np.int64)
-    for row in range(rows):
-        state[0, :] = common[chunks]
-        for chunk in range(chunks):
-            if not unusual[chunk, row]:
-                _narrow(state, 0, common, chunk)
-        waiting = 0
-        for place in range(count):  # no branch: which ones are kept nobody could foretell
-            at = mixed[place]
-            interval = intervals[at, row]
-            rest[waiting] = starts[at] + 2 * at + interval
-            waiting += unusual[place // _TOGETHER, row] & (interval > 0)  # below all edges nothing is ruled out
-        while waiting % 4:
-            waiting -= 1
-            _narrow(state, 0, masks, rest[waiting])
-        for at in range(0, waiting, 4):
-            _narrow_by_four(state, 0, masks, rest, at)
-        total = 0.0
-        for tree in range(trees):
-            total += value[first[tree] + trailing_zeros(state[0, tree])]
-        out[row] = total
+            total[row] += value[first + np.int64(trailing_zeros(state[row]))]
+    out[:] = total[: len(out)]
