@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
 
@@ -14,6 +14,7 @@ from serving import candidates_kernel as kernels
 
 Rows = npt.NDArray[np.int32]
 Floats = npt.NDArray[np.float32]
+NOTHING: Rows = np.empty(0, np.int32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,11 @@ class Opinion:
     def none() -> Opinion:
         """The source has nothing to say."""
         return Opinion(np.empty(0, np.int32), np.empty(0, np.float32))
+
+    @property
+    def finds_its_best(self) -> bool:
+        """Whether `best` is more than a look at all scores."""
+        return self.order is not None
 
     def best(self, count: int) -> Proposals:
         """The `count` highest, best first."""
@@ -92,17 +98,29 @@ class Candidates:
         return len(self.items)
 
     @classmethod
-    def union(cls, heard: Sequence[tuple[str, Opinion, Proposals]]) -> Candidates:
-        """Merge what all sources propose: each source's name, its opinion, and the proposals that come of it."""
-        names = tuple(name for name, _, _ in heard)
-        if not heard:
+    def of_best(cls, opinions: Mapping[str, Opinion], count: int, size: int, bought: Rows = NOTHING) -> Candidates:
+        """The union of the best of several sources.
+
+        Args:
+            opinions: of each source.
+            count: so many each proposes, beside those that are bought already and will be removed with that reason.
+            size: number of items that there are.
+            bought: int32[b], ascending and distinct.
+        """
+        names = tuple(opinions)
+        if not names:
             nothing = np.empty((0, 0), np.float32)
-            return cls(np.empty(0, np.int32), (), nothing, nothing)
-        items, scores = _merged([found for _, _, found in heard])
-        opinions = np.empty_like(scores)
-        for column, (_, opinion, _) in enumerate(heard):
-            opinion.tell(items, opinions, column)
-        return cls(items, names, scores, opinions)
+            return cls(NOTHING, (), nothing, nothing)
+        if available():
+            return _gathered(names, list(opinions.values()), count, size, bought)
+        proposed = [_proposed(opinion, count, bought) for opinion in opinions.values()]
+        items = np.unique(np.concatenate([found.items for found in proposed]))
+        scores = np.full((len(items), len(names)), np.nan, np.float32)
+        told = np.empty_like(scores)
+        for column, (found, opinion) in enumerate(zip(proposed, opinions.values(), strict=True)):
+            scores[np.searchsorted(items, found.items), column] = found.scores
+            opinion.tell(items, told, column)
+        return cls(items, names, scores, told)
 
     def heard(self, names: tuple[str, ...]) -> Candidates:
         """Only what some of the sources propose."""
@@ -127,15 +145,6 @@ class Candidates:
             self.items[~drop], self.sources, self.scores[~drop], self.opinions[~drop], (*self.removed, gone)
         )
 
-    def sorted_out(self, why: npt.NDArray[np.int8], reasons: Sequence[str]) -> Candidates:
-        """`without` for several reasons at once: 0 stays, n leaves for the n-th."""
-        counts = np.bincount(why, minlength=len(reasons) + 1).tolist()
-        gone = [(reason, self.items[why == at]) for at, reason in enumerate(reasons, start=1) if counts[at]]
-        items, scores = np.empty(counts[0], np.int32), np.empty((counts[0], len(self.sources)), np.float32)
-        opinions = np.empty_like(scores)
-        kernels.stay(why, self.items, self.scores, self.opinions, items, scores, opinions)
-        return Candidates(items, self.sources, scores, opinions, (*self.removed, *gone))
-
 
 def among(items: Rows, known: Rows) -> npt.NDArray[np.bool_]:
     """bool[len(items)]: which of some items stand in a list that is ascending."""
@@ -145,22 +154,32 @@ def among(items: Rows, known: Rows) -> npt.NDArray[np.bool_]:
     return found
 
 
-def _merged(proposed: Sequence[Proposals]) -> tuple[Rows, Floats]:
-    """int32[m], ascending and distinct, and float32[m, S]: the score of each item by each source, NaN where none."""
-    listed = np.concatenate([found.items for found in proposed])
-    if available() and len(listed):
-        starts = np.array([0, *accumulate(len(found.items) for found in proposed)])
-        said = np.concatenate([found.scores for found in proposed])
-        items, scores = np.empty(len(listed), np.int32), np.empty((len(listed), len(proposed)), np.float32)
-        size = int(listed.max()) + 1
-        slot, marks = scratch("candidate", size, np.int32), scratch("candidate_mark", size // 64 + 1, np.uint64)
-        count = kernels.union(listed, said, starts, slot, marks, items, scores)
-        return items[:count], scores[:count]
-    items = np.unique(listed)
-    scores = np.full((len(items), len(proposed)), np.nan, np.float32)
-    for column, found in enumerate(proposed):
-        scores[np.searchsorted(items, found.items), column] = found.scores
-    return items, scores
+def _gathered(names: tuple[str, ...], heard: Sequence[Opinion], count: int, size: int, bought: Rows) -> Candidates:
+    """`Candidates.of_best` with a kernel; sources that find their best in a way of their own do so."""
+    ranked = [opinion.finds_its_best for opinion in heard]
+    listed = [opinion.best(count + len(bought)) if own else opinion for own, opinion in zip(ranked, heard, strict=True)]
+    starts = np.array([0, *accumulate(len(each.items) for each in listed)])
+    rows, most = np.concatenate([each.items for each in listed]), (count + len(bought)) * len(heard)
+    items, scores = np.empty(most, np.int32), np.empty((most, len(heard)), np.float32)
+    opinions = np.empty_like(scores)
+    found = kernels.gather(
+        rows, np.concatenate([each.scores for each in listed]), starts, np.array(ranked), count, bought,
+        scratch("candidate", size, np.int32), scratch("candidate_mark", size // 64 + 1, np.uint64), items, scores,
+        opinions,
+    )  # fmt: skip
+    for column, (own, opinion) in enumerate(zip(ranked, heard, strict=True)):
+        if own:
+            opinion.tell(items[:found], opinions, column)
+    return Candidates(items[:found], names, scores[:found], opinions[:found])
+
+
+def _proposed(opinion: Opinion, count: int, bought: Rows) -> Proposals:
+    """The best `count` beside those that are bought already."""
+    if not len(bought):
+        return opinion.best(count)
+    proposed = opinion.best(count + len(bought))
+    wanted = np.cumsum(~among(proposed.items, bought)) <= count
+    return Proposals(proposed.items[wanted], proposed.scores[wanted])
 
 
 def best(scores: Floats, items: Rows, count: int) -> Proposals:

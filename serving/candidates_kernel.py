@@ -10,6 +10,7 @@ from features.compiled import helper, kernel, trailing_zeros
 
 NO_SCORE = np.float32(-1e30)
 """Scores at or below it stand for "not eligible" in some libraries."""
+_FEW = 256
 
 
 @helper
@@ -48,11 +49,11 @@ def _rise(scores: Any, items: Any, at: int) -> None:
     scores[at], items[at] = score, item
 
 
-@kernel("f4[1], i4[1], out i4[1], out f4[1]")
-def best(scores: Any, items: Any, top: Any, values: Any) -> int:
-    """Fill `top` and `values` with the highest usable scores, best first, ties by item; returns how many there are."""
-    size, count = len(top), 0
-    for at in range(len(scores)):
+@helper
+def _best(scores: Any, items: Any, begin: int, end: int, top: Any, values: Any, size: int) -> int:
+    """`best` of a part of the scores."""
+    count = 0
+    for at in range(begin, end):
         score = scores[at]
         if not (score > NO_SCORE and score < np.inf):
             continue
@@ -70,15 +71,27 @@ def best(scores: Any, items: Any, top: Any, values: Any) -> int:
     return count
 
 
-@kernel("i4[1], f4[1], i8[1], out i4[1], out u8[1], out i4[1], out f4[2]")
-def union(items: Any, scores: Any, starts: Any, slot: Any, marks: Any, merged: Any, out: Any) -> int:
-    """Merge the proposals of several sources; source s has items[starts[s]:starts[s + 1]].
+@kernel("f4[1], i4[1], out i4[1], out f4[1]")
+def best(scores: Any, items: Any, top: Any, values: Any) -> Any:
+    """Fill `top` and `values` with the highest usable scores, best first, ties by item; returns how many there are."""
+    return _best(scores, items, 0, len(scores), top, values, len(top))
 
-    Fills `merged` with the distinct items, ascending, and `out` with the score of each by each source, NaN where it
-    proposes it not; returns how many items there are. `slot` holds anything; `marks`, a bit an item, is 0 and left so.
-    """
-    for item in items:
-        marks[item >> 6] |= np.uint64(1) << np.uint64(item & 63)
+
+@helper
+def _wanted(top: Any, many: int, count: int, bought: Any) -> int:
+    """How many of the best are proposed: up to `count` beside those that are bought already, which are ascending."""
+    others = 0
+    for at in range(many):
+        place = np.searchsorted(bought, top[at])
+        others += not (place < len(bought) and bought[place] == top[at])
+        if others > count:
+            return at
+    return many
+
+
+@helper
+def _united(marks: Any, slot: Any, merged: Any) -> int:
+    """Fill the marked items, ascending, and the place of each among them; returns how many there are."""
     count = 0
     for word in range(len(marks)):  # from the lowest bit on: quicker than to sort them
         left = marks[word]
@@ -86,28 +99,85 @@ def union(items: Any, scores: Any, starts: Any, slot: Any, marks: Any, merged: A
             item = 64 * word + np.int64(trailing_zeros(left))
             left &= left - np.uint64(1)
             slot[item], merged[count] = count, item
-            for source in range(out.shape[1]):
-                out[count, source] = np.nan
             count += 1
-        marks[word] = 0
-    for source in range(len(starts) - 1):
-        for at in range(starts[source], starts[source + 1]):
-            out[slot[items[at]], source] = scores[at]
     return count
+
+
+@kernel("i4[1], f4[1], i8[1], b1[1], i8, i4[1], out i4[1], out u8[1], out i4[1], out f4[2], out f4[2]")
+def gather(
+    items: Any, scores: Any, starts: Any, ranked: Any, count: int, bought: Any, slot: Any, marks: Any, merged: Any,
+    said: Any, opinions: Any,
+) -> Any:  # fmt: skip
+    """Merge the best of several sources; source s has items[starts[s]:starts[s + 1]].
+
+    Of a source that is `ranked` these are its best, best first; of another all that it has an opinion of, ascending.
+    Each proposes `count` beside what is bought. Fills `merged` with the distinct items, ascending, `said` with the
+    score of each by each source, NaN where it does not propose it, and `opinions` with what those that are not ranked
+    think of it; returns how many items there are. `slot` holds anything; `marks`, a bit an item, is 0 and left so.
+    """
+    sources, size = len(starts) - 1, count + len(bought)
+    top, values = np.empty((sources, size), np.int32), np.empty((sources, size), np.float32)
+    many = np.empty(sources, np.int64)
+    for source in range(sources):
+        begin, end = starts[source], starts[source + 1]
+        if ranked[source]:
+            many[source] = min(end - begin, size)
+            for at in range(many[source]):
+                top[source, at], values[source, at] = items[begin + at], scores[begin + at]
+        else:
+            many[source] = _best(scores, items, begin, end, top[source], values[source], size)
+        if len(bought):
+            many[source] = _wanted(top[source], many[source], count, bought)
+        for at in range(many[source]):
+            item = top[source, at]
+            marks[item >> 6] |= np.uint64(1) << np.uint64(item & 63)
+    found = _united(marks, slot, merged)
+    said[:found, :], opinions[:found, :] = np.nan, np.nan
+    for source in range(sources):
+        for at in range(many[source]):
+            said[slot[top[source, at]], source] = values[source, at]
+        if not ranked[source]:
+            for at in range(starts[source], starts[source + 1]):
+                item = items[at]
+                if marks[item >> 6] >> np.uint64(item & 63) & np.uint64(1) and np.isfinite(scores[at]):
+                    opinions[slot[item], source] = scores[at]
+    for row in range(found):
+        marks[merged[row] >> 6] = 0
+    return found
 
 
 @kernel("i4[1], f4[1], i4[1], i8, out f4[2]")
 def look_up(known: Any, scores: Any, wanted: Any, column: int, out: Any) -> None:
     """Fill a column with the score of each item, NaN where there is none; both lists of items are ascending."""
-    at = 0
-    step = max(len(known) // max(len(wanted), 1), 1)
+    at, many = 0, len(known)
     for row in range(len(wanted)):
-        while at + step < len(known) and known[at + step] <= wanted[row]:
+        step = 1
+        while at + step < many and known[at + step] <= wanted[row]:  # ever longer steps, then ever shorter ones
             at += step
-        while at < len(known) and known[at] < wanted[row]:
-            at += 1
-        hit = at < len(known) and known[at] == wanted[row] and np.isfinite(scores[at])
+            step += step
+        while step > 1:
+            step >>= 1
+            at += step * (at + step < many and known[at + step] <= wanted[row])
+        at += at < many and known[at] < wanted[row]
+        hit = at < many and known[at] == wanted[row] and np.isfinite(scores[at])
         out[row, column] = scores[at] if hit else np.nan
+
+
+@helper
+def _rank(scores: Any, places: Any, count: int, out: Any, column: int) -> None:
+    """Fill in how many of some scores stand before each; ties by place. For few, counting is quicker than sorting."""
+    if count > _FEW:
+        order = np.argsort(-scores[:count], kind="mergesort")
+        for rank in range(count):
+            out[places[order[rank]], column] = rank
+        return
+    for at in range(count):
+        before, own = np.int32(0), scores[at]
+        for other in range(at):
+            before = np.int32(before + (scores[other] >= own))
+        for other in range(at + 1, count):
+            before = np.int32(before + (scores[other] > own))
+        out[places[at], column] = before
 
 
 @kernel("f4[2], f4[2], i8, out f4[2]")
@@ -115,44 +185,66 @@ def told(scores: Any, opinions: Any, column: int, out: Any) -> None:
     """Fill the columns from one on with the opinions, and behind them with the ranks of the scores."""
     rows, sources = scores.shape
     out[:, column : column + sources] = opinions
-    place = np.empty(rows, np.int64)
+    place, own = np.empty(rows, np.int64), np.empty(rows, np.float32)
     for source in range(sources):
         count = 0
         for row in range(rows):
             out[row, column + sources + source] = np.nan
-            if not np.isnan(scores[row, source]):
-                place[count] = row
-                count += 1
-        some = place[:count]
-        order = np.argsort(-scores[:, source][some], kind="mergesort")
-        for rank in range(count):
-            out[some[order[rank]], column + sources + source] = rank
+            place[count], own[count] = row, scores[row, source]
+            count += not np.isnan(scores[row, source])
+        _rank(own, place, count, out, column + sources + source)
 
 
-@kernel("i4[1], b1[1], b1[1], b1[1], b1[1], i4[1], i4[1], b1, out i1[1]")
-def reasons(
-    items: Any, catalogue: Any, withdrawn: Any, stopped: Any, in_stock: Any, category: Any, barred: Any,
-    only_stock: bool, out: Any,
+@kernel(
+    "i4[1], f4[2], f4[2], b1[1], b1[1], b1[1], b1[1], i4[1], i4[1], b1, out i4[1], out f4[2], out f4[2], out i4[1], "
+    "out i1[1]"
+)
+def sift(
+    items: Any, scores: Any, opinions: Any, catalogue: Any, withdrawn: Any, stopped: Any, in_stock: Any, category: Any,
+    barred: Any, only_stock: bool, left: Any, left_scores: Any, left_opinions: Any, gone: Any, why: Any,
 ) -> int:  # fmt: skip
-    """Fill in for each item the first of the common filters that takes it out, from 1; returns how many are out."""
-    gone = 0
+    """Copy the rows that no common filter takes out, and return how many they are.
+
+    Fills the items that leave, from the beginning of `gone`, and the number of the first filter that takes each out.
+    """
+    stay, leave = 0, 0
     for row in range(len(items)):
-        item, why = items[row], 0
+        item, first = items[row], -1
         if not catalogue[item]:
-            why = 1
+            first = 0
         elif withdrawn[item]:
-            why = 2
+            first = 1
         elif stopped[item]:
-            why = 3
+            first = 2
         elif only_stock and not in_stock[item]:
-            why = 4
+            first = 3
         else:
             for code in barred:
                 if category[item] == code:
-                    why = 5
-        out[row] = why
-        gone += why > 0
-    return gone
+                    first = 4
+        if first >= 0:
+            gone[leave], why[leave] = item, first
+            leave += 1
+            continue
+        left[stay] = item
+        for source in range(scores.shape[1]):
+            left_scores[stay, source], left_opinions[stay, source] = scores[row, source], opinions[row, source]
+        stay += 1
+    return stay
+
+
+@kernel("f4[1], out u8[1]")
+def keyed(scores: Any, keys: Any) -> int:
+    """Fill keys of the finite scores, in whose order the highest comes first, ties by place; returns how many."""
+    bits, count = scores.view(np.int32), 0
+    for place in range(len(scores)):
+        if not np.isfinite(scores[place]):
+            continue
+        number = np.int32(0) if scores[place] == 0 else bits[place]  # both zeros are one
+        rising = np.int64(number ^ (number >> np.int32(31) & np.int32(0x7FFFFFFF)))
+        keys[count] = np.uint64(np.int64(0x7FFFFFFF) - rising) << np.uint64(32) | np.uint64(place)
+        count += 1
+    return count
 
 
 @kernel("f8[1], f8, f4[2], i8, out f4[1], out i8[1]")
@@ -166,15 +258,3 @@ def settled(raw: Any, offset: float, block: Any, sources: int, scores: Any, lead
             if block[row, begin + source] < best:
                 lead, best = source, block[row, begin + source]
         leading[row] = lead
-
-
-@kernel("i1[1], i4[1], f4[2], f4[2], out i4[1], out f4[2], out f4[2]")
-def stay(why: Any, items: Any, scores: Any, opinions: Any, left: Any, left_scores: Any, left_opinions: Any) -> None:
-    """Copy the rows whose reason to go is 0."""
-    count = 0
-    for row in range(len(why)):
-        if why[row] == 0:
-            left[count] = items[row]
-            for source in range(scores.shape[1]):
-                left_scores[count, source], left_opinions[count, source] = scores[row, source], opinions[row, source]
-            count += 1

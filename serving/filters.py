@@ -14,7 +14,7 @@ from features.personal import open_wishes
 from features.schemas import EventType
 from serving.business import Business
 from serving.candidates import Candidates, among
-from serving.candidates_kernel import reasons
+from serving.candidates_kernel import sift
 from serving.matching import matching, where_of
 from serving.query import Filter, Query
 from serving.shelf import Shelf
@@ -54,14 +54,21 @@ def _common(shelf: Shelf, query: Query, buried: Mask | None) -> Iterator[tuple[s
         yield COMMON[4], lambda found: np.isin(shelf.bundle.shared.category[found.items], query.barred)
 
 
-def _common_out(shelf: Shelf, query: Query, candidates: Candidates) -> Candidates:
+def _common_out(shelf: Shelf, query: Query, found: Candidates) -> Candidates:
     """The same in one pass, where nothing is buried."""
-    why = np.empty(len(candidates), np.int8)
-    gone = reasons(
-        candidates.items, shelf.bundle.catalogue, shelf.withdrawn, shelf.stopped, shelf.in_stock,
-        shelf.bundle.shared.category, np.array(query.barred, np.int32), query.filter.in_stock, why,
+    count = len(found)
+    items, gone, why = np.empty(count, np.int32), np.empty(count, np.int32), np.empty(count, np.int8)
+    scores, opinions = np.empty_like(found.scores), np.empty_like(found.opinions)
+    stay = sift(
+        found.items, found.scores, found.opinions, shelf.bundle.catalogue, shelf.withdrawn, shelf.stopped,
+        shelf.in_stock, shelf.bundle.shared.category, np.array(query.barred, np.int32), query.filter.in_stock, items,
+        scores, opinions, gone, why,
     )  # fmt: skip
-    return candidates.sorted_out(why, COMMON) if gone else candidates
+    if stay == count:
+        return found
+    gone, why = gone[: count - stay], why[: count - stay]
+    removed = [(COMMON[first], gone[why == first]) for first in sorted(set(why.tolist()))]
+    return Candidates(items[:stay], found.sources, scores[:stay], opinions[:stay], (*found.removed, *removed))
 
 
 def _asked(shelf: Shelf, query: Query) -> Iterator[tuple[str, Callable[[Candidates], Mask]]]:

@@ -12,10 +12,12 @@ from dataclasses import dataclass, replace
 import msgspec
 import numpy as np
 
+from features.compiled import available
 from features.schemas import EventType
 from serving.bundle import Bundle
 from serving.business import PLAIN, Business, Wish
-from serving.candidates import Candidates, Floats, Opinion, Proposals, Rows, among
+from serving.candidates import Candidates, Floats, Opinion, Rows
+from serving.candidates_kernel import keyed
 from serving.filters import apply_filters
 from serving.placing import PIN, Placed, place
 from serving.query import Query
@@ -28,6 +30,7 @@ from serving.watch import lap, watching
 
 Voice = Order | InSession
 """Who orders the candidates, with or without the running session beside it."""
+_PLACE = np.uint64(0xFFFFFFFF)
 FILL_SPARE = 64
 """So many more popular items are looked at than are missing, because filters take some away."""
 
@@ -278,7 +281,7 @@ class Ranker:
         if "purchased" in query.filter.exclude:
             bought = np.unique(query.history.of_types(EventType.PURCHASE).item)
         opinions = {name: self.opinion(name, query) for name in names}
-        return Candidates.union([(name, each, _proposed(each, count, bought)) for name, each in opinions.items()])
+        return Candidates.of_best(opinions, count, len(self.bundle.items), bought)
 
     def fill(self, query: Query, slate: Slate, selector: Selector | None = None) -> Slate:
         """Fill the places at the end that the sources left empty; never displace what they chose.
@@ -291,11 +294,11 @@ class Ranker:
             return slate
         asked, opinion = missing + len(slate.items) + FILL_SPARE, self.opinion(floor, query)
         while True:  # most often the first few will do; filters may take more away
-            proposed = opinion.best(asked)
-            found = Candidates.union([(floor, opinion, proposed)])
+            found = Candidates.of_best({floor: opinion}, asked, len(self.bundle.items))
+            proposed = len(found)
             found = found.without(np.isin(found.items, slate.items), "already-there")
             found = apply_filters(self.shelf, query, found, self.business)
-            if len(found) >= missing or len(proposed.items) < asked:
+            if len(found) >= missing or proposed < asked:
                 break
             asked *= 8
         ranked = descending(found.scores[:, 0])
@@ -346,26 +349,24 @@ def score(candidates: Candidates, scorer: Scorer, query: Query) -> Scored:
 
 def choose(found: Scored, query: Query, selector: Selector | None = None) -> Slate:
     """Give the places: to the highest scores, or as the selector says."""
-    candidates, scores = found.candidates, found.scores[found.order]
+    candidates = found.candidates
     if selector is None:
-        chosen = first(scores, query.num_results)
+        places = found.order[: query.num_results]
+        chosen = first(found.scores[places], query.num_results)
     else:
-        chosen = selector.select(candidates.items[found.order], scores, query.num_results, query.now, fits=query.fits)
-    places = found.order[chosen.places]
+        items, scores = candidates.items[found.order], found.scores[found.order]
+        chosen = selector.select(items, scores, query.num_results, query.now, fits=query.fits)
+        places = found.order[chosen.places]
     names = tuple(candidates.sources[column] for column in found.leading[places].tolist())
     return Slate(candidates.items[places], chosen.values, names, candidates, trace=chosen.trace)
 
 
 def descending(scores: Floats) -> Columns:
-    """int64[k]: places of the finite scores of ascending items, highest first, ties by item row."""
+    """int64[k]: places of the finite float32 scores of ascending items, highest first, ties by item row."""
+    if available():
+        keys = np.empty(len(scores), np.uint64)
+        keys = keys[: keyed(np.ascontiguousarray(scores), keys)]
+        keys.sort()  # quicker than to sort places by their scores
+        return (keys & _PLACE).astype(np.intp)
     usable = np.flatnonzero(np.isfinite(scores))
     return usable[np.argsort(-scores[usable], kind="stable")]
-
-
-def _proposed(opinion: Opinion, count: int, bought: Rows) -> Proposals:
-    """The best `count` beside those that are bought already and will be removed with that reason."""
-    if not len(bought):
-        return opinion.best(count)
-    proposed = opinion.best(count + len(bought))
-    wanted = np.cumsum(~among(proposed.items, bought)) <= count
-    return Proposals(proposed.items[wanted], proposed.scores[wanted])

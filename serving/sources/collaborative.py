@@ -98,6 +98,11 @@ class Pointing(Opinion):
         """float32[n]: of all items."""
         return cast("Floats", self._vectors @ self._vector)
 
+    @property
+    def finds_its_best(self) -> bool:
+        """Always: what nobody proposes is not worked out."""
+        return True
+
     def best(self, count: int) -> Proposals:
         """The `count` highest, best first; from the index nearly so."""
         return super().best(count) if self._index is None else self._index.best(self._vector, count)

@@ -22,7 +22,7 @@ from serving.__main__ import main
 from serving.candidates import Candidates, Opinion, best
 from serving.filters import COMMON, apply_filters
 from serving.query import Filter, Query
-from serving.ranker import Ranker
+from serving.ranker import Ranker, descending
 from serving.scoring import ranks_of
 from serving.shelf import Shelf
 from serving.sources import KINDS, build_sources
@@ -98,24 +98,63 @@ def test_the_best_are_the_same(scores, count):
     assert found.scores.tolist() == plain.scores.tolist()
 
 
-@given(st.lists(st.dictionaries(st.integers(0, 30), st.floats(-2, 2, width=32), max_size=12), max_size=4))
-def test_unions_and_ranks_are_the_same(several):
-    """What some propose, others know, and nobody knows."""
-    opinions = [
-        (f"s{at}", Opinion(np.array(sorted(said), np.int32), np.array([said[i] for i in sorted(said)], np.float32)))
-        for at, said in enumerate(several)
-    ]
-    heard = [(name, opinion, opinion.best(5)) for name, opinion in opinions]
-    found = Candidates.union(heard)
+def opinion_of(said: dict[int, float], ranked: bool) -> Opinion:
+    """As a source has it; `ranked`: as one that knows the order beforehand."""
+    items, scores = np.array(sorted(said), np.int32), np.array([said[item] for item in sorted(said)], np.float32)
+    if not ranked:
+        return Opinion(items, scores)
+    order = np.flatnonzero(np.isfinite(scores))
+    return Opinion(items, scores, order[np.argsort(-scores[order], kind="stable")])
+
+
+@given(
+    st.lists(st.tuples(st.dictionaries(st.integers(0, 90), SCORES, max_size=12), st.booleans()), max_size=4),
+    st.integers(0, 9), st.sets(st.integers(0, 90), max_size=5),
+)  # fmt: skip
+def test_unions_and_ranks_are_the_same(several, count, bought):
+    """What some propose beside what is bought, what others know, and what nobody says a number of."""
+    heard = {f"s{at}": opinion_of(*said) for at, said in enumerate(several)}
+    owned = np.array(sorted(bought), np.int32)
+    found = Candidates.of_best(heard, count, 91, owned)
     out = np.full((len(found), 1 + 2 * len(several)), 7, np.float32)
     candidates_kernel.told(found.scores, found.opinions, 1, out)
     with switched(False):
-        plain = Candidates.union(heard)
+        plain = Candidates.of_best(heard, count, 91, owned)
         ranks = ranks_of(plain.scores)
     assert found.items.tolist() == plain.items.tolist()
     np.testing.assert_array_equal(found.scores, plain.scores)
     np.testing.assert_array_equal(found.opinions, plain.opinions)
     np.testing.assert_array_equal(out, np.hstack([np.full((len(found), 1), 7), found.opinions, ranks]))
+
+
+@given(st.lists(st.lists(st.sampled_from([np.nan, 0.0, -0.0, 1.0, 2.0]), min_size=2, max_size=2), max_size=9))
+def test_ranks_of_many_are_those_of_few(rows):
+    """Counted and sorted ranks are the same, ties included."""
+    scores = np.array(rows, np.float32).reshape(-1, 2)
+    many = np.concatenate([scores, np.full((300, 2), -1, np.float32)])
+    few, all_of_them = (np.empty((len(each), 4), np.float32) for each in (scores, many))
+    candidates_kernel.told(scores, scores, 0, few)
+    candidates_kernel.told(many, many, 0, all_of_them)
+    np.testing.assert_array_equal(few, all_of_them[: len(scores)])
+    np.testing.assert_array_equal(all_of_them[:, 2:], ranks_of(many))
+
+
+@given(st.lists(SCORES, max_size=30))
+def test_the_order_is_the_same(scores):
+    """Both zeros are one, and what is no number has no place."""
+    given_scores = np.array(scores, np.float32)
+    found = descending(given_scores)
+    with switched(False):
+        assert found.tolist() == descending(given_scores).tolist()
+
+
+@given(st.dictionaries(st.integers(0, 400), SCORES, max_size=150), st.sets(st.integers(0, 410), max_size=30))
+def test_looking_up_is_the_same(said, asked):
+    """For items before, between and behind those that are known."""
+    known, wanted = opinion_of(said, False), np.array(sorted(asked), np.int32)
+    out = np.full((len(wanted), 2), 7, np.float32)
+    known.tell(wanted, out, 1)
+    np.testing.assert_array_equal(out[:, 1], known.of(wanted))
 
 
 def test_common_filters_tell_every_reason(toy_bundle):
