@@ -43,7 +43,7 @@ class Factors:
         sparse = listed.mean() < COMPACT_BELOW if len(listed) else False
         self._rows = np.flatnonzero(listed).astype(np.int32) if sparse else np.arange(len(listed), dtype=np.int32)
         self._scored = np.ascontiguousarray(self._factors[self._rows]) if sparse else self._factors
-        self._index = Index.of(arrays)
+        self._index = Index.of(arrays, self._factors)
 
     def fold_in(self, query: Query) -> Floats | None:
         """float32[k]: the subject's vector, or None without a positive preference."""

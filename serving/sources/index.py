@@ -1,8 +1,9 @@
 """An index over item vectors: the best inner products without looking at all items.
 
 Training groups the vectors of large catalogues by k-means (an inverted file, as Jegou et al. 2011 call it) and keeps
-those of a group side by side. A request looks at the groups whose centre speaks most for it, until it has seen enough
-items. It may miss some that a full scan would find; `recall` says how many, and a small catalogue has no index.
+those of a group side by side, each number as one byte: what a request waits for is the memory. It looks at the groups
+whose centre speaks most for it, until it has seen enough items, and asks the whole vectors of the best of those. It may
+miss some that a full scan would find; `recall` says how many, and a small catalogue has no index.
 """
 
 from __future__ import annotations
@@ -17,13 +18,18 @@ import numpy.typing as npt
 from features.compiled import available, scratch
 from features.ids import Array
 from serving.candidates import Floats, Proposals, Rows, best
-from serving.sources.vector_kernels import search
+from serving.sources.vector_kernels import products, search
 
 LEAST_ITEMS = 20_000
 """In a smaller catalogue a full scan costs less than a tenth of a request."""
 LOOKED_AT = 24
 """Items that are looked at for each one that is wanted, at least."""
 _PASSES = 8
+
+
+_SPARE = 8
+"""One in so many is looked up beyond those that are wanted: codes are not exact."""
+_LARGEST = 127
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,20 +40,28 @@ class Index:
         centres: float32[groups, k].
         starts: int64[groups + 1], where the vectors of each begin.
         items: int32[n], the item of each vector.
-        vectors: float32[n, k].
+        codes: int8[n, k], the vectors, each divided by its scale and rounded.
+        scales: float32[n].
+        vectors: float32[n_items, k], of all items.
     """
 
     centres: Floats
     starts: npt.NDArray[np.int64]
     items: Rows
+    codes: npt.NDArray[np.int8]
+    scales: Floats
     vectors: Floats
 
     @classmethod
-    def of(cls, arrays: Mapping[str, Array]) -> Index | None:
-        """The index among a source's arrays; None where it has none."""
+    def of(cls, arrays: Mapping[str, Array], vectors: Floats) -> Index | None:
+        """The index among a source's arrays, over the vectors of all items; None where it has none."""
         if "index.centres" not in arrays:
             return None
-        return cls(*(cast("Any", arrays[f"index.{name}"]) for name in NAMES))
+        if "index.codes" not in arrays:  # a bundle of before there were codes
+            codes, scales = coded(vectors[arrays["index.items"]])
+            arrays = {**arrays, "index.codes": codes, "index.scales": scales}
+        named: dict[str, Any] = {name: arrays[f"index.{name}"] for name in NAMES}
+        return cls(**named, vectors=vectors)
 
     def arrays(self) -> dict[str, Array]:
         """Named as arrays of a source."""
@@ -55,20 +69,41 @@ class Index:
 
     def best(self, vector: Floats, count: int) -> Proposals:
         """The items with the `count` highest inner products among those looked at, best first, ties by item."""
+        close = best(*self._looked_at(vector, LOOKED_AT * count), count + count // _SPARE).items
+        return best(self._products(close, vector), close, count)
+
+    def _looked_at(self, vector: Floats, wanted: int) -> tuple[Floats, Rows]:
+        """At least so many items in the groups that speak most for a vector, with their products nearly."""
         if available():
             many = len(self.items)
             scores, items = scratch("index_score", many, np.float32), scratch("index_item", many, np.int32)
-            many = search(self.centres, self.starts, self.items, self.vectors, vector, LOOKED_AT * count, items, scores)
-            return best(scores[:many], items[:many], count)
+            many = search(
+                self.centres, self.starts, self.items, self.codes, self.scales, vector, wanted, items, scores
+            )  # fmt: skip
+            return scores[:many], items[:many]
         order = np.argsort(-(self.centres @ vector), kind="stable")
         seen = np.cumsum(np.diff(self.starts)[order])
-        groups = order[: int(np.searchsorted(seen, LOOKED_AT * count)) + 1]
+        groups = order[: int(np.searchsorted(seen, wanted)) + 1]
         spans = [slice(int(self.starts[group]), int(self.starts[group + 1])) for group in groups]
-        items = np.concatenate([self.items[span] for span in spans])
-        return best(np.concatenate([self.vectors[span] @ vector for span in spans]), items, count)
+        nearly = [(self.codes[span] @ vector).astype(np.float32) * self.scales[span] for span in spans]
+        return np.concatenate(nearly), np.concatenate([self.items[span] for span in spans])
+
+    def _products(self, items: Rows, vector: Floats) -> Floats:
+        """float32[len(items)]: the inner products of items' vectors with one."""
+        if not available():
+            return cast("Floats", self.vectors[items] @ vector)
+        out = np.empty((len(items), 1), np.float32)
+        products(self.vectors, items, vector, 0, out)
+        return out[:, 0]
 
 
-NAMES = ("centres", "starts", "items", "vectors")
+NAMES = ("centres", "starts", "items", "codes", "scales")
+
+
+def coded(vectors: Floats) -> tuple[npt.NDArray[np.int8], Floats]:
+    """int8[n, k] and float32[n]: vectors as whole numbers up to 127, and what each is to be multiplied by."""
+    scales = np.maximum(np.abs(vectors).max(axis=1, initial=0), np.finfo(np.float32).tiny) / np.float32(_LARGEST)
+    return np.rint(vectors / scales[:, None]).astype(np.int8), scales.astype(np.float32)
 
 
 def indexed(vectors: Floats, listed: npt.NDArray[np.bool_], seed: int = 0) -> Index:
@@ -93,7 +128,7 @@ def indexed(vectors: Floats, listed: npt.NDArray[np.bool_], seed: int = 0) -> In
     group = _nearest(mine, centres)
     order = np.argsort(group, kind="stable")
     starts = np.concatenate([[0], np.cumsum(np.bincount(group, minlength=groups))]).astype(np.int64)
-    return Index(centres, starts, rows[order], np.ascontiguousarray(mine[order]))
+    return Index(centres, starts, rows[order], *coded(mine[order]), vectors)
 
 
 def index_arrays(vectors: Floats, listed: npt.NDArray[np.bool_]) -> dict[str, Array]:

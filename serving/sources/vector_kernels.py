@@ -25,13 +25,22 @@ def products(vectors: Any, items: Any, vector: Any, column: int, out: Any) -> No
         out[row, column] = _product(vectors, items[row], vector)
 
 
-@kernel("f4[2], i8[1], i4[1], f4[2], f4[1], i8, out i4[1], out f4[1]")
+@sums_in_any_order
+def _coded_product(codes: Any, row: int, vector: Any) -> Any:
+    """The same of a vector of whole numbers."""
+    total = np.float32(0)
+    for place in range(len(vector)):
+        total += np.float32(codes[row, place]) * vector[place]
+    return total
+
+
+@kernel("f4[2], i8[1], i4[1], i1[2], f4[1], f4[1], i8, out i4[1], out f4[1]")
 def search(
-    centres: Any, starts: Any, items: Any, vectors: Any, vector: Any, wanted: int, found: Any, scores: Any
+    centres: Any, starts: Any, items: Any, codes: Any, scales: Any, vector: Any, wanted: int, found: Any, scores: Any
 ) -> int:  # fmt: skip
     """Look at the groups whose centres point where the vector does, until `wanted` items were seen.
 
-    Fills the items and their inner products, and returns how many there are.
+    Fills the items and their inner products, as exact as codes are, and returns how many there are.
     """
     said = np.empty(len(centres), np.float32)
     for group in range(len(centres)):
@@ -41,7 +50,7 @@ def search(
         if count >= wanted:
             break
         for row in range(starts[group], starts[group + 1]):
-            found[count], scores[count] = items[row], _product(vectors, row, vector)
+            found[count], scores[count] = items[row], _coded_product(codes, row, vector) * scales[row]
             count += 1
     return count
 

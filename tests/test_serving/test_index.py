@@ -30,9 +30,12 @@ def index(vectors: np.ndarray, listed: np.ndarray) -> Index:
     return indexed(vectors, listed)
 
 
-def test_it_holds_every_listed_item_once_beside_its_vector(index: Index, vectors: np.ndarray, listed: np.ndarray):
+def test_it_holds_every_listed_item_once_beside_its_code(index: Index, vectors: np.ndarray, listed: np.ndarray):
+    """Each number is off by half of what its vector's largest is divided into."""
     assert sorted(index.items.tolist()) == np.flatnonzero(listed).tolist()
-    np.testing.assert_array_equal(index.vectors, vectors[index.items])
+    off = np.abs(index.codes * index.scales[:, None] - vectors[index.items]).max(axis=1)
+    assert (off <= 0.501 * index.scales).all()
+    np.testing.assert_allclose(127 * index.scales, np.abs(vectors[index.items]).max(axis=1), rtol=1e-5)
     assert index.starts[0] == 0
     assert index.starts[-1] == len(index.items)
 
@@ -62,10 +65,27 @@ def test_the_kernel_finds_the_same(index: Index, vectors: np.ndarray):
 
 
 def test_it_is_read_back_as_it_was_written(index: Index, vectors: np.ndarray):
-    again = Index.of(index.arrays())
+    again = Index.of(index.arrays(), vectors)
     assert again is not None
     assert again.best(vectors[3], 10).items.tolist() == index.best(vectors[3], 10).items.tolist()
-    assert Index.of({"item_factors": vectors}) is None
+    assert Index.of({"item_factors": vectors}, vectors) is None
+
+
+def test_a_bundle_without_codes_is_read(index: Index, vectors: np.ndarray):
+    """As they were written before: the whole vectors stood where the codes stand now."""
+    before = {name: array for name, array in index.arrays().items() if name not in ("index.codes", "index.scales")}
+    again = Index.of({**before, "index.vectors": vectors[index.items]}, vectors)
+    assert again is not None
+    assert again.best(vectors[3], 10).items.tolist() == index.best(vectors[3], 10).items.tolist()
+
+
+def test_nothing_points_nowhere(vectors: np.ndarray):
+    """An item without any weight has a code like all others, and a product of 0."""
+    some = vectors.copy()
+    some[3] = 0
+    index = indexed(some, np.ones(len(some), bool))
+    found = index.best(vectors[7], len(some))
+    assert found.scores[found.items == 3].tolist() == [0]
 
 
 def test_only_a_large_catalogue_has_one():
@@ -74,6 +94,6 @@ def test_only_a_large_catalogue_has_one():
         np.random.default_rng(1).normal(size=(LEAST_ITEMS, 2)).astype(np.float32),
         np.ones(LEAST_ITEMS, bool),
     )
-    assert Index.of(index_arrays(vectors, listed)) is not None
+    assert Index.of(index_arrays(vectors, listed), vectors) is not None
     listed[0] = False
     assert index_arrays(vectors, listed) == {}
