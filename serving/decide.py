@@ -16,7 +16,7 @@ from features.assemble import FINGERPRINT, assemble
 from features.shop import Shop
 from features.text import unit_hash
 from serving.bundle import Bundle
-from serving.candidates import Rows
+from serving.candidates import Floats, Rows
 from serving.query import Context, Query
 
 LOGGED_CONTEXT = (
@@ -105,7 +105,14 @@ def in_holdout(shop: Shop, query: Asking, share: float) -> bool:
     return unit_hash("holdout", shop.id, shop.secret.hex(), *unit) < share
 
 
-def feature_rows(bundle: Bundle, query: Query, items: Rows) -> dict[str, Any]:
-    """What was known of the shown items when they were shown, stored beside them and never computed again."""
-    rows = assemble(query.history, items, bundle.shared, bundle.as_of, query.now)
+def feature_rows(bundle: Bundle, query: Query, items: Rows, rows: Floats | None = None) -> dict[str, Any]:
+    """What was known of the shown items when they were shown, stored beside them and never computed again.
+
+    Args:
+        bundle, query: that they were chosen from and for.
+        items: int32[k], those that are shown.
+        rows: float32[k, features], where they were made already.
+    """
+    if rows is None:
+        rows = assemble(query.history, items, bundle.shared, bundle.as_of, query.now)
     return {"fingerprint": FINGERPRINT, "as_of": bundle.as_of, "rows": rows}

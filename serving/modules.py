@@ -16,11 +16,12 @@ from serving.candidates import Rows, among
 from serving.engine import Live
 from serving.pipeline import anchor_weights
 from serving.query import Query
-from serving.ranker import FILL_SPARE, Slate, Voice
+from serving.ranker import FILL_SPARE, Voice
 from serving.reasons import VIEWED, WISHLIST
 from serving.recipe import SelectionSpec
 from serving.settings.pages import Module
 from serving.situation import Situation
+from serving.slate import Slate
 
 
 @dataclass(frozen=True)

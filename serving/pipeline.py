@@ -22,10 +22,10 @@ from serving.filters import check_filter
 from serving.person import NOBODY, PERSONALIZATION, Consents, Person
 from serving.placing import PIN
 from serving.query import Filter, Query
-from serving.ranker import Slate
 from serving.reasons import WORDS, item_reasons
 from serving.scoring import Beside, Trees
 from serving.situation import Situation
+from serving.slate import Slate
 from serving.watch import lap, watching
 from serving.wire import RankingsRequest, RecommendationsRequest, RelatedRequest
 
@@ -208,7 +208,7 @@ def decide_list(
         policy=PIN if pinned else "holdout" if holdout else live.bundle.recipe.name, drawn=not pinned,
         bundle_id=live.bundle.id, shop_hash=live.shop_hash, holdout=holdout,
         customer_id=query.user_id, visitor_id=query.visitor_id,
-        features=feature_rows(live.bundle, query, slate.items) | ({"pinned": pinned} if pinned else {}),
+        features=feature_rows(live.bundle, query, slate.items, slate.features) | ({"pinned": pinned} if pinned else {}),
         context=told_by(query.context), fallback=why_filled(query, slate),
     )  # fmt: skip
     lap("decide")

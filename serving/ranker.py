@@ -7,56 +7,30 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import msgspec
 import numpy as np
 
-from features.compiled import available
 from features.schemas import EventType
 from serving.bundle import Bundle
 from serving.business import PLAIN, Business, Wish
-from serving.candidates import Candidates, Floats, Opinion, Rows
-from serving.candidates_kernel import keyed
+from serving.candidates import Candidates, Opinion, Rows
 from serving.filters import apply_filters
-from serving.placing import PIN, Placed, place
+from serving.placing import PIN, place
 from serving.query import Query
 from serving.recipe import RankerSpec, SelectionSpec
-from serving.scoring import TASKS, Beside, Blend, Columns, InSession, Order, Scorer, Task, Trees, Weights, ranking_block
-from serving.selecting import Selector, Trace, first, joined, taken
+from serving.scoring import TASKS, Beside, Blend, InSession, Order, Scorer, Task, Trees, Weights
+from serving.selecting import Selector, first, joined, taken
 from serving.shelf import Shelf
+from serving.slate import Blocks, Scored, Slate, choose, descending, score
 from serving.sources import Popularity, Source, build_sources
 from serving.watch import lap, watching
 
 Voice = Order | InSession
 """Who orders the candidates, with or without the running session beside it."""
-_PLACE = np.uint64(0xFFFFFFFF)
 FILL_SPARE = 64
 """So many more popular items are looked at than are missing, because filters take some away."""
-
-
-@dataclass(frozen=True, slots=True)
-class Slate:
-    """The ranked answer.
-
-    Args:
-        items: int32[k], best first.
-        scores: float32[k], descending (filled places: 0): what the scorer says, or, where something is traded off, the
-            value by which the selector gave each item its place.
-        sources: for each item the source that speaks most for it.
-        considered: all candidates with the source scores, and what was removed.
-        filled: how many places at the end were filled by the fallback.
-        trace: what the selector did to each item; None where nothing is traded off.
-        placed: what pins and quotas did; None where none is in force. Pinned items have what score they have.
-    """
-
-    items: Rows
-    scores: Floats
-    sources: tuple[str, ...]
-    considered: Candidates
-    filled: int = 0
-    trace: Trace | None = None
-    placed: Placed | None = None
 
 
 class Ranker:
@@ -133,29 +107,14 @@ class Ranker:
         names = dict.fromkeys(name for scorer in scorers for name in scorer.voices)
         candidates = self.considered(query, names)
         scored: dict[int, Scored] = {}
-        blocks: dict[tuple[tuple[str, ...], ...], Floats] = {}
+        blocks: Blocks = {}
         slates = []
         for voice, scorer, spec in zip(several, scorers, selections or [PLAIN] * len(several), strict=True):
             if id(voice) not in scored:
-                scored[id(voice)] = self._scored(candidates.heard(scorer.voices), scorer, query, blocks)
+                scored[id(voice)] = score(candidates.heard(scorer.voices), scorer, query, blocks)
             selector = self.selector(voice, spec)
             slates.append(self.fill(query, choose(scored[id(voice)], query, selector), selector))
         return slates
-
-    def _scored(
-        self, candidates: Candidates, scorer: Scorer, query: Query, blocks: dict[tuple[tuple[str, ...], ...], Floats]
-    ) -> Scored:
-        """`score`, with the rows of the candidates made once for all trees that hear the same sources of them."""
-        trees = scorer.base if isinstance(scorer, Beside) else scorer
-        if not isinstance(trees, Trees) or not len(candidates):
-            return score(candidates, scorer, query)
-        key = candidates.sources, trees.voices
-        if key not in blocks:
-            blocks[key] = ranking_block(self.bundle, query, candidates.columns(trees.voices))
-        scores, leading = trees.score_rows(blocks[key])
-        if isinstance(scorer, Beside):
-            scores, leading = scorer.beside(candidates, scores, leading)
-        return Scored(candidates, scores, leading, descending(scores))
 
     def rank_given(self, query: Query, rows: Rows, *, personal: bool = True) -> Slate:
         """Order given items, and only these: what no source knows comes last, by what sells.
@@ -177,6 +136,7 @@ class Ranker:
             scores=np.concatenate([slate.scores, np.zeros(len(last.items), np.float32)]),
             sources=(*slate.sources, *last.sources),
             filled=len(last.items),
+            features=None,
         )
 
     def _heard(self, query: Query, rows: Rows, voices: tuple[str, ...]) -> Candidates:
@@ -263,7 +223,7 @@ class Ranker:
             slate, items=items, scores=scores,
             sources=tuple(PIN if fixed else sources[at] for at, fixed in zip(order, pinned, strict=True)),
             filled=int((~pinned & (order >= count - slate.filled) & (order < count)).sum()),
-            trace=taken(slate.trace, np.where(order < count, order, -1)), placed=found,
+            trace=taken(slate.trace, np.where(order < count, order, -1)), placed=found, features=None,
         )  # fmt: skip
 
     def opinion(self, name: str, query: Query) -> Opinion:
@@ -314,6 +274,7 @@ class Ranker:
             sources=(*slate.sources, *(floor for _ in chosen.places)),
             filled=len(chosen.places),
             trace=joined(slate.trace, chosen.trace),
+            features=None,
         )
 
     def regions(self) -> list[str]:
@@ -325,48 +286,3 @@ class Ranker:
 def task_of(query: Query) -> Task:
     """`new` where what was bought before is excluded, else `all`."""
     return "new" if "purchased" in query.filter.exclude else "all"
-
-
-@dataclass(frozen=True, slots=True)
-class Scored:
-    """Candidates with their scores, and the order of those."""
-
-    candidates: Candidates
-    scores: Floats
-    leading: Columns
-    """For each candidate the column of the source that speaks most for it."""
-    order: Columns
-    """Places of the candidates that have a finite score, highest first, ties by item row."""
-
-
-def score(candidates: Candidates, scorer: Scorer, query: Query) -> Scored:
-    """Ask the scorer; what has no finite score can get no place."""
-    scores, leading = scorer.score(query, candidates)
-    scored = Scored(candidates, scores, leading, descending(scores))
-    lap("score")
-    return scored
-
-
-def choose(found: Scored, query: Query, selector: Selector | None = None) -> Slate:
-    """Give the places: to the highest scores, or as the selector says."""
-    candidates = found.candidates
-    if selector is None:
-        places = found.order[: query.num_results]
-        chosen = first(found.scores[places], query.num_results)
-    else:
-        items, scores = candidates.items[found.order], found.scores[found.order]
-        chosen = selector.select(items, scores, query.num_results, query.now, fits=query.fits)
-        places = found.order[chosen.places]
-    names = tuple(candidates.sources[column] for column in found.leading[places].tolist())
-    return Slate(candidates.items[places], chosen.values, names, candidates, trace=chosen.trace)
-
-
-def descending(scores: Floats) -> Columns:
-    """int64[k]: places of the finite float32 scores of ascending items, highest first, ties by item row."""
-    if available():
-        keys = np.empty(len(scores), np.uint64)
-        keys = keys[: keyed(np.ascontiguousarray(scores), keys)]
-        keys.sort()  # quicker than to sort places by their scores
-        return (keys & _PLACE).astype(np.intp)
-    usable = np.flatnonzero(np.isfinite(scores))
-    return usable[np.argsort(-scores[usable], kind="stable")]

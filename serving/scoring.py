@@ -132,7 +132,11 @@ class Trees:
         """As the contract says; the source that speaks most is the one in whose list the item stands highest."""
         if not len(candidates):
             return np.empty(0, np.float32), np.empty(0, np.intp)
-        return self.score_rows(ranking_block(self._bundle, query, candidates))
+        return self.score_rows(self.read(query, candidates))
+
+    def read(self, query: Query, candidates: Candidates) -> Floats:
+        """What is read of the candidates, as `ranking_block` says."""
+        return ranking_block(self._bundle, query, candidates)
 
     def score_rows(self, block: Floats) -> tuple[Floats, Columns]:
         """`score` of candidates whose rows are there already: rankers that hear the same sources share them."""

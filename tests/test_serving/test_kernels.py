@@ -22,9 +22,10 @@ from serving.__main__ import main
 from serving.candidates import Candidates, Opinion, best
 from serving.filters import COMMON, apply_filters
 from serving.query import Filter, Query
-from serving.ranker import Ranker, descending
+from serving.ranker import Ranker
 from serving.scoring import ranks_of
 from serving.shelf import Shelf
+from serving.slate import descending
 from serving.sources import KINDS, build_sources
 
 pytestmark = pytest.mark.skipif(not available(), reason="numba is not installed, or switched off")

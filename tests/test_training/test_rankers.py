@@ -11,6 +11,7 @@ import msgspec
 import numpy as np
 import pytest
 
+from features.assemble import assemble
 from features.build import histories_as_of
 from features.dataset import Dataset
 from features.errors import BundleError, DataError
@@ -134,6 +135,10 @@ def test_what_is_judged_is_what_serves(
         assert slate.items.tolist() == [item for item in judged[place].tolist() if item >= 0]
         chances = slate.scores[: len(slate.items) - slate.filled]
         assert ((chances > 0) & (chances < 1)).all()
+        if slate.features is not None:
+            rows = assemble(query.history, slate.items, bundle.shared, bundle.as_of, query.now)
+            np.testing.assert_array_equal(slate.features, rows)
+        assert (slate.features is None) == (slate.filled > 0)
         again = served.rank_given(query, np.sort(slate.items[:5]))
         assert set(again.items.tolist()) == set(slate.items[:5].tolist())
         told = served.scorer(query).contributions(query, slate.considered, slate.items)
