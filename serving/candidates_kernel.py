@@ -150,16 +150,22 @@ def gather(
 def look_up(known: Any, scores: Any, wanted: Any, column: int, out: Any) -> None:
     """Fill a column with the score of each item, NaN where there is none; both lists of items are ascending."""
     at, many = 0, len(known)
+    if many == 0:
+        out[:, column] = np.nan
+        return
+    gaps = known[many - 1] - known[0] + 1 - many
     for row in range(len(wanted)):
-        step = 1
-        while at + step < many and known[at + step] <= wanted[row]:  # ever longer steps, then ever shorter ones
-            at += step
-            step += step
-        while step > 1:
-            step >>= 1
-            at += step * (at + step < many and known[at + step] <= wanted[row])
-        at += at < many and known[at] < wanted[row]
-        hit = at < many and known[at] == wanted[row] and np.isfinite(scores[at])
+        # Items are distinct numbers: as far behind the first as an item's number is, less the gaps, it must lie.
+        most = wanted[row] - known[0]
+        low, high = max(at, most - gaps), min(many - 1, most)
+        while low < high:
+            middle = (low + high + 1) >> 1
+            if known[middle] <= wanted[row]:
+                low = middle
+            else:
+                high = middle - 1
+        at = min(low, many - 1)
+        hit = known[at] == wanted[row] and np.isfinite(scores[at])
         out[row, column] = scores[at] if hit else np.nan
 
 

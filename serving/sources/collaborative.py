@@ -43,7 +43,7 @@ class Factors:
         sparse = listed.mean() < COMPACT_BELOW if len(listed) else False
         self._rows = np.flatnonzero(listed).astype(np.int32) if sparse else np.arange(len(listed), dtype=np.int32)
         self._scored = np.ascontiguousarray(self._factors[self._rows]) if sparse else self._factors
-        self._index = Index.of(arrays, self._factors)
+        self.index = Index.of(arrays, self._factors)
 
     def fold_in(self, query: Query) -> Floats | None:
         """float32[k]: the subject's vector, or None without a positive preference."""
@@ -61,7 +61,7 @@ class Factors:
         vector = self.fold_in(query)
         if vector is None:
             return Opinion.none()
-        return Pointing(self._rows, self._scored, self._factors, self._index, vector)
+        return Pointing(self._rows, self._scored, self._factors, self.index, vector)
 
     def causes(self, query: Query, items: Rows) -> Rows:
         """The past item whose vector is nearest by cosine."""

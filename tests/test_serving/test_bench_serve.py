@@ -12,9 +12,11 @@ import msgspec
 import orjson
 import pytest
 
+from features.compiled import KERNELS, available
 from features.shop import Shop
 from serving.engine import Engine
 from serving.http import HANDLERS
+from training.bench import engine as engine_bench
 from training.bench.aside import aside
 from training.bench.bodies import EVENTS, FLOOR, LISTS, routes_of
 from training.bench.load import MARK, LoadPlan, LoadResult, run_load
@@ -177,3 +179,19 @@ def test_ratios_stand_within_a_round() -> None:
     assert rows[LISTS, "processor-ratio"].value == pytest.approx(0.2)
     assert rows["pages", f"cost-of-{LISTS}"].value == pytest.approx(2.5)
     assert Counter(row.metric for row in rows.values())["throughput-ratio"] == 3
+
+
+def test_the_engine_s_bench_tells_routes_stages_kernels_and_what_the_index_finds(made) -> None:
+    """What a list takes is more than its kernels do, and kernels are as they were when it is over."""
+    with aside(made) as copy:
+        rows = engine_bench.measure(copy, requests=4, rounds=2)
+    found = {(row.subject, row.metric): row.value for row in rows}
+    assert {name for name, metric in found if metric == "processor"} == {
+        "recommendations", "related-items", "rankings", "pages", "pages-8-slots", "actions"
+    }  # fmt: skip
+    assert all(value > 0 for value in found.values())
+    assert {metric for _, metric in found} >= {"stage-hydrate", "stage-gather", "stage-score", "stage-log"}
+    if available():
+        assert found[LISTS, "kernels"] < found[LISTS, "processor"]
+        assert {"kernel-scored", "kernel-gather"} <= {metric for _, metric in found}
+        assert [each._run for each in KERNELS] == [each.warm() for each in KERNELS]

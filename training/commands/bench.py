@@ -1,4 +1,4 @@
-"""`kokyaku bench`: accuracy, strangers, visits, uplift, coverage, pages, import, serving, its size; look for faults."""
+"""`kokyaku bench`: accuracy, strangers, visits, uplift, coverage, pages, import, serving; look for faults."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from training.bench import (
     coverage,
     defaults,
     delivery,
+    engine,
     importing,
     intake,
     invariants,
@@ -37,6 +38,7 @@ app.command("context")(context.command)
 app.command("coverage")(coverage.command)
 app.command("defaults")(defaults.command)
 app.command("delivery")(delivery.command)
+app.command("engine")(engine.command)
 app.command("import")(importing.command)
 app.command("intake")(intake.command)
 app.command("invariants")(invariants.command)
