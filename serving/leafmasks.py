@@ -10,16 +10,14 @@ then one comparison tells where a row goes, and whether a node sends all rows th
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from features.compiled import helper, kernel, trailing_zeros
-
-if TYPE_CHECKING:
-    from serving.trees import Forest
 
 Doubles = npt.NDArray[np.float64]
 MOST_LEAVES = 32
@@ -31,7 +29,7 @@ _INFINITE = np.int32(0x7F800000)
 _SIGN = np.int32(31)
 _ROWS = 16
 """Rows of which the numbers are turned around at once: a line of the cache."""
-_Node = tuple[int, float, bool, int]
+Node = tuple[int, float, bool, int]
 """Column, threshold, whether a missing value goes right, bits of the leaves on its left."""
 
 
@@ -56,22 +54,18 @@ class LeafMasks:
     value: Doubles
 
     @classmethod
-    def of(cls, forest: Forest) -> LeafMasks | None:
-        """The nodes of a forest; None where a tree has too many leaves."""
-        trees = [_walked(forest, root) for root in forest.roots.tolist()]
-        if not trees or any(tree is None for tree in trees):
-            return None
-        known = [tree for tree in trees if tree is not None]
-        nodes = [node for own, _ in known for node in own]
+    def of(cls, trees: Sequence[tuple[Sequence[Node], Sequence[float]]]) -> LeafMasks:
+        """Of nodes and leaves of each tree, its leaves from left to right, at most `MOST_LEAVES`."""
+        nodes = [node for own, _ in trees for node in own]
         column, right, left = (np.array([node[at] for node in nodes], np.int64) for at in (0, 2, 3))
         threshold = _floor(np.array([node[1] for node in nodes], np.float64))
         asked, which = np.unique(2 * column + right, return_inverse=True)
-        value = np.zeros((len(known), MOST_LEAVES))
-        for tree, (_, values) in enumerate(known):
-            value[tree, : len(values)] = values
+        value = np.zeros((len(trees), MOST_LEAVES))
+        for tree, (_, leaves) in enumerate(trees):
+            value[tree, : len(leaves)] = leaves
         return cls(
             asked.astype(np.int32), which.astype(np.int32), ordered(threshold), ~left.astype(np.uint32),
-            np.cumsum([0, *(len(own) for own, _ in known)]).astype(np.int64), value.ravel(),
+            np.cumsum([0, *(len(own) for own, _ in trees)]).astype(np.int64), value.ravel(),
         )  # fmt: skip
 
     def predict(self, block: npt.NDArray[np.float32]) -> Doubles:
@@ -83,25 +77,6 @@ class LeafMasks:
                 self.value, out,
             )  # fmt: skip
         return out
-
-
-def _walked(forest: Forest, root: int) -> tuple[list[_Node], list[float]] | None:
-    """Nodes and leaf values of a tree, leaves from left to right; None where there are too many."""
-    nodes: list[_Node] = []
-    values: list[float] = []
-    waiting: list[tuple[int, int]] = [(root, -1)]
-    while waiting:
-        at, began = waiting.pop()
-        if began >= 0:  # everything on its left was seen in between
-            left = (1 << len(values)) - (1 << began)
-            nodes.append((int(forest.feature[at]), float(forest.threshold[at]), not forest.nan_left[at], left))
-        elif forest.left[at] == at:
-            values.append(float(forest.value[at]))
-            if len(values) > MOST_LEAVES:
-                return None
-        else:
-            waiting += [(int(forest.right[at]), -1), (at, len(values)), (int(forest.left[at]), -1)]
-    return nodes, values
 
 
 def _floor(threshold: Doubles) -> npt.NDArray[np.float32]:

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from features.compiled import available
 from features.errors import BundleError
 from features.ids import Array
-from serving.leafmasks import LeafMasks
+from serving.leafmasks import MOST_LEAVES, LeafMasks, Node
 
 Doubles = npt.NDArray[np.float64]
 Places = npt.NDArray[np.intp]
@@ -134,7 +134,28 @@ class Forest:
 
     @cached_property
     def _masks(self) -> LeafMasks | None:
-        return LeafMasks.of(self)
+        """For the kernel; None where it cannot be used."""
+        trees = [self._walked(root) for root in self.roots.tolist()]
+        known = [tree for tree in trees if tree is not None]
+        return LeafMasks.of(known) if trees and len(known) == len(trees) else None
+
+    def _walked(self, root: int) -> tuple[list[Node], list[float]] | None:
+        """Nodes and leaves of a tree, its leaves from left to right; None where there are too many."""
+        nodes: list[Node] = []
+        leaves: list[float] = []
+        waiting: list[tuple[int, int]] = [(root, -1)]
+        while waiting:
+            at, began = waiting.pop()
+            if began >= 0:  # everything on its left was seen in between
+                left = (1 << len(leaves)) - (1 << began)
+                nodes.append((int(self.feature[at]), float(self.threshold[at]), not self.nan_left[at], left))
+            elif self.left[at] == at:
+                leaves.append(float(self.value[at]))
+                if len(leaves) > MOST_LEAVES:
+                    return None
+            else:
+                waiting += [(int(self.right[at]), -1), (at, len(leaves)), (int(self.left[at]), -1)]
+        return nodes, leaves
 
     @cached_property
     def _start(self) -> Places:

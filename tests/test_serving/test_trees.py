@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from features.compiled import available, switched
 from features.errors import BundleError
-from serving.leafmasks import LeafMasks
 from serving.trees import NAMES, Forest
 
 COLUMNS = 4
@@ -109,7 +108,7 @@ def test_the_kernel_equals_numpy_on_a_real_size():
 def test_trees_with_more_leaves_than_a_word_has_bits_stay_with_numpy():
     """And are right all the same."""
     forest, block = grown(3, 2, 9), np.random.default_rng(3).normal(size=(20, COLUMNS)).astype(np.float32)
-    assert LeafMasks.of(forest) is None
+    assert forest._masks is None
     assert forest.predict(block).tolist() == pytest.approx([walked(forest, row) for row in block], abs=1e-12)
 
 
