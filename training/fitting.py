@@ -28,9 +28,9 @@ from features.ids import Array
 from features.moments import to_datetime
 from serving.bundle import Bundle, text_arrays, text_of
 from serving.recipe import Recipe, SourceSpec, as_json
-from serving.sources.index import index_arrays
 from training.catalogue import item_arrays, item_texts
 from training.content import ItemTexts
+from training.indexing import with_index
 from training.interactions import Fitted, Progress, preference_matrix, silent, trainable
 from training.known import Dimension, Prices, contexts_of, prices_of, told_of
 from training.methods import Method, parsed, resolved_recipe
@@ -149,6 +149,13 @@ class Cut:
         arrays = _over_all_items(found.arrays, np.flatnonzero(self.listed), len(self.known.items))
         return Fitted(arrays, found.figures)
 
+    def indexed(self, spec: SourceSpec, arrays: Mapping[str, Array]) -> Mapping[str, Array]:
+        """What was fitted for a source, with an index beside its vectors, where it has any and an index is of use."""
+        if "item_factors" not in arrays:
+            return arrays
+        _, params = parsed(spec)
+        return with_index(arrays, self.listed, self._matrix(params.confidence), params.alpha, params.regularization)
+
     def _matrix(self, params: ConfidenceParams) -> sp.csr_matrix:
         """Subjects x catalogue; rows without anything are not there."""
         key = msgspec.json.encode(params, order="sorted")
@@ -179,15 +186,9 @@ def fit_sources(
         name = spec.name
         found = cut.fit(spec, lambda done, total, name=name: progress(name, done, total))  # type: ignore[misc]
         progress(name, 1, 1)
-        arrays |= {f"source.{name}.{key}": array for key, array in _indexed(found.arrays, cut.listed).items()}
+        made = cut.indexed(spec, found.arrays)
+        arrays |= {f"source.{name}.{key}": array for key, array in made.items()}
     return arrays
-
-
-def _indexed(arrays: Mapping[str, Array], listed: npt.NDArray[np.bool_]) -> Mapping[str, Array]:
-    """A source's arrays with an index beside its vectors, where it has any and the catalogue is large."""
-    if "item_factors" not in arrays:
-        return arrays
-    return {**arrays, **index_arrays(arrays["item_factors"].view(np.float32), listed)}
 
 
 def fit_bundle(
