@@ -111,6 +111,11 @@ class Candidates:
         if not names:
             nothing = np.empty((0, 0), np.float32)
             return cls(NOTHING, (), nothing, nothing)
+        if len(names) == 1:
+            found = _proposed(opinions[names[0]], count, bought)
+            rising = np.argsort(found.items)
+            scores = found.scores[rising, None]
+            return cls(found.items[rising], names, scores, scores)  # what it proposes it thinks just that of
         if available():
             return _gathered(names, list(opinions.values()), count, size, bought)
         proposed = [_proposed(opinion, count, bought) for opinion in opinions.values()]

@@ -11,6 +11,7 @@ from features.compiled import helper, kernel, trailing_zeros
 NO_SCORE = np.float32(-1e30)
 """Scores at or below it stand for "not eligible" in some libraries."""
 _FEW = 256
+_LARGEST = np.finfo(np.float32).max
 
 
 @helper
@@ -237,6 +238,27 @@ def sift(
             left_scores[stay, source], left_opinions[stay, source] = scores[row, source], opinions[row, source]
         stay += 1
     return stay
+
+
+@kernel("f4[2], f4[1], out f4[1], out i8[1]")
+def blended(said: Any, weights: Any, scores: Any, leading: Any) -> None:
+    """`Blend.score`: fill the weighted sum of what sources say, each by its largest, and who says most."""
+    rows, sources = said.shape
+    share = np.zeros(sources, np.float32)
+    for source in range(sources):
+        largest = np.float32(0)
+        for row in range(rows):
+            largest = said[row, source] if said[row, source] > largest else largest
+        share[source] = largest
+    for row in range(rows):
+        total, most, lead = np.float32(0), np.float32(-np.inf), 0
+        for source in range(sources):
+            part = said[row, source] / share[source] * weights[source] if share[source] > 0 else np.float32(0)
+            part = np.float32(0) if np.isnan(part) else min(max(part, -_LARGEST), _LARGEST)
+            total += part
+            if part > most:
+                most, lead = part, source
+        scores[row], leading[row] = total, lead
 
 
 @kernel("f4[1], out u8[1]")

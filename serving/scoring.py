@@ -18,7 +18,7 @@ from features.compiled import available
 from features.errors import BundleError
 from serving.bundle import Bundle
 from serving.candidates import Candidates, Floats, Rows
-from serving.candidates_kernel import settled, told
+from serving.candidates_kernel import blended, settled, told
 from serving.query import Query
 from serving.recipe import RankerSpec
 from serving.trees import Forest
@@ -56,6 +56,10 @@ class Blend:
         if not len(candidates):
             return np.empty(0, np.float32), np.empty(0, np.intp)
         scale = np.array([self._weights[name] for name in candidates.sources], np.float32)
+        if available():
+            scores, leading = np.empty(len(candidates), np.float32), np.empty(len(candidates), np.intp)
+            blended(candidates.scores, scale, scores, leading)
+            return scores, leading
         largest = np.fmax.reduce(candidates.scores, axis=0, initial=0)
         with np.errstate(invalid="ignore", divide="ignore"):
             parts = np.where(largest > 0, candidates.scores / largest, 0) * scale

@@ -23,7 +23,7 @@ from serving.candidates import Candidates, Opinion, best
 from serving.filters import COMMON, apply_filters
 from serving.query import Filter, Query
 from serving.ranker import Ranker
-from serving.scoring import ranks_of
+from serving.scoring import Blend, ranks_of
 from serving.shelf import Shelf
 from serving.slate import descending
 from serving.sources import KINDS, build_sources
@@ -138,6 +138,26 @@ def test_ranks_of_many_are_those_of_few(rows):
     candidates_kernel.told(many, many, 0, all_of_them)
     np.testing.assert_array_equal(few, all_of_them[: len(scores)])
     np.testing.assert_array_equal(all_of_them[:, 2:], ranks_of(many))
+
+
+@given(
+    st.lists(
+        st.lists(st.one_of(st.sampled_from([np.nan, 1e-45]), st.floats(-2, 2, width=32)), min_size=3, max_size=3),
+        max_size=9,
+    ),
+    st.lists(st.sampled_from([0.0, 0.5, 1.0]), min_size=3, max_size=3),
+)  # fmt: skip
+def test_a_blend_is_the_same(rows, weights):
+    """Also of sources that say nothing, or nothing above zero."""
+    scores = np.array(rows, np.float32).reshape(-1, 3)
+    names = ("a", "b", "c")
+    found = Candidates(np.arange(len(scores), dtype=np.int32), names, scores, scores)
+    blend, asked = Blend(dict(zip(names, weights, strict=True))), Query(now=AS_OF, history=History.empty())
+    said, leading = blend.score(asked, found)
+    with switched(False):
+        plain, lead = blend.score(asked, found)
+    np.testing.assert_allclose(said, plain, rtol=1e-6, atol=1e-7)
+    assert leading.tolist() == lead.tolist()
 
 
 @given(st.lists(SCORES, max_size=30))
