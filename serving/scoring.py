@@ -61,7 +61,7 @@ class Blend:
             blended(candidates.scores, scale, scores, leading)
             return scores, leading
         largest = np.fmax.reduce(candidates.scores, axis=0, initial=0)
-        with np.errstate(invalid="ignore", divide="ignore"):
+        with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
             parts = np.where(largest > 0, candidates.scores / largest, 0) * scale
         parts = np.nan_to_num(parts, copy=False)
         return parts.sum(axis=1, dtype=np.float32), np.argmax(parts, axis=1)
