@@ -6,6 +6,9 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
+PER_SOURCE = 100
+"""How many candidates each source proposes where a recipe says nothing else."""
+
 
 class SourceSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One candidate source of a recipe.
@@ -72,7 +75,7 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     sources: tuple[SourceSpec, ...]
     weights: dict[str, float]
     new_weights: dict[str, float] = {}
-    candidates_per_source: int = 100
+    candidates_per_source: int = PER_SOURCE
     fill: str = "popularity"
     ranker: RankerSpec | None = None
     selection: SelectionSpec = SelectionSpec()
