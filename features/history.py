@@ -71,9 +71,12 @@ class History:
 
     def with_items(self, translation: npt.NDArray[np.int32]) -> History:
         """Item rows moved to another vocabulary (`translation[old row] -> new row or -1`)."""
-        moved = np.full(len(self.item), -1, np.int32)
-        if len(translation):
-            moved = np.where(self.item >= 0, translation[self.item], np.int32(-1))
+        if not len(translation):
+            moved = np.full(len(self.item), -1, np.int32)
+        else:
+            moved = translation.take(self.item)  # -1 takes the last one's: that is put right where there is any
+            if self.item.min(initial=0) < 0:
+                moved[self.item < 0] = -1
         return History(self.time, self.recorded, moved, self.type, self.quantity, self.value, self.key)
 
     def joined(self, later: History) -> History:

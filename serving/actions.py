@@ -22,12 +22,14 @@ from serving.caps import SENT, UNCOUNTED, Counts
 from serving.counting import counts_on
 from serving.decide import POLICY, Decision, in_holdout, new_id
 from serving.drawing import UNKEPT, Choice, Draws
-from serving.engine import Engine, Live
+from serving.engine import Engine
 from serving.filling import first_fillable
+from serving.hydrate import hydrate, readable_consents
 from serving.keeping import Keep, settled
+from serving.live import Live
 from serving.pages import draws_of, told_of
 from serving.person import PERSONALIZATION
-from serving.pipeline import Answer, hydrate, noted, readable_consents, remember
+from serving.pipeline import Answer, noted, remember
 from serving.query import Filter, Query
 from serving.settings.channels import SCREENS, Channel
 from serving.settings.pages import Slot

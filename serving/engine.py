@@ -10,18 +10,16 @@ import logging
 import threading
 import time
 from collections import Counter
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from features.errors import BundleError, ConfigError, KokyakuError, Unavailable
-from features.history import Histories, History, customer_subject
+from features.history import Histories, History
 from features.shop import Shop
 from serving import people
 from serving.artifact import live_name, others
@@ -30,19 +28,17 @@ from serving.business import Business
 from serving.clock import shop_clock
 from serving.config import ShopConfig, load_config
 from serving.decision_log import DecisionLog
-from serving.delivery import Deliveries
-from serving.effects import SlotPolicy
 from serving.erase import sweep_here
 from serving.histories import open_history, open_people
+from serving.live import Live
+from serving.newer import Found, newer_of
 from serving.person import Consents, Person
 from serving.policy_files import open_policies
 from serving.profiles import People
 from serving.query import Query
-from serving.questions import Hours, Learned, learned_of
 from serving.ranker import Ranker
-from serving.repurchase import Windows
 from serving.shelf import Shelf
-from serving.stops import NO_STOPS, Stops, read_stops
+from serving.stops import read_stops
 from serving.store import Store
 from serving.store_upkeep import latest_recorded, store_id
 from serving.subjects import subject_history
@@ -51,74 +47,6 @@ log = logging.getLogger("kokyaku")
 _REFUSED_SECONDS = 30.0
 _UNREAD = (-1, -1)
 """The stamp of a `shop.toml` that is to be read again whether it changed or not."""
-
-
-@dataclass(frozen=True)
-class Live:
-    """Everything one request needs, fixed for its whole way."""
-
-    config: ShopConfig
-    shop_hash: str
-    ranker: Ranker
-    histories: Histories | None
-    translation: npt.NDArray[np.int32]
-    """int32[items of the histories]: their rows in the bundle."""
-    history_seq: int
-    """The histories hold the store's events up to this sequence number."""
-    history_name: str | None
-    config_stamp: tuple[int, int]
-    policies: Mapping[str, SlotPolicy]
-    """Learned policies that slots of the configuration name."""
-    people: People | None = None
-    """What the dataset knows of customers beside events; None before the first sync, and in a history that is older."""
-    stops: Stops = NO_STOPS
-    """What the shop took off everywhere."""
-
-    @property
-    def bundle(self) -> Bundle:
-        """The bundle that serves."""
-        return self.ranker.bundle
-
-    @cached_property
-    def windows(self) -> Windows:
-        """For how long each category rests after a purchase."""
-        return Windows(self.bundle, self.config.repurchase)
-
-    @cached_property
-    def languages(self) -> frozenset[str]:
-        """Those that the shop has words in."""
-        config = self.config
-        words = [*(each.title for each in config.modules.values()), *(each.text for each in config.questions.values())]
-        texts = {text.locale for action in config.actions.values() for text in action.texts if text.locale}
-        return frozenset({config.shop.locale, *texts, *(name for each in words for name in each)})
-
-    def language(self, asked: str | None, known: Container[str] | None = None) -> str:
-        """The language of a request's words: its own (`ja`, also where it says `ja-JP`), else the shop's.
-
-        Args:
-            asked: by the request.
-            known: languages in which there are such words; default: those of the shop's file.
-        """
-        known = self.languages if known is None else known
-        for name in (asked or "", (asked or "").replace("_", "-").split("-")[0].lower()):
-            if name in known:
-                return name
-        return self.config.shop.locale
-
-    @cached_property
-    def hours(self) -> Hours | None:
-        """When things are looked at; None where the bundle has not learned it."""
-        return Hours.from_arrays(self.bundle.arrays)
-
-    @cached_property
-    def learned_questions(self) -> dict[str, Learned]:
-        """What answers are worth, by question."""
-        return learned_of(self.bundle.arrays)
-
-    @cached_property
-    def deliveries(self) -> Deliveries | None:
-        """When orders arrive; None where the bundle has not learned it."""
-        return Deliveries.of(self.bundle)
 
 
 class Discard:
@@ -172,11 +100,30 @@ class Engine:
         self.refresh_shelf()
         self.refresh_stops()
 
-    def history_of(self, live: Live, user_id: str | None, visitor_id: str | None) -> History:
+    def find(self, live: Live, user_id: str | None, visitor_id: str | None) -> Found:
+        """Where one subject stands: his row in the mapped history, and what the store holds beyond it this second.
+
+        Raises:
+            Unavailable: the store cannot be read now.
+        """
+        newer = newer_of(self.store.database, user_id, visitor_id, live.reach)
+        return Found(live.row_of(user_id, visitor_id), newer)
+
+    def history_of(
+        self, live: Live, user_id: str | None, visitor_id: str | None, found: Found | None = None
+    ) -> History:  # fmt: skip
         """What one subject did up to this second, in the bundle's item rows.
 
         The mapped slice and the store's newer events are joined; an event that stands in both counts once.
+
+        Args:
+            live: the state that the request holds.
+            user_id, visitor_id: who asks.
+            found: where they stand, where that was looked for before.
         """
+        found = found or self.find(live, user_id, visitor_id)
+        if not found.newer.events:
+            return live.mapped(found.row)
         return subject_history(
             self.store,
             live.histories,
@@ -192,18 +139,21 @@ class Engine:
 
         A visitor's slice is left alone: by a sign-in since then it may have become somebody else's.
         """
-        if live.histories is None or user_id is None:
-            return History.empty()
-        return live.histories.of(customer_subject(user_id)).with_items(live.translation)
+        return live.mapped(live.row_of(user_id, None))
 
-    def consents_of(self, live: Live, user_id: str | None, visitor_id: str | None) -> Consents:
+    def consents_of(
+        self, live: Live, user_id: str | None, visitor_id: str | None, found: Found | None = None
+    ) -> Consents:  # fmt: skip
         """What somebody agreed to; nothing else is read of them."""
-        assumed = frozenset(live.config.consent.assumed)
-        return people.consents_of(self, live, user_id, visitor_id, assumed)
+        found = found or self.find(live, user_id, visitor_id)
+        return people.consents_of(live, user_id, visitor_id, live.assumed, found)
 
-    def person_of(self, live: Live, user_id: str | None, visitor_id: str | None, now: int) -> Person:
+    def person_of(
+        self, live: Live, user_id: str | None, visitor_id: str | None, now: int, found: Found | None = None
+    ) -> Person:
         """What the shop was told of somebody, as of now."""
-        return people.person_of(self, live, user_id, visitor_id, now)
+        found = found or self.find(live, user_id, visitor_id)
+        return people.person_of(self, live, user_id, visitor_id, now, found)
 
     def note_shown(self, query: Query, question: str) -> None:
         """Remember that a question was put, so that it is not put again in another session.
@@ -382,17 +332,3 @@ def _stamp(path: Path) -> tuple[int, int]:
     except FileNotFoundError:
         return (0, 0)
     return (found.st_mtime_ns, found.st_size)
-
-
-def item_card(live: Live, row: int) -> Mapping[str, Any]:
-    """What a page shows of an item, as on the wire: the bundle's words, or what the shop changed since."""
-    bundle, shelf = live.bundle, live.ranker.shelf
-    changed = shelf.texts.get(row, {})
-    code = int(bundle.shared.category[row])
-    return {
-        "itemId": bundle.items[row],
-        "title": changed.get("title") or bundle.text("title", row) or bundle.items[row],
-        "price": shelf.price_of(row),
-        "imageUrl": changed.get("imageUrl") or bundle.text("image_url", row) or None,
-        "category": bundle.text("category_path", code) if code >= 0 else None,
-    }

@@ -9,36 +9,34 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from features.history import customer_subject
 from features.order_reports import Report, lines_of
 from features.orders import as_of
-from serving.fields import GUEST, Fields, composed, plain
+from serving.fields import GUEST, Fields, composed, decode, plain
+from serving.newer import Found
 from serving.person import NOBODY, Consents, Person, Project
 from serving.profiles import Agreed
 
 if TYPE_CHECKING:
-    from serving.engine import Engine, Live
+    from serving.engine import Engine
+    from serving.live import Live
 
 _agreed = msgspec.json.Decoder(Agreed)
 _TEXTS = {"name": "name", "region": "region", "postal_prefix": "postalPrefix", "time_zone": "timeZone", "tier": "tier"}
 
 
 def consents_of(
-    engine: Engine, live: Live, user_id: str | None, visitor_id: str | None, assumed: frozenset[str]
+    live: Live, user_id: str | None, visitor_id: str | None, assumed: frozenset[str], found: Found
 ) -> Consents:
     """What a customer or visitor agreed to. Of all that is kept of them only the consents are decoded.
 
     Args:
-        engine, live: the shop, and the state that the request holds.
+        live: the state that the request holds.
         user_id, visitor_id: who asks; a known customer's visitor adds nothing until he signs in.
         assumed: purposes with another basis (`[consent]` of the shop's file).
+        found: where they stand.
     """
-    past = None
-    if user_id is not None:
-        past = live.people.agreed(customer_subject(user_id)) if live.people else None
-        rows = engine.store.customer_rows(user_id, live.people.after[0] if live.people else 0)
-    else:
-        rows = engine.store.visitor_rows(visitor_id) if visitor_id is not None else []
+    past = live.people.agreed(found.row) if live.people and user_id is not None else None
+    rows = found.newer.fields
     if past is None and not rows:
         return Consents(assumed=assumed)
     changes = [Agreed(past), *(_agreed.decode(row) for row in rows)]
@@ -46,29 +44,32 @@ def consents_of(
     return Consents(_map(said, "consents"), assumed)
 
 
-def person_of(engine: Engine, live: Live, user_id: str | None, visitor_id: str | None, now: int) -> Person:
+def person_of(
+    engine: Engine, live: Live, user_id: str | None, visitor_id: str | None, now: int, found: Found
+) -> Person:
     """What the shop was told of a customer or visitor.
 
     Args:
         engine, live: the shop, and the state that the request holds.
         user_id, visitor_id: who asks; a known customer's visitor adds nothing until he signs in.
         now: microseconds; steps of orders at or after it are not known. Fields are those that were told last.
+        found: where they stand.
     """
     if user_id is not None:
-        fields, reports = told(engine, live, user_id)
+        fields, reports = told(engine, live, user_id, found)
         return _person(fields, reports, now) if fields or reports else NOBODY
-    said = engine.store.read_visitor(visitor_id) if visitor_id is not None else None
-    return _person(said, [], now) if said else NOBODY
+    rows = found.newer.fields
+    return _person(plain(composed(map(decode, rows))), [], now) if rows else NOBODY
 
 
-def told(engine: Engine, live: Live, user_id: str) -> tuple[dict[str, Any], list[Report]]:
+def told(engine: Engine, live: Live, user_id: str, found: Found) -> tuple[dict[str, Any], list[Report]]:
     """All fields of a customer and all reports of his orders, from profile and store."""
-    people = live.people
-    profile = people.of(customer_subject(user_id)) if people else None
-    changes, newer = engine.store.told_of(user_id, people.after if people else (0, 0))
+    people, rows = live.people, found.newer.fields
+    profile = people.at(found.row) if people else None
+    newer = engine.store.reports_of(user_id, live.reach.orders) if found.newer.orders else []
     if profile is None:
-        return plain(composed(changes)), newer
-    return plain(composed([profile.fields, *changes])), [*profile.orders, *newer]
+        return (plain(composed(map(decode, rows))) if rows else {}), newer
+    return plain(composed([profile.fields, *map(decode, rows)])), [*profile.orders, *newer]
 
 
 def _person(fields: Fields, reports: list[Report], now: int) -> Person:

@@ -29,7 +29,7 @@ from serving.clock import Clock, set_clock
 from serving.engine import Engine
 from serving.events import StoredEvent
 from serving.http import routes
-from serving.pipeline import OUTDATED, UNREAD
+from serving.hydrate import OUTDATED, UNREAD
 from serving.policy_files import write_policy
 from serving.store import Store
 from tests.test_serving.conftest import AS_OF, SHOP_TOML, build_toy_bundle

@@ -23,14 +23,14 @@ from serving.bundle import Bundle, open_bundle
 from serving.business import Business
 from serving.config import ShopConfig
 from serving.drawing import Choice, Draws
-from serving.engine import Live
 from serving.filling import first_fillable, instead
+from serving.hydrate import hydrate
+from serving.live import Live
 from serving.modules import Filled, build
 from serving.offered import Offered, offer
 from serving.pages import layout_of
 from serving.person import NOBODY, PERSONALIZATION, Consents, Person
 from serving.pinned import Laid
-from serving.pipeline import hydrate
 from serving.placing import PIN
 from serving.policy_files import open_policies
 from serving.query import Filter

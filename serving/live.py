@@ -1,0 +1,129 @@
+"""What serves at a moment: one bundle, one history and one configuration, fixed for the whole way of a request."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from features.history import Histories, History, customer_subject, visitor_subject
+from serving.bundle import Bundle
+from serving.config import ShopConfig
+from serving.delivery import Deliveries
+from serving.effects import SlotPolicy
+from serving.newer import Reach
+from serving.profiles import People
+from serving.questions import Hours, Learned, learned_of
+from serving.ranker import Ranker
+from serving.repurchase import Windows
+from serving.stops import NO_STOPS, Stops
+
+
+@dataclass(frozen=True)
+class Live:
+    """Everything one request needs, fixed for its whole way."""
+
+    config: ShopConfig
+    shop_hash: str
+    ranker: Ranker
+    histories: Histories | None
+    translation: npt.NDArray[np.int32]
+    """int32[items of the histories]: their rows in the bundle."""
+    history_seq: int
+    """The histories hold the store's events up to this sequence number."""
+    history_name: str | None
+    config_stamp: tuple[int, int]
+    policies: Mapping[str, SlotPolicy]
+    """Learned policies that slots of the configuration name."""
+    people: People | None = None
+    """What the dataset knows of customers beside events; None before the first sync, and in a history that is older."""
+    stops: Stops = NO_STOPS
+    """What the shop took off everywhere."""
+
+    @property
+    def bundle(self) -> Bundle:
+        """The bundle that serves."""
+        return self.ranker.bundle
+
+    @cached_property
+    def reach(self) -> Reach:
+        """What the store holds up to these numbers is in the histories and the profiles."""
+        return Reach(self.history_seq, *(self.people.after if self.people else (0, 0)))
+
+    @cached_property
+    def assumed(self) -> frozenset[str]:
+        """Purposes for which the shop relies on another basis than consent."""
+        return frozenset(self.config.consent.assumed)
+
+    @cached_property
+    def windows(self) -> Windows:
+        """For how long each category rests after a purchase."""
+        return Windows(self.bundle, self.config.repurchase)
+
+    @cached_property
+    def languages(self) -> frozenset[str]:
+        """Those that the shop has words in."""
+        config = self.config
+        words = [*(each.title for each in config.modules.values()), *(each.text for each in config.questions.values())]
+        texts = {text.locale for action in config.actions.values() for text in action.texts if text.locale}
+        return frozenset({config.shop.locale, *texts, *(name for each in words for name in each)})
+
+    def language(self, asked: str | None, known: Container[str] | None = None) -> str:
+        """The language of a request's words: its own (`ja`, also where it says `ja-JP`), else the shop's.
+
+        Args:
+            asked: by the request.
+            known: languages in which there are such words; default: those of the shop's file.
+        """
+        known = self.languages if known is None else known
+        for name in (asked or "", (asked or "").replace("_", "-").split("-")[0].lower()):
+            if name in known:
+                return name
+        return self.config.shop.locale
+
+    @cached_property
+    def hours(self) -> Hours | None:
+        """When things are looked at; None where the bundle has not learned it."""
+        return Hours.from_arrays(self.bundle.arrays)
+
+    @cached_property
+    def learned_questions(self) -> dict[str, Learned]:
+        """What answers are worth, by question."""
+        return learned_of(self.bundle.arrays)
+
+    @cached_property
+    def deliveries(self) -> Deliveries | None:
+        """When orders arrive; None where the bundle has not learned it."""
+        return Deliveries.of(self.bundle)
+
+    def row_of(self, user_id: str | None, visitor_id: str | None) -> int | None:
+        """The row of a subject in the histories and the profiles; None where it is not in them."""
+        if self.histories is None:
+            return None
+        if user_id is not None:
+            return self.histories.subjects.find(customer_subject(user_id))
+        return None if visitor_id is None else self.histories.subjects.find(visitor_subject(visitor_id))
+
+    def mapped(self, row: int | None) -> History:
+        """What the subject in that row did up to the last sync, in the bundle's item rows."""
+        if self.histories is None or row is None:
+            return History.empty()
+        return self.histories.at(row).with_items(self.translation)
+
+
+def item_card(live: Live, row: int) -> Mapping[str, Any]:
+    """What a page shows of an item, as on the wire: the bundle's words, or what the shop changed since."""
+    bundle, shelf = live.bundle, live.ranker.shelf
+    changed = shelf.texts.get(row, {})
+    code = int(bundle.shared.category[row])
+    return {
+        "itemId": bundle.items[row],
+        "title": changed.get("title") or bundle.text("title", row) or bundle.items[row],
+        "price": shelf.price_of(row),
+        "imageUrl": changed.get("imageUrl") or bundle.text("image_url", row) or None,
+        "category": bundle.text("category_path", code) if code >= 0 else None,
+    }
