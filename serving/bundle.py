@@ -23,6 +23,8 @@ from serving.recipe import Recipe, from_json
 
 KIND = "bundle"
 FORMAT = 1
+_TITLES = 16_384
+"""So many are remembered."""
 
 
 @dataclass(frozen=True)
@@ -34,10 +36,13 @@ class Bundle:
     items: Vocabulary = field(init=False)
     codes_under: Callable[[tuple[str, ...]], frozenset[int]] = field(init=False)
     """`categories_under` as a set, remembered for the paths that were asked for lately."""
+    title: Callable[[int], str] = field(init=False)
+    """The item's title, or its id where it has none, remembered for the items that were asked for lately."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "items", Vocabulary.from_arrays(self.arrays, "items"))
         object.__setattr__(self, "codes_under", lru_cache(maxsize=1024)(self._codes_under))
+        object.__setattr__(self, "title", lru_cache(maxsize=_TITLES)(self._title))
 
     @property
     def id(self) -> str:
@@ -91,15 +96,18 @@ class Bundle:
     def text(self, column: str, row: int) -> str:
         """A text column of an item (`title`, `category`, `brand`, `image_url`); empty where unknown."""
         offsets, blob = self._texts.get(column) or self._text_column(column)
-        start, end = offsets[row : row + 2].tolist()
-        return str(blob[start:end], "utf-8")
+        return str(blob[offsets[row] : offsets[row + 1]], "utf-8")
+
+    def _title(self, row: int) -> str:
+        return self.text("title", row) or self.items[row]
 
     @cached_property
-    def _texts(self) -> dict[str, tuple[Array, memoryview]]:
+    def _texts(self) -> dict[str, tuple[memoryview, memoryview]]:
         return {}
 
-    def _text_column(self, column: str) -> tuple[Array, memoryview]:
-        found = self.arrays[f"text.{column}.offsets"], memoryview(self.arrays[f"text.{column}.blob"])  # type: ignore[arg-type]
+    def _text_column(self, column: str) -> tuple[memoryview, memoryview]:
+        offsets, blob = (memoryview(self.arrays[f"text.{column}.{part}"]) for part in ("offsets", "blob"))  # type: ignore[arg-type]
+        found = offsets, blob
         self._texts[column] = found
         return found
 

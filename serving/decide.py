@@ -14,7 +14,6 @@ import numpy as np
 
 from features.assemble import FINGERPRINT, assemble
 from features.shop import Shop
-from features.text import unit_hash
 from serving.bundle import Bundle
 from serving.candidates import Rows
 from serving.logged_rows import packed
@@ -119,7 +118,7 @@ def in_holdout(shop: Shop, query: Asking, share: float) -> bool:
     unit = unit_of(query)
     if unit is None or share <= 0:
         return False
-    return unit_hash("holdout", shop.id, shop.secret.hex(), *unit) < share
+    return shop.holdout(*unit) < share
 
 
 def feature_rows(bundle: Bundle, query: Query, items: Rows) -> dict[str, Any]:

@@ -79,8 +79,10 @@ class Live:
             asked: by the request.
             known: languages in which there are such words; default: those of the shop's file.
         """
+        if not asked:
+            return self.config.shop.locale
         known = self.languages if known is None else known
-        for name in (asked or "", (asked or "").replace("_", "-").split("-")[0].lower()):
+        for name in (asked, asked.replace("_", "-").split("-")[0].lower()):
             if name in known:
                 return name
         return self.config.shop.locale
@@ -112,7 +114,7 @@ class Live:
         """What the subject in that row did up to the last sync, in the bundle's item rows."""
         if self.histories is None or row is None:
             return History.empty()
-        return self.histories.at(row).with_items(self.translation)
+        return self.histories.at(row, self.translation)
 
 
 def item_card(live: Live, row: int) -> Mapping[str, Any]:

@@ -69,7 +69,8 @@ def told(engine: Engine, live: Live, user_id: str, found: Found) -> tuple[dict[s
     newer = engine.store.reports_of(user_id, live.reach.orders) if found.newer.orders else []
     if profile is None:
         return (plain(composed(map(decode, rows))) if rows else {}), newer
-    return plain(composed([profile.fields, *map(decode, rows)])), [*profile.orders, *newer]
+    fields = composed([profile.fields, *map(decode, rows)]) if rows else profile.fields
+    return plain(fields), [*profile.orders, *newer]
 
 
 def _person(fields: Fields, reports: list[Report], now: int) -> Person:

@@ -107,7 +107,7 @@ def decide_list(
         decision_id=new_id(), request_id=new_id(), decided_at=query.now,
         surface=surface, slot="list", position=0, draw_order=0,
         eligible=[(LIST, 1.0)], vetoed=[], action_id=LIST, action_propensity=1.0,
-        items=live.bundle.items.ids_of(slate.items),
+        items=[live.bundle.items[row] for row in slate.items.tolist()],
         policy=PIN if pinned else "holdout" if holdout else live.bundle.recipe.name, drawn=not pinned,
         bundle_id=live.bundle.id, shop_hash=live.shop_hash, holdout=holdout,
         customer_id=query.user_id, visitor_id=query.visitor_id,
@@ -120,8 +120,9 @@ def decide_list(
 
 def pinned_rows(slate: Slate) -> list[int]:
     """The items that stand where a pin wants them, in the order of the list."""
-    pinned = slate.placed.pinned if slate.placed else frozenset()
-    return [row for row in slate.items.tolist() if row in pinned]
+    if slate.placed is None or not slate.placed.pinned:
+        return []
+    return [row for row in slate.items.tolist() if row in slate.placed.pinned]
 
 
 def why_filled(query: Query, slate: Slate) -> str | None:

@@ -245,5 +245,5 @@ _TELL = {
 
 def title_of(ranker: Ranker, row: int) -> str:
     """The item's title, or its id where it has none."""
-    live: str | None = ranker.shelf.texts.get(row, {}).get("title")
-    return live or ranker.bundle.text("title", row) or ranker.bundle.items[row]
+    changed = ranker.shelf.texts.get(row)
+    return (changed and changed.get("title")) or ranker.bundle.title(row)

@@ -8,6 +8,7 @@ import threading
 from pathlib import Path
 
 import msgspec
+import orjson
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -17,6 +18,7 @@ from features.order_reports import Report
 from serving import store_sql as sql
 from serving import store_upkeep as upkeep
 from serving.events import StoredEvent
+from serving.newer import Reach, newer_of
 from serving.store import Store
 from serving.tombstones import token_of
 
@@ -317,14 +319,13 @@ class TestPeople:
         store.put_orders([("ann", self.report()), ("bob", self.report(order_id="p"))], NOON)
         store.put_customer("ann", {"tier": "silver"}, NOON)
         store.put_orders([("ann", self.report(NOON + 1, "delivered"))], NOON)
-        fields, reports = store.told_of("ann", (0, 0))
-        assert fields == [{"tier": "gold"}, {"tier": "silver"}]
-        assert [report.state for report in reports] == ["shipped", "delivered"]
-        fields, reports = store.told_of("ann", (1, 1))
-        assert (fields, [report.state for report in reports]) == ([{"tier": "silver"}], ["delivered"])
+        assert [orjson.loads(row) for row in store.customer_rows("ann")] == [{"tier": "gold"}, {"tier": "silver"}]
+        assert [report.state for report in store.reports_of("ann")] == ["shipped", "delivered"]
+        assert [orjson.loads(row) for row in store.customer_rows("ann", 1)] == [{"tier": "silver"}]
+        assert [report.state for report in store.reports_of("ann", 1)] == ["delivered"]
         assert [step.state for step in store.orders_of("ann")[0].steps] == ["shipped", "delivered"]
         assert [step.state for step in store.orders_of("ann", after=1)[0].steps] == ["delivered"]
-        assert store.told_of("nobody", (0, 0)) == ([], []) and store.orders_of("nobody") == ()
+        assert store.reports_of("nobody") == store.customer_rows("nobody") == [] and store.orders_of("nobody") == ()
 
     def test_a_line_reported_twice_with_the_same_content_is_one_step(self, store):
         once = self.report()
@@ -359,7 +360,8 @@ class TestPeople:
 
     def test_half_a_surrogate_pair_is_nobody(self, store):
         assert store.visitor_rows("\ud800") == store.customer_rows("\ud800") == []
-        assert store.told_of("\ud800", (0, 0)) == ([], [])
+        assert store.reports_of("\ud800") == []
+        assert newer_of(store.database, "\ud800", None, Reach()) == newer_of(store.database, None, "\ud800", Reach())
 
 
 class TestTombstones:
