@@ -141,7 +141,7 @@ class Histories:
         return History.empty() if row is None else self.at(row)
 
     def at(self, row: int, translation: npt.NDArray[np.int32] | None = None) -> History:
-        """The history of the subject in that row, with item rows moved to another vocabulary where that is asked for."""
+        """The history of the subject in that row; with a translation as `History.with_items` gives it."""
         start, stop = self.offsets[row : row + 2].tolist()
         if self.read is not None:
             return self.read(start, stop, translation)

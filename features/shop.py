@@ -147,7 +147,7 @@ class Shop:
 
     @cached_property
     def holdout(self) -> UnitHash:
-        """Where somebody stands in [0, 1) for good, by the kind and the id of who it is: the lowest get no selection."""
+        """Where somebody stands in [0, 1), for good, by kind and id: the lowest get what is the same for all."""
         return UnitHash("holdout", self.id, self.secret.hex())
 
     @cached_property

@@ -16,13 +16,17 @@ import numpy as np
 import numpy.typing as npt
 
 from features.assemble import FINGERPRINT, SharedTables
+from features.compiled import available, scratch
 from features.errors import BundleError
 from features.ids import Array, Vocabulary
 from serving.artifact import AGAIN, Artifact, live_name, write_artifact
+from serving.ids_kernel import collect
 from serving.recipe import Recipe, from_json
 
 KIND = "bundle"
 FORMAT = 1
+_ROOM = 16_384
+"""Bytes for the ids of one list; where they do not do, ids are read one by one."""
 _TITLES = 16_384
 """So many are remembered."""
 
@@ -60,6 +64,11 @@ class Bundle:
         return from_json(self.manifest["recipe"])
 
     @cached_property
+    def kinds(self) -> dict[str, str]:
+        """The kind of each source of the recipe."""
+        return {spec.name: spec.kind for spec in self.recipe.sources}
+
+    @cached_property
     def catalogue(self) -> npt.NDArray[np.bool_]:
         """bool[n_items]: bought by enough customers to be recommended."""
         return cast("npt.NDArray[np.bool_]", self.arrays["item.catalogue"])
@@ -92,6 +101,26 @@ class Bundle:
         """The trees of a ranker for one task, without their prefix; empty where there are none."""
         prefix = f"ranker.{name}.{task}."
         return {key.removeprefix(prefix): array for key, array in self.arrays.items() if key.startswith(prefix)}
+
+    def ids_of(self, rows: npt.NDArray[np.int32]) -> list[str]:
+        """The ids of the items of a list.
+
+        Raises:
+            IndexError: a row that is none.
+        """
+        if available():
+            room: Array = scratch("ids", _ROOM, np.int8)
+            ends = np.empty(len(rows), np.int64)
+            if collect(self._letters, self.items.offsets, rows, room, ends):
+                bounds = ends.tolist()
+                whole = room[: bounds[-1] if bounds else 0].tobytes().decode("ascii")
+                return [whole[start:end] for start, end in zip([0, *bounds], bounds, strict=False)]
+        return [self.items[row] for row in rows.tolist()]
+
+    @cached_property
+    def _letters(self) -> npt.NDArray[np.int8]:
+        """The bytes of all ids, as a kernel takes them."""
+        return self.items.blob.view(np.int8)
 
     def text(self, column: str, row: int) -> str:
         """A text column of an item (`title`, `category`, `brand`, `image_url`); empty where unknown."""

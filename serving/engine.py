@@ -10,34 +10,25 @@ import logging
 import threading
 import time
 from collections import Counter
-from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
-from pathlib import Path
-
-import numpy as np
-import numpy.typing as npt
 
 from features.errors import BundleError, ConfigError, KokyakuError, Unavailable
-from features.history import Histories, History
+from features.history import History
 from features.shop import Shop
 from serving import people
 from serving.artifact import live_name, others
-from serving.bundle import Bundle, open_bundle
 from serving.business import Business
 from serving.clock import shop_clock
 from serving.config import ShopConfig, load_config
-from serving.decision_log import DecisionLog
+from serving.decision_log import DecisionLog, Discard
 from serving.erase import sweep_here
-from serving.histories import open_history, open_people
-from serving.live import Live
+from serving.live import Live, open_past, open_ranker, stamp_of, translation_of
 from serving.newer import Found, newer_of
 from serving.person import Consents, Person
 from serving.policy_files import open_policies
-from serving.profiles import People
 from serving.query import Query
 from serving.ranker import Ranker
-from serving.shelf import Shelf
 from serving.stops import read_stops
 from serving.store import Store
 from serving.store_upkeep import latest_recorded, store_id
@@ -47,19 +38,6 @@ log = logging.getLogger("kokyaku")
 _REFUSED_SECONDS = 30.0
 _UNREAD = (-1, -1)
 """The stamp of a `shop.toml` that is to be read again whether it changed or not."""
-
-
-class Discard:
-    """A decision log for previews: nobody saw the answer, so nothing is to be remembered."""
-
-    failures = 0
-
-    def append(self, records: Sequence[bytes]) -> bool:
-        """Forget the records."""
-        return True
-
-    def close(self) -> None:
-        """Nothing is open."""
 
 
 class Engine:
@@ -91,12 +69,14 @@ class Engine:
         self._reloading = threading.Lock()
         self._items_seen = 0
         self._swept: tuple[int, str | None] = (0, None)
-        config, stamp = load_config(shop.config), _stamp(shop.config)
+        config, stamp = load_config(shop.config), stamp_of(shop.config)
         ranker = self._first_ranker(config)
-        name, histories, translation, seq = self._open_history(ranker.bundle)
+        past = open_past(shop, store_id(self.store), ranker.bundle)
         policies = open_policies(shop.policies, config)
-        known = self._open_people(name)
-        self.live = Live(config, config.hash, ranker, histories, translation, seq, name, stamp, policies, known)
+        self.live = Live(
+            config, config.hash, ranker, past.histories, past.translation, past.seq, past.name, stamp, policies,
+            past.people,
+        )  # fmt: skip
         self.refresh_shelf()
         self.refresh_stops()
 
@@ -221,7 +201,7 @@ class Engine:
         self.store.close()
 
     def _refresh_config(self) -> None:
-        stamp = _stamp(self.shop.config)
+        stamp = stamp_of(self.shop.config)
         if stamp == self.live.config_stamp:
             return
         try:
@@ -243,7 +223,7 @@ class Engine:
         if name is None or name == self.live.bundle.id or self._is_refused(f"bundle {name}"):
             return
         try:
-            ranker = self._ranker(name, self.live.config)
+            ranker = open_ranker(self.shop, name, self.live.config)
         except (BundleError, ConfigError) as error:
             self._refuse(f"bundle {name}", error.line())
             return
@@ -251,7 +231,7 @@ class Engine:
         changes, _ = self.store.item_changes(0)
         ranker.shelf.apply(changes)
         ranker.shelf.stop(self.live.stops.items)
-        translation = _translation(self.live.histories, ranker.bundle)
+        translation = translation_of(self.live.histories, ranker.bundle)
         # Settings that the old bundle did not fit are looked at again.
         stamp = _UNREAD if "shop.toml" in self.refusals else self.live.config_stamp
         self.live = replace(self.live, ranker=ranker, translation=translation, config_stamp=stamp)
@@ -261,15 +241,15 @@ class Engine:
         if name is None or name == self.live.history_name or self._is_refused(f"history {name}"):
             return
         try:
-            name, histories, translation, seq = self._open_history(self.live.bundle)
-            known = self._open_people(name)
+            past = open_past(self.shop, store_id(self.store), self.live.bundle)
         except BundleError as error:
             self._refuse(f"history {name}", error.line())
             return
         self.refusals.pop(f"history {name}", None)
         self.live = replace(
-            self.live, histories=histories, translation=translation, history_seq=seq, history_name=name, people=known
-        )
+            self.live, histories=past.histories, translation=past.translation, history_seq=past.seq,
+            history_name=past.name, people=past.people,
+        )  # fmt: skip
 
     def _live_bundle_name(self) -> str:
         name = live_name(self.shop.bundles)
@@ -282,33 +262,14 @@ class Engine:
         """Of the live bundle; where it is damaged a worker begins with the newest whole one and tries that again."""
         name = self._live_bundle_name()
         try:
-            return self._ranker(name, config)
+            return open_ranker(self.shop, name, config)
         except BundleError as error:
             for other in [] if self.preview else others(self.shop.bundles, name):
                 with suppress(BundleError, ConfigError):
-                    ranker = self._ranker(other, config)
+                    ranker = open_ranker(self.shop, other, config)
                     self._refuse(f"bundle {name}", error.line())
                     return ranker
             raise
-
-    def _ranker(self, name: str, config: ShopConfig) -> Ranker:
-        bundle = open_bundle(self.shop.bundles / name)
-        ranker = Ranker(bundle, Shelf(bundle), Business.of(bundle, config))
-        ranker.prepare()
-        return ranker
-
-    def _open_history(self, bundle: Bundle) -> tuple[str | None, Histories | None, npt.NDArray[np.int32], int]:
-        name = live_name(self.shop.histories)
-        if name is None:
-            return None, None, np.empty(0, np.int32), 0
-        # Hashing gigabytes at every start would cost seconds; `kokyaku doctor` compares the checksums.
-        histories, manifest = open_history(self.shop.histories / name, verify=False)
-        # Sequence numbers of another store mean nothing here: then all that this one holds is joined.
-        seq = int(manifest["store_seq"]) if manifest.get("store_id") == store_id(self.store) else 0
-        return name, histories, _translation(histories, bundle), seq
-
-    def _open_people(self, name: str | None) -> People | None:
-        return None if name is None else open_people(self.shop.histories / name, store_id(self.store))
 
     def _is_refused(self, what: str) -> bool:
         """Whether it was looked at just now; a disk that failed then, or a file that was mended, gets another look."""
@@ -320,15 +281,3 @@ class Engine:
             log.warning("refused %s, another one serves: %s", what, why)
         self.refusals[what] = why
         self.refused["settings" if what == "shop.toml" else what.split()[0]] += 1
-
-
-def _translation(histories: Histories | None, bundle: Bundle) -> npt.NDArray[np.int32]:
-    return np.empty(0, np.int32) if histories is None else histories.items.translate_to(bundle.items)
-
-
-def _stamp(path: Path) -> tuple[int, int]:
-    try:
-        found = path.stat()
-    except FileNotFoundError:
-        return (0, 0)
-    return (found.st_mtime_ns, found.st_size)

@@ -5,21 +5,27 @@ from __future__ import annotations
 from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from features.history import Histories, History, customer_subject, visitor_subject
-from serving.bundle import Bundle
+from features.shop import Shop
+from serving.artifact import live_name
+from serving.bundle import Bundle, open_bundle
+from serving.business import Business
 from serving.config import ShopConfig
 from serving.delivery import Deliveries
 from serving.effects import SlotPolicy
+from serving.histories import open_history, open_people
 from serving.newer import Reach
 from serving.profiles import People
 from serving.questions import Hours, Learned, learned_of
 from serving.ranker import Ranker
 from serving.repurchase import Windows
+from serving.shelf import Shelf
 from serving.stops import NO_STOPS, Stops
 
 
@@ -129,3 +135,61 @@ def item_card(live: Live, row: int) -> Mapping[str, Any]:
         "imageUrl": changed.get("imageUrl") or bundle.text("image_url", row) or None,
         "category": bundle.text("category_path", code) if code >= 0 else None,
     }
+
+
+class Past(NamedTuple):
+    """What was mapped of what people did and told; the fields are those of `Live`."""
+
+    name: str | None
+    histories: Histories | None
+    translation: npt.NDArray[np.int32]
+    seq: int
+    people: People | None
+
+
+def open_past(shop: Shop, store: str, bundle: Bundle) -> Past:
+    """Map the history that is to serve, and its profiles; empty before the first sync.
+
+    Args:
+        shop: whose.
+        store: id of its store.
+        bundle: whose item rows are wanted.
+
+    Raises:
+        BundleError: it is damaged, or of a newer program.
+    """
+    name = live_name(shop.histories)
+    if name is None:
+        return Past(None, None, np.empty(0, np.int32), 0, None)
+    # Hashing gigabytes at every start would cost seconds; `kokyaku doctor` compares the checksums.
+    histories, manifest = open_history(shop.histories / name, verify=False)
+    # Sequence numbers of another store mean nothing here: then all that this one holds is joined.
+    seq = int(manifest["store_seq"]) if manifest.get("store_id") == store else 0
+    return Past(name, histories, translation_of(histories, bundle), seq, open_people(shop.histories / name, store))
+
+
+def open_ranker(shop: Shop, name: str, config: ShopConfig) -> Ranker:
+    """Map a bundle and make a ranker of it, ready for its first request.
+
+    Raises:
+        BundleError: it is damaged, or made by another program.
+        ConfigError: the shop's wishes do not fit it.
+    """
+    bundle = open_bundle(shop.bundles / name)
+    ranker = Ranker(bundle, Shelf(bundle), Business.of(bundle, config))
+    ranker.prepare()
+    return ranker
+
+
+def translation_of(histories: Histories | None, bundle: Bundle) -> npt.NDArray[np.int32]:
+    """int32[items of the histories]: their rows in the bundle."""
+    return np.empty(0, np.int32) if histories is None else histories.items.translate_to(bundle.items)
+
+
+def stamp_of(path: Path) -> tuple[int, int]:
+    """By which a changed file is known: when it was written, and its size; (0, 0) where there is none."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return (0, 0)
+    return (found.st_mtime_ns, found.st_size)

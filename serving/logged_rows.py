@@ -52,8 +52,8 @@ def readable(features: Mapping[str, Any]) -> dict[str, Any]:
     """The features of a decision with their rows as numbers, for people: None where a value is not known."""
     found = dict(features)
     if isinstance(found.get("rows"), Mapping):
-        rows = rows_in(found["rows"])
-        found["rows"] = np.where(np.isnan(rows), None, rows.astype(object)).tolist()
+        rows = rows_in(found["rows"]).tolist()
+        found["rows"] = [[None if value != value else value for value in row] for row in rows]
     if isinstance(found.get("items"), Mapping):
         found["items"] = readable(found["items"])
     return found

@@ -5,6 +5,7 @@ Two functions, so that consents can be read first and nothing else read where th
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from serving.live import Live
 
 _agreed = msgspec.json.Decoder(Agreed)
-_TEXTS = {"name": "name", "region": "region", "postal_prefix": "postalPrefix", "time_zone": "timeZone", "tier": "tier"}
 
 
 def consents_of(
@@ -37,8 +37,8 @@ def consents_of(
     """
     past = live.people.agreed(found.row) if live.people and user_id is not None else None
     rows = found.newer.fields
-    if past is None and not rows:
-        return Consents(assumed=assumed)
+    if not rows:  # what a profile says is composed already
+        return Consents(_map(plain({"consents": past}), "consents"), assumed) if past else Consents(assumed=assumed)
     changes = [Agreed(past), *(_agreed.decode(row) for row in rows)]
     said = plain(composed(_only_consents(change) for change in changes))
     return Consents(_map(said, "consents"), assumed)
@@ -74,33 +74,49 @@ def told(engine: Engine, live: Live, user_id: str, found: Found) -> tuple[dict[s
 
 
 def _person(fields: Fields, reports: list[Report], now: int) -> Person:
-    answers = _answers(fields)
-    channels, points = fields.get("channels"), fields.get("points")
-    texts = {name: said for name, key in _TEXTS.items() if isinstance(said := fields.get(key), str)}
-    if "name" in answers:  # the one answer that is itself a field
-        texts.setdefault("name", answers["name"])
-    return Person(
-        **texts,
-        points=float(points) if isinstance(points, int | float) else None,
-        attributes=_map(fields, "attributes"),
-        answers=answers,
-        asked=_instants(fields, "asked"),
-        shown=_instants(fields, "shown"),
-        channels=tuple(map(str, channels)) if isinstance(channels, list | tuple) else None,
-        orders=as_of(lines_of(reports), now) if reports else (),
-        projects=projects_in(fields),
-    )
+    told = {}
+    for key, value in fields.items():
+        name, read = _READERS.get(key, _NEITHER)
+        if read is not None and (said := read(value)) is not None:
+            told[name] = said
+    name = told.get("answers", {}).get("name")
+    if name is not None:  # the one answer that is itself a field
+        told.setdefault("name", name)
+    return Person(**told, orders=as_of(lines_of(reports), now) if reports else ())
 
 
-def _instants(fields: Fields, name: str) -> dict[str, int]:
-    return {question: at for question, at in _map(fields, name).items() if isinstance(at, int)}
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) else None
 
 
-def projects_in(fields: Fields) -> tuple[Project, ...]:
-    """The projects of a customer's fields; what is none is left out."""
+def _number(value: Any) -> float | None:
+    return float(value) if isinstance(value, int | float) else None
+
+
+def _mapping(value: Any) -> dict[str, Any] | None:
+    return value if isinstance(value, dict) else None
+
+
+def _answers(value: Any) -> dict[str, str] | None:
+    if not isinstance(value, dict):
+        return None
+    return {
+        asked: said if isinstance(said, str) else msgspec.json.encode(said).decode() for asked, said in value.items()
+    }
+
+
+def _instants(value: Any) -> dict[str, int] | None:
+    return {asked: at for asked, at in value.items() if isinstance(at, int)} if isinstance(value, dict) else None
+
+
+def _channels(value: Any) -> tuple[str, ...] | None:
+    return tuple(map(str, value)) if isinstance(value, list | tuple) else None
+
+
+def _projects(value: Any) -> tuple[Project, ...] | None:
+    """Those that are some; what is none is left out."""
     found = []
-    each = fields.get("projects")
-    for project in each if isinstance(each, list | tuple) else ():
+    for project in value if isinstance(value, list | tuple) else ():
         try:
             found.append(msgspec.convert(project, Project))
         except msgspec.ValidationError:
@@ -108,9 +124,14 @@ def projects_in(fields: Fields) -> tuple[Project, ...]:
     return tuple(found)
 
 
-def _answers(fields: Fields) -> dict[str, str]:
-    given = _map(fields, "answers").items()
-    return {question: said if isinstance(said, str) else msgspec.json.encode(said).decode() for question, said in given}
+_READERS: Mapping[str, tuple[str, Callable[[Any], Any]]] = {
+    "name": ("name", _text), "region": ("region", _text), "postalPrefix": ("postal_prefix", _text),
+    "timeZone": ("time_zone", _text), "tier": ("tier", _text), "points": ("points", _number),
+    "attributes": ("attributes", _mapping), "answers": ("answers", _answers), "asked": ("asked", _instants),
+    "shown": ("shown", _instants), "channels": ("channels", _channels), "projects": ("projects", _projects),
+}  # fmt: skip
+"""Field as on the wire -> its name in `Person`, and what is read of its value; None: it is nothing of the kind."""
+_NEITHER = ("", None)
 
 
 def _only_consents(change: Agreed) -> dict[str, Any]:

@@ -107,7 +107,7 @@ def decide_list(
         decision_id=new_id(), request_id=new_id(), decided_at=query.now,
         surface=surface, slot="list", position=0, draw_order=0,
         eligible=[(LIST, 1.0)], vetoed=[], action_id=LIST, action_propensity=1.0,
-        items=[live.bundle.items[row] for row in slate.items.tolist()],
+        items=live.bundle.ids_of(slate.items),
         policy=PIN if pinned else "holdout" if holdout else live.bundle.recipe.name, drawn=not pinned,
         bundle_id=live.bundle.id, shop_hash=live.shop_hash, holdout=holdout,
         customer_id=query.user_id, visitor_id=query.visitor_id,

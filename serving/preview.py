@@ -23,7 +23,8 @@ from serving.bundle import open_bundle
 from serving.business import Business
 from serving.caps import Tally
 from serving.config import ShopConfig
-from serving.engine import Discard, Engine
+from serving.decision_log import Discard
+from serving.engine import Engine
 from serving.keeping import at_once
 from serving.live import Live
 from serving.newer import Found

@@ -107,7 +107,7 @@ def item_reasons(ranker: Ranker, query: Query, items: Rows, sources: Sequence[st
     for place, name in enumerate(sources):
         places.setdefault(name, []).append(place)
     for name, mine in places.items():
-        kind = name if name in (WISHLIST, VIEWED, PIN) else ranker.bundle.recipe.spec(name).kind
+        kind = name if name in (WISHLIST, VIEWED, PIN) else ranker.bundle.kinds[name]
         texts = _TELL[kind](ranker, query, items[mine], name, words)
         for place, text in zip(mine, texts, strict=True):
             out[place] = text
@@ -137,9 +137,9 @@ def _tell_bought(ranker: Ranker, query: Query, items: Rows, name: str, words: Ma
 
 def _tell_cause(ranker: Ranker, query: Query, items: Rows, name: str, words: Mapping[str, str]) -> list[str]:
     causes = ranker.sources[name].causes(query, items)
-    key = "goes-with" if query.anchors else "because"
+    said = words["goes-with" if query.anchors else "because"]
     return [
-        words["for-you"] if cause < 0 or cause == item else words[key].format(item=title_of(ranker, cause))
+        words["for-you"] if cause < 0 or cause == item else said.format(item=title_of(ranker, cause))
         for item, cause in zip(items.tolist(), causes.tolist(), strict=True)
     ]
 

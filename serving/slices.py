@@ -77,7 +77,7 @@ class Slices:
             block = np.empty(count * sum(WIDTHS), np.int8)
             moved = _UNMOVED if translation is None else translation
             if read_slice(self._descriptors, self._begins, start, count, translation is not None, moved, block):
-                return History(*(np.ndarray((count,), kind, block, count * at) for kind, at in _PLACES))  # type: ignore[arg-type]
+                return History(*(np.ndarray((count,), kind, block, count * at) for kind, at in _PLACES))
         found = self._read(start, count)
         return found if translation is None else found.with_items(translation)
 
