@@ -63,8 +63,11 @@ class UnitHash:
 
 
 def _laid_out(parts: tuple[str, ...]) -> bytes:
-    raws = [part.encode("utf-8", "surrogatepass") for part in parts]
-    return b"".join([each for raw in raws for each in (len(raw).to_bytes(4, "little"), raw)])
+    told = b""
+    for part in parts:  # few and short
+        raw = part.encode("utf-8", "surrogatepass")
+        told += len(raw).to_bytes(4, "little") + raw
+    return told
 
 
 def event_key(event_id: str) -> int:

@@ -7,6 +7,7 @@ A slot without a policy is deterministic: the first module of its list that can 
 from __future__ import annotations
 
 import os
+import time
 from typing import Any, Protocol
 
 import msgspec
@@ -77,9 +78,9 @@ def encoded(decision: Decision) -> bytes:
 
 def _written(value: Any) -> Any:
     """What JSON has no word for: numbers and arrays of numpy."""
-    if isinstance(value, np.ndarray) and value.dtype == np.float32 and value.ndim == 2:
-        return packed(value)
-    if isinstance(value, np.ndarray | np.generic):
+    if isinstance(value, np.ndarray):
+        return packed(value) if value.dtype == np.float32 and value.ndim == 2 else value.tolist()
+    if isinstance(value, np.generic):
         return value.tolist()
     raise TypeError(f"a decision holds a {type(value).__name__}")
 
@@ -89,7 +90,7 @@ _encoder = msgspec.json.Encoder(enc_hook=_written)
 
 def new_id() -> str:
     """A fresh random id for a request or a decision: 128 bits in hexadecimal."""
-    return os.urandom(16).hex()
+    return f"{time.time_ns() >> 20:012x}{os.urandom(10).hex()}"
 
 
 class Asking(Protocol):

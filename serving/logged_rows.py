@@ -26,7 +26,7 @@ def packed(rows: Floats) -> dict[str, Any]:
     Args:
         rows: float32[m, n].
     """
-    return {"shape": list(rows.shape), "float32": np.ascontiguousarray(rows, _TYPE).tobytes()}
+    return {"shape": rows.shape, "float32": rows.astype(_TYPE, copy=False).tobytes()}
 
 
 def rows_in(told: Any) -> Floats:

@@ -21,6 +21,8 @@ WISHLIST = "wishlist"
 """The wishes themselves, whether a source of that kind proposes them or a page lists them."""
 VIEWED = "viewed"
 """What was looked at before and a page lists again."""
+_OWN_WORDS = (WISHLIST, VIEWED, PIN)
+"""What is told alike, whichever source it comes from."""
 LEAST_PERCENT = 1
 """A price that fell by less is not worth a word."""
 WORDS: Mapping[str, Mapping[str, str]] = {
@@ -101,14 +103,14 @@ def item_reasons(ranker: Ranker, query: Query, items: Rows, sources: Sequence[st
         sources: for each the name of its source.
         locale: `en` or `ja`; another one gets English.
     """
-    words = WORDS.get(locale) or WORDS["en"]
-    out = [""] * len(items)
+    words, kinds, rows = WORDS.get(locale) or WORDS["en"], ranker.bundle.kinds, items.tolist()
+    out = [""] * len(rows)
     places: dict[str, list[int]] = {}
     for place, name in enumerate(sources):
         places.setdefault(name, []).append(place)
     for name, mine in places.items():
-        kind = name if name in (WISHLIST, VIEWED, PIN) else ranker.bundle.kinds[name]
-        texts = _TELL[kind](ranker, query, items[mine], name, words)
+        kind = name if name in _OWN_WORDS else kinds[name]
+        texts = _TELL[kind](ranker, query, np.array([rows[place] for place in mine], np.int32), name, words)
         for place, text in zip(mine, texts, strict=True):
             out[place] = text
     return out
