@@ -89,7 +89,10 @@ _encoder = msgspec.json.Encoder(enc_hook=_written)
 
 
 def new_id() -> str:
-    """A fresh random id for a request or a decision: 128 bits in hexadecimal."""
+    """A fresh id for a request, a decision or an event: the moment in milliseconds or so, then 80 random bits.
+
+    In the order of time, so that the store's indexes grow at their ends and not all over the disk.
+    """
     return f"{time.time_ns() >> 20:012x}{os.urandom(10).hex()}"
 
 

@@ -28,16 +28,27 @@ from serving.watch import lap
 UNREAD = "the store cannot be read now: nothing personal was used"
 OUTDATED = "the store cannot be read now: nothing since the last sync was used"
 NO_EVENTS = History.empty()
+Looked = tuple[Found, Consents, str | None]
+"""Where a subject stands, what he agreed to, and the trouble where that cannot be read."""
 _EVERYTHING = Filter(in_stock=False)
 
 
 def hydrate(
-    engine: Engine, live: Live, request: Any, now: int, *, anchors: tuple[int, ...] = (), num_results: int | None = None
-) -> tuple[Query, bool]:
+    engine: Engine, live: Live, request: Any, now: int, *, anchors: tuple[int, ...] = (),
+    num_results: int | None = None, first: Looked | None = None,
+) -> tuple[Query, bool]:  # fmt: skip
     """Who asks, what is known of them up to this second, where from; and whether they are in the holdout.
 
     Consents are read first. Without one to personalization nothing else is: no event, no order, no answer, and the
     decision names nobody. So it is too while they cannot be read: then the query tells of its trouble.
+
+    Args:
+        engine, live: the shop, and the state that the request holds.
+        request: of the wire.
+        now: the moment, microseconds.
+        anchors: item rows that the answer should relate to.
+        num_results: how many items; default: as the request says.
+        first: what `looked` found, where that was asked for before.
 
     Raises:
         RequestError: the filter names something that does not exist, or the time zone is none.
@@ -47,7 +58,7 @@ def hydrate(
     named: str | None = request.context.time_zone
     if named and not is_zone(named):
         raise RequestError("unknown time zone", where="context.timeZone", got=named, hint="such as Asia/Tokyo")
-    found, consents, trouble = looked(engine, live, request)
+    found, consents, trouble = first or looked(engine, live, request)
     holdout = in_holdout(engine.shop, request, live.config.shop.holdout)
     user_id, visitor_id, history, person = None, None, NO_EVENTS, NOBODY
     personal = consents.to(PERSONALIZATION)
@@ -65,7 +76,7 @@ def hydrate(
     return query, holdout
 
 
-def looked(engine: Engine, live: Live, request: Any) -> tuple[Found, Consents, str | None]:
+def looked(engine: Engine, live: Live, request: Any) -> Looked:
     """Where the subject stands and what he agreed to, in one look at the store.
 
     While it cannot be read nobody agreed to anything, for he may have taken it back there: that is the trouble.
@@ -75,12 +86,6 @@ def looked(engine: Engine, live: Live, request: Any) -> tuple[Found, Consents, s
     except Unavailable:
         return Found(), Consents(), UNREAD
     return found, consents_of(engine, live, request, found), None
-
-
-def readable_consents(engine: Engine, live: Live, request: Any) -> tuple[Consents, str | None]:
-    """What the subject agreed to, and the trouble where that cannot be read."""
-    _, consents, trouble = looked(engine, live, request)
-    return consents, trouble
 
 
 def consents_of(engine: Engine, live: Live, request: Any, found: Found | None = None) -> Consents:

@@ -13,7 +13,7 @@ from hypothesis.extra import numpy as hnp
 from features.assemble import FEATURE_NAMES
 from features.errors import DataError
 from serving import pipeline, wire
-from serving.decide import Decision, encoded
+from serving.decide import Decision, encoded, new_id
 from serving.decision_drain import drain
 from serving.export import export_customer
 from serving.frames import frame, frames
@@ -116,3 +116,15 @@ def test_a_log_holds_what_was_known_of_the_items(toy_engine):
     shared = toy_engine.live.bundle.shared
     prices = shared.price[toy_engine.live.bundle.items.rows_of([each["itemId"] for each in answer["itemList"]])]
     np.testing.assert_array_equal(rows[:, FEATURE_NAMES.index("item_price")], prices)
+
+
+def test_ids_are_new_and_in_the_order_of_time(monkeypatch):
+    """An index over them grows at its end; beside the moment there are 80 random bits, so nobody guesses one."""
+    made = [new_id() for _ in range(2_000)]
+    assert len(set(made)) == 2_000 and {len(each) for each in made} == {32}
+    assert set("".join(made)) <= set("0123456789abcdef")
+    moments = [each[:12] for each in made]
+    assert moments == sorted(moments)
+    monkeypatch.setattr("time.time_ns", lambda: 1_700_000_000_000_000_000)
+    alike = {new_id() for _ in range(1_000)}
+    assert len({each[:12] for each in alike}) == 1 and len({each[12:] for each in alike}) == 1_000
