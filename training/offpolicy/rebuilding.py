@@ -26,8 +26,8 @@ from serving.drawing import Choice, Draws
 from serving.filling import first_fillable, instead
 from serving.hydrate import hydrate
 from serving.live import Live
-from serving.newer import Found
 from serving.modules import Filled, build
+from serving.newer import Found
 from serving.offered import Offered, offer
 from serving.pages import layout_of
 from serving.person import NOBODY, PERSONALIZATION, Consents, Person
