@@ -71,9 +71,12 @@ class History:
 
     def with_items(self, translation: npt.NDArray[np.int32]) -> History:
         """Item rows moved to another vocabulary (`translation[old row] -> new row or -1`)."""
-        moved = np.full(len(self.item), -1, np.int32)
-        if len(translation):
-            moved = np.where(self.item >= 0, translation[self.item], np.int32(-1))
+        if not len(translation):
+            moved = np.full(len(self.item), -1, np.int32)
+        else:
+            moved = translation.take(self.item)  # -1 takes the last one's: that is put right where there is any
+            if self.item.min(initial=0) < 0:
+                moved[self.item < 0] = -1
         return History(self.time, self.recorded, moved, self.type, self.quantity, self.value, self.key)
 
     def joined(self, later: History) -> History:
@@ -119,14 +122,15 @@ class Histories:
         items: the item vocabulary that `events.item` points into.
         offsets: int64[len(subjects) + 1]; subject s owns events[offsets[s]:offsets[s + 1]].
         events: all events, sorted by subject, time and key.
-        read: gives a slice of them in another way, such as from a file; None: they are sliced.
+        read: gives a slice of them in another way, such as from a file, with item rows moved as `History.with_items`
+            does where a translation is given; None: they are sliced.
     """
 
     subjects: Vocabulary
     items: Vocabulary
     offsets: Instants
     events: History
-    read: Callable[[int, int], History] | None = None
+    read: Callable[[int, int, npt.NDArray[np.int32] | None], History] | None = None
 
     def __len__(self) -> int:
         return len(self.subjects)
@@ -136,10 +140,13 @@ class Histories:
         row = self.subjects.find(subject)
         return History.empty() if row is None else self.at(row)
 
-    def at(self, row: int) -> History:
-        """The history of the subject in that row."""
-        start, stop = int(self.offsets[row]), int(self.offsets[row + 1])
-        return self.events.take(slice(start, stop)) if self.read is None else self.read(start, stop)
+    def at(self, row: int, translation: npt.NDArray[np.int32] | None = None) -> History:
+        """The history of the subject in that row; with a translation as `History.with_items` gives it."""
+        start, stop = self.offsets[row : row + 2].tolist()
+        if self.read is not None:
+            return self.read(start, stop, translation)
+        found = self.events.take(slice(start, stop))
+        return found if translation is None else found.with_items(translation)
 
     def subject_rows(self) -> npt.NDArray[np.int32]:
         """int32[events]: the subject's row of each event."""

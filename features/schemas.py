@@ -256,7 +256,7 @@ DECISIONS: Final = _table(
     (
         "features",
         JSON_TEXT,
-    ),  # {"names": [...], "rows": [[...], ...], "categorical": [...]}; one row, or one an item shown
+    ),  # {"names": [...], "rows": [[...], ...], "categorical": [...]}; one row, or one an item (`serving.logged_rows`)
     ("context", JSON_TEXT),  # what the request told of where it came from: region, device, source, page's category ...
     ("holdout", pa.bool_(), True),
     ("arm", TEXT),  # of a standing experiment

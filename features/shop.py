@@ -11,6 +11,7 @@ from functools import cached_property
 from pathlib import Path
 
 from features.errors import ConfigError
+from features.text import UnitHash
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 _SECRET_BYTES = 32
@@ -143,6 +144,11 @@ class Shop:
     def secret_path(self) -> Path:
         """The file of the secret."""
         return self.secret_file or self.root / "secret.key"
+
+    @cached_property
+    def holdout(self) -> UnitHash:
+        """Where somebody stands in [0, 1), for good, by kind and id: the lowest get what is the same for all."""
+        return UnitHash("holdout", self.id, self.secret.hex())
 
     @cached_property
     def secret(self) -> bytes:

@@ -35,14 +35,39 @@ def stable_hash(*parts: str) -> int:
 
     Each part is prefixed by its length, so ("ab", "c") and ("a", "bc") differ.
     """
-    raws = [part.encode("utf-8", "surrogatepass") for part in parts]
-    told = b"".join([each for raw in raws for each in (len(raw).to_bytes(4, "little"), raw)])
-    return int.from_bytes(hashlib.blake2b(told, digest_size=8).digest(), "little")
+    return int.from_bytes(hashlib.blake2b(_laid_out(parts), digest_size=8).digest(), "little")
 
 
 def unit_hash(*parts: str) -> float:
     """A hash of strings as a number in [0, 1), for assignment and draws."""
     return (stable_hash(*parts) >> 11) / float(1 << 53)
+
+
+class UnitHash:
+    """`unit_hash` of strings that begin alike: what they share is hashed once.
+
+    >>> UnitHash("a", "b")("c") == unit_hash("a", "b", "c")
+    True
+    """
+
+    __slots__ = ("_begun",)
+
+    def __init__(self, *parts: str) -> None:
+        self._begun = hashlib.blake2b(_laid_out(parts), digest_size=8)
+
+    def __call__(self, *parts: str) -> float:
+        """The number of the strings that it was made with and these."""
+        hashed = self._begun.copy()
+        hashed.update(_laid_out(parts))
+        return (int.from_bytes(hashed.digest(), "little") >> 11) / float(1 << 53)
+
+
+def _laid_out(parts: tuple[str, ...]) -> bytes:
+    told = b""
+    for part in parts:  # few and short
+        raw = part.encode("utf-8", "surrogatepass")
+        told += len(raw).to_bytes(4, "little") + raw
+    return told
 
 
 def event_key(event_id: str) -> int:

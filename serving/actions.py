@@ -22,12 +22,14 @@ from serving.caps import SENT, UNCOUNTED, Counts
 from serving.counting import counts_on
 from serving.decide import POLICY, Decision, in_holdout, new_id
 from serving.drawing import UNKEPT, Choice, Draws
-from serving.engine import Engine, Live
+from serving.engine import Engine
 from serving.filling import first_fillable
+from serving.hydrate import hydrate, looked
 from serving.keeping import Keep, settled
+from serving.live import Live
 from serving.pages import draws_of, told_of
 from serving.person import PERSONALIZATION
-from serving.pipeline import Answer, hydrate, noted, readable_consents, remember
+from serving.pipeline import Answer, noted, remember
 from serving.query import Filter, Query
 from serving.settings.channels import SCREENS, Channel
 from serving.settings.pages import Slot
@@ -92,7 +94,8 @@ def case_of(engine: Engine, request: ActionRequest, now: int) -> Case:
     name, channel = request.channel, channel_of(live, request.channel)
     if request.user_id is None and request.visitor_id is None:
         raise RequestError("name a userId or a visitorId", where="userId")
-    consents, trouble = readable_consents(engine, live, request)
+    first = looked(engine, live, request)
+    _, consents, trouble = first
     whole = [*unreachable(name, channel, request.user_id)]
     whole += refused(channel, consents, request.consent) if trouble is None else [Ruling(trouble, now + SOON)]
     if channel.policy in live.stops.campaigns:  # the first of its list for everybody is not what was meant
@@ -104,7 +107,7 @@ def case_of(engine: Engine, request: ActionRequest, now: int) -> Case:
         query = Query(now, History.empty(), *who, surface=name)
         holdout = in_holdout(engine.shop, request, live.config.shop.holdout)
         return Case(live, channel, slot, Situation(live, query), holdout, whole)
-    query, holdout = hydrate(engine, live, request, now)
+    query, holdout = hydrate(engine, live, request, now, first=first)
     asked = Situation(live, msgspec.structs.replace(query, surface=name, filter=Filter()))
     if query.trouble is not None:
         whole.append(Ruling(query.trouble, now + SOON))
@@ -115,9 +118,9 @@ def case_of(engine: Engine, request: ActionRequest, now: int) -> Case:
     if whole:
         return Case(live, channel, slot, asked, holdout, whole)
     counts = counts_on(engine, name, channel, asked)
-    looked = {action: look(action, name, channel, asked, counts) for action in channel.actions}
+    rulings = {action: look(action, name, channel, asked, counts) for action in channel.actions}
     draws = draws_of(engine, live, asked.query, (slot,), holdout)
-    return Case(live, channel, slot, asked, holdout, [*silent(name, channel, asked)], counts, looked, draws)
+    return Case(live, channel, slot, asked, holdout, [*silent(name, channel, asked)], counts, rulings, draws)
 
 
 def channel_of(live: Live, name: str) -> Channel:

@@ -16,13 +16,19 @@ import numpy as np
 import numpy.typing as npt
 
 from features.assemble import FINGERPRINT, SharedTables
+from features.compiled import available, scratch
 from features.errors import BundleError
 from features.ids import Array, Vocabulary
 from serving.artifact import AGAIN, Artifact, live_name, write_artifact
+from serving.ids_kernel import collect
 from serving.recipe import Recipe, from_json
 
 KIND = "bundle"
 FORMAT = 1
+_ROOM = 16_384
+"""Bytes for the ids of one list; where they do not do, ids are read one by one."""
+_TITLES = 16_384
+"""So many are remembered."""
 
 
 @dataclass(frozen=True)
@@ -34,10 +40,13 @@ class Bundle:
     items: Vocabulary = field(init=False)
     codes_under: Callable[[tuple[str, ...]], frozenset[int]] = field(init=False)
     """`categories_under` as a set, remembered for the paths that were asked for lately."""
+    title: Callable[[int], str] = field(init=False)
+    """The item's title, or its id where it has none, remembered for the items that were asked for lately."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "items", Vocabulary.from_arrays(self.arrays, "items"))
         object.__setattr__(self, "codes_under", lru_cache(maxsize=1024)(self._codes_under))
+        object.__setattr__(self, "title", lru_cache(maxsize=_TITLES)(self._title))
 
     @property
     def id(self) -> str:
@@ -53,6 +62,11 @@ class Bundle:
     def recipe(self) -> Recipe:
         """Sources and weights that it serves with."""
         return from_json(self.manifest["recipe"])
+
+    @cached_property
+    def kinds(self) -> dict[str, str]:
+        """The kind of each source of the recipe."""
+        return {spec.name: spec.kind for spec in self.recipe.sources}
 
     @cached_property
     def catalogue(self) -> npt.NDArray[np.bool_]:
@@ -88,18 +102,41 @@ class Bundle:
         prefix = f"ranker.{name}.{task}."
         return {key.removeprefix(prefix): array for key, array in self.arrays.items() if key.startswith(prefix)}
 
+    def ids_of(self, rows: npt.NDArray[np.int32]) -> list[str]:
+        """The ids of the items of a list.
+
+        Raises:
+            IndexError: a row that is none.
+        """
+        if available():
+            room: Array = scratch("ids", _ROOM, np.int8)
+            ends = np.empty(len(rows), np.int64)
+            if collect(self._letters, self.items.offsets, rows, room, ends):
+                bounds = ends.tolist()
+                whole = room[: bounds[-1] if bounds else 0].tobytes().decode("ascii")
+                return [whole[start:end] for start, end in zip([0, *bounds], bounds, strict=False)]
+        return [self.items[row] for row in rows.tolist()]
+
+    @cached_property
+    def _letters(self) -> npt.NDArray[np.int8]:
+        """The bytes of all ids, as a kernel takes them."""
+        return self.items.blob.view(np.int8)
+
     def text(self, column: str, row: int) -> str:
         """A text column of an item (`title`, `category`, `brand`, `image_url`); empty where unknown."""
         offsets, blob = self._texts.get(column) or self._text_column(column)
-        start, end = offsets[row : row + 2].tolist()
-        return str(blob[start:end], "utf-8")
+        return str(blob[offsets[row] : offsets[row + 1]], "utf-8")
+
+    def _title(self, row: int) -> str:
+        return self.text("title", row) or self.items[row]
 
     @cached_property
-    def _texts(self) -> dict[str, tuple[Array, memoryview]]:
+    def _texts(self) -> dict[str, tuple[memoryview, memoryview]]:
         return {}
 
-    def _text_column(self, column: str) -> tuple[Array, memoryview]:
-        found = self.arrays[f"text.{column}.offsets"], memoryview(self.arrays[f"text.{column}.blob"])  # type: ignore[arg-type]
+    def _text_column(self, column: str) -> tuple[memoryview, memoryview]:
+        offsets, blob = (memoryview(self.arrays[f"text.{column}.{part}"]) for part in ("offsets", "blob"))  # type: ignore[arg-type]
+        found = offsets, blob
         self._texts[column] = found
         return found
 

@@ -14,8 +14,9 @@ from features.orders import OrderLine
 from features.personal import open_wishes
 from features.schemas import EventType
 from serving.due import due_items
-from serving.engine import Engine, Live, item_card
+from serving.engine import Engine
 from serving.fields import MAPS
+from serving.live import Live, item_card
 from serving.people import told
 from serving.query import Query
 from serving.situation import Situation
@@ -26,8 +27,9 @@ RECENT = 20
 def read_customer(engine: Engine, user_id: str) -> dict[str, Any]:
     """`POST /v1/customers/read`: what was told, and what is kept of behaviour, counted, the latest spelt out."""
     live = engine.live
-    fields, reports = told(engine, live, user_id)
-    history = engine.history_of(live, user_id, None)
+    found = engine.find(live, user_id, None)
+    fields, reports = told(engine, live, user_id, found)
+    history = engine.history_of(live, user_id, None, found)
     return {
         "userId": user_id,
         "known": len(history) > 0 or bool(fields) or bool(reports),

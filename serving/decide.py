@@ -6,17 +6,18 @@ A slot without a policy is deterministic: the first module of its list that can 
 
 from __future__ import annotations
 
-import uuid
+import os
+import time
 from typing import Any, Protocol
 
 import msgspec
-import orjson
+import numpy as np
 
 from features.assemble import FINGERPRINT, assemble
 from features.shop import Shop
-from features.text import unit_hash
 from serving.bundle import Bundle
 from serving.candidates import Floats, Rows
+from serving.logged_rows import packed
 from serving.query import Context, Query
 
 LOGGED_CONTEXT = (
@@ -24,6 +25,7 @@ LOGGED_CONTEXT = (
 )  # fmt: skip
 """The fields of a request's context that decisions keep."""
 POLICY = "first-fillable"
+_UNTOLD = Context()
 
 
 class Decision(msgspec.Struct, frozen=True):
@@ -49,7 +51,8 @@ class Decision(msgspec.Struct, frozen=True):
     visitor_id: str | None = None
     features: dict[str, Any] | None = None
     """`{"fingerprint", "as_of", "rows"}`: the feature rows of the items shown, in their order. Where a policy drew:
-    `{"names", "rows", "items"}`, the one row of the subject that it read, and those of the items."""
+    `{"names", "rows", "items"}`, the one row of the subject that it read, and those of the items. In JSON the rows of
+    items are as `serving.logged_rows` says."""
     drawn: bool = True
     reused_from: str | None = None
     arm: str | None = None
@@ -62,18 +65,35 @@ class Decision(msgspec.Struct, frozen=True):
 
 def told_by(context: Context) -> dict[str, str] | None:
     """What a request told of where it comes from, for the log: no address, no referrer, no user agent."""
+    if context == _UNTOLD:
+        return None
     told = {name: getattr(context, name) for name in LOGGED_CONTEXT}
     return {name: value for name, value in told.items() if value} or None
 
 
 def encoded(decision: Decision) -> bytes:
     """A decision as the log and the store keep it."""
-    return orjson.dumps(msgspec.structs.asdict(decision), option=orjson.OPT_SERIALIZE_NUMPY)
+    return _encoder.encode(decision)
+
+
+def _written(value: Any) -> Any:
+    """What JSON has no word for: numbers and arrays of numpy."""
+    if isinstance(value, np.ndarray):
+        return packed(value) if value.dtype == np.float32 and value.ndim == 2 else value.tolist()
+    if isinstance(value, np.generic):
+        return value.tolist()
+    raise TypeError(f"a decision holds a {type(value).__name__}")
+
+
+_encoder = msgspec.json.Encoder(enc_hook=_written)
 
 
 def new_id() -> str:
-    """A fresh random id for a request or a decision."""
-    return uuid.uuid4().hex
+    """A fresh id for a request, a decision or an event: the moment in milliseconds or so, then 80 random bits.
+
+    In the order of time, so that the store's indexes grow at their ends and not all over the disk.
+    """
+    return f"{time.time_ns() >> 20:012x}{os.urandom(10).hex()}"
 
 
 class Asking(Protocol):
@@ -102,7 +122,7 @@ def in_holdout(shop: Shop, query: Asking, share: float) -> bool:
     unit = unit_of(query)
     if unit is None or share <= 0:
         return False
-    return unit_hash("holdout", shop.id, shop.secret.hex(), *unit) < share
+    return shop.holdout(*unit) < share
 
 
 def feature_rows(bundle: Bundle, query: Query, items: Rows, rows: Floats | None = None) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from features.errors import DataError
 from serving.decision_drain import Drained, drain
 from serving.frames import SUFFIX, frame
 
-__all__ = ["DecisionLog", "Drained", "drain"]
+__all__ = ["DecisionLog", "Discard", "Drained", "drain"]
 
 ROTATE_BYTES = 16 * 1024 * 1024
 _LOOK_SECONDS = 1.0
@@ -115,3 +115,16 @@ class DecisionLog:
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
+
+
+class Discard:
+    """A decision log for previews: nobody saw the answer, so nothing is to be remembered."""
+
+    failures = 0
+
+    def append(self, records: Sequence[bytes]) -> bool:
+        """Forget the records."""
+        return True
+
+    def close(self) -> None:
+        """Nothing is open."""

@@ -19,7 +19,8 @@ from typing import Any
 from serving import wire
 from serving.asked_before import Asked
 from serving.config import ShopConfig
-from serving.engine import Engine, Live
+from serving.engine import Engine
+from serving.live import Live
 from serving.person import PERSONALIZATION
 from serving.preview import Look, Openings, look_at_action, look_at_page
 from serving.shares import Share

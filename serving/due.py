@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from features.moments import DAY
-from serving.engine import Live
+from serving.live import Live
 from serving.query import Query
 from serving.sources import Replenishment
 

@@ -10,39 +10,26 @@ import logging
 import threading
 import time
 from collections import Counter
-from collections.abc import Container, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
-from functools import cached_property
-from pathlib import Path
-from typing import Any
-
-import numpy as np
-import numpy.typing as npt
+from dataclasses import replace
 
 from features.errors import BundleError, ConfigError, KokyakuError, Unavailable
-from features.history import Histories, History, customer_subject
+from features.history import History
 from features.shop import Shop
 from serving import people
 from serving.artifact import live_name, others
-from serving.bundle import Bundle, open_bundle
 from serving.business import Business
 from serving.clock import shop_clock
 from serving.config import ShopConfig, load_config
-from serving.decision_log import DecisionLog
-from serving.delivery import Deliveries
-from serving.effects import SlotPolicy
+from serving.decision_log import DecisionLog, Discard
 from serving.erase import sweep_here
-from serving.histories import open_history, open_people
+from serving.live import Live, open_past, open_ranker, stamp_of, translation_of
+from serving.newer import Found, newer_of
 from serving.person import Consents, Person
 from serving.policy_files import open_policies
-from serving.profiles import People
 from serving.query import Query
-from serving.questions import Hours, Learned, learned_of
 from serving.ranker import Ranker
-from serving.repurchase import Windows
-from serving.shelf import Shelf
-from serving.stops import NO_STOPS, Stops, read_stops
+from serving.stops import read_stops
 from serving.store import Store
 from serving.store_upkeep import latest_recorded, store_id
 from serving.subjects import subject_history
@@ -51,87 +38,6 @@ log = logging.getLogger("kokyaku")
 _REFUSED_SECONDS = 30.0
 _UNREAD = (-1, -1)
 """The stamp of a `shop.toml` that is to be read again whether it changed or not."""
-
-
-@dataclass(frozen=True)
-class Live:
-    """Everything one request needs, fixed for its whole way."""
-
-    config: ShopConfig
-    shop_hash: str
-    ranker: Ranker
-    histories: Histories | None
-    translation: npt.NDArray[np.int32]
-    """int32[items of the histories]: their rows in the bundle."""
-    history_seq: int
-    """The histories hold the store's events up to this sequence number."""
-    history_name: str | None
-    config_stamp: tuple[int, int]
-    policies: Mapping[str, SlotPolicy]
-    """Learned policies that slots of the configuration name."""
-    people: People | None = None
-    """What the dataset knows of customers beside events; None before the first sync, and in a history that is older."""
-    stops: Stops = NO_STOPS
-    """What the shop took off everywhere."""
-
-    @property
-    def bundle(self) -> Bundle:
-        """The bundle that serves."""
-        return self.ranker.bundle
-
-    @cached_property
-    def windows(self) -> Windows:
-        """For how long each category rests after a purchase."""
-        return Windows(self.bundle, self.config.repurchase)
-
-    @cached_property
-    def languages(self) -> frozenset[str]:
-        """Those that the shop has words in."""
-        config = self.config
-        words = [*(each.title for each in config.modules.values()), *(each.text for each in config.questions.values())]
-        texts = {text.locale for action in config.actions.values() for text in action.texts if text.locale}
-        return frozenset({config.shop.locale, *texts, *(name for each in words for name in each)})
-
-    def language(self, asked: str | None, known: Container[str] | None = None) -> str:
-        """The language of a request's words: its own (`ja`, also where it says `ja-JP`), else the shop's.
-
-        Args:
-            asked: by the request.
-            known: languages in which there are such words; default: those of the shop's file.
-        """
-        known = self.languages if known is None else known
-        for name in (asked or "", (asked or "").replace("_", "-").split("-")[0].lower()):
-            if name in known:
-                return name
-        return self.config.shop.locale
-
-    @cached_property
-    def hours(self) -> Hours | None:
-        """When things are looked at; None where the bundle has not learned it."""
-        return Hours.from_arrays(self.bundle.arrays)
-
-    @cached_property
-    def learned_questions(self) -> dict[str, Learned]:
-        """What answers are worth, by question."""
-        return learned_of(self.bundle.arrays)
-
-    @cached_property
-    def deliveries(self) -> Deliveries | None:
-        """When orders arrive; None where the bundle has not learned it."""
-        return Deliveries.of(self.bundle)
-
-
-class Discard:
-    """A decision log for previews: nobody saw the answer, so nothing is to be remembered."""
-
-    failures = 0
-
-    def append(self, records: Sequence[bytes]) -> bool:
-        """Forget the records."""
-        return True
-
-    def close(self) -> None:
-        """Nothing is open."""
 
 
 class Engine:
@@ -163,20 +69,41 @@ class Engine:
         self._reloading = threading.Lock()
         self._items_seen = 0
         self._swept: tuple[int, str | None] = (0, None)
-        config, stamp = load_config(shop.config), _stamp(shop.config)
+        config, stamp = load_config(shop.config), stamp_of(shop.config)
         ranker = self._first_ranker(config)
-        name, histories, translation, seq = self._open_history(ranker.bundle)
+        past = open_past(shop, store_id(self.store), ranker.bundle)
         policies = open_policies(shop.policies, config)
-        known = self._open_people(name)
-        self.live = Live(config, config.hash, ranker, histories, translation, seq, name, stamp, policies, known)
+        self.live = Live(
+            config, config.hash, ranker, past.histories, past.translation, past.seq, past.name, stamp, policies,
+            past.people,
+        )  # fmt: skip
         self.refresh_shelf()
         self.refresh_stops()
 
-    def history_of(self, live: Live, user_id: str | None, visitor_id: str | None) -> History:
+    def find(self, live: Live, user_id: str | None, visitor_id: str | None) -> Found:
+        """Where one subject stands: his row in the mapped history, and what the store holds beyond it this second.
+
+        Raises:
+            Unavailable: the store cannot be read now.
+        """
+        newer = newer_of(self.store.database, user_id, visitor_id, live.reach)
+        return Found(live.row_of(user_id, visitor_id), newer)
+
+    def history_of(
+        self, live: Live, user_id: str | None, visitor_id: str | None, found: Found | None = None
+    ) -> History:  # fmt: skip
         """What one subject did up to this second, in the bundle's item rows.
 
         The mapped slice and the store's newer events are joined; an event that stands in both counts once.
+
+        Args:
+            live: the state that the request holds.
+            user_id, visitor_id: who asks.
+            found: where they stand, where that was looked for before.
         """
+        found = found or self.find(live, user_id, visitor_id)
+        if not found.newer.events:
+            return live.mapped(found.row)
         return subject_history(
             self.store,
             live.histories,
@@ -192,18 +119,21 @@ class Engine:
 
         A visitor's slice is left alone: by a sign-in since then it may have become somebody else's.
         """
-        if live.histories is None or user_id is None:
-            return History.empty()
-        return live.histories.of(customer_subject(user_id)).with_items(live.translation)
+        return live.mapped(live.row_of(user_id, None))
 
-    def consents_of(self, live: Live, user_id: str | None, visitor_id: str | None) -> Consents:
+    def consents_of(
+        self, live: Live, user_id: str | None, visitor_id: str | None, found: Found | None = None
+    ) -> Consents:  # fmt: skip
         """What somebody agreed to; nothing else is read of them."""
-        assumed = frozenset(live.config.consent.assumed)
-        return people.consents_of(self, live, user_id, visitor_id, assumed)
+        found = found or self.find(live, user_id, visitor_id)
+        return people.consents_of(live, user_id, visitor_id, live.assumed, found)
 
-    def person_of(self, live: Live, user_id: str | None, visitor_id: str | None, now: int) -> Person:
+    def person_of(
+        self, live: Live, user_id: str | None, visitor_id: str | None, now: int, found: Found | None = None
+    ) -> Person:
         """What the shop was told of somebody, as of now."""
-        return people.person_of(self, live, user_id, visitor_id, now)
+        found = found or self.find(live, user_id, visitor_id)
+        return people.person_of(self, live, user_id, visitor_id, now, found)
 
     def note_shown(self, query: Query, question: str) -> None:
         """Remember that a question was put, so that it is not put again in another session.
@@ -271,7 +201,7 @@ class Engine:
         self.store.close()
 
     def _refresh_config(self) -> None:
-        stamp = _stamp(self.shop.config)
+        stamp = stamp_of(self.shop.config)
         if stamp == self.live.config_stamp:
             return
         try:
@@ -293,7 +223,7 @@ class Engine:
         if name is None or name == self.live.bundle.id or self._is_refused(f"bundle {name}"):
             return
         try:
-            ranker = self._ranker(name, self.live.config)
+            ranker = open_ranker(self.shop, name, self.live.config)
         except (BundleError, ConfigError) as error:
             self._refuse(f"bundle {name}", error.line())
             return
@@ -301,7 +231,7 @@ class Engine:
         changes, _ = self.store.item_changes(0)
         ranker.shelf.apply(changes)
         ranker.shelf.stop(self.live.stops.items)
-        translation = _translation(self.live.histories, ranker.bundle)
+        translation = translation_of(self.live.histories, ranker.bundle)
         # Settings that the old bundle did not fit are looked at again.
         stamp = _UNREAD if "shop.toml" in self.refusals else self.live.config_stamp
         self.live = replace(self.live, ranker=ranker, translation=translation, config_stamp=stamp)
@@ -311,15 +241,15 @@ class Engine:
         if name is None or name == self.live.history_name or self._is_refused(f"history {name}"):
             return
         try:
-            name, histories, translation, seq = self._open_history(self.live.bundle)
-            known = self._open_people(name)
+            past = open_past(self.shop, store_id(self.store), self.live.bundle)
         except BundleError as error:
             self._refuse(f"history {name}", error.line())
             return
         self.refusals.pop(f"history {name}", None)
         self.live = replace(
-            self.live, histories=histories, translation=translation, history_seq=seq, history_name=name, people=known
-        )
+            self.live, histories=past.histories, translation=past.translation, history_seq=past.seq,
+            history_name=past.name, people=past.people,
+        )  # fmt: skip
 
     def _live_bundle_name(self) -> str:
         name = live_name(self.shop.bundles)
@@ -332,33 +262,14 @@ class Engine:
         """Of the live bundle; where it is damaged a worker begins with the newest whole one and tries that again."""
         name = self._live_bundle_name()
         try:
-            return self._ranker(name, config)
+            return open_ranker(self.shop, name, config)
         except BundleError as error:
             for other in [] if self.preview else others(self.shop.bundles, name):
                 with suppress(BundleError, ConfigError):
-                    ranker = self._ranker(other, config)
+                    ranker = open_ranker(self.shop, other, config)
                     self._refuse(f"bundle {name}", error.line())
                     return ranker
             raise
-
-    def _ranker(self, name: str, config: ShopConfig) -> Ranker:
-        bundle = open_bundle(self.shop.bundles / name)
-        ranker = Ranker(bundle, Shelf(bundle), Business.of(bundle, config))
-        ranker.prepare()
-        return ranker
-
-    def _open_history(self, bundle: Bundle) -> tuple[str | None, Histories | None, npt.NDArray[np.int32], int]:
-        name = live_name(self.shop.histories)
-        if name is None:
-            return None, None, np.empty(0, np.int32), 0
-        # Hashing gigabytes at every start would cost seconds; `kokyaku doctor` compares the checksums.
-        histories, manifest = open_history(self.shop.histories / name, verify=False)
-        # Sequence numbers of another store mean nothing here: then all that this one holds is joined.
-        seq = int(manifest["store_seq"]) if manifest.get("store_id") == store_id(self.store) else 0
-        return name, histories, _translation(histories, bundle), seq
-
-    def _open_people(self, name: str | None) -> People | None:
-        return None if name is None else open_people(self.shop.histories / name, store_id(self.store))
 
     def _is_refused(self, what: str) -> bool:
         """Whether it was looked at just now; a disk that failed then, or a file that was mended, gets another look."""
@@ -370,29 +281,3 @@ class Engine:
             log.warning("refused %s, another one serves: %s", what, why)
         self.refusals[what] = why
         self.refused["settings" if what == "shop.toml" else what.split()[0]] += 1
-
-
-def _translation(histories: Histories | None, bundle: Bundle) -> npt.NDArray[np.int32]:
-    return np.empty(0, np.int32) if histories is None else histories.items.translate_to(bundle.items)
-
-
-def _stamp(path: Path) -> tuple[int, int]:
-    try:
-        found = path.stat()
-    except FileNotFoundError:
-        return (0, 0)
-    return (found.st_mtime_ns, found.st_size)
-
-
-def item_card(live: Live, row: int) -> Mapping[str, Any]:
-    """What a page shows of an item, as on the wire: the bundle's words, or what the shop changed since."""
-    bundle, shelf = live.bundle, live.ranker.shelf
-    changed = shelf.texts.get(row, {})
-    code = int(bundle.shared.category[row])
-    return {
-        "itemId": bundle.items[row],
-        "title": changed.get("title") or bundle.text("title", row) or bundle.items[row],
-        "price": shelf.price_of(row),
-        "imageUrl": changed.get("imageUrl") or bundle.text("image_url", row) or None,
-        "category": bundle.text("category_path", code) if code >= 0 else None,
-    }

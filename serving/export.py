@@ -22,10 +22,12 @@ from features.text import event_key
 from serving import histories as history_files
 from serving import store_sql as sql
 from serving.decision_drain import drain
-from serving.engine import Engine, Live
+from serving.engine import Engine
 from serving.events import StoredEvent
 from serving.fields import GUEST, MAPS, camel, decode
 from serving.links import Timeline
+from serving.live import Live
+from serving.logged_rows import readable
 from serving.people import told
 from serving.subjects import subject_history
 
@@ -45,7 +47,7 @@ def export_customer(engine: Engine, user_id: str) -> dict[str, Any]:
     """
     live = engine.live
     drain(engine.shop.decision_logs, engine.store)
-    fields, reports = told(engine, live, user_id)
+    fields, reports = told(engine, live, user_id, engine.find(live, user_id, None))
     links = links_of(engine, live, user_id)
     found = {
         "fields": {name: value for name, value in fields.items() if name not in MAPS},
@@ -76,7 +78,7 @@ def export_visitor(engine: Engine, visitor_id: str) -> dict[str, Any]:
         "fields": {name: value for name, value in fields.items() if name not in MAPS},
         **{name: fields.get(name, {}) for name in MAPS},
         "events": _events(engine, live, None, visitor_id),
-        "decisions": [_renamed(orjson.loads(payload)) for _, payload in rows],
+        "decisions": [_decision(orjson.loads(payload)) for _, payload in rows],
     }
     if not any(found.values()):
         raise NotFoundError("nothing is known of this person", where="visitorId")
@@ -155,7 +157,12 @@ def _decisions(engine: Engine, user_id: str, links: list[str]) -> list[dict[str,
         timeline = Timeline(visitor_id, query(sql.LINKS_OF_VISITOR, (visitor_id,)))
         anonymous = [orjson.loads(payload) for _, payload in query(sql.ANONYMOUS_DECISIONS, (visitor_id,))]
         found += [each for each in anonymous if timeline.owner(int(each["decided_at"])) == user_id]
-    return [_renamed(each) for each in found]
+    return [_decision(each) for each in found]
+
+
+def _decision(row: Mapping[str, Any]) -> dict[str, Any]:
+    features = row.get("features")
+    return _renamed({**row, "features": readable(features)} if isinstance(features, Mapping) else row)
 
 
 def _readable(row: Report | StoredEvent) -> dict[str, Any]:

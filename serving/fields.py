@@ -40,8 +40,10 @@ def composed(changes: Iterable[Fields]) -> dict[str, Any]:
 
 def plain(change: Fields) -> dict[str, Any]:
     """What a change says of somebody of whom nothing else is known: nothing forgotten, no guest any more."""
-    own = {name: value for name, value in change.items() if name != GUEST}
-    said = composed([change.get(GUEST) or {}, own])
+    said: Fields = change
+    if GUEST in change:
+        own = {name: value for name, value in change.items() if name != GUEST}
+        said = composed([change[GUEST] or {}, own])
     return {name: _without_nones(value) for name, value in said.items() if value is not None}
 
 

@@ -13,9 +13,10 @@ from features.order_reports import Report
 from features.schemas import SHIPMENT_STATES
 from serving import person
 from serving.config import ShopConfig
-from serving.engine import Engine, Live
+from serving.engine import Engine
 from serving.fields import Fields
 from serving.intake import AHEAD, error_body, parse_moment
+from serving.live import Live
 from serving.strict import nearest
 from serving.wire import decode
 from serving.wire_people import AnswerRequest, ConsentRequest, OrderIn, OrdersRequest, ProjectIn, UpdateRequest

@@ -13,7 +13,7 @@ import numpy as np
 
 from features.schemas import EventType
 from serving.candidates import Rows, among
-from serving.engine import Live
+from serving.live import Live
 from serving.pipeline import anchor_weights
 from serving.query import Query
 from serving.ranker import FILL_SPARE, Voice

@@ -22,8 +22,9 @@ from serving.engine import Engine
 from serving.filling import KNOWS_NOTHING, PASSED
 from serving.gauges import UP, gauges_of
 from serving.guard import PROBES
+from serving.hydrate import OUTDATED, UNREAD
 from serving.logs import AccessLog
-from serving.pipeline import ALONE, FILLED, OUTDATED, STRANGER, UNKNOWN, UNREAD
+from serving.pipeline import ALONE, FILLED, STRANGER, UNKNOWN
 from serving.telemetry import CONTENT_TYPE, OTHER, Gauge, Telemetry
 from serving.watch import Watch, unwatch, watch_with
 

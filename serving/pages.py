@@ -18,15 +18,18 @@ from serving.counting import counts_of
 from serving.decide import Decision, feature_rows, new_id, told_by, unit_of
 from serving.drawing import Choice, Draws
 from serving.eligibility import segments_of
-from serving.engine import Engine, Live
+from serving.engine import Engine
 from serving.experiments import arranged
+from serving.explain import explain
 from serving.filling import first_fillable, instead
 from serving.greeting import basis, greeting
+from serving.hydrate import hydrate, told_trouble
 from serving.keeping import Keep, at_once, settled
+from serving.live import Live
 from serving.modules import Filled
 from serving.offered import Offered, offer
 from serving.pinned import Laid
-from serving.pipeline import Answer, cards, explain, hydrate, noted, remember, told_trouble
+from serving.pipeline import Answer, cards, noted, remember
 from serving.placing import PIN
 from serving.query import Filter, Query
 from serving.reasons import title_of

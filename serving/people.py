@@ -5,100 +5,118 @@ Two functions, so that consents can be read first and nothing else read where th
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from features.history import customer_subject
 from features.order_reports import Report, lines_of
 from features.orders import as_of
-from serving.fields import GUEST, Fields, composed, plain
+from serving.fields import GUEST, Fields, composed, decode, plain
+from serving.newer import Found
 from serving.person import NOBODY, Consents, Person, Project
 from serving.profiles import Agreed
 
 if TYPE_CHECKING:
-    from serving.engine import Engine, Live
+    from serving.engine import Engine
+    from serving.live import Live
 
 _agreed = msgspec.json.Decoder(Agreed)
-_TEXTS = {"name": "name", "region": "region", "postal_prefix": "postalPrefix", "time_zone": "timeZone", "tier": "tier"}
 
 
 def consents_of(
-    engine: Engine, live: Live, user_id: str | None, visitor_id: str | None, assumed: frozenset[str]
+    live: Live, user_id: str | None, visitor_id: str | None, assumed: frozenset[str], found: Found
 ) -> Consents:
     """What a customer or visitor agreed to. Of all that is kept of them only the consents are decoded.
 
     Args:
-        engine, live: the shop, and the state that the request holds.
+        live: the state that the request holds.
         user_id, visitor_id: who asks; a known customer's visitor adds nothing until he signs in.
         assumed: purposes with another basis (`[consent]` of the shop's file).
+        found: where they stand.
     """
-    past = None
-    if user_id is not None:
-        past = live.people.agreed(customer_subject(user_id)) if live.people else None
-        rows = engine.store.customer_rows(user_id, live.people.after[0] if live.people else 0)
-    else:
-        rows = engine.store.visitor_rows(visitor_id) if visitor_id is not None else []
-    if past is None and not rows:
-        return Consents(assumed=assumed)
+    past = live.people.agreed(found.row) if live.people and user_id is not None else None
+    rows = found.newer.fields
+    if not rows:  # what a profile says is composed already
+        return Consents(_map(plain({"consents": past}), "consents"), assumed) if past else Consents(assumed=assumed)
     changes = [Agreed(past), *(_agreed.decode(row) for row in rows)]
     said = plain(composed(_only_consents(change) for change in changes))
     return Consents(_map(said, "consents"), assumed)
 
 
-def person_of(engine: Engine, live: Live, user_id: str | None, visitor_id: str | None, now: int) -> Person:
+def person_of(
+    engine: Engine, live: Live, user_id: str | None, visitor_id: str | None, now: int, found: Found
+) -> Person:
     """What the shop was told of a customer or visitor.
 
     Args:
         engine, live: the shop, and the state that the request holds.
         user_id, visitor_id: who asks; a known customer's visitor adds nothing until he signs in.
         now: microseconds; steps of orders at or after it are not known. Fields are those that were told last.
+        found: where they stand.
     """
     if user_id is not None:
-        fields, reports = told(engine, live, user_id)
+        fields, reports = told(engine, live, user_id, found)
         return _person(fields, reports, now) if fields or reports else NOBODY
-    said = engine.store.read_visitor(visitor_id) if visitor_id is not None else None
-    return _person(said, [], now) if said else NOBODY
+    rows = found.newer.fields
+    return _person(plain(composed(map(decode, rows))), [], now) if rows else NOBODY
 
 
-def told(engine: Engine, live: Live, user_id: str) -> tuple[dict[str, Any], list[Report]]:
+def told(engine: Engine, live: Live, user_id: str, found: Found) -> tuple[dict[str, Any], list[Report]]:
     """All fields of a customer and all reports of his orders, from profile and store."""
-    people = live.people
-    profile = people.of(customer_subject(user_id)) if people else None
-    changes, newer = engine.store.told_of(user_id, people.after if people else (0, 0))
+    people, rows = live.people, found.newer.fields
+    profile = people.at(found.row) if people else None
+    newer = engine.store.reports_of(user_id, live.reach.orders) if found.newer.orders else []
     if profile is None:
-        return plain(composed(changes)), newer
-    return plain(composed([profile.fields, *changes])), [*profile.orders, *newer]
+        return (plain(composed(map(decode, rows))) if rows else {}), newer
+    fields = composed([profile.fields, *map(decode, rows)]) if rows else profile.fields
+    return plain(fields), [*profile.orders, *newer]
 
 
 def _person(fields: Fields, reports: list[Report], now: int) -> Person:
-    answers = _answers(fields)
-    channels, points = fields.get("channels"), fields.get("points")
-    texts = {name: said for name, key in _TEXTS.items() if isinstance(said := fields.get(key), str)}
-    if "name" in answers:  # the one answer that is itself a field
-        texts.setdefault("name", answers["name"])
-    return Person(
-        **texts,
-        points=float(points) if isinstance(points, int | float) else None,
-        attributes=_map(fields, "attributes"),
-        answers=answers,
-        asked=_instants(fields, "asked"),
-        shown=_instants(fields, "shown"),
-        channels=tuple(map(str, channels)) if isinstance(channels, list | tuple) else None,
-        orders=as_of(lines_of(reports), now) if reports else (),
-        projects=projects_in(fields),
-    )
+    told = {}
+    for key, value in fields.items():
+        name, read = _READERS.get(key, _NEITHER)
+        if read is not None and (said := read(value)) is not None:
+            told[name] = said
+    name = told.get("answers", {}).get("name")
+    if name is not None:  # the one answer that is itself a field
+        told.setdefault("name", name)
+    return Person(**told, orders=as_of(lines_of(reports), now) if reports else ())
 
 
-def _instants(fields: Fields, name: str) -> dict[str, int]:
-    return {question: at for question, at in _map(fields, name).items() if isinstance(at, int)}
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) else None
 
 
-def projects_in(fields: Fields) -> tuple[Project, ...]:
-    """The projects of a customer's fields; what is none is left out."""
+def _number(value: Any) -> float | None:
+    return float(value) if isinstance(value, int | float) else None
+
+
+def _mapping(value: Any) -> dict[str, Any] | None:
+    return value if isinstance(value, dict) else None
+
+
+def _answers(value: Any) -> dict[str, str] | None:
+    if not isinstance(value, dict):
+        return None
+    return {
+        asked: said if isinstance(said, str) else msgspec.json.encode(said).decode() for asked, said in value.items()
+    }
+
+
+def _instants(value: Any) -> dict[str, int] | None:
+    return {asked: at for asked, at in value.items() if isinstance(at, int)} if isinstance(value, dict) else None
+
+
+def _channels(value: Any) -> tuple[str, ...] | None:
+    return tuple(map(str, value)) if isinstance(value, list | tuple) else None
+
+
+def _projects(value: Any) -> tuple[Project, ...] | None:
+    """Those that are some; what is none is left out."""
     found = []
-    each = fields.get("projects")
-    for project in each if isinstance(each, list | tuple) else ():
+    for project in value if isinstance(value, list | tuple) else ():
         try:
             found.append(msgspec.convert(project, Project))
         except msgspec.ValidationError:
@@ -106,9 +124,14 @@ def projects_in(fields: Fields) -> tuple[Project, ...]:
     return tuple(found)
 
 
-def _answers(fields: Fields) -> dict[str, str]:
-    given = _map(fields, "answers").items()
-    return {question: said if isinstance(said, str) else msgspec.json.encode(said).decode() for question, said in given}
+_READERS: Mapping[str, tuple[str, Callable[[Any], Any]]] = {
+    "name": ("name", _text), "region": ("region", _text), "postalPrefix": ("postal_prefix", _text),
+    "timeZone": ("time_zone", _text), "tier": ("tier", _text), "points": ("points", _number),
+    "attributes": ("attributes", _mapping), "answers": ("answers", _answers), "asked": ("asked", _instants),
+    "shown": ("shown", _instants), "channels": ("channels", _channels), "projects": ("projects", _projects),
+}  # fmt: skip
+"""Field as on the wire -> its name in `Person`, and what is read of its value; None: it is nothing of the kind."""
+_NEITHER = ("", None)
 
 
 def _only_consents(change: Agreed) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """What the shop was told of a person, as of now: answers, consents, orders. Behaviour is in the history.
 
-Everything here is personal data: `serving.pipeline.hydrate` reads it only with the consent to do so, and who has not
+Everything here is personal data: `serving.hydrate` reads it only with the consent to do so, and who has not
 given it is `NOBODY` for the whole way of the request.
 """
 

@@ -11,20 +11,15 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from features.errors import RequestError, Unavailable
-from features.history import History
-from features.moments import MICROSECOND, is_zone
-from serving.context import completed
-from serving.decide import Decision, encoded, feature_rows, in_holdout, new_id, told_by
-from serving.eligibility import why_not
-from serving.engine import Engine, Live, item_card
-from serving.filters import check_filter
-from serving.person import NOBODY, PERSONALIZATION, Consents, Person
+from features.errors import Unavailable
+from serving.decide import Decision, encoded, feature_rows, new_id, told_by
+from serving.engine import Engine
+from serving.explain import explain
+from serving.hydrate import hydrate, told_trouble
+from serving.live import Live, item_card
 from serving.placing import PIN
-from serving.query import Filter, Query
+from serving.query import Query
 from serving.reasons import WORDS, item_reasons
-from serving.scoring import Beside, Trees
-from serving.situation import Situation
 from serving.slate import Slate
 from serving.watch import lap, watching
 from serving.wire import RankingsRequest, RecommendationsRequest, RelatedRequest
@@ -32,8 +27,6 @@ from serving.wire import RankingsRequest, RecommendationsRequest, RelatedRequest
 Answer = dict[str, Any]
 LIST = "recommendations"
 """The action of a plain list of items."""
-UNREAD = "the store cannot be read now: nothing personal was used"
-OUTDATED = "the store cannot be read now: nothing since the last sync was used"
 STRANGER = "nothing is known of this subject yet: popular items"
 FILLED = "places filled with popular items"
 ALONE = "nothing is known to go with these items"
@@ -97,96 +90,6 @@ def rank_list(engine: Engine, request: RankingsRequest, now: int) -> Answer:
     return answer | ({"stoppedIds": stopped} if stopped else {}) | told_trouble(query)
 
 
-def hydrate(
-    engine: Engine, live: Live, request: Any, now: int, *, anchors: tuple[int, ...] = (), num_results: int | None = None
-) -> tuple[Query, bool]:
-    """Who asks, what is known of them up to this second, where from; and whether they are in the holdout.
-
-    Consents are read first. Without one to personalization nothing else is: no event, no order, no answer, and the
-    decision names nobody. So it is too while they cannot be read: then the query tells of its trouble.
-
-    Raises:
-        RequestError: the filter names something that does not exist, or the time zone is none.
-    """
-    wanted: Filter = getattr(request, "filter", Filter(in_stock=False))
-    check_filter(wanted)
-    named: str | None = request.context.time_zone
-    if named and not is_zone(named):
-        raise RequestError("unknown time zone", where="context.timeZone", got=named, hint="such as Asia/Tokyo")
-    consents, trouble = readable_consents(engine, live, request)
-    query = Query(
-        now=now, history=History.empty(), session_id=getattr(request, "session_id", None),
-        context=completed(request.context), filter=wanted,
-        num_results=num_results or int(getattr(request, "num_results", 20)), anchors=anchors,
-        consents=consents, trouble=trouble,
-    )  # fmt: skip
-    holdout = in_holdout(engine.shop, request, live.config.shop.holdout)
-    if not query.consents.to(PERSONALIZATION):
-        query = addressed(live, msgspec.structs.replace(query, personal=False), holdout)
-        lap("hydrate")
-        return query, holdout
-    who = request.user_id, request.visitor_id
-    now, history, person, trouble = known_of(engine, live, *who, now)
-    barred = live.windows.barred(history, person.orders, now)
-    query = msgspec.structs.replace(
-        query, now=now, history=history, person=person, barred=barred, user_id=who[0], visitor_id=who[1],
-        trouble=trouble,
-    )  # fmt: skip
-    query = addressed(live, query, holdout)
-    lap("hydrate")
-    return query, holdout
-
-
-def readable_consents(engine: Engine, live: Live, request: Any) -> tuple[Consents, str | None]:
-    """`consents_of`; while the store cannot be read nobody agreed to anything, for he may have taken it back there."""
-    try:
-        return consents_of(engine, live, request), None
-    except Unavailable:
-        return Consents(), UNREAD
-
-
-def known_of(
-    engine: Engine, live: Live, user_id: str | None, visitor_id: str | None, now: int
-) -> tuple[int, History, Person, str | None]:
-    """The moment just after all that a subject did, his past and what was told of him as of then.
-
-    Returns:
-        Also the trouble where the store cannot be read: then the past is what the last sync mapped.
-    """
-    trouble = None
-    try:
-        history = engine.history_of(live, user_id, visitor_id)
-    except Unavailable:
-        history, trouble = engine.mapped_history_of(live, user_id), OUTDATED
-    # An event that was acknowledged in this very microsecond counts: as-of windows are half-open.
-    now = max(now, int(history.recorded.max(initial=0)), int(history.time.max(initial=0))) + MICROSECOND
-    try:
-        person = engine.person_of(live, user_id, visitor_id, now)
-    except Unavailable:
-        person, trouble = NOBODY, OUTDATED
-    return now, history.as_of(now), person, trouble
-
-
-def addressed(live: Live, query: Query, holdout: bool) -> Query:
-    """The query with the audiences of the shop's wishes that its subject belongs to; the holdout belongs to none."""
-    business = live.ranker.business
-    if business is None or not business.audiences or holdout:
-        return query
-    now = Situation(live, query)
-    fits = frozenset(number for number, when in enumerate(business.audiences) if why_not(when, now) is None)
-    return msgspec.structs.replace(query, fits=fits, asked=frozenset(now.used))
-
-
-def consents_of(engine: Engine, live: Live, request: Any) -> Consents:
-    """What the subject agreed to, as the shop was told; a request may say more, and may always refuse."""
-    kept = engine.consents_of(live, request.user_id, request.visitor_id)
-    said = getattr(request, "consents", None)
-    if not said:
-        return kept
-    new = {purpose: {"granted": yes} for purpose, yes in said.items() if not yes or purpose not in kept.told}
-    return Consents({**kept.told, **new}, kept.assumed)
-
-
 def anchor_weights(live: Live) -> Mapping[str, float]:
     """The sources that know what goes with what, equally."""
     return {spec.name: 1.0 for spec in live.bundle.recipe.sources if spec.kind == "neighbours"}
@@ -204,7 +107,7 @@ def decide_list(
         decision_id=new_id(), request_id=new_id(), decided_at=query.now,
         surface=surface, slot="list", position=0, draw_order=0,
         eligible=[(LIST, 1.0)], vetoed=[], action_id=LIST, action_propensity=1.0,
-        items=[live.bundle.items[row] for row in slate.items.tolist()],
+        items=live.bundle.ids_of(slate.items),
         policy=PIN if pinned else "holdout" if holdout else live.bundle.recipe.name, drawn=not pinned,
         bundle_id=live.bundle.id, shop_hash=live.shop_hash, holdout=holdout,
         customer_id=query.user_id, visitor_id=query.visitor_id,
@@ -217,8 +120,9 @@ def decide_list(
 
 def pinned_rows(slate: Slate) -> list[int]:
     """The items that stand where a pin wants them, in the order of the list."""
-    pinned = slate.placed.pinned if slate.placed else frozenset()
-    return [row for row in slate.items.tolist() if row in pinned]
+    if slate.placed is None or not slate.placed.pinned:
+        return []
+    return [row for row in slate.items.tolist() if row in slate.placed.pinned]
 
 
 def why_filled(query: Query, slate: Slate) -> str | None:
@@ -249,77 +153,6 @@ def fill(live: Live, query: Query, slate: Slate, decision: Decision) -> Answer:
     return answer
 
 
-def explain(live: Live, query: Query, slate: Slate) -> Answer:
-    """Where each item came from, what was removed and why, and which kinds of personal data were read."""
-    found = slate.considered
-    columns = np.searchsorted(found.items, slate.items) if len(found) else np.empty(0, np.intp)
-    return {
-        "candidates": {name: int(np.isfinite(found.scores[:, at]).sum()) for at, name in enumerate(found.sources)},
-        "removed": [{"reason": why, "count": len(rows), "itemIds": _some(live, rows)} for why, rows in found.removed],
-        "filled": slate.filled,
-        "sourceScores": [
-            {name: _finite(found.scores[at, column]) for column, name in enumerate(found.sources)}
-            for at, row in zip(columns, slate.items, strict=False)
-            if at < len(found.items) and found.items[at] == row
-        ],
-        "contributions": contributions(live, query, slate),
-        "selection": selection(live, slate),
-        "pins": list(slate.placed.pins) if slate.placed else [],
-        "quotas": list(slate.placed.quotas) if slate.placed else [],
-        "personalData": personal_data(query),
-        "asOf": live.bundle.as_of,
-    }
-
-
-def contributions(live: Live, query: Query, slate: Slate) -> list[Answer]:
-    """Which features moved each shown item most, where trees ranked it; nothing where a blend did."""
-    scorer = live.ranker.scorer(query)
-    trees = scorer.base if isinstance(scorer, Beside) else scorer
-    if not isinstance(trees, Trees) or slate.considered.sources != scorer.voices:
-        return []  # a blend ranked: the recipe has no trees, or they may not be asked about this subject
-    told = trees.contributions(query, slate.considered.columns(trees.voices), slate.items)
-    return [
-        {"itemId": live.bundle.items[row], "features": [
-            {"feature": name, "value": value, "adds": adds} for name, value, adds in told[row]
-        ]}
-        for row in slate.items.tolist() if row in told
-    ]  # fmt: skip
-
-
-def selection(live: Live, slate: Slate) -> list[Answer]:
-    """What the selector did to each shown item, places from 1; nothing where nothing is traded off.
-
-    `relevance` x `boost` x `objective` x `novelty` x `diversity` is the value that gave the item its place; filled
-    places are traded off among what is popular. `valueKnown` is false where a price or a cost is not known, and the
-    shop's median stands for it. A pinned item that nobody proposed has no place before.
-    """
-    trace = slate.trace
-    if trace is None:
-        return []
-    factors = {
-        name: getattr(trace, name).tolist() for name in ("relevance", "boost", "objective", "novelty", "diversity")
-    }
-    return [
-        {
-            "itemId": live.bundle.items[row], "placeBefore": int(trace.before[at]) + 1 or None, "placeAfter": at + 1,
-            **{name: round(values[at], 6) for name, values in factors.items()}, "valueKnown": bool(trace.known[at]),
-        }
-        for at, row in enumerate(slate.items.tolist())
-    ]  # fmt: skip
-
-
-def personal_data(query: Query) -> list[str]:
-    """The kinds of personal data that the answer used."""
-    kinds = []
-    if len(query.history):
-        kinds.append("own events" if query.user_id else "this visitor's events")
-    if query.person.orders and query.barred:
-        kinds.append("orders")
-    if query.context.region:
-        kinds.append("region")
-    return kinds + sorted(query.asked - set(kinds))
-
-
 def remember(engine: Engine, decisions: Sequence[Decision], answer: Answer) -> Answer:
     """Append one subject's decisions before the answer leaves; if that fails, the answer says that it was not logged.
 
@@ -341,11 +174,6 @@ def is_erased(engine: Engine, customer_id: str | None, visitor_id: str | None) -
         return True
 
 
-def told_trouble(query: Query) -> Answer:
-    """What an answer adds where not all could be read."""
-    return {} if query.trouble is None else {"degraded": True, "reason": query.trouble}
-
-
 def noted(engine: Engine, decisions: Sequence[Decision], unwritten: Sequence[Decision], answer: Answer) -> None:
     """Count the decisions that leave with an answer, and those of them that no log has; not where nobody sees it."""
     if not engine.preview:
@@ -360,11 +188,3 @@ def cards(live: Live, query: Query, rows: Any, sources: Sequence[str], wished: A
         {**item_card(live, int(row)), "source": source, "reason": reason, "wished": bool(heart)}
         for row, source, reason, heart in zip(rows, sources, reasons, wished, strict=True)
     ]
-
-
-def _some(live: Live, rows: Any, limit: int = 10) -> list[str]:
-    return [live.bundle.items[int(row)] for row in rows[:limit]]
-
-
-def _finite(value: Any) -> float | None:
-    return round(float(value), 6) if np.isfinite(value) else None

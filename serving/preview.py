@@ -23,8 +23,11 @@ from serving.bundle import open_bundle
 from serving.business import Business
 from serving.caps import Tally
 from serving.config import ShopConfig
-from serving.engine import Discard, Engine, Live
+from serving.decision_log import Discard
+from serving.engine import Engine
 from serving.keeping import at_once
+from serving.live import Live
+from serving.newer import Found
 from serving.pipeline import Answer
 from serving.policy_files import open_policies
 from serving.ranker import Ranker
@@ -89,9 +92,11 @@ class Preview(Engine):
             self.store = Past(engine.store, moment)
         self.request_id = request_id
 
-    def history_of(self, live: Live, user_id: str | None, visitor_id: str | None) -> History:
+    def history_of(
+        self, live: Live, user_id: str | None, visitor_id: str | None, found: Found | None = None
+    ) -> History:  # fmt: skip
         """What one subject did up to the moment that is looked at."""
-        history = super().history_of(live, user_id, visitor_id)
+        history = super().history_of(live, user_id, visitor_id, found)
         return history if self.moment is None else history.as_of(self.moment)
 
     def refresh(self) -> bool:

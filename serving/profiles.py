@@ -70,20 +70,24 @@ class People:
 
     def of(self, subject: str) -> Profile | None:
         """The profile of a subject; None where there is none, or where it is being erased right now."""
-        raw = self._bytes(subject)
+        return self.at(self.subjects.find(subject))
+
+    def at(self, row: int | None) -> Profile | None:
+        """The profile of the subject in that row, likewise; None also where the row is None."""
+        raw = self._bytes(row)
         return None if raw is None else _decoded(_profile, raw)
 
-    def agreed(self, subject: str) -> Any:
-        """The consents of a subject's profile; None where there are none."""
-        raw = self._bytes(subject)
+    def agreed(self, row: int | None) -> Any:
+        """The consents of the profile of the subject in that row; None where there are none."""
+        raw = self._bytes(row)
         found = None if raw is None else _decoded(_agreed, raw)
         return None if found is None else found.fields.consents
 
-    def _bytes(self, subject: str) -> bytes | None:
-        row = self.subjects.find(subject)
-        if row is None or self.offsets[row] == self.offsets[row + 1]:
+    def _bytes(self, row: int | None) -> bytes | None:
+        if row is None:
             return None
-        return self.raw[self.offsets[row] : self.offsets[row + 1]].tobytes()
+        start, end = self.offsets[row : row + 2].tolist()
+        return self.raw[start:end].tobytes() if start < end else None
 
 
 def people_arrays(subjects: Vocabulary, profiles: Mapping[str, Profile]) -> dict[str, Array]:

@@ -21,6 +21,8 @@ WISHLIST = "wishlist"
 """The wishes themselves, whether a source of that kind proposes them or a page lists them."""
 VIEWED = "viewed"
 """What was looked at before and a page lists again."""
+_OWN_WORDS = (WISHLIST, VIEWED, PIN)
+"""What is told alike, whichever source it comes from."""
 LEAST_PERCENT = 1
 """A price that fell by less is not worth a word."""
 WORDS: Mapping[str, Mapping[str, str]] = {
@@ -101,14 +103,14 @@ def item_reasons(ranker: Ranker, query: Query, items: Rows, sources: Sequence[st
         sources: for each the name of its source.
         locale: `en` or `ja`; another one gets English.
     """
-    words = WORDS.get(locale) or WORDS["en"]
-    out = [""] * len(items)
+    words, kinds, rows = WORDS.get(locale) or WORDS["en"], ranker.bundle.kinds, items.tolist()
+    out = [""] * len(rows)
     places: dict[str, list[int]] = {}
     for place, name in enumerate(sources):
         places.setdefault(name, []).append(place)
     for name, mine in places.items():
-        kind = name if name in (WISHLIST, VIEWED, PIN) else ranker.bundle.recipe.spec(name).kind
-        texts = _TELL[kind](ranker, query, items[mine], name, words)
+        kind = name if name in _OWN_WORDS else kinds[name]
+        texts = _TELL[kind](ranker, query, np.array([rows[place] for place in mine], np.int32), name, words)
         for place, text in zip(mine, texts, strict=True):
             out[place] = text
     return out
@@ -137,9 +139,9 @@ def _tell_bought(ranker: Ranker, query: Query, items: Rows, name: str, words: Ma
 
 def _tell_cause(ranker: Ranker, query: Query, items: Rows, name: str, words: Mapping[str, str]) -> list[str]:
     causes = ranker.sources[name].causes(query, items)
-    key = "goes-with" if query.anchors else "because"
+    said = words["goes-with" if query.anchors else "because"]
     return [
-        words["for-you"] if cause < 0 or cause == item else words[key].format(item=title_of(ranker, cause))
+        words["for-you"] if cause < 0 or cause == item else said.format(item=title_of(ranker, cause))
         for item, cause in zip(items.tolist(), causes.tolist(), strict=True)
     ]
 
@@ -245,5 +247,5 @@ _TELL = {
 
 def title_of(ranker: Ranker, row: int) -> str:
     """The item's title, or its id where it has none."""
-    live: str | None = ranker.shelf.texts.get(row, {}).get("title")
-    return live or ranker.bundle.text("title", row) or ranker.bundle.items[row]
+    changed = ranker.shelf.texts.get(row)
+    return (changed and changed.get("title")) or ranker.bundle.title(row)

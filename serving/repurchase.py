@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from features.bought import not_returned
+from features.bought import has_type, not_returned
 from features.history import History
 from features.journey import RULES
 from features.moments import DAY, HOUR, Instants
@@ -67,8 +67,10 @@ class Windows:
 
     def _lately(self, history: History, now: int) -> bool:
         """Whether anything was bought so lately that any category could still rest."""
+        if self._longest <= 0 or not has_type(history.type, EventType.PURCHASE):
+            return False
         start = int(history.time.searchsorted(now - self._longest))
-        return self._longest > 0 and bool((history.type[start:] == EventType.PURCHASE).any())
+        return has_type(history.type[start:], EventType.PURCHASE)
 
     def _standing(self, history: History, orders: tuple[OrderLine, ...]) -> tuple[Instants, Rows]:
         """int64[n] and int32[n]: purchases of known items that the subject has, by their moment."""

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from features.text import fold
 from serving.bundle import Bundle
 from serving.candidates import Rows
-from serving.engine import Live
+from serving.live import Live
 
 STEP = " > "
 """Between the steps of a category path."""

@@ -18,10 +18,11 @@ from serving import own_data, pages, shelves, wire
 from serving.candidates import Rows
 from serving.clock import let_pass
 from serving.customers import active_customers, open_since
-from serving.engine import Engine, Live, item_card
+from serving.engine import Engine
 from serving.erase import read_receipt
 from serving.intake import take_events
 from serving.intake_people import take_orders
+from serving.live import Live, item_card
 from serving.query import Context
 from serving.web.shopfront import (
     ConsentJson,

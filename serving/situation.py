@@ -22,7 +22,7 @@ from features.schemas import EventType
 from serving.candidates import Rows
 from serving.delivery import Expected
 from serving.due import Due, due_items
-from serving.engine import Live
+from serving.live import Live
 from serving.person import Project
 from serving.projects import going_on
 from serving.query import Query

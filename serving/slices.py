@@ -14,9 +14,20 @@ from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
+from features.compiled import available
 from features.errors import BundleError
-from features.history import FIELDS, History
+from features.history import DTYPES, FIELDS, History
+from serving.slices_kernel import WIDTHS, read_slice
+
+Rows = npt.NDArray[np.int32]
+_LAID = ("time", "recorded", "key", "item", "quantity", "value", "type")
+"""The columns in the order of `slices_kernel.WIDTHS`."""
+_OFFSETS = {name: sum(WIDTHS[:at]) for at, name in enumerate(_LAID)}
+"""Where each begins in what the kernel fills, in bytes an event."""
+_PLACES = tuple((np.dtype(DTYPES[name]), _OFFSETS[name]) for name in FIELDS)
+_UNMOVED = np.empty(0, np.int32)
 
 
 class Slices:
@@ -44,14 +55,33 @@ class Slices:
                 raise BundleError("an array cannot be read", where=str(path), got=str(error), hint=hint) from None
             os.posix_fadvise(opened[-1], 0, 0, os.POSIX_FADV_RANDOM)  # what lies beside it is somebody else's
             self._files.append((opened[-1], laid.dtype, laid.offset))
+        by_name = dict(zip(FIELDS, self._files, strict=True))
+        self._as_laid = all(by_name[name][1] == np.dtype(DTYPES[name]) for name in _LAID)
+        self._descriptors = np.array([by_name[name][0] for name in _LAID], np.int64)
+        self._begins = np.array([by_name[name][2] for name in _LAID], np.int64)
 
-    def __call__(self, start: int, stop: int) -> History:
+    def __call__(self, start: int, stop: int, translation: Rows | None = None) -> History:
         """The events with these numbers.
+
+        Args:
+            start, stop: the first one, and the one after the last.
+            translation: int32[items of the history]: their rows in another vocabulary, which the events then have.
 
         Raises:
             BundleError: the files are shorter than the history's index says.
         """
         count = stop - start
+        if count <= 0:
+            return History.empty()
+        if available() and self._as_laid:
+            block = np.empty(count * sum(WIDTHS), np.int8)
+            moved = _UNMOVED if translation is None else translation
+            if read_slice(self._descriptors, self._begins, start, count, translation is not None, moved, block):
+                return History(*(np.ndarray((count,), kind, block, count * at) for kind, at in _PLACES))
+        found = self._read(start, count)
+        return found if translation is None else found.with_items(translation)
+
+    def _read(self, start: int, count: int) -> History:
         columns = []
         for file, dtype, offset in self._files:
             raw = os.pread(file, count * dtype.itemsize, offset + start * dtype.itemsize)

@@ -21,8 +21,6 @@ from serving.tombstones import Erased
 
 Outcome = Literal["accepted", "duplicate", "collision", "erased"]
 _report = msgspec.json.Decoder(Report)
-_FIELDS = 0
-"""The kind of the rows of `TOLD_OF` that are fields; the others are orders."""
 
 
 class PeopleStore:
@@ -97,22 +95,11 @@ class PeopleStore:
 
     def orders_of(self, customer_id: str, after: int = 0) -> tuple[OrderLine, ...]:
         """A customer's order lines, as far as they were reported after a change number."""
-        return lines_of(_report.decode(row[0]) for row in self.database.query(sql.ORDERS_OF, (customer_id, after)))
+        return lines_of(self.reports_of(customer_id, after))
 
-    def told_of(self, customer_id: str, after: tuple[int, int]) -> tuple[list[dict[str, Any]], list[Report]]:
-        """Changes of a customer's fields and reports of his orders in one look.
-
-        Args:
-            customer_id: whose.
-            after: the change numbers of fields and of orders after which they were told.
-        """
-        fields, reports = [], []
-        for kind, payload, _ in self.database.query(sql.TOLD_OF, (customer_id, *after)):
-            if kind == _FIELDS:
-                fields.append(decode(payload))
-            else:
-                reports.append(_report.decode(payload))
-        return fields, reports
+    def reports_of(self, customer_id: str, after: int = 0) -> list[Report]:
+        """What was reported of a customer's order lines after a change number, in the order of reporting."""
+        return [_report.decode(row[0]) for row in self.database.query(sql.ORDERS_OF, (customer_id, after))]
 
 
 def hand_over_told(connection: Connection, visitor_id: str, customer_id: str, at: int) -> None:

@@ -99,6 +99,19 @@ EVENTS_OF_CUSTOMER: Final = """
     SELECT seq, payload, NULL FROM events WHERE customer_id = ?1 AND seq > ?2
     UNION ALL SELECT NULL, NULL, visitor_id FROM links WHERE customer_id = ?1 GROUP BY visitor_id"""
 """Both in one statement: taking a snapshot costs more than looking up."""
+NEWER_OF_CUSTOMER: Final = """
+    SELECT 0 AS kind, change, payload FROM customers WHERE customer_id = ?1 AND change > ?3
+    UNION ALL SELECT 1, 0, NULL WHERE EXISTS (SELECT 1 FROM events WHERE customer_id = ?1 AND seq > ?2)
+        OR EXISTS (
+            SELECT 1 FROM links JOIN events ON events.visitor_id = links.visitor_id
+            WHERE links.customer_id = ?1 AND events.seq > ?2 AND events.customer_id IS NULL)
+    UNION ALL SELECT 2, 0, NULL WHERE EXISTS (SELECT 1 FROM orders WHERE customer_id = ?1 AND change > ?4)"""
+"""Of events and orders only whether there are any: what is in them is read with consent only."""
+NEWER_OF_VISITOR: Final = """
+    SELECT 0 AS kind, change, payload FROM visitors WHERE visitor_id = ?1
+    UNION ALL SELECT 1, 0, NULL WHERE EXISTS (
+            SELECT 1 FROM events WHERE visitor_id = ?1 AND seq > ?2 AND customer_id IS NULL)
+        OR EXISTS (SELECT 1 FROM links WHERE visitor_id = ?1)"""
 ANONYMOUS_EVENTS: Final = (
     "SELECT seq, payload FROM events WHERE visitor_id = ? AND seq > ? AND customer_id IS NULL ORDER BY seq"
 )
@@ -117,10 +130,6 @@ DROP_VISITOR_CHANGE: Final = "DELETE FROM visitors WHERE change = ?"
 ADD_ORDER: Final = "INSERT INTO orders (order_id, line, customer_id, payload, changed_at) VALUES (?, ?, ?, ?, ?)"
 REPORTS_OF_LINE: Final = "SELECT customer_id, payload FROM orders WHERE order_id = ? AND line = ?"
 ORDERS_OF: Final = "SELECT payload FROM orders WHERE customer_id = ? AND change > ? ORDER BY change"
-TOLD_OF: Final = """
-    SELECT 0 AS kind, payload, change FROM customers WHERE customer_id = ?1 AND change > ?2
-    UNION ALL SELECT 1, payload, change FROM orders WHERE customer_id = ?1 AND change > ?3
-    ORDER BY kind, change"""
 
 LAST_TOMBSTONE: Final = "SELECT coalesce(max(number), 0) FROM tombstones"
 TOMBSTONES_AFTER: Final = "SELECT token FROM tombstones WHERE number > ? ORDER BY number"

@@ -11,7 +11,7 @@ from features.moments import format_instant
 from features.orders import OrderLine, Step
 from serving.delivery import Expected
 from serving.delivery_words import LANGUAGES, in_words
-from serving.engine import item_card
+from serving.live import item_card
 from serving.situation import Situation
 
 

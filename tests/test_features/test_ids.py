@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 from itertools import pairwise
 
 import numpy as np
@@ -130,3 +132,10 @@ def test_hashes_are_sorted_so_that_lookup_may_bisect() -> None:
     """The hashes ascend, which `find` relies on."""
     hashes = Vocabulary.of(str(n) for n in range(500)).hashes.tolist()
     assert all(low <= high for low, high in pairwise(hashes))
+
+
+def test_a_vocabulary_travels_to_other_processes() -> None:
+    """And is copied: its views of the arrays are made anew there."""
+    made = Vocabulary.of(["a", "名前", "b"])
+    for again in (pickle.loads(pickle.dumps(made)), copy.deepcopy(made)):
+        assert list(again) == list(made) and [again.find(text) for text in made] == [0, 1, 2]

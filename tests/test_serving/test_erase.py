@@ -141,7 +141,7 @@ def test_no_read_finds_the_customer_and_everybody_else_is_untouched(shop, known)
         histories, _ = open_history(folder)
         assert len(histories.of(customer_subject(ANN))) == len(histories.of(visitor_subject(LAPTOP))) == 0
         people = history_files.open_people(folder, upkeep.store_id(known))
-        assert people.of(customer_subject(ANN)) is None and people.agreed(customer_subject(ANN)) is None
+        assert people.of(customer_subject(ANN)) is None and people.subjects.find(customer_subject(ANN)) is None
         bob = people.of(customer_subject(BOB))
         assert (bob.fields, [each.order_id for each in bob.orders]) == ({"name": "Bob"}, ["o2"])
         for name in ("time", "item", "type", "value", "key"):
@@ -468,7 +468,7 @@ def test_profiles_are_overwritten_with_their_subject_and_no_other(tmp_path):
     verify_history(folder)
     # A reader that found the bytes just before they went reads nothing, and does not fail.
     half = People(people.subjects, people.offsets, np.where(people.raw == 0, 0, 32).astype(np.uint8), (0, 0))
-    assert half.of("c:bob") is None and half.agreed("c:bob") is None
+    assert half.of("c:bob") is None and half.agreed(half.subjects.find("c:bob")) is None
 
 
 def test_names_of_histories_never_meet(tmp_path):

@@ -29,7 +29,7 @@ from serving.clock import Clock, set_clock
 from serving.engine import Engine
 from serving.events import StoredEvent
 from serving.http import routes
-from serving.pipeline import OUTDATED, UNREAD
+from serving.hydrate import OUTDATED, UNREAD
 from serving.policy_files import write_policy
 from serving.store import Store
 from tests.test_serving.conftest import AS_OF, SHOP_TOML, build_toy_bundle
@@ -253,6 +253,9 @@ def test_what_the_last_sync_mapped_is_used_while_events_cannot_be_read(
     past = history_of(("purchase", "b2", 2.0)).with_items(np.arange(7, -1, -1, dtype=np.int32))
     publish_history(toy_shop, "h1", {customer_subject("ann"): past}, seq=0)
     assert toy_engine.refresh()
+    assert (
+        post(client, "/v1/events", {"events": [{"type": "view", "itemId": "a1", "userId": "ann"}]}).status_code == 200
+    )
 
     def away(*_):
         raise Unavailable("the store is gone")

@@ -7,9 +7,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from features.assemble import FEATURE_NAMES
 from serving.bodies import MAX_BODY
 from serving.frames import frames
 from serving.http import HANDLERS, VERSION
+from serving.logged_rows import rows_in
 from serving.openapi import document
 
 
@@ -112,7 +114,7 @@ def test_every_answer_leaves_its_decisions_in_the_log(client, toy_engine):
     assert record["bundle_id"] == "toy-1"
     assert record["shop_hash"] == toy_engine.live.shop_hash
     assert record["holdout"] is False
-    assert len(record["features"]["rows"]) == 3
+    assert rows_in(record["features"]["rows"]).shape == (3, len(FEATURE_NAMES))
 
 
 def ids_of(answer) -> list[str]:

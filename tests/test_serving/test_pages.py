@@ -10,8 +10,8 @@ from features.moments import MINUTE
 from serving import pages, wire
 from serving.events import StoredEvent
 from serving.frames import frames
+from serving.hydrate import hydrate
 from serving.modules import build
-from serving.pipeline import hydrate
 from serving.settings.pages import Module
 from serving.situation import Situation
 from tests.test_serving.grown import AGREED

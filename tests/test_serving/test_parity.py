@@ -16,6 +16,7 @@ from features.moments import DAY, HOUR
 from serving import pages, pipeline, wire
 from serving.engine import Engine
 from serving.events import StoredEvent
+from serving.logged_rows import rows_in
 from serving.sync import sync
 from tests.test_serving.grown import AGREED
 
@@ -77,7 +78,7 @@ def test_logged_rows_equal_rebuilt_rows(toy_shop_factory, listed):
     for decision in decisions:
         if not decision["features"]:
             continue
-        logged = np.array(orjson.loads(decision["features"])["rows"], dtype=np.float32)
+        logged = rows_in(orjson.loads(decision["features"])["rows"])
         decided_at = int(decision["decided_at"].timestamp() * 1_000_000 + 0.5)
         again = rebuilt(engine, dataset, decided_at, decision["items"])
         assert logged.shape == (len(decision["items"]), len(FEATURE_NAMES))

@@ -16,7 +16,8 @@ from serving import store_upkeep as upkeep
 from serving.clock import set_clock
 from serving.engine import Engine
 from serving.events import StoredEvent
-from serving.people import consents_of, person_of
+from serving.newer import NOTHING
+from serving.people import consents_of
 from serving.person import NOBODY, Consents, Person, Project
 from serving.sync import sync
 from tests.test_serving.conftest import AS_OF
@@ -26,11 +27,12 @@ LATER = AS_OF + 100 * DAY
 
 
 def person(engine, user_id=None, visitor_id=None, now=LATER):
-    return person_of(engine, engine.live, user_id, visitor_id, now)
+    return engine.person_of(engine.live, user_id, visitor_id, now)
 
 
 def consents(engine, user_id=None, visitor_id=None, assumed=frozenset()):
-    return consents_of(engine, engine.live, user_id, visitor_id, assumed)
+    found = engine.find(engine.live, user_id, visitor_id)
+    return consents_of(engine.live, user_id, visitor_id, assumed, found)
 
 
 def sign_in(engine, visitor_id, customer_id, at, kind="sign_in"):
@@ -79,9 +81,7 @@ def test_all_that_was_told_is_there_before_a_sync_and_after(toy_engine):
     toy_engine.store.put_customer("ann", FIELDS, AS_OF)
     assert person(toy_engine, "ann") == ANN
     renewed(toy_engine)
-    assert toy_engine.live.people is not None and toy_engine.store.told_of("ann", toy_engine.live.people.after) == (
-        [], [],
-    )  # fmt: skip
+    assert toy_engine.live.people is not None and toy_engine.find(toy_engine.live, "ann", None).newer == NOTHING
     assert person(toy_engine, "ann") == ANN
     assert consents(toy_engine, "ann") == Consents({"personalization": YES})
 

@@ -13,7 +13,6 @@ from starlette.testclient import TestClient
 from features.moments import DAY, HOUR, MINUTE, format_instant
 from serving.access import Access
 from serving.http import HANDLERS, routes
-from serving.people import consents_of, person_of
 from serving.store import Store
 from serving.sync import sync
 from tests.test_serving.conftest import AS_OF
@@ -57,7 +56,7 @@ def test_a_report_is_durable_and_read_back_as_it_was(client, toy_engine):
     other = Store.open(toy_engine.shop.store, toy_engine.shop.secret)
     (line,) = other.orders_of("ann")
     other.close()
-    assert (line,) == person_of(toy_engine, toy_engine.live, "ann", None, AS_OF + 1).orders
+    assert (line,) == toy_engine.person_of(toy_engine.live, "ann", None, AS_OF + 1).orders
     assert (line.order_id, line.line, line.item_id, line.quantity) == ("o1", "2", "a0", 2.0)
     assert (line.gift, line.subscription, line.ordered_at) == (True, "s-1", AS_OF - DAY)
     (step,) = line.steps
@@ -149,7 +148,7 @@ def test_fields_change_one_by_one_and_null_forgets(client, toy_engine):
     answer = post(client, "/v1/customers/update", body).json()
     assert answer["accepted"] == sorted(set(body) - {"userId"})
     post(client, "/v1/customers/update", {"userId": "ann", "tier": None, "attributes": {"rooms": 4, "pets": None}})
-    found = person_of(toy_engine, toy_engine.live, "ann", None, AS_OF + 1)
+    found = toy_engine.person_of(toy_engine.live, "ann", None, AS_OF + 1)
     assert (found.name, found.region, found.postal_prefix, found.time_zone) == ("Ann", "north", "060", "Asia/Tokyo")
     assert (found.tier, found.points, found.attributes, found.channels) == (None, 12.0, {"rooms": 4}, ("email",))
     (project,) = found.projects
@@ -187,18 +186,18 @@ def test_an_answer_counts_at_once_and_a_skipped_question_was_asked(client, toy_e
     """For a visitor, then for the customer whom he signs in as."""
     post(client, "/v1/customers/answer", {"visitorId": "v", "question": "pet", "answer": "猫"})
     post(client, "/v1/customers/answer", {"visitorId": "v", "question": "urgent", "answer": None})
-    found = person_of(toy_engine, toy_engine.live, None, "v", AS_OF + 1)
+    found = toy_engine.person_of(toy_engine.live, None, "v", AS_OF + 1)
     assert (found.answers, found.asked) == ({"pet": "猫"}, {"pet": AS_OF, "urgent": AS_OF})
     event = {"type": "sign_in", "userId": "ann", "visitorId": "v"}
     assert post(client, "/v1/events", {"events": [event]}).json()["accepted"] == 1
-    assert person_of(toy_engine, toy_engine.live, "ann", "v", AS_OF + 1) == found
+    assert toy_engine.person_of(toy_engine.live, "ann", "v", AS_OF + 1) == found
     assert read(client)["answers"] == {"pet": "猫"}
 
 
 def test_consents_are_kept_with_their_words_and_moment(client, toy_engine):
     body = {"userId": "ann", "purpose": "personalization", "granted": True, "wording": "v2", "source": "my page"}
     assert post(client, "/v1/customers/consent", body).status_code == 200
-    told = consents_of(toy_engine, toy_engine.live, "ann", None, frozenset()).told
+    told = toy_engine.consents_of(toy_engine.live, "ann", None).told
     assert told == {
         "personalization": {"granted": True, "wording": "v2", "source": "my page", "at": format_instant(AS_OF)}
     }

@@ -21,7 +21,7 @@ from serving.checks.paths import names
 from serving.checks.rules import boosts as rules
 from serving.checks.usage import never_shown, unused
 from serving.config import ShopConfig, read_config
-from serving.pipeline import addressed
+from serving.hydrate import addressed
 from serving.query import Filter, Query
 from serving.ranker import Ranker
 from serving.settings.selection import Boost, Pin, Quota, SelectionSettings

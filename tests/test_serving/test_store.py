@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import tempfile
 import threading
 from pathlib import Path
 
 import msgspec
+import orjson
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -17,6 +19,7 @@ from features.order_reports import Report
 from serving import store_sql as sql
 from serving import store_upkeep as upkeep
 from serving.events import StoredEvent
+from serving.newer import NOTHING, Newer, Reach, newer_of
 from serving.store import Store
 from serving.tombstones import token_of
 
@@ -317,14 +320,13 @@ class TestPeople:
         store.put_orders([("ann", self.report()), ("bob", self.report(order_id="p"))], NOON)
         store.put_customer("ann", {"tier": "silver"}, NOON)
         store.put_orders([("ann", self.report(NOON + 1, "delivered"))], NOON)
-        fields, reports = store.told_of("ann", (0, 0))
-        assert fields == [{"tier": "gold"}, {"tier": "silver"}]
-        assert [report.state for report in reports] == ["shipped", "delivered"]
-        fields, reports = store.told_of("ann", (1, 1))
-        assert (fields, [report.state for report in reports]) == ([{"tier": "silver"}], ["delivered"])
+        assert [orjson.loads(row) for row in store.customer_rows("ann")] == [{"tier": "gold"}, {"tier": "silver"}]
+        assert [report.state for report in store.reports_of("ann")] == ["shipped", "delivered"]
+        assert [orjson.loads(row) for row in store.customer_rows("ann", 1)] == [{"tier": "silver"}]
+        assert [report.state for report in store.reports_of("ann", 1)] == ["delivered"]
         assert [step.state for step in store.orders_of("ann")[0].steps] == ["shipped", "delivered"]
         assert [step.state for step in store.orders_of("ann", after=1)[0].steps] == ["delivered"]
-        assert store.told_of("nobody", (0, 0)) == ([], []) and store.orders_of("nobody") == ()
+        assert store.reports_of("nobody") == store.customer_rows("nobody") == [] and store.orders_of("nobody") == ()
 
     def test_a_line_reported_twice_with_the_same_content_is_one_step(self, store):
         once = self.report()
@@ -359,7 +361,61 @@ class TestPeople:
 
     def test_half_a_surrogate_pair_is_nobody(self, store):
         assert store.visitor_rows("\ud800") == store.customer_rows("\ud800") == []
-        assert store.told_of("\ud800", (0, 0)) == ([], [])
+        assert store.reports_of("\ud800") == []
+        assert newer_of(store.database, "\ud800", None, Reach()) == newer_of(store.database, None, "\ud800", Reach())
+
+
+class TestNewer:
+    """One look: what is newer than the last sync, for every database."""
+
+    def look(self, store, customer_id=None, visitor_id=None, reach=(0, 0, 0)):
+        return newer_of(store.database, customer_id, visitor_id, Reach(*reach))
+
+    def test_fields_come_in_the_order_of_telling(self, store):
+        store.put_customer("ann", {"tier": "gold"}, NOON)
+        store.put_customer("bob", {"tier": "none"}, NOON)
+        store.put_customer("ann", {"tier": "silver"}, NOON)
+        assert [orjson.loads(row) for row in self.look(store, "ann").fields] == [{"tier": "gold"}, {"tier": "silver"}]
+        assert [orjson.loads(row) for row in self.look(store, "ann", reach=(0, 1, 0)).fields] == [{"tier": "silver"}]
+        assert self.look(store, "ann", reach=(0, 3, 0)) == self.look(store, "cleo") == NOTHING
+        store.put_visitor("v", {"name": "V"}, NOON)
+        assert [orjson.loads(row) for row in self.look(store, None, "v").fields] == [{"name": "V"}]
+        assert self.look(store, "v") == self.look(store, None, "ann") == NOTHING
+
+    def test_events_and_orders_are_told_of_after_a_number(self, store):
+        store.append_sync([event("1", "ann"), event("2", None, visitor_id="v"), event("3", "bob", visitor_id="w")])
+        assert self.look(store, "ann") == self.look(store, None, "v") == Newer(events=True)
+        assert self.look(store, "ann", reach=(1, 0, 0)) == self.look(store, None, "v", reach=(2, 0, 0)) == NOTHING
+        assert self.look(store, None, "w") == NOTHING  # a customer's event is not the device's
+        store.put_orders([("cleo", Report(order_id="o", line="1", at=NOON, item_id="tea", state="shipped"))], NOON)
+        assert self.look(store, "cleo") == Newer(orders=True)
+        assert self.look(store, "cleo", reach=(0, 0, 1)) == NOTHING
+
+    def test_a_sign_in_is_news_of_both(self, store):
+        """What a linked visitor did since counts too, and a visitor's slice may have become somebody's."""
+        store.append_sync([event("1", None, visitor_id="v"), event("2", "ann", visitor_id="v", type="sign_in")])
+        assert self.look(store, "ann").events and self.look(store, None, "v", reach=(2, 0, 0)).events
+        assert not self.look(store, "ann", reach=(2, 0, 0)).events
+        store.append_sync([event("3", None, visitor_id="v", at=NOON - 1)])
+        assert self.look(store, "ann", reach=(2, 0, 0)).events
+        assert ids(store.events_of("ann", None, 2)) == ["3"]
+
+    @pytest.mark.parametrize("seed", range(3))
+    def test_where_there_is_nothing_a_thorough_reading_finds_nothing(self, store, seed):
+        r = random.Random(seed)
+        for n in range(40):
+            kind = r.choice(["view", "view", "sign_in", "sign_out"])
+            customer = "ann" if kind == "sign_in" else None if kind == "sign_out" else r.choice(["ann", "bob", None])
+            visitor = r.choice(["v", "w"]) if customer is None or kind == "sign_in" else r.choice(["v", None])
+            store.append_sync([event(str(n), customer, visitor_id=visitor, type=kind, at=NOON + r.randrange(50))])
+        for after in range(0, 44, 4):
+            for who in (("ann", None), ("bob", None), (None, "v"), (None, "w"), ("cleo", None)):
+                found, read = self.look(store, *who, reach=(after, 0, 0)), store.events_of(*who, after)
+                claims = store.claims_of(who[0], after) if who[0] else store.claims_on(who[1], after)
+                assert found.events or not (read or claims), (who, after)
+                if who[0] is not None and not found.events:
+                    assert not any(each.type == "sign_in" for each in read)
+        assert not self.look(store, "ann", reach=(40, 0, 0)).events
 
 
 class TestTombstones:

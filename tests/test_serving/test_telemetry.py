@@ -11,7 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from features.errors import Unavailable
 from features.moments import HOUR
-from serving import pipeline
+from serving import hydrate, pipeline
 from serving.http import HANDLERS
 from serving.logs import AccessLog
 from serving.observe import Observed, Paths, fallback_class
@@ -190,7 +190,7 @@ def test_paths_become_names_of_routes(service):
         (pipeline.STRANGER, "stranger"),
         (f"3 of 20 {pipeline.FILLED}", "filled"),
         (pipeline.ALONE, "no-neighbours"),
-        (pipeline.UNREAD, "store-unread"),
+        (hydrate.UNREAD, "store-unread"),
         ("whatever ann bought", OTHER),
     ],
 )

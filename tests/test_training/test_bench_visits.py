@@ -20,7 +20,7 @@ from features.history import Histories
 from features.moments import DAY, MINUTE, format_instant
 from features.shop import Shop
 from serving.bundle import Bundle
-from serving.pipeline import contributions
+from serving.explain import contributions
 from serving.query import Query
 from serving.ranker import Ranker
 from serving.recipe import Recipe, SourceSpec, as_json

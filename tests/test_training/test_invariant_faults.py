@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from serving import caps, drawing, filling, held, offered, pages, pipeline, repurchase, saying, shelf, timing
+from serving import caps, drawing, filling, held, hydrate, offered, pages, repurchase, saying, shelf, timing
 from serving.decision_log import DecisionLog
 from serving.person import Consents
 from serving.stops import Stops
@@ -56,11 +56,11 @@ def none_fits(monkeypatch: Monkey) -> None:
 
 def all_agreed(monkeypatch: Monkey) -> None:
     everything = frozenset({"personalization", "marketing"})
-    monkeypatch.setattr(pipeline, "consents_of", lambda engine, live, request: Consents(assumed=everything))
+    monkeypatch.setattr(hydrate, "consents_of", lambda *_: Consents(assumed=everything))
 
 
 def nobody_held_out(monkeypatch: Monkey) -> None:
-    monkeypatch.setattr(pipeline, "in_holdout", lambda shop, request, share: False)
+    monkeypatch.setattr(hydrate, "in_holdout", lambda shop, request, share: False)
 
 
 def nothing_rests(monkeypatch: Monkey) -> None:

@@ -23,6 +23,7 @@ from features.shop import Shop
 from serving import pages, pipeline, wire
 from serving.engine import Engine
 from serving.events import StoredEvent
+from serving.hydrate import hydrate
 from training.bench.rows import Row, print_rows, write_rows
 from training.commands.common import DEFAULT_SHOP, JsonOption, RootOption, ShopOption, console, open_shop
 
@@ -165,7 +166,7 @@ async def _singly(engine: Engine, events: list[StoredEvent]) -> None:
 
 def _reads(engine: Engine, users: list[str], now: int) -> None:
     for user in users:
-        pipeline.hydrate(engine, engine.live, wire.RecommendationsRequest(user_id=user), now)
+        hydrate(engine, engine.live, wire.RecommendationsRequest(user_id=user), now)
 
 
 def _lists(engine: Engine, users: list[str], now: int) -> None:

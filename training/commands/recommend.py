@@ -29,7 +29,8 @@ def command(
     from rich.table import Table
 
     from serving import pipeline, wire
-    from serving.engine import Engine, item_card
+    from serving.engine import Engine
+    from serving.live import item_card
     from serving.query import Filter
 
     engine = Engine(open_shop(shop, root), worker=None)

@@ -18,7 +18,7 @@ from features.errors import DataError, NotFoundError
 from features.shop import Shop
 from serving.bundle import Bundle
 from serving.config import ShopConfig
-from serving.engine import Live
+from serving.live import Live
 from serving.pages import layout_of
 from training.meter import Tell
 from training.offpolicy.agreement import REPRODUCED, Check, checked, not_randomised, not_reproduced, other_items

@@ -23,14 +23,15 @@ from serving.bundle import Bundle, open_bundle
 from serving.business import Business
 from serving.config import ShopConfig
 from serving.drawing import Choice, Draws
-from serving.engine import Live
 from serving.filling import first_fillable, instead
+from serving.hydrate import hydrate
+from serving.live import Live
 from serving.modules import Filled, build
+from serving.newer import Found
 from serving.offered import Offered, offer
 from serving.pages import layout_of
 from serving.person import NOBODY, PERSONALIZATION, Consents, Person
 from serving.pinned import Laid
-from serving.pipeline import hydrate
 from serving.placing import PIN
 from serving.policy_files import open_policies
 from serving.query import Filter
@@ -79,16 +80,20 @@ class Then:
     shop: Shop
     history: History
 
-    def history_of(self, live: Live, user_id: str | None, visitor_id: str | None) -> History:
+    def find(self, live: Live, user_id: str | None, visitor_id: str | None) -> Found:
+        """There is no store and nothing mapped: what is known was given."""
+        return Found()
+
+    def history_of(self, live: Live, user_id: str | None, visitor_id: str | None, found: Found) -> History:
         """The subject's history; whose it is was settled before."""
         return self.history
 
-    def consents_of(self, live: Live, user_id: str | None, visitor_id: str | None) -> Consents:
+    def consents_of(self, live: Live, user_id: str | None, visitor_id: str | None, found: Found) -> Consents:
         """Who had not agreed was logged without a name; whoever has one had."""
         named = user_id is not None or visitor_id is not None
         return Consents(assumed=frozenset({PERSONALIZATION}) if named else frozenset())
 
-    def person_of(self, live: Live, user_id: str | None, visitor_id: str | None, now: int) -> Person:
+    def person_of(self, live: Live, user_id: str | None, visitor_id: str | None, now: int, found: Found) -> Person:
         """Answers and orders of a past moment are not read: pages that hang on them are not reproduced."""
         return NOBODY
 

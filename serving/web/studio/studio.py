@@ -25,8 +25,9 @@ from serving.config import ShopConfig
 from serving.customers import active_customers
 from serving.drafts import read_draft
 from serving.dry_run import FEW
-from serving.engine import Engine, Live
+from serving.engine import Engine
 from serving.intake_stops import take_stops
+from serving.live import Live
 from serving.pipeline import Answer
 from serving.preview import Look, Openings, look_at_action, look_at_page
 from serving.signing import Signer

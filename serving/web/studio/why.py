@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from serving.effects import SlotPolicy
-from serving.engine import Engine, Live
+from serving.engine import Engine
+from serving.hydrate import consents_of
+from serving.live import Live
 from serving.person import MARKETING, PERSONALIZATION, TRAINING
-from serving.pipeline import consents_of
 from serving.preview import Look
 from serving.shares import Z95
 from serving.web.views import Card, Viewer

@@ -1,0 +1,195 @@
+"""What serves at a moment: one bundle, one history and one configuration, fixed for the whole way of a request."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from features.history import Histories, History, customer_subject, visitor_subject
+from features.shop import Shop
+from serving.artifact import live_name
+from serving.bundle import Bundle, open_bundle
+from serving.business import Business
+from serving.config import ShopConfig
+from serving.delivery import Deliveries
+from serving.effects import SlotPolicy
+from serving.histories import open_history, open_people
+from serving.newer import Reach
+from serving.profiles import People
+from serving.questions import Hours, Learned, learned_of
+from serving.ranker import Ranker
+from serving.repurchase import Windows
+from serving.shelf import Shelf
+from serving.stops import NO_STOPS, Stops
+
+
+@dataclass(frozen=True)
+class Live:
+    """Everything one request needs, fixed for its whole way."""
+
+    config: ShopConfig
+    shop_hash: str
+    ranker: Ranker
+    histories: Histories | None
+    translation: npt.NDArray[np.int32]
+    """int32[items of the histories]: their rows in the bundle."""
+    history_seq: int
+    """The histories hold the store's events up to this sequence number."""
+    history_name: str | None
+    config_stamp: tuple[int, int]
+    policies: Mapping[str, SlotPolicy]
+    """Learned policies that slots of the configuration name."""
+    people: People | None = None
+    """What the dataset knows of customers beside events; None before the first sync, and in a history that is older."""
+    stops: Stops = NO_STOPS
+    """What the shop took off everywhere."""
+
+    @property
+    def bundle(self) -> Bundle:
+        """The bundle that serves."""
+        return self.ranker.bundle
+
+    @cached_property
+    def reach(self) -> Reach:
+        """What the store holds up to these numbers is in the histories and the profiles."""
+        return Reach(self.history_seq, *(self.people.after if self.people else (0, 0)))
+
+    @cached_property
+    def assumed(self) -> frozenset[str]:
+        """Purposes for which the shop relies on another basis than consent."""
+        return frozenset(self.config.consent.assumed)
+
+    @cached_property
+    def windows(self) -> Windows:
+        """For how long each category rests after a purchase."""
+        return Windows(self.bundle, self.config.repurchase)
+
+    @cached_property
+    def languages(self) -> frozenset[str]:
+        """Those that the shop has words in."""
+        config = self.config
+        words = [*(each.title for each in config.modules.values()), *(each.text for each in config.questions.values())]
+        texts = {text.locale for action in config.actions.values() for text in action.texts if text.locale}
+        return frozenset({config.shop.locale, *texts, *(name for each in words for name in each)})
+
+    def language(self, asked: str | None, known: Container[str] | None = None) -> str:
+        """The language of a request's words: its own (`ja`, also where it says `ja-JP`), else the shop's.
+
+        Args:
+            asked: by the request.
+            known: languages in which there are such words; default: those of the shop's file.
+        """
+        if not asked:
+            return self.config.shop.locale
+        known = self.languages if known is None else known
+        for name in (asked, asked.replace("_", "-").split("-")[0].lower()):
+            if name in known:
+                return name
+        return self.config.shop.locale
+
+    @cached_property
+    def hours(self) -> Hours | None:
+        """When things are looked at; None where the bundle has not learned it."""
+        return Hours.from_arrays(self.bundle.arrays)
+
+    @cached_property
+    def learned_questions(self) -> dict[str, Learned]:
+        """What answers are worth, by question."""
+        return learned_of(self.bundle.arrays)
+
+    @cached_property
+    def deliveries(self) -> Deliveries | None:
+        """When orders arrive; None where the bundle has not learned it."""
+        return Deliveries.of(self.bundle)
+
+    def row_of(self, user_id: str | None, visitor_id: str | None) -> int | None:
+        """The row of a subject in the histories and the profiles; None where it is not in them."""
+        if self.histories is None:
+            return None
+        if user_id is not None:
+            return self.histories.subjects.find(customer_subject(user_id))
+        return None if visitor_id is None else self.histories.subjects.find(visitor_subject(visitor_id))
+
+    def mapped(self, row: int | None) -> History:
+        """What the subject in that row did up to the last sync, in the bundle's item rows."""
+        if self.histories is None or row is None:
+            return History.empty()
+        return self.histories.at(row, self.translation)
+
+
+def item_card(live: Live, row: int) -> Mapping[str, Any]:
+    """What a page shows of an item, as on the wire: the bundle's words, or what the shop changed since."""
+    bundle, shelf = live.bundle, live.ranker.shelf
+    changed = shelf.texts.get(row, {})
+    code = int(bundle.shared.category[row])
+    return {
+        "itemId": bundle.items[row],
+        "title": changed.get("title") or bundle.text("title", row) or bundle.items[row],
+        "price": shelf.price_of(row),
+        "imageUrl": changed.get("imageUrl") or bundle.text("image_url", row) or None,
+        "category": bundle.text("category_path", code) if code >= 0 else None,
+    }
+
+
+class Past(NamedTuple):
+    """What was mapped of what people did and told; the fields are those of `Live`."""
+
+    name: str | None
+    histories: Histories | None
+    translation: npt.NDArray[np.int32]
+    seq: int
+    people: People | None
+
+
+def open_past(shop: Shop, store: str, bundle: Bundle) -> Past:
+    """Map the history that is to serve, and its profiles; empty before the first sync.
+
+    Args:
+        shop: whose.
+        store: id of its store.
+        bundle: whose item rows are wanted.
+
+    Raises:
+        BundleError: it is damaged, or of a newer program.
+    """
+    name = live_name(shop.histories)
+    if name is None:
+        return Past(None, None, np.empty(0, np.int32), 0, None)
+    # Hashing gigabytes at every start would cost seconds; `kokyaku doctor` compares the checksums.
+    histories, manifest = open_history(shop.histories / name, verify=False)
+    # Sequence numbers of another store mean nothing here: then all that this one holds is joined.
+    seq = int(manifest["store_seq"]) if manifest.get("store_id") == store else 0
+    return Past(name, histories, translation_of(histories, bundle), seq, open_people(shop.histories / name, store))
+
+
+def open_ranker(shop: Shop, name: str, config: ShopConfig) -> Ranker:
+    """Map a bundle and make a ranker of it, ready for its first request.
+
+    Raises:
+        BundleError: it is damaged, or made by another program.
+        ConfigError: the shop's wishes do not fit it.
+    """
+    bundle = open_bundle(shop.bundles / name)
+    ranker = Ranker(bundle, Shelf(bundle), Business.of(bundle, config))
+    ranker.prepare()
+    return ranker
+
+
+def translation_of(histories: Histories | None, bundle: Bundle) -> npt.NDArray[np.int32]:
+    """int32[items of the histories]: their rows in the bundle."""
+    return np.empty(0, np.int32) if histories is None else histories.items.translate_to(bundle.items)
+
+
+def stamp_of(path: Path) -> tuple[int, int]:
+    """By which a changed file is known: when it was written, and its size; (0, 0) where there is none."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return (0, 0)
+    return (found.st_mtime_ns, found.st_size)
