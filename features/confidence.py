@@ -78,12 +78,20 @@ def confidence(history: History, now: int, params: ConfidenceParams) -> Floats:
     return np.where(history.item >= 0, weight, 0).astype(np.float32)
 
 
-def preferences(history: History, now: int, params: ConfidenceParams) -> tuple[npt.NDArray[np.int32], Floats]:
-    """One subject's distinct items and the summed confidence of each, positive ones only, items ascending."""
+def preferences(
+    history: History, now: int, params: ConfidenceParams, by_code: Floats | None = None
+) -> tuple[npt.NDArray[np.int32], Floats]:  # fmt: skip
+    """One subject's distinct items and the summed confidence of each, positive ones only, items ascending.
+
+    Args:
+        history, now, params: as for `confidence`.
+        by_code: `params.by_code()`, from who has it at hand.
+    """
+    by_code = params.by_code() if by_code is None else by_code
     if available() and history.item.dtype == np.int32:  # a fit numbers pairs of customer and item, in 64 bits
         items, weights = np.empty(len(history), np.int32), np.empty(len(history), np.float32)
         count = _preferred(
-            history.time, history.item, history.type, history.quantity, now, params.by_code(), params.half_life_days,
+            history.time, history.item, history.type, history.quantity, now, by_code, params.half_life_days,
             params.quantity, params.damped, items, weights,
         )  # fmt: skip
         return items[:count], weights[:count]

@@ -40,11 +40,11 @@ class Preferences:
 
     def __init__(self, spec: SourceSpec) -> None:
         self.params = confidence_of(spec)
-        self._key = msgspec.json.encode(self.params, order="sorted")
+        self._key, self._by_code = msgspec.json.encode(self.params, order="sorted"), self.params.by_code()
 
     def of(self, query: Query) -> tuple[Rows, Floats]:
         """int32[m] ascending, float32[m] above 0; as `features.confidence.preferences`."""
-        return query.once(self._key, lambda: preferences(query.history, query.now, self.params))
+        return query.once(self._key, lambda: preferences(query.history, query.now, self.params, self._by_code))
 
 
 def no_causes(items: Rows) -> Rows:

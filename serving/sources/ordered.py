@@ -74,6 +74,9 @@ class Intent:
     bought: npt.NDArray[np.bool_]
 
 
+_NO_INTENT = Intent(np.empty(0, np.int32), np.empty(0, np.float32), np.zeros(0, bool))
+
+
 class Session(Neighbours):
     """Intent of the running session: its items, and what usually follows them, by weight of the event and its age.
 
@@ -114,16 +117,20 @@ class Session(Neighbours):
 
     def intent(self, query: Query) -> Intent:
         """What the running session is about, read once a query."""
-        return query.once(self, lambda: self._read(self.running(query), query.now))
+        return query.once(self, lambda: self._read(self.running(query), query.now) if self._runs(query) else _NO_INTENT)
 
     def running(self, query: Query) -> History:
         """Events of the session that runs now; none where the last lies longer ago than a break."""
-        if not len(query.history) or query.now - query.history.time[-1] > self._break:
+        if not self._runs(query):
             return query.history.take(slice(0, 0))
         seen = query.history.of_types(*self._types)
         seen = seen.take(seen.item >= 0)
         breaks = np.flatnonzero(np.diff(seen.time, append=query.now) > self._break)
         return seen.take(slice(int(breaks[-1]) + 1 if len(breaks) else 0, None))
+
+    def _runs(self, query: Query) -> bool:
+        """Whether anything happened so lately that the session is not over."""
+        return bool(len(query.history)) and query.now - query.history.time.item(-1) <= self._break
 
     def _read(self, seen: History, now: int) -> Intent:
         if not len(seen):
