@@ -47,5 +47,5 @@ def read_slice(
         item = block[ITEM * count : (ITEM + 4) * count].view(numba.int32)
         for at in range(count):
             if item[at] >= 0:
-                item[at] = translation[item[at]] if len(translation) else -1
+                item[at] = translation[item[at]] if item[at] < len(translation) else -1
     return True

@@ -109,8 +109,11 @@ def scrubbed(decision: dict[str, Any], token: str) -> dict[str, Any]:
 
 
 def _decision_row(decision: dict[str, Any], payload: bytes) -> tuple[Any, ...]:
-    names = ("decision_id", "customer_id", "visitor_id", "request_id")
-    return (*(decision.get(name) for name in names), int(decision.get("decided_at") or 0), payload)
+    told = decision.get
+    return (
+        told("decision_id"), told("customer_id"), told("visitor_id"), told("request_id"),
+        int(told("decided_at") or 0), payload,
+    )  # fmt: skip
 
 
 # --- erasure ----------------------------------------------------------------------------------------------------------
