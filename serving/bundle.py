@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -31,6 +31,15 @@ _TITLES = 16_384
 """So many are remembered."""
 
 
+class Words(NamedTuple):
+    """What is written of an item; None where nothing is."""
+
+    item_id: str
+    title: str
+    image_url: str | None
+    category: str | None
+
+
 @dataclass(frozen=True)
 class Bundle:
     """Items, shared statistics and fitted sources as of a moment."""
@@ -42,11 +51,14 @@ class Bundle:
     """`categories_under` as a set, remembered for the paths that were asked for lately."""
     title: Callable[[int], str] = field(init=False)
     """The item's title, or its id where it has none, remembered for the items that were asked for lately."""
+    words: Callable[[int], Words] = field(init=False)
+    """What a card says of an item, remembered as well."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "items", Vocabulary.from_arrays(self.arrays, "items"))
         object.__setattr__(self, "codes_under", lru_cache(maxsize=1024)(self._codes_under))
         object.__setattr__(self, "title", lru_cache(maxsize=_TITLES)(self._title))
+        object.__setattr__(self, "words", lru_cache(maxsize=_TITLES)(self._words))
 
     @property
     def id(self) -> str:
@@ -129,6 +141,11 @@ class Bundle:
 
     def _title(self, row: int) -> str:
         return self.text("title", row) or self.items[row]
+
+    def _words(self, row: int) -> Words:
+        code = self.shared.category.item(row)
+        category = self.text("category_path", code) if code >= 0 else None
+        return Words(self.items[row], self.title(row), self.text("image_url", row) or None, category)
 
     @cached_property
     def _texts(self) -> dict[str, tuple[memoryview, memoryview]]:

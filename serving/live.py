@@ -125,15 +125,14 @@ class Live:
 
 def item_card(live: Live, row: int) -> Mapping[str, Any]:
     """What a page shows of an item, as on the wire: the bundle's words, or what the shop changed since."""
-    bundle, shelf = live.bundle, live.ranker.shelf
+    words, shelf = live.bundle.words(row), live.ranker.shelf
     changed = shelf.texts.get(row, {})
-    code = int(bundle.shared.category[row])
     return {
-        "itemId": bundle.items[row],
-        "title": changed.get("title") or bundle.text("title", row) or bundle.items[row],
+        "itemId": words.item_id,
+        "title": changed.get("title") or words.title,
         "price": shelf.price_of(row),
-        "imageUrl": changed.get("imageUrl") or bundle.text("image_url", row) or None,
-        "category": bundle.text("category_path", code) if code >= 0 else None,
+        "imageUrl": changed.get("imageUrl") or words.image_url,
+        "category": words.category,
     }
 
 

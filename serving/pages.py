@@ -197,7 +197,7 @@ class Plan:
             decision_id=new_id(), request_id=request_id, decided_at=query.now,
             surface=query.surface, slot=slot.name, position=position, draw_order=position,
             eligible=choice.eligible, vetoed=vetoed, action_id=choice.action, action_propensity=choice.propensity,
-            items=[live.bundle.items[int(row)] for row in rows],
+            items=live.bundle.ids_of(rows),
             policy=choice.policy, drawn=choice.drawn, reused_from=choice.reused_from, features=choice.features,
             bundle_id=live.bundle.id, shop_hash=live.shop_hash, holdout=self.holdout,
             customer_id=query.user_id, visitor_id=query.visitor_id, context=told_by(query.context),

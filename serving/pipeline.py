@@ -185,6 +185,6 @@ def cards(live: Live, query: Query, rows: Any, sources: Sequence[str], wished: A
     """What a page shows of items: card, reason, heart."""
     reasons = item_reasons(live.ranker, query, rows, sources, live.language(query.context.locale, WORDS))
     return [
-        {**item_card(live, int(row)), "source": source, "reason": reason, "wished": bool(heart)}
-        for row, source, reason, heart in zip(rows, sources, reasons, wished, strict=True)
+        {**item_card(live, row), "source": source, "reason": reason, "wished": heart}
+        for row, source, reason, heart in zip(rows.tolist(), sources, reasons, wished.tolist(), strict=True)
     ]
