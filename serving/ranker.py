@@ -106,7 +106,7 @@ class Ranker:
         scorer = self.scorer(query, voice) if personal else self.impersonal(query, voice)
         wishes = self.business.of_lists(query) if self.business and filled and voice is None else None
         # Quotas choose from all that was gathered, and from what is popular where that is too little.
-        considered = self.left if wishes and wishes[1] else self.considered
+        considered = self.remaining if wishes and wishes[1] else self.considered
         candidates = considered(query, scorer.voices)
         selector = self.selector(voice, selection)
         scored = score(candidates, scorer, query)
@@ -132,7 +132,7 @@ class Ranker:
         """
         scorers = [self.scorer(query, voice) for voice in several]
         names = dict.fromkeys(name for scorer in scorers for name in scorer.voices)
-        candidates = self.left(query, names)
+        candidates = self.remaining(query, names)
         scored: dict[int, Scored] = {}
         blocks: dict[tuple[tuple[str, ...], ...], Floats] = {}
         slates = []
@@ -234,13 +234,13 @@ class Ranker:
 
     def considered(self, query: Query, names: Iterable[str]) -> Candidates:
         """The foremost of what the named sources propose and the filters leave: what a scorer orders."""
-        return self._shortened(query, self.left(query, names))
+        return self._shortened(query, self.remaining(query, names))
 
     def _shortened(self, query: Query, candidates: Candidates) -> Candidates:
         most = self.bundle.recipe.candidates
         return shortened(candidates, most and max(most, LONG * query.num_results))
 
-    def left(self, query: Query, names: Iterable[str]) -> Candidates:
+    def remaining(self, query: Query, names: Iterable[str]) -> Candidates:
         """What the named sources propose and the filters leave."""
         gathered = self.gather(query, names)
         lap("gather")
