@@ -25,55 +25,61 @@ def tables(draw: st.DrawFn) -> np.ndarray:
     return np.array([NAN if each is None else each for each in cells], np.float32).reshape(shape)
 
 
-def by_hand(scores: np.ndarray, most: int) -> list[int]:
+def by_hand(scores: np.ndarray, most: int) -> np.ndarray:
     """Round by round, as the module says it."""
     lists = [
         sorted((row for row in range(len(scores)) if np.isfinite(scores[row, source])),
                key=lambda row, source=source: (-scores[row, source], row))
         for source in range(scores.shape[1])
     ]  # fmt: skip
-    found: list[int] = []
+    found, heard = set(), np.full_like(scores, NAN)
     for turn in range(len(scores)):
-        for rows in lists:
-            if turn < len(rows) and rows[turn] not in found and len(found) < most:
-                found.append(rows[turn])
-    return sorted(found)
+        for source, rows in enumerate(lists):
+            if turn < len(rows):
+                if len(found | {rows[turn]}) > most:
+                    return heard
+                found.add(rows[turn])
+                heard[rows[turn], source] = scores[rows[turn], source]
+    return heard
 
 
 @BOTH
 @given(scores=tables(), most=st.integers(0, 25))
 def test_the_foremost_are_those_of_the_first_rounds(kernels, scores, most):
     with switched(kernels):
-        places = foremost(scores, most)
-    assert places.dtype == np.intp
-    assert places.tolist() == by_hand(scores, most)
+        found = foremost(scores, most)
+    assert found.dtype == np.float32
+    assert np.array_equal(found, by_hand(scores, most), equal_nan=True)
+    proposed = int(np.isfinite(scores).any(axis=1).sum())
+    assert np.isfinite(found).any(axis=1).sum() == min(most, proposed)
 
 
 @given(scores=tables(), most=st.integers(0, 25))
-def test_a_longer_list_never_loses_what_a_shorter_one_had(scores, most):
-    few, more = (set(foremost(scores, count).tolist()) for count in (most, most + 1))
-    assert few <= more
+def test_more_never_lose_what_fewer_had(scores, most):
+    few, more = (np.isfinite(foremost(scores, count)) for count in (most, most + 1))
+    assert not (few & ~more).any()
 
 
 @BOTH
 def test_each_source_has_its_turn(kernels):
-    """The second source's first comes before the first one's second; what both name takes one place."""
+    """The second source's first comes before the first one's second; what both list takes one place."""
     scores = np.array([[9, NAN], [8, NAN], [7, 5], [NAN, 6], [NAN, NAN]], np.float32)
     with switched(kernels):
-        assert foremost(scores, 2).tolist() == [0, 3]
-        assert foremost(scores, 3).tolist() == [0, 1, 3]
-        assert foremost(scores, 9).tolist() == [0, 1, 2, 3]
+        assert np.isfinite(foremost(scores, 2)).tolist() == [[1, 0], [0, 0], [0, 0], [0, 1], [0, 0]]
+        assert np.isfinite(foremost(scores, 3)).tolist() == [[1, 0], [1, 0], [0, 0], [0, 1], [0, 0]]
+        assert np.array_equal(foremost(scores, 4), scores, equal_nan=True)
 
 
 @given(scores=tables(), most=st.integers(1, 25))
 def test_all_that_is_said_of_a_candidate_stays_beside_it(scores, most):
     items = np.arange(len(scores), dtype=np.int32) * 2
     names = tuple("abcd"[: scores.shape[1]])
-    candidates = Candidates(items, names, scores, scores + 1, (("stopped", np.array([99], np.int32)),))
+    candidates = Candidates(items, names, scores, np.nan_to_num(scores) + 1, (("stopped", np.array([99], np.int32)),))
     found = shortened(candidates, most)
-    kept = np.arange(len(scores)) if len(scores) <= most else foremost(scores, most)
+    heard = scores if len(scores) <= most else foremost(scores, most)
+    kept = np.ones(len(scores), bool) if len(scores) <= most else np.isfinite(heard).any(axis=1)
     assert found.items.tolist() == items[kept].tolist()
-    assert np.array_equal(found.scores, scores[kept], equal_nan=True)
-    assert np.array_equal(found.opinions, scores[kept] + 1, equal_nan=True)
+    assert np.array_equal(found.scores, heard[kept], equal_nan=True)
+    assert np.array_equal(found.opinions, candidates.opinions[kept])
     assert (found.sources, found.removed) == (candidates.sources, candidates.removed)
     assert shortened(candidates, 0) is candidates
