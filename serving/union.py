@@ -1,92 +1,49 @@
 """How many candidates go on: the foremost of what all sources propose, whatever the number of sources.
 
-A round over the sources' lists: the first of each, then the second of each, and so on, until there are enough. What
-comes after the sources (look-ups, feature rows, trees, the log) costs in proportion to the candidates; what stands far
-down in every list is hardly ever shown. Taken of what the filters left, so that no filter can empty a list.
+A round over the sources' lists: the first of each, then the second of each, and so on, until there are enough; what a
+source lists further down it does not propose. What comes after the sources (feature rows, trees, the log) costs in
+proportion to the candidates, and what stands far down in every list is hardly ever shown. The rounds go over what the
+filters left, so that a filter cannot empty a list.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from itertools import accumulate
-from typing import Any
-
 import numpy as np
-import numpy.typing as npt
 
-from features.compiled import available, kernel
-from serving.candidates import Candidates, Rows
-
-Places = npt.NDArray[np.intp]
-
-
-def foremost(lists: Sequence[Rows], left: Rows, most: int) -> Places:
-    """Which candidates go on: those that stand highest in any list.
-
-    Args:
-        lists: of each source int32[k], distinct items, best first.
-        left: int32[m], ascending and distinct: what the filters left. Others hold no place in a list.
-        most: how many go on; the last round ends in the middle, in the order of the sources.
-
-    Returns:
-        int64[min(m, most)], ascending places in `left`. What stands in no list goes on only where all do.
-    """
-    if len(left) <= most or most <= 0:
-        return np.arange(min(len(left), max(most, 0)))
-    if available():
-        starts = np.array([0, *accumulate(map(len, lists))])
-        listed = np.concatenate(lists) if lists else left[:0]
-        chosen = np.zeros(len(left), np.bool_)
-        take(listed, starts, left, most, chosen)
-        return np.flatnonzero(chosen)
-    turn = np.full(len(left), np.iinfo(np.int64).max)
-    for source, items in enumerate(lists):
-        places = np.minimum(np.searchsorted(left, items), len(left) - 1)
-        places = places[left[places] == items]
-        turn[places] = np.minimum(turn[places], np.arange(len(places)) * len(lists) + source)
-    first = np.argsort(turn, kind="stable")[:most]
-    return np.sort(first[turn[first] < np.iinfo(np.int64).max])
+from features.compiled import available
+from serving.candidates import Candidates, Floats
+from serving.scoring import ranks_of
+from serving.union_kernel import rounds
 
 
 def shortened(candidates: Candidates, most: int) -> Candidates:
-    """The foremost of some candidates, by the lists that their scores say; all of them where `most` is 0."""
+    """The foremost of some candidates, at most so many; all of them where `most` is 0."""
     if not most or len(candidates) <= most:
         return candidates
-    lists = [candidates.items[descending] for descending in _descending(candidates)]
-    places = foremost(lists, candidates.items, most)
+    scores = foremost(candidates.scores, most)
+    places = np.flatnonzero(np.isfinite(scores).any(axis=1))
     return Candidates(
-        candidates.items[places], candidates.sources, candidates.scores[places], candidates.opinions[places],
-        candidates.removed,
+        candidates.items.take(places), candidates.sources, scores.take(places, axis=0),
+        candidates.opinions.take(places, axis=0), candidates.removed,
     )  # fmt: skip
 
 
-def _descending(candidates: Candidates) -> list[Places]:
-    """Of each source, places of what it proposes, best first and ties by item."""
-    found = []
-    for scores in candidates.scores.T:
-        proposed = np.flatnonzero(np.isfinite(scores))
-        found.append(proposed[np.argsort(-scores[proposed], kind="stable")])
-    return found
+def foremost(scores: Floats, most: int) -> Floats:
+    """What the sources still propose once the rounds have come to an end.
 
+    Args:
+        scores: float32[m, S] by ascending items; NaN where a source does not propose the item.
+        most: items. The rounds end where one more would come in, which may be in the middle of a round: the sources
+            have their turns in the order of the columns.
 
-@kernel("i4[1], i8[1], i4[1], i8, out b1[1]")
-def take(listed: Any, starts: Any, left: Any, most: int, chosen: Any) -> None:
-    """Mark the foremost of what is left; source s has listed[starts[s]:starts[s + 1]]. `chosen` is false before."""
-    sources = len(starts) - 1
-    at, count, going = starts[:-1].copy(), 0, True
-    while going:
-        going = False
-        for source in range(sources):
-            while at[source] < starts[source + 1]:
-                item = listed[at[source]]
-                at[source] += 1
-                place = np.searchsorted(left, item)
-                if place == len(left) or left[place] != item:
-                    continue
-                going = True
-                if not chosen[place]:
-                    chosen[place] = True
-                    count += 1
-                    if count == most:
-                        return
-                break
+    Returns:
+        float32[m, S], NaN also where the rounds did not come to.
+    """
+    if available():
+        out = np.full_like(scores, np.nan)
+        rounds(np.ascontiguousarray(scores), most, out)
+        return out
+    turns = ranks_of(scores) * scores.shape[1] + np.arange(scores.shape[1])
+    first = np.sort(np.fmin.reduce(turns, axis=1, initial=np.inf))
+    end = first[most] if most < len(first) else np.inf
+    return np.where(turns < end, scores, np.float32(np.nan))

@@ -1,8 +1,8 @@
 """Which sources a ranker listens to: those that bring candidates which nobody else brings, on the earlier window.
 
 A source costs every request its time and every candidate two columns, so it has to find something: of what the
-customers of the window bought, a share that stands among its first hundred and in no other source's. Sources leave one
-by one, the least needed first, so of two that find the same one stays.
+customers of the window bought, a share that is considered (`serving.recipe.Breadth`) and that no other source proposes.
+Sources leave one by one, the least needed first, so of two that find the same one stays.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""`serving.union`: a round over the lists, then another, of what the filters left; the kernel as in numpy."""
+"""`serving.union`: a round over the sources' lists, then another, until there are enough; the kernel as in numpy."""
 
 from __future__ import annotations
 
@@ -11,69 +11,75 @@ from features.compiled import available, switched
 from serving.candidates import Candidates
 from serving.union import foremost, shortened
 
-needs_kernels = pytest.mark.skipif(not available(), reason="numba is not installed, or switched off")
-LISTS = st.lists(st.lists(st.integers(0, 30), unique=True, max_size=12), max_size=5)
+BOTH = pytest.mark.parametrize("kernels", [
+    False, pytest.param(True, marks=pytest.mark.skipif(not available(), reason="numba is missing, or switched off")),
+])  # fmt: skip
+NAN = np.nan
 
 
-def rows(items: list[int]) -> np.ndarray:
-    return np.array(items, np.int32)
+@st.composite
+def tables(draw: st.DrawFn) -> np.ndarray:
+    """Scores of a few sources, with ties and holes; some rows that nobody proposes."""
+    shape = draw(st.integers(0, 20)), draw(st.integers(1, 4))
+    cells = draw(st.lists(st.none() | st.integers(-2, 3), min_size=shape[0] * shape[1], max_size=shape[0] * shape[1]))
+    return np.array([NAN if each is None else each for each in cells], np.float32).reshape(shape)
 
 
-def by_hand(lists: list[list[int]], left: set[int], most: int) -> list[int]:
-    """Round by round, as the docstring says it."""
-    queues = [[item for item in items if item in left] for items in lists]
-    found: list[int] = []
-    for turn in range(max(map(len, queues), default=0)):
-        for items in queues:
-            if turn < len(items) and items[turn] not in found and len(found) < most:
-                found.append(items[turn])
-    return sorted(found)
-
-
-@pytest.mark.parametrize("kernels", [False, pytest.param(True, marks=needs_kernels)])
-@given(lists=LISTS, gone=st.sets(st.integers(0, 30)), most=st.integers(0, 20))
-def test_the_foremost_are_those_of_the_first_rounds(kernels, lists, gone, most):
-    left = rows(sorted({item for items in lists for item in items} - gone))
-    with switched(kernels):
-        places = foremost([rows(items) for items in lists], left, most)
-    assert places.dtype == np.intp
-    assert left[places].tolist() == by_hand(lists, set(left.tolist()), most)
-    assert len(places) == min(most, len(left))
-
-
-@given(lists=LISTS, most=st.integers(0, 20))
-def test_one_more_only_adds_one(lists, most):
-    """So a longer list never loses what a shorter one had."""
-    left = rows(sorted({item for items in lists for item in items}))
-    given_lists = [rows(items) for items in lists]
-    few, more = (set(foremost(given_lists, left, count).tolist()) for count in (most, most + 1))
-    assert few <= more
-
-
-@pytest.mark.parametrize("kernels", [False, pytest.param(True, marks=needs_kernels)])
-def test_what_is_in_no_list_stays_behind(kernels):
-    with switched(kernels):
-        assert foremost([rows([7, 3])], rows([1, 3, 5, 7]), 3).tolist() == [1, 3]
-        assert foremost([], rows([1, 3]), 1).tolist() == []
-
-
-@given(
-    table=st.lists(st.lists(st.none() | st.integers(0, 4), min_size=3, max_size=3), min_size=1, max_size=15),
-    most=st.integers(1, 15),
-)
-def test_lists_are_those_of_the_scores(table, most):
-    """Ties stand in the order of the items, as the sources give them; scores and opinions stay beside their items."""
-    scores = np.array([[np.nan if each is None else each for each in line] for line in table], np.float32)
-    items = np.arange(len(table), dtype=np.int32) * 2
-    candidates = Candidates(items, ("a", "b", "c"), scores, scores + 1, (("stopped", rows([99])),))
+def by_hand(scores: np.ndarray, most: int) -> np.ndarray:
+    """Round by round, as the module says it."""
     lists = [
-        sorted(items[np.isfinite(column)].tolist(), key=lambda item, column=column: (-column[item // 2], item))
-        for column in scores.T
-    ]
+        sorted((row for row in range(len(scores)) if np.isfinite(scores[row, source])),
+               key=lambda row, source=source: (-scores[row, source], row))
+        for source in range(scores.shape[1])
+    ]  # fmt: skip
+    found, heard = set(), np.full_like(scores, NAN)
+    for turn in range(len(scores)):
+        for source, rows in enumerate(lists):
+            if turn < len(rows):
+                if len(found | {rows[turn]}) > most:
+                    return heard
+                found.add(rows[turn])
+                heard[rows[turn], source] = scores[rows[turn], source]
+    return heard
+
+
+@BOTH
+@given(scores=tables(), most=st.integers(0, 25))
+def test_the_foremost_are_those_of_the_first_rounds(kernels, scores, most):
+    with switched(kernels):
+        found = foremost(scores, most)
+    assert found.dtype == np.float32
+    assert np.array_equal(found, by_hand(scores, most), equal_nan=True)
+    proposed = int(np.isfinite(scores).any(axis=1).sum())
+    assert np.isfinite(found).any(axis=1).sum() == min(most, proposed)
+
+
+@given(scores=tables(), most=st.integers(0, 25))
+def test_more_never_lose_what_fewer_had(scores, most):
+    few, more = (np.isfinite(foremost(scores, count)) for count in (most, most + 1))
+    assert not (few & ~more).any()
+
+
+@BOTH
+def test_each_source_has_its_turn(kernels):
+    """The second source's first comes before the first one's second; what both list takes one place."""
+    scores = np.array([[9, NAN], [8, NAN], [7, 5], [NAN, 6], [NAN, NAN]], np.float32)
+    with switched(kernels):
+        assert np.isfinite(foremost(scores, 2)).tolist() == [[1, 0], [0, 0], [0, 0], [0, 1], [0, 0]]
+        assert np.isfinite(foremost(scores, 3)).tolist() == [[1, 0], [1, 0], [0, 0], [0, 1], [0, 0]]
+        assert np.array_equal(foremost(scores, 4), scores, equal_nan=True)
+
+
+@given(scores=tables(), most=st.integers(1, 25))
+def test_all_that_is_said_of_a_candidate_stays_beside_it(scores, most):
+    items = np.arange(len(scores), dtype=np.int32) * 2
+    names = tuple("abcd"[: scores.shape[1]])
+    candidates = Candidates(items, names, scores, np.nan_to_num(scores) + 1, (("stopped", np.array([99], np.int32)),))
     found = shortened(candidates, most)
-    expected = items.tolist() if len(items) <= most else by_hand(lists, set(items.tolist()), most)
-    assert found.items.tolist() == expected
-    assert np.array_equal(found.scores, scores[found.items // 2], equal_nan=True)
-    assert np.array_equal(found.opinions, found.scores + 1, equal_nan=True)
-    assert found.removed == candidates.removed
+    heard = scores if len(scores) <= most else foremost(scores, most)
+    kept = np.ones(len(scores), bool) if len(scores) <= most else np.isfinite(heard).any(axis=1)
+    assert found.items.tolist() == items[kept].tolist()
+    assert np.array_equal(found.scores, heard[kept], equal_nan=True)
+    assert np.array_equal(found.opinions, candidates.opinions[kept])
+    assert (found.sources, found.removed) == (candidates.sources, candidates.removed)
     assert shortened(candidates, 0) is candidates

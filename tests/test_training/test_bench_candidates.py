@@ -1,4 +1,4 @@
-"""`kokyaku bench candidates`: a number changes what is considered, in learning as in serving, and all is paired."""
+"""`kokyaku bench candidates`: a breadth changes what is ordered, in learning as in serving."""
 
 from __future__ import annotations
 
@@ -10,14 +10,17 @@ from features.history import Histories, History
 from features.ids import Vocabulary
 from features.moments import DAY
 from features.schemas import EventType
+from serving.recipe import Breadth, Recipe, SelectionSpec
 from training.bench.accuracy import Result
-from training.bench.candidates import METRICS, Ready, learn, measure, prepare, run, table_of
+from training.bench.candidates import ALL, METRICS, Ready, learn, measure, prepare, run, table_of
 from training.cli import main
-from training.contest import contest, voices_of
+from training.contest import contest, contest_of
 from training.split import Window
 
-FEW, MANY = 40, 90
-BASE, SERVED = f"learned {MANY}, served {MANY}", f"learned {MANY}, served {FEW}"
+EACH, MOST = Breadth(40, 0), Breadth(100, 80)
+BASE = "learned 100 each, served 100 each"
+FEWER = ("learned 100 each, served 40 each", "learned 100 each, served 80 in all")
+OWN = ("learned 40 each, served 40 each", "learned 80 in all, served 80 in all")
 
 
 def shop(customers: int = 90, items: int = 160) -> Histories:
@@ -48,74 +51,83 @@ def ready() -> Ready:
 
 @pytest.fixture(scope="module")
 def result(ready) -> Result:
-    return measure(ready, "toy", [FEW], MANY, resamples=50)
+    return measure(ready, "toy", [EACH, MOST], resamples=50)
 
 
-def test_every_number_is_judged_by_both_trees_on_both_tasks(result):
-    subjects = {BASE, SERVED, f"learned {FEW}, served {FEW}"}
+def test_every_breadth_is_judged_by_both_trees_on_both_tasks(result):
     for task in ("all", "new"):
         there = {(row.subject, row.metric) for row in result.rows if row.task == task}
-        assert {(s, m) for s in subjects for m in (*METRICS, "candidates", "answer-us")} <= there
-        assert {s for s, metric in there if metric.endswith("-difference")} == subjects - {
-            f"learned {MANY}, served {MANY}"
-        }
+        assert {(s, m) for s in (BASE, *FEWER, *OWN) for m in (*METRICS, "candidates", "answer-us")} <= there
+        assert {s for s, metric in there if metric.endswith("-difference")} == {*FEWER, *OWN}
 
 
-def test_fewer_are_considered_where_each_source_proposes_fewer(result):
-    """And never more than all of them together may propose."""
+def test_fewer_are_ordered(result):
+    """As many as are asked for in all; of a few each at least so many, and fewer than of a hundred each."""
     counts = {(row.task, row.subject): row.value for row in result.rows if row.metric == "candidates"}
     for task in ("all", "new"):
-        assert FEW < counts[task, SERVED] < counts[task, BASE] <= 160
+        assert EACH.per_source < counts[task, FEWER[0]] < counts[task, BASE]
+        assert counts[task, FEWER[1]] == MOST.most < counts[task, BASE]
 
 
 def test_differences_are_those_of_the_same_customers(result):
     value = {(row.task, row.subject, row.metric): row.value for row in result.rows}
     for task in ("all", "new"):
         for metric in METRICS:
-            gap = value[task, SERVED, metric] - value[task, BASE, metric]
-            assert value[task, SERVED, f"{metric}-difference"] == pytest.approx(gap)
+            for subject in (*FEWER, *OWN):
+                gap = value[task, subject, metric] - value[task, BASE, metric]
+                assert value[task, subject, f"{metric}-difference"] == pytest.approx(gap)
 
 
-def test_trees_learn_on_as_many_as_they_are_told(ready):
-    """Examples of fewer candidates are fewer; trees of another number are other trees, and each is remembered."""
+@pytest.mark.parametrize("fewer", [EACH, MOST])
+def test_trees_learn_on_as_many_as_they_will_order(ready, fewer):
+    """Examples of fewer candidates are fewer; trees of another breadth are other trees, and each is remembered."""
     window = ready.rankers.windows(ready.judged.window.start)[-1]
-    (few, trees), (many, others) = learn(ready, FEW), learn(ready, MANY)
-    assert few.candidates_per_source == FEW
-    assert many.candidates_per_source == MANY
-    voices = {each.name: each for each in few.sources}
-    heard = [voices[name] for name in few.ranker.voices]
-    sizes = [
-        len(ready.rankers.examples(window, few.ranker.voices, heard, number)["all"]) for number in (FEW, MANY)
-    ]  # fmt: skip
+    (few, trees), (many, others) = learn(ready, fewer), learn(ready, ALL)
+    assert (few.breadth, many.breadth) == (fewer, ALL)
+    named = {each.name: each for each in few.sources}
+    heard = [named[name] for name in few.ranker.voices]
+    sizes = [len(ready.rankers.examples(window, few.ranker.voices, heard, each)["all"]) for each in (fewer, ALL)]
     assert sizes[0] < sizes[1]
     assert any(not np.array_equal(trees[key], others.get(key)) for key in trees)
-    again = learn(ready, FEW)[1]
+    again = learn(ready, fewer)[1]
     assert all(again[key] is trees[key] for key in trees)
 
 
-def test_the_number_of_a_place_is_what_its_ranker_asks_for(ready):
-    """`proposing` changes lists only through what is considered: with everything proposed it changes nothing."""
-    voices = {"popularity": {"all": {"popularity": 1.0}}}
-    lists = [
-        contest(ready.judged.proposing(number), voices)["popularity"].tasks["all"].lists for number in (160, 1000)
-    ]  # fmt: skip
-    assert np.array_equal(*lists)
-    assert voices_of(learn(ready, FEW)[0])["all"].name == "ranker"
+def test_recipes_are_judged_beside_each_other_as_each_would_serve(ready):
+    """A champion that considers more is judged so, whatever its challenger considers: novelty reaches far down."""
+    weights, novel = dict.fromkeys(("popularity", "ials", "item-item", "bpr"), 1.0), SelectionSpec(novelty=1.0)
+    recipes = {
+        name: Recipe(name, (), weights, selection=novel).broad(breadth)
+        for name, breadth in (("few", MOST), ("many", ALL), ("same", MOST))
+    }
+    found = contest_of(ready.judged, recipes)
+    lists = {name: each.tasks["new"].lists for name, each in found.items()}
+    assert list(found) == list(recipes)
+    assert np.array_equal(lists["few"], lists["same"])
+    assert not np.array_equal(lists["few"], lists["many"])
+    alone = (
+        contest(ready.judged.broad(MOST), {"few": {"new": weights}}, selections={"few": novel})["few"]
+        .tasks["new"]
+        .lists
+    )
+    assert np.array_equal(lists["few"], alone)
 
 
-def test_the_table_has_a_line_a_number(result):
-    table = table_of(result.rows, "all", MANY)
-    assert list(table.columns[0].cells)[:2] == [BASE, SERVED]
-    assert not table.columns[2]._cells[0]  # nothing differs from itself
-    assert "%" in table.columns[2]._cells[1]
+def test_the_table_has_a_line_for_who_learned_and_who_serves(result):
+    table = table_of(result.rows, "all")
+    cells = [list(column.cells) for column in table.columns]
+    assert cells[0] == [BASE, FEWER[0], OWN[0], FEWER[1], OWN[1]]
+    assert not cells[2][0]  # nothing differs from itself
+    assert all("%" in cell for cell in cells[2][1:])
 
 
-def test_too_few_candidates_are_refused_before_anything_is_read(capsys):
+@pytest.mark.parametrize(("option", "least"), [("--each", 40), ("--most", 80)])
+def test_too_few_candidates_are_refused_before_anything_is_read(capsys, option, least):
     with pytest.raises(SystemExit, match="2"):
-        main(["bench", "candidates", "30"])
-    assert "asks for 40 at least" in capsys.readouterr().err
+        main(["bench", "candidates", option, str(least - 1)])
+    assert f"asks for {least} at least" in capsys.readouterr().err
 
 
 def test_another_shop_is_refused(tmp_path):
     with pytest.raises(ConfigError, match="no such data"):
-        run([60], data="gowalla", cache=tmp_path)
+        run([MOST], "gowalla", cache=tmp_path)

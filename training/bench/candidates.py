@@ -1,9 +1,10 @@
-"""`kokyaku bench candidates`: how many candidates each source should propose: what fewer save, and what they lose.
+"""`kokyaku bench candidates`: how many candidates a list needs: what fewer save, and what they lose.
 
-Everything after the sources costs in proportion to the candidates. Each number is judged twice on the same customers:
-*served*, by trees that learned on the reference number, and *learned*, by trees that learned on the number itself, with
-the sources that it finds worth hearing: what another default would mean. Trees learn on the windows before the judged
-one, over the full catalogue, and the ranker that serves is asked.
+Everything after the sources costs in proportion to the candidates. Two ways to have fewer: each source proposes fewer
+(`40 each`), or of what all propose the foremost go on (`160 in all`, see `serving.union`). They are compared with all
+of a hundred from each source, twice on the same customers: by trees that learned on those, and by trees that learned on
+as many as they are asked to order, with the sources that are worth hearing then, which is what another default would
+mean. Trees learn on the windows before the judged one, over the full catalogue, and the ranker that serves is asked.
 """
 
 from __future__ import annotations
@@ -27,8 +28,8 @@ from features.errors import ConfigError, DataError
 from features.history import Histories
 from features.ids import Array
 from serving.bundle import Bundle
-from serving.ranker import Ranker
-from serving.recipe import PER_SOURCE, Recipe
+from serving.ranker import LONG, WIDE, Ranker
+from serving.recipe import Breadth, Recipe
 from serving.settings.shop import ModelSettings
 from training.bench.accuracy import Result, bars
 from training.bench.judging import PRIMARY, arena_of
@@ -47,17 +48,15 @@ from training.split import Window
 from training.voices import voices_for
 
 METRICS = (PRIMARY, "recall@20")
-LEAST = 2 * max(KS)
-"""A list of twenty asks each source for twice as many whatever the recipe says, so fewer cannot be judged."""
+ALL = Breadth(100, 0)
+"""What the others are compared with."""
 TIMED = 200
 """Customers whose answers are timed."""
 
 
 def command(
-    numbers: Annotated[
-        list[int] | None, typer.Argument(help="Candidates of each source; default: 40 60 80 150.")
-    ] = None,
-    reference: Annotated[int, typer.Option(min=LEAST, max=1000, help="What they are compared with.")] = PER_SOURCE,
+    each: Annotated[list[int] | None, typer.Option(help="So many of each source, all of them; again for more.")] = None,
+    most: Annotated[list[int] | None, typer.Option(help="So many in all; again for more.")] = None,
     data: Annotated[str, typer.Option(help="complete-journey or online-retail.")] = "complete-journey",
     path: Annotated[Path | None, typer.Option(help="The shop's file, where it is not a package.")] = None,
     split: Annotated[
@@ -68,46 +67,56 @@ def command(
     resamples: Annotated[int, typer.Option(min=10, max=100_000, help="Of the bootstrap.")] = 2000,
     json: JsonOption = None,
 ) -> None:
-    """Measure what fewer or more candidates of each source do to lists of twenty, and to the time of an answer.
+    """Measure what fewer candidates do to lists of twenty, and to the time of an answer.
 
-    Differences are paired by customer, with their 95 % interval. Times are of one processor, of the ranking alone.
+    Differences from all of a hundred of each source are paired by customer, with their 95 % interval. Times are of one
+    processor, of the ranking alone. By default: 40 and 60 each; 80, 120, 160 and 240 in all.
 
     Examples:
 
       kokyaku bench candidates
 
-      kokyaku bench candidates 60 80 --data online-retail --path online_retail.csv.gz --json candidates.json
+      kokyaku bench candidates --most 160 --data online-retail --path online_retail.csv.gz --json candidates.json
     """
     part = checked_split(split)
     if preset not in PRESETS:
         raise ConfigError("no such preset", where="--preset", got=preset, hint=" or ".join(PRESETS))
-    wanted = numbers or [40, 60, 80, 150]
-    if min(wanted) < LEAST:
-        hint = f"a list of {max(KS)} asks for {LEAST} at least"
-        raise ConfigError("too few candidates", where="numbers", got=min(wanted), hint=hint)
+    wanted = breadths_of(each or ([] if most else [40, 60]), most or ([] if each else [80, 120, 160, 240]))
     with bars() as tell:
         result = run(
-            wanted, reference, data, path, split=part, preset="quick" if preset == "quick" else "full", cache=cache,
+            wanted, data, path, split=part, preset="quick" if preset == "quick" else "full", cache=cache,
             resamples=resamples, tell=tell,
         )  # fmt: skip
     for line in result.notes:
         console.print(line, highlight=False)
     for task in TASKS:
-        console.print(table_of(result.rows, task, reference))
+        console.print(table_of(result.rows, task))
     if json:
         write_rows(json, result.rows)
 
 
+def breadths_of(each: Sequence[int], most: Sequence[int]) -> list[Breadth]:
+    """What is asked for.
+
+    Raises:
+        ConfigError: fewer than a list of twenty asks for whatever the recipe says.
+    """
+    for where, numbers, times in (("--each", each, WIDE), ("--most", most, LONG)):
+        if numbers and min(numbers) < times * max(KS):
+            hint = f"a list of {max(KS)} asks for {times * max(KS)} at least"
+            raise ConfigError("too few candidates", where=where, got=min(numbers), hint=hint)
+    return [*(Breadth(number, 0) for number in each), *(Breadth(ALL.per_source, number) for number in most)]
+
+
 def run(
-    numbers: Sequence[int], reference: int = PER_SOURCE, data: str = "complete-journey", path: Path | None = None, *,
+    breadths: Sequence[Breadth], data: str = "complete-journey", path: Path | None = None, *,
     split: Split = "valid", preset: Preset = "quick", cache: Path | None = None, resamples: int = 2000,
     tell: Tell = lambda what, done, total: None,
 ) -> Result:  # fmt: skip
     """Measure a shop.
 
     Args:
-        numbers: candidates of each source.
-        reference: what they are compared with.
+        breadths: to compare with `ALL`.
         data: a shop of `training.bench.shops`; the other arguments and errors as of `training.bench.accuracy.run`.
     """
     case, cache = case_of(data), cache or default_cache()
@@ -118,17 +127,17 @@ def run(
     chosen_on, judged = case.windows(split)
     notes = [f"{data}, judged on {judged}.", *reads(split, data, cache)]
     ready = prepare(histories, chosen_on, judged, dataset=dataset, preset=preset, tell=tell)
-    found = measure(ready, data, numbers, reference, resamples=resamples, tell=tell)
+    found = measure(ready, data, breadths, resamples=resamples, tell=tell)
     return Result(found.rows, [*notes, *found.notes])
 
 
 @dataclass(frozen=True)
 class Ready:
-    """What does not depend on the number.
+    """What does not depend on how many candidates there are.
 
     Args:
         earlier: where sources are heard to find out which are worth it.
-        judged: where the numbers are judged, with every source.
+        judged: where lists are judged, with every source.
         listed: the sources that could be fitted on both.
         rankers: learn trees on the windows before the judged one.
     """
@@ -141,12 +150,12 @@ class Ready:
 
 @dataclass(frozen=True)
 class Tried:
-    """A number as it was judged.
+    """A breadth as it was judged.
 
     Args:
-        name: `learned 100, served 60`.
+        name: e.g. `learned 100 each, served 160 in all`.
         arena: the judged window, with the trees.
-        recipe: with the ranker, and the number that is served.
+        recipe: with the ranker.
         found: its lists.
     """
 
@@ -184,58 +193,62 @@ def prepare(
 
 
 def measure(
-    ready: Ready, data: str, numbers: Sequence[int], reference: int, *, resamples: int = 2000,
+    ready: Ready, data: str, breadths: Sequence[Breadth], *, resamples: int = 2000,
     tell: Tell = lambda what, done, total: None,
 ) -> Result:  # fmt: skip
-    """Judge the reference, and each other number by its trees and by trees of its own."""
-    learned: dict[int, tuple[Recipe, Mapping[str, Array]]] = {}
+    """Judge `ALL`, and each other breadth by the trees of that and by trees of its own."""
+    learned: dict[Breadth, tuple[Recipe, Mapping[str, Array]]] = {}
     notes = list(ready.listed.notes)
-    for number in dict.fromkeys((reference, *numbers)):
-        recipe, trees = learn(ready, number)
-        learned[number] = recipe, trees
+    for breadth in dict.fromkeys((ALL, *breadths)):
+        recipe, trees = learn(ready, breadth)
+        learned[breadth] = recipe, trees
         assert recipe.ranker is not None
-        notes.append(f"{number} of each source: trees listen to {', '.join(recipe.ranker.voices)}.")
-    pairs = dict.fromkeys((by, number) for number in learned for by in (reference, number))
-    tried = {(by, number): judge(ready, *learned[by], by, number, tell) for by, number in pairs}
-    base = tried[reference, reference]
-    rows = [row for each in tried.values() for row in _rows(data, each, base, resamples)]
-    return Result([*rows, *_costs(data, list(tried.values()))], notes)
+        notes.append(f"{named(breadth)}: trees listen to {', '.join(recipe.ranker.voices)}.")
+    pairs = dict.fromkeys((by, breadth) for breadth in learned for by in (ALL, breadth))
+    tried = [judge(ready, *learned[by], by, breadth, tell) for by, breadth in pairs]
+    rows = [row for each in tried for row in _rows(data, each, tried[0], resamples)]
+    return Result([*rows, *_costs(data, tried)], notes)
 
 
-def learn(ready: Ready, number: int) -> tuple[Recipe, Mapping[str, Array]]:
-    """The recipe of a ranker where each source proposes so many, and its trees."""
+def named(breadth: Breadth) -> str:
+    """As tables call it."""
+    return f"{breadth.most} in all" if breadth.most else f"{breadth.per_source} each"
+
+
+def learn(ready: Ready, breadth: Breadth) -> tuple[Recipe, Mapping[str, Array]]:
+    """The recipe of a ranker that considers so many candidates, and its trees."""
     sources, start = ready.listed.sources, ready.judged.window.start
-    heard, _ = voices_for(ready.earlier.proposing(number), [each.name for each in sources if each.name != SESSION])
+    heard, _ = voices_for(ready.earlier.broad(breadth), [each.name for each in sources if each.name != SESSION])
     unfit = ready.rankers.unfit([each for each in sources if each.name in heard], start)
     voices = [name for name in heard if name not in unfit]
-    base = Recipe("candidates", sources, {POPULARITY: 1.0}, candidates_per_source=number)
+    base = Recipe("candidates", sources, {POPULARITY: 1.0}).broad(breadth)
     recipe = ranked(base, sources, voices)[0]
     trees, failed = ready.rankers.fit_all([recipe], start)
     if failed:
-        raise DataError("no ranker can be fitted", where=f"{number} candidates of each source", got=failed[recipe.name])
+        raise DataError("no ranker can be fitted", where=named(breadth), got=failed[recipe.name])
     return recipe, trees
 
 
 def judge(
-    ready: Ready, recipe: Recipe, trees: Mapping[str, Array], by: int, number: int, tell: Tell
+    ready: Ready, recipe: Recipe, trees: Mapping[str, Array], by: Breadth, breadth: Breadth, tell: Tell
 ) -> Tried:  # fmt: skip
-    """Trees that learned on one number, asked to order what comes of another."""
+    """Trees that learned on one breadth, asked to order what comes of another."""
     bundle = ready.judged.bundle
-    arena = replace(ready.judged, bundle=Bundle(bundle.manifest, {**bundle.arrays, **trees})).proposing(number)
-    name = f"learned {by}, served {number}"
+    arena = replace(ready.judged, bundle=Bundle(bundle.manifest, {**bundle.arrays, **trees})).broad(breadth)
+    name = f"learned {named(by)}, served {named(breadth)}"
     found = contest(arena, {name: voices_of(recipe)}, counted(tell, name, 2 * len(arena.truth)))[name]
     return Tried(name, arena, recipe, found)
 
 
-def table_of(rows: Sequence[Row], task: str, reference: int) -> Table:
-    """One task as a table: a line a number, and how it differs from the reference."""
+def table_of(rows: Sequence[Row], task: str) -> Table:
+    """One task as a table: a line for all of each who learned and who serves, and how it differs from the first."""
     value = {(row.subject, row.metric): row for row in rows if row.task == task}
     title = {"all": "all purchases", "new": "never bought before"}[task]
     table = Table(title=title, box=SIMPLE, pad_edge=False, padding=(0, 1, 0, 0))
-    table.add_column("candidates of each source", no_wrap=True)
+    table.add_column("candidates", no_wrap=True)
     for metric in METRICS:
         table.add_column(metric, justify="right")
-        table.add_column(f"minus {reference}", justify="right")
+        table.add_column("change", justify="right")
     for column in ("rows", "us"):
         table.add_column(column, justify="right", no_wrap=True)
     for subject in dict.fromkeys(subject for subject, _ in value):
@@ -270,7 +283,7 @@ def _rows(data: str, tried: Tried, base: Tried, resamples: int) -> list[Row]:
 
 
 def _costs(data: str, tried: Sequence[Tried]) -> list[Row]:
-    """Candidates that are ordered, and processor time; all numbers one after the other for each customer."""
+    """Candidates that are ordered, and processor time; one breadth after the other for each customer."""
     arena, rankers = tried[0].arena, [Ranker(each.arena.bundle) for each in tried]
     known = arena.histories.as_of(arena.window.start)
     places = range(0, len(arena.truth), max(1, len(arena.truth) // TIMED))
