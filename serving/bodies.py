@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from starlette.requests import Request
@@ -12,6 +12,7 @@ from features.errors import RequestError
 MAX_BODY: Final = 1 << 20
 _DIGITS: Final = 15
 """Of a length that can be one; Python reads no number of thousands of digits."""
+_OF_BODIES: Final = frozenset({b"content-encoding", b"content-type", b"content-length"})
 _JSON: Final = frozenset({"", "application/json", "text/json", "text/plain", "application/x-www-form-urlencoded"})
 
 
@@ -36,9 +37,10 @@ async def read_body(request: Request, most: int = MAX_BODY) -> bytes:
         BodyTooLargeError: more than `most` bytes.
         BodyKindError: it is compressed, or something else than JSON.
     """
-    _check_kind(request.headers)
+    said = _said(request.scope["headers"])
+    _check_kind(said)
     hint = f"send at most {most} bytes"
-    announced = request.headers.get("content-length", "")
+    announced = said.get(b"content-length", "")
     if announced.isascii() and announced.isdigit() and (len(announced) > _DIGITS or int(announced) > most):
         raise BodyTooLargeError("the body is too large", where="body", got=announced, hint=hint)
     parts = bytearray()
@@ -49,12 +51,21 @@ async def read_body(request: Request, most: int = MAX_BODY) -> bytes:
     return bytes(parts)
 
 
-def _check_kind(headers: Mapping[str, str]) -> None:
+def _said(headers: Iterable[tuple[bytes, bytes]]) -> dict[bytes, str]:
+    """What a request says of its body; of a header that comes twice the first."""
+    found: dict[bytes, str] = {}
+    for name, value in headers:
+        if name in _OF_BODIES:
+            found.setdefault(name, value.decode("latin-1"))
+    return found
+
+
+def _check_kind(said: Mapping[bytes, str]) -> None:
     """What is compressed is not unpacked: a small body could become a huge one.
 
     Programs that name no kind of their own (`curl -d`, a browser's beacon) say `form` or `text`: that is read as JSON.
     """
-    coding, kind = headers.get("content-encoding", "identity"), headers.get("content-type", "")
+    coding, kind = said.get(b"content-encoding", "identity"), said.get(b"content-type", "")
     if coding.strip().lower() != "identity":
         raise BodyKindError("a compressed body", where="Content-Encoding", got=coding, hint="send it as it is")
     name = kind.partition(";")[0].strip().lower()
