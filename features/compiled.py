@@ -64,18 +64,21 @@ class Kernel:
             self._compiled = self._run = _jit(self.function, types)
         return self._compiled
 
-    def watch(self, spent: dict[str, int] | None) -> None:
-        """Add the nanoseconds of each call to an entry of its name; None: no longer."""
+    def timed_into(self, spent: dict[str, int]) -> None:
+        """Add the nanoseconds of each call to an entry of its name, until it is `untimed`."""
         run, name = self.warm(), self.function.__name__.lstrip("_")
 
         def timed_run(*args: Any) -> Any:
             begun = perf_counter_ns()
             found = run(*args)
-            assert spent is not None
             spent[name] = spent.get(name, 0) + perf_counter_ns() - begun
             return found
 
-        self._run = run if spent is None else timed_run
+        self._run = timed_run
+
+    def untimed(self) -> None:
+        """Run it as it is."""
+        self._run = self.warm()
 
 
 KERNELS: list[Kernel] = []
@@ -135,11 +138,11 @@ def timed() -> Iterator[dict[str, int]]:
     spent: dict[str, int] = {}
     try:
         for each in KERNELS if _on else ():
-            each.watch(spent)
+            each.timed_into(spent)
         yield spent
     finally:
         for each in KERNELS if _on else ():
-            each.watch(None)
+            each.untimed()
 
 
 def scratch(name: str, size: int, dtype: Any, fill: float = 0) -> npt.NDArray[Any]:

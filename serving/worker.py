@@ -10,6 +10,7 @@ import contextlib
 import gc
 import logging
 import os
+import signal
 import threading
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -122,9 +123,13 @@ class Worker:
 
 async def _watch(opened: Engine, thread: ThreadPoolExecutor) -> None:
     """In a thread of its own, so that it gets its turn while all others are busy."""
-    loop, trouble = asyncio.get_running_loop(), ""
+    loop, trouble, parent = asyncio.get_running_loop(), "", os.getppid()
     while True:
         await asyncio.sleep(WATCH_SECONDS)
+        if os.getppid() != parent:  # whoever would end it is gone; the port is to be free for the next
+            log.warning("the process that kept this worker is gone: the worker leaves")
+            parent = os.getppid()
+            os.kill(os.getpid(), signal.SIGTERM)
         try:
             if await loop.run_in_executor(thread, opened.refresh):
                 settle_memory()

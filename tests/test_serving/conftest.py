@@ -185,8 +185,8 @@ def started(toy_shop, tmp_path):
     set_clock(toy_shop, AS_OF)
     running: list[Process] = []
 
-    def start(**environment: str) -> Process:
-        running.append(Process(toy_shop, tmp_path / "service.log", **environment))
+    def start(kind: type[Process] = Process, **environment: str) -> Process:
+        running.append(kind(toy_shop, tmp_path / "service.log", **environment))
         return running[-1]
 
     yield start

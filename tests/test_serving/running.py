@@ -49,14 +49,16 @@ def descendants(pid: int) -> list[int]:
 
 
 class Process:
-    """One running service."""
+    """One running service, begun as its Bento is."""
+
+    start = ("bentoml", "serve", "serving.service:Kokyaku")
 
     def __init__(self, shop, log: Path, **environment: str) -> None:
         self.port = free_port()
         self.log = log
         env = {**os.environ, "KOKYAKU_DEV": "1", "KOKYAKU_ROOT": str(shop.root), "KOKYAKU_SHOP": shop.id}
         env |= {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "BENTOML_DO_NOT_TRACK": "True", **environment}
-        command = [sys.executable, "-m", "bentoml", "serve", "serving.service:Kokyaku", "--host", "127.0.0.1"]
+        command = [sys.executable, "-m", *self.start, "--host", "127.0.0.1"]
         command += ["--port", str(self.port), "--timeout-graceful-shutdown", "5"]
         with log.open("ab") as out:
             self.process = subprocess.Popen(command, env=env, stdout=out, stderr=out, start_new_session=True)
@@ -96,3 +98,9 @@ class Process:
             self.process.wait(15)
         except subprocess.TimeoutExpired:
             self.kill()
+
+
+class Kept(Process):
+    """One running service, begun as `kokyaku serve` does."""
+
+    start = ("serving.keeper",)

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import typer
 
 from features.compiled import timed, warm
-from features.history import History, customer_subject
+from features.history import customer_subject
 from features.shop import Shop
 from serving.engine import Engine
 from serving.http import HANDLERS
@@ -139,18 +139,13 @@ def _recalls(engine: Engine, shop: Shop) -> list[Row]:
             continue
         some = draw.choice(len(live.histories), min(20 * _INDEXED, len(live.histories)), replace=False)
         mine = [row for row in some.tolist() if live.histories.subjects[row].startswith(customer_subject(""))]
-        vectors = [source.fold_in(Query(engine.clock.now(), _history(engine, row))) for row in mine[:_INDEXED]]
+        pasts = [live.histories.at(row).with_items(live.translation) for row in mine[:_INDEXED]]
+        vectors = [source.fold_in(Query(engine.clock.now(), past)) for past in pasts]
         known = [vector for vector in vectors if vector is not None]
         if known:
             found = recall(source.index, source.index.vectors, np.stack(known), _INDEXED)
             rows.append(_row(shop, source.name, f"index-recall@{_INDEXED}", found))
     return rows
-
-
-def _history(engine: Engine, row: int) -> History:
-    live = engine.live
-    assert live.histories is not None
-    return live.histories.at(row).with_items(live.translation)
 
 
 def _yardstick() -> float:

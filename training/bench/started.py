@@ -117,11 +117,13 @@ def running(shop: Shop, target: str | None = None) -> Iterator[Started]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = int(probe.getsockname()[1])
+    environment = service_environment(shop, dev=True)
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # an install has its byte code; it is not compiled at each start
     begun = time.perf_counter()
     with tempfile.TemporaryFile() as said:
         process = subprocess.Popen(
-            service_command("127.0.0.1", port, *([target] if target else [])),
-            env=service_environment(shop, dev=True), start_new_session=True, stdout=subprocess.DEVNULL, stderr=said,
+            service_command("127.0.0.1", port, target),
+            env=environment, start_new_session=True, stdout=subprocess.DEVNULL, stderr=said,
         )  # fmt: skip
         try:
             _wait_ready(f"http://127.0.0.1:{port}/readyz", process, said)

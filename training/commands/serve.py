@@ -44,11 +44,16 @@ def command(
     os.execve(command_line[0], command_line, environment)  # signals reach the service itself, not a parent of it
 
 
-def service_command(host: str, port: int, target: str = "serving.service:Kokyaku") -> list[str]:
-    """The command line that starts the service, or another one that a bench compares it with."""
+def service_command(host: str, port: int, target: str | None = None) -> list[str]:
+    """The command line that starts the service, or another one that a bench compares it with.
+
+    Args:
+        host, port: where it listens.
+        target: started with BentoML's supervisor; default: the product's own service, with `serving.keeper`.
+    """
+    start = ["serving.keeper"] if target is None else ["bentoml", "serve", target]
     return [
-        sys.executable, "-m", "bentoml", "serve", target,
-        "--host", host, "--port", str(port), "--timeout-graceful-shutdown", "10",
+        sys.executable, "-m", *start, "--host", host, "--port", str(port), "--timeout-graceful-shutdown", "10",
     ]  # fmt: skip
 
 

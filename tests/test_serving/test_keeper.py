@@ -1,0 +1,167 @@
+"""The process that keeps the worker: it begins it again, hands on what it is told, and leaves with it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from serving import keeper
+from tests.test_serving.running import Kept, Process, ask, descendants
+
+DRIVER = """
+import socket, sys
+from serving import keeper
+keeper.PAUSES = (0.0, 0.1)
+with socket.create_server(("127.0.0.1", 0)) as listening:
+    worker = [sys.executable, "-c", sys.argv[1], str(listening.fileno())]
+    sys.exit(keeper.Keeper(worker, listening).run())
+"""
+WORKER = """
+import os, signal, socket, sys, time
+def left(number, frame):
+    print("told", flush=True)
+    if {patient}:
+        sys.exit(0)
+signal.signal(signal.SIGTERM, left)
+socket.socket(fileno=int(sys.argv[1])).getsockname()
+print("begun", os.getpid(), os.getpgid(0) == os.getpid(), flush=True)
+{then}
+"""
+
+
+class Driven:
+    """A keeper with a worker of a test's own."""
+
+    def __init__(self, then: str = "while True: time.sleep(0.05)", patient: bool = True) -> None:
+        worker = WORKER.format(then=then, patient=patient)
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", DRIVER, worker], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+
+    def said(self) -> list[str]:
+        assert self.process.stdout is not None
+        return self.process.stdout.readline().split()
+
+    def ends(self) -> tuple[int, str]:
+        """Its exit code and what it said on stderr."""
+        _, said = self.process.communicate(timeout=20)
+        return self.process.returncode, said
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_it_hands_on_what_it_is_told_and_leaves_with_the_worker(number):
+    """Once: Ctrl-C of a terminal reaches this process alone, for the worker has a group of its own."""
+    driven = Driven()
+    begun, pid, own_group = driven.said()
+    assert (begun, own_group) == ("begun", "True")
+    driven.process.send_signal(number)
+    assert driven.said() == ["told"]
+    assert driven.ends() == (0, "")
+    assert not Path(f"/proc/{pid}").exists()
+
+
+def test_told_twice_it_hands_that_on_as_well():
+    driven = Driven(patient=False)
+    pid = int(driven.said()[1])
+    for _ in range(2):
+        driven.process.send_signal(signal.SIGTERM)
+        assert driven.said() == ["told"]
+    assert driven.process.poll() is None  # it waits for as long as its worker takes
+    os.kill(pid, signal.SIGKILL)
+    assert driven.ends()[0] == 0
+
+
+def test_a_worker_that_was_killed_is_begun_again():
+    driven = Driven()
+    seen = set()
+    for _ in range(3):
+        pid = int(driven.said()[1])
+        seen.add(pid)
+        os.kill(pid, signal.SIGKILL)
+    seen.add(int(driven.said()[1]))
+    driven.process.terminate()
+    code, said = driven.ends()
+    assert (code, len(seen)) == (0, 4)
+    lines = said.splitlines()
+    assert len(lines) == 3
+    assert '"message": "the worker ended (-9) and is begun again"' in lines[0]
+    assert "again in 0.1 s" in lines[1]
+
+
+def test_a_first_worker_that_cannot_start_is_not_begun_again():
+    """What it said stands there, and its exit code is the keeper's."""
+    code, said = Driven("sys.exit('error: nothing serves yet')").ends()
+    assert (code, said) == (1, "error: nothing serves yet\n")
+
+
+def test_told_between_two_workers_it_leaves():
+    driven = Driven("os.kill(os.getpid(), signal.SIGKILL)")
+    for _ in range(4):
+        driven.said()
+    driven.process.terminate()
+    assert driven.ends()[0] == 0
+
+
+def test_an_address_that_is_taken_is_told_in_one_line(capsys):
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        assert keeper.main(["--port", str(port)]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"error: 127.0.0.1:{port}: cannot listen there; ")
+    assert said.count("\n") == 1
+
+
+def test_it_is_small():
+    """Each service pays it: neither the framework nor anything of the engine is loaded."""
+    code = (
+        "import sys, serving.keeper\n"
+        "print([name for name in ('bentoml', 'numpy', 'asyncio', 'orjson', 'msgspec') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_the_service_answers_again_at_once_after_its_worker_was_killed(started):
+    """Requests wait on the socket meanwhile; told to leave, the service ends well and leaves no process behind."""
+    service = started(Kept)
+    before = service.worker
+    assert ask(service.port, "/v1/recommendations", {"userId": "ann"})[0] == 200
+    os.kill(before, signal.SIGKILL)
+    begun = time.monotonic()
+    while ask_or_none(service.port) != 200:
+        assert time.monotonic() - begun < 30
+        time.sleep(0.05)
+    assert service.worker != before
+    pids = [service.process.pid, *descendants(service.process.pid)]
+    service.process.terminate()
+    assert service.process.wait(15) == 0
+    assert not any(Path(f"/proc/{pid}").exists() for pid in pids)
+
+
+@pytest.mark.parametrize("kind", [Kept, Process])
+def test_a_worker_that_is_left_alone_leaves(started, kind):
+    """Its port is free for the next service, however its parent ended."""
+    service = started(kind)
+    worker = service.worker
+    os.kill(service.process.pid, signal.SIGKILL)
+    service.process.wait(10)
+    until = time.monotonic() + 15
+    while Path(f"/proc/{worker}").exists() and time.monotonic() < until:
+        time.sleep(0.1)
+    assert not Path(f"/proc/{worker}").exists()
+    with socket.create_server(("127.0.0.1", service.port)):
+        pass
+
+
+def ask_or_none(port: int) -> int | None:
+    try:
+        return ask(port, "/readyz", timeout=20)[0]
+    except OSError:
+        return None
