@@ -24,10 +24,13 @@ from serving.scoring import TASKS, Beside, Blend, Columns, InSession, Order, Sco
 from serving.selecting import Selector, Trace, first, joined, taken
 from serving.shelf import Shelf
 from serving.sources import Popularity, Source, build_sources
+from serving.union import shortened
 from serving.watch import lap, watching
 
 Voice = Order | InSession
 """Who orders the candidates, with or without the running session beside it."""
+WIDE, LONG = 2, 4
+"""For each place of a list at least so many candidates are asked of each source, and so many are ordered."""
 FILL_SPARE = 64
 """So many more popular items are looked at than are missing, because filters take some away."""
 
@@ -101,12 +104,13 @@ class Ranker:
                 (`Buy again`, `Goes with ...`), and nothing is traded off against it, not even the shop's wishes.
         """
         scorer = self.scorer(query, voice) if personal else self.impersonal(query, voice)
-        candidates = self.considered(query, scorer.voices)
+        wishes = self.business.of_lists(query) if self.business and filled and voice is None else None
+        # Quotas choose from all that was gathered, and from what is popular where that is too little.
+        considered = self.remaining if wishes and wishes[1] else self.considered
+        candidates = considered(query, scorer.voices)
         selector = self.selector(voice, selection)
         scored = score(candidates, scorer, query)
-        wishes = self.business.of_lists(query) if self.business and filled and voice is None else None
         if wishes is not None:
-            # Quotas choose from all that was gathered, and from what is popular where that is too little.
             far = max(query.num_results + FILL_SPARE, len(candidates)) if wishes[1] else query.num_results
             deep = msgspec.structs.replace(query, num_results=far)
             return self._placed(query, self.fill(deep, choose(scored, deep, selector), selector), *wishes)
@@ -128,13 +132,15 @@ class Ranker:
         """
         scorers = [self.scorer(query, voice) for voice in several]
         names = dict.fromkeys(name for scorer in scorers for name in scorer.voices)
-        candidates = self.considered(query, names)
+        candidates = self.remaining(query, names)
         scored: dict[int, Scored] = {}
         blocks: dict[tuple[tuple[str, ...], ...], Floats] = {}
         slates = []
         for voice, scorer, spec in zip(several, scorers, selections or [PLAIN] * len(several), strict=True):
             if id(voice) not in scored:
-                scored[id(voice)] = self._scored(candidates.heard(scorer.voices), scorer, query, blocks)
+                scored[id(voice)] = self._scored(
+                    self._shortened(query, candidates.heard(scorer.voices)), scorer, query, blocks
+                )
             selector = self.selector(voice, spec)
             slates.append(self.fill(query, choose(scored[id(voice)], query, selector), selector))
         return slates
@@ -227,7 +233,15 @@ class Ranker:
         return recipe.new_weights if task_of(query) == "new" and recipe.new_weights else recipe.weights
 
     def considered(self, query: Query, names: Iterable[str]) -> Candidates:
-        """What the named sources propose and the filters leave: what a scorer orders."""
+        """The foremost of what the named sources propose and the filters leave: what a scorer orders."""
+        return self._shortened(query, self.remaining(query, names))
+
+    def _shortened(self, query: Query, candidates: Candidates) -> Candidates:
+        most = self.bundle.recipe.candidates
+        return shortened(candidates, most and max(most, LONG * query.num_results))
+
+    def remaining(self, query: Query, names: Iterable[str]) -> Candidates:
+        """What the named sources propose and the filters leave."""
         gathered = self.gather(query, names)
         lap("gather")
         left = apply_filters(self.shelf, query, gathered, self.business)
@@ -273,7 +287,7 @@ class Ranker:
     def gather(self, query: Query, names: Iterable[str]) -> Candidates:
         """The union of what the named sources propose."""
         # Filters take some away: ask for enough that the answer can still be filled.
-        count = max(self.bundle.recipe.candidates_per_source, 2 * query.num_results)
+        count = max(self.bundle.recipe.candidates_per_source, WIDE * query.num_results)
         bought = np.empty(0, np.int32)
         if "purchased" in query.filter.exclude:
             bought = np.unique(query.history.of_types(EventType.PURCHASE).item)

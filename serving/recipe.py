@@ -51,6 +51,23 @@ class SelectionSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     novelty: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.0
 
 
+class Breadth(msgspec.Struct, frozen=True):
+    """How many candidates a request considers; `kokyaku bench candidates` shows what other numbers do.
+
+    Args:
+        per_source: how many each source may propose; twice the length of the list where that is more.
+        most: how many of what the filters left are ordered, the foremost of all lists (`serving.union`); a list that
+            is longer than a quarter of it asks for four times its length. 0: all of them.
+    """
+
+    per_source: Annotated[int, msgspec.Meta(ge=1)] = 100
+    most: Annotated[int, msgspec.Meta(ge=0)] = 160
+
+
+USUAL = Breadth()
+"""Of a new recipe."""
+
+
 class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Candidate sources, the weights that blend them, and the ranker that orders them where there is one.
 
@@ -59,7 +76,7 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         sources: every source that serves; those without a weight only feed pages and related items.
         weights: source name -> weight in the blend of `/v1/recommendations`.
         new_weights: the same where what was bought before is excluded; empty means `weights`.
-        candidates_per_source: how many each source may propose.
+        candidates_per_source, candidates: `Breadth.per_source` and `Breadth.most`.
         fill: the source that fills holes when the others have too little; it never displaces them.
         ranker: where it is named its trees order the candidates; the weights serve where it may not (the holdout, a
             customer without consent).
@@ -72,7 +89,8 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     sources: tuple[SourceSpec, ...]
     weights: dict[str, float]
     new_weights: dict[str, float] = {}
-    candidates_per_source: int = 100
+    candidates_per_source: Annotated[int, msgspec.Meta(ge=1)] = USUAL.per_source
+    candidates: Annotated[int, msgspec.Meta(ge=0)] = USUAL.most
     fill: str = "popularity"
     ranker: RankerSpec | None = None
     selection: SelectionSpec = SelectionSpec()
@@ -81,6 +99,15 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def spec(self, name: str) -> SourceSpec:
         """The source of that name."""
         return next(spec for spec in self.sources if spec.name == name)
+
+    @property
+    def breadth(self) -> Breadth:
+        """How many candidates a request considers."""
+        return Breadth(self.candidates_per_source, self.candidates)
+
+    def broad(self, breadth: Breadth) -> Recipe:
+        """The same recipe that considers so many candidates."""
+        return msgspec.structs.replace(self, candidates_per_source=breadth.per_source, candidates=breadth.most)
 
     @property
     def session(self) -> str | None:
@@ -95,5 +122,5 @@ def as_json(recipe: Recipe) -> dict[str, Any]:
 
 
 def from_json(data: Any) -> Recipe:
-    """Read what `as_json` gave."""
-    return msgspec.convert(data, Recipe)
+    """Read what `as_json` gave; a manifest of before there was such a limit orders all candidates, as it did."""
+    return msgspec.convert({"candidates": 0, **data}, Recipe)

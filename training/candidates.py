@@ -154,7 +154,7 @@ class RankerCandidate:
         assert self.recipe.ranker is not None
         params = overlaid(self.defaults, changes, where=self.name)
         spec: RankerSpec = msgspec.structs.replace(self.recipe.ranker, params=params)
-        trees = self.rankers.fit(spec, self.recipe.sources, self.as_of)
+        trees = self.rankers.fit(spec, self.recipe.sources, self.as_of, self.recipe.breadth)
         return Bundle(self.arena.manifest, {**self.arena.arrays, **trees}), dict.fromkeys(TASKS, spec)
 
 

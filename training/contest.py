@@ -7,7 +7,7 @@ listen to it: `Ranker.rank` runs unchanged, over sources that remember their las
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from serving.business import PLAIN
 from serving.candidates import Opinion, Rows
 from serving.query import Context, Query
 from serving.ranker import Ranker, Voice
-from serving.recipe import Recipe, SelectionSpec
+from serving.recipe import Breadth, Recipe, SelectionSpec, as_json
 from serving.sources import Source
 from training.evaluate import FILTERS, KS, TASKS, Evaluation, Task, TaskResult, score_lists, slices_of
 from training.parallel import in_parts
@@ -44,6 +44,11 @@ class Arena:
     window: Window
     truth: Truth
     regions: Mapping[int, str]
+
+    def broad(self, breadth: Breadth) -> Arena:
+        """The same place, where so many candidates are considered."""
+        recipe = self.bundle.recipe.broad(breadth)
+        return replace(self, bundle=Bundle({**self.bundle.manifest, "recipe": as_json(recipe)}, self.bundle.arrays))
 
 
 def voices_of(recipe: Recipe) -> Voices:
@@ -79,6 +84,30 @@ def contest(
         }, slices)
         for name, by_task in lists.items()
     }  # fmt: skip
+
+
+def contest_of(
+    arena: Arena, recipes: Mapping[str, Recipe], progress: Callable[[int], None] = lambda done: None
+) -> dict[str, Evaluation]:  # fmt: skip
+    """Judge recipes as each would serve: its voices, its trade-off, as many candidates as it considers.
+
+    Args:
+        arena: bundle, window and truth.
+        recipes: by the name that each is judged under; its trees are in the bundle.
+        progress: told how many customers were done, once a task for each breadth.
+    """
+    found: dict[str, Evaluation] = {}
+    for breadth in breadths_of(recipes):
+        own = {name: each for name, each in recipes.items() if each.breadth == breadth}
+        voices = {name: voices_of(each) for name, each in own.items()}
+        selections = {name: each.selection for name, each in own.items()}
+        found |= contest(arena.broad(breadth), voices, progress, selections)
+    return {name: found[name] for name in recipes}
+
+
+def breadths_of(recipes: Mapping[str, Recipe]) -> list[Breadth]:
+    """How many candidates the recipes consider: a champion of old may consider more."""
+    return list(dict.fromkeys(each.breadth for each in recipes.values()))
 
 
 def question(arena: Arena, row: int, history: History, task: Task, num_results: int) -> Query:

@@ -15,7 +15,7 @@ from features.history import Histories
 from features.ids import Array
 from features.moments import format_instant
 from features.schemas import EventType
-from serving.recipe import RankerSpec, Recipe, SourceSpec
+from serving.recipe import USUAL, Breadth, RankerSpec, Recipe, SourceSpec
 from training.contest import Arena, sampled
 from training.evaluate import TASKS, Task
 from training.examples import Examples, examples_of
@@ -78,13 +78,16 @@ class Rankers:
     _examples: dict[tuple[Window, bytes], dict[Task, Examples]] = field(default_factory=dict)
     _fitted: dict[tuple[bytes, int], dict[Task, Fitted]] = field(default_factory=dict)
 
-    def fit(self, spec: RankerSpec, sources: Sequence[SourceSpec], as_of: int) -> dict[str, Array]:
+    def fit(
+        self, spec: RankerSpec, sources: Sequence[SourceSpec], as_of: int, breadth: Breadth = USUAL
+    ) -> dict[str, Array]:
         """The arrays of a ranker learned from the windows that end at or before a moment.
 
         Args:
             spec: what to fit.
             sources: where the voices are specified.
             as_of: nothing that happens at this instant or later is looked at.
+            breadth: how many candidates are considered where the trees will serve.
 
         Returns:
             `ranker.<name>.<task>.<array>` -> array.
@@ -92,7 +95,7 @@ class Rankers:
         Raises:
             DataError: the past is too short, or too few customers bought anything.
         """
-        found = self.fitted(spec, sources, as_of)
+        found = self.fitted(spec, sources, as_of, breadth)
         return {
             f"ranker.{spec.name}.{task}.{name}": array
             for task, fitted in found.items()
@@ -106,7 +109,7 @@ class Rankers:
         for recipe in recipes:
             if recipe.ranker is not None:
                 try:
-                    arrays |= self.fit(recipe.ranker, recipe.sources, as_of)
+                    arrays |= self.fit(recipe.ranker, recipe.sources, as_of, recipe.breadth)
                 except DataError as error:
                     failed[recipe.name] = error.line()
         return arrays, failed
@@ -127,9 +130,12 @@ class Rankers:
         """Task -> column -> share of the gain of a recipe's trees; empty where a blend ranks."""
         if recipe.ranker is None:
             return {}
-        return {task: each.figures for task, each in self.fitted(recipe.ranker, recipe.sources, as_of).items()}
+        found = self.fitted(recipe.ranker, recipe.sources, as_of, recipe.breadth)
+        return {task: each.figures for task, each in found.items()}
 
-    def fitted(self, spec: RankerSpec, sources: Sequence[SourceSpec], as_of: int) -> dict[Task, Fitted]:
+    def fitted(
+        self, spec: RankerSpec, sources: Sequence[SourceSpec], as_of: int, breadth: Breadth = USUAL
+    ) -> dict[Task, Fitted]:
         """By task, what `fit` returns as arrays, with the figures of the fit."""
         voices = [source for source in sources if source.name in spec.voices]
         if len(voices) < len(spec.voices):
@@ -137,10 +143,10 @@ class Rankers:
             raise DataError("a source that the ranker listens to is not there", where=spec.name, got=gone)
         # Not by name: a champion that differs only in what its lists trade off has the same trees.
         essence = msgspec.structs.replace(spec, name="")
-        key = msgspec.json.encode((essence, params_of(spec), voices), order="sorted"), as_of
+        key = msgspec.json.encode((essence, params_of(spec), voices, breadth), order="sorted"), as_of
         if key not in self._fitted:
             windows = self.windows(as_of)
-            seen = [self.examples(window, spec.voices, voices) for window in windows]
+            seen = [self.examples(window, spec.voices, voices, breadth) for window in windows]
             self._fitted[key] = {
                 task: fit_ranker(Examples.together([each[task] for each in seen]), spec, threads=self.threads)
                 for task in TASKS
@@ -160,9 +166,11 @@ class Rankers:
             raise DataError("the past is too short for a ranker", hint="it needs two windows before the judged one")
         return windows
 
-    def examples(self, window: Window, names: Sequence[str], voices: Sequence[SourceSpec]) -> dict[Task, Examples]:
+    def examples(
+        self, window: Window, names: Sequence[str], voices: Sequence[SourceSpec], breadth: Breadth = USUAL
+    ) -> dict[Task, Examples]:
         """The examples of one window."""
-        key = window, msgspec.json.encode((names, voices), order="sorted")
+        key = window, msgspec.json.encode((names, voices, breadth), order="sorted")
         if key not in self._examples:
             cut = self.cut_at(window.start)
             what = f"examples of {np.datetime64(window.start, 'us').astype('datetime64[D]')}"
@@ -170,7 +178,7 @@ class Rankers:
             floor = [] if any(spec.name == POPULARITY for spec in voices) else [SourceSpec(POPULARITY, POPULARITY)]
             bundle = fit_bundle(cut, Recipe("arena", (*voices, *floor), {POPULARITY: 1.0}))
             truth = sampled(truth_of(self.histories, window, listed=cut.listed), self.effort.customers)
-            arena = Arena(bundle, self.histories, window, truth, self.regions)
+            arena = Arena(bundle, self.histories, window, truth, self.regions).broad(breadth)
             self._examples[key] = examples_of(arena, names, progress=counted(self.tell, what, len(truth)))
         return self._examples[key]
 

@@ -283,7 +283,7 @@ def _essence(recipe: Recipe) -> object:
         return sorted(((specs[name], weight) for name, weight in weights.items() if weight), key=repr)
 
     new = recipe.new_weights or recipe.weights
-    limits = recipe.candidates_per_source, recipe.selection
+    limits = recipe.breadth, recipe.selection
     blend = weighed(recipe.weights), weighed(new), weighed({recipe.fill: 1.0}), limits
     if recipe.ranker is None:
         return blend

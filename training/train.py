@@ -19,7 +19,7 @@ from serving.ranker import Ranker
 from serving.recipe import Recipe, as_json
 from training import journal, sanity
 from training.conclusion import Outcome, conclude
-from training.contest import Arena, contest, sampled, voices_of
+from training.contest import Arena, breadths_of, contest_of, sampled
 from training.fitting import fit_bundle
 from training.gate import TASKS, Entrant, Verdict, decide, refreshed
 from training.intent import weighed_in
@@ -153,9 +153,8 @@ def judge(session: Session, material: Material, choice: Choice, champion: Champi
     bundle = bundle_of(cut, [spec for name, spec in wanted.items() if name not in failed], rankers)
     arena = Arena(bundle, material.histories, window, truth, material.regions)
     with session.meter.step("judge"):
-        progress = session.counted("judge (last window)", 2 * len(truth))
-        selections = {name: recipe.selection for name, recipe in recipes.items()}
-        found = contest(arena, {name: voices_of(each) for name, each in recipes.items()}, progress, selections)
+        progress = session.counted("judge (last window)", 2 * len(truth) * len(breadths_of(recipes)))
+        found = contest_of(arena, recipes, progress)
     metric = session.config.gate.metric
     entrants = [
         Entrant(name, {task: found[name].tasks[task].by_customer[metric] for task in TASKS}, name in BASELINES)

@@ -10,10 +10,13 @@ from hypothesis import strategies as st
 
 from features.history import History
 from features.moments import DAY
+from serving.business import Business
 from serving.candidates import Candidates, Opinion, best
 from serving.query import Context, Filter, Query
-from serving.ranker import Ranker
+from serving.ranker import LONG, Ranker
+from serving.recipe import USUAL, Breadth, as_json, from_json
 from serving.scoring import Blend
+from serving.settings.selection import Quota, SelectionSettings
 from serving.sources import KINDS, build_sources
 
 AS_OF = 20_000 * DAY
@@ -240,14 +243,57 @@ WEIGHTINGS = st.lists(
 )
 
 
+@pytest.mark.parametrize(("most", "shown"), [(0, 5), (1, 1)])
 @given(events=st.lists(st.tuples(KINDS_OF_EVENTS, ITEM_IDS, st.floats(0.01, 400)), max_size=8), several=WEIGHTINGS)
-def test_ranking_for_many_weightings_equals_ranking_for_each(toy_bundle, history_of, events, several):
+def test_ranking_for_many_weightings_equals_ranking_for_each(narrow, history_of, most, shown, events, several):
     """Gathering and filtering once for all weightings changes no list, score or source."""
-    ranker = Ranker(toy_bundle)
+    ranker = narrow(most)
     for wanted in (Filter(), Filter(exclude=("purchased",))):
-        asked = query(history_of(*events), num_results=5, filter=wanted)
+        asked = query(history_of(*events), num_results=shown, filter=wanted)
         for weights, slate in zip(several, ranker.rank_each(asked, several), strict=True):
             alone = ranker.rank(asked, weights)
             assert slate.items.tolist() == alone.items.tolist()
             assert slate.scores.tolist() == alone.scores.tolist()
             assert slate.sources == alone.sources
+
+
+@pytest.fixture(scope="module")
+def narrow(make_toy_bundle, toy_bundle):
+    """Builds a ranker that orders so many candidates."""
+    return lambda most: Ranker(make_toy_bundle(recipe=msgspec.structs.replace(toy_bundle.recipe, candidates=most)))
+
+
+@given(
+    events=st.lists(st.tuples(KINDS_OF_EVENTS, ITEM_IDS, st.floats(0.01, 400)), max_size=8),
+    most=st.integers(0, 8), shown=st.integers(1, 3), bought=st.booleans(),
+)  # fmt: skip
+def test_the_foremost_of_what_the_filters_leave_are_ordered(narrow, history_of, events, most, shown, bought):
+    """A filter takes no place; a longer list has more to choose from; 0 is no limit."""
+    wanted = Filter(exclude=("purchased",) if bought else ())
+    asked, voices = query(history_of(*events), num_results=shown, filter=wanted), ("popularity", "item-item")
+    everything = narrow(0).considered(asked, voices)
+    found = narrow(most).considered(asked, voices)
+    assert len(found) == (min(len(everything), max(most, LONG * shown)) if most else len(everything))
+    assert set(found.items.tolist()) <= set(everything.items.tolist())
+    assert dict(found.removed).keys() == dict(everything.removed).keys()
+
+
+def test_quotas_choose_from_all_that_was_gathered(narrow, history_of):
+    """An item that is not among the foremost still comes where a quota asks for it, and fills no hole."""
+    ranker, asked = narrow(4), query(history_of(("purchase", "a0", 3), ("purchase", "b0", 4)), num_results=1)
+    voices = ranker.scorer(asked).voices
+    behind = np.setdiff1d(ranker.remaining(asked, voices).items, ranker.considered(asked, voices).items)
+    quota = Quota(1, at_least=1, item_ids=tuple(names(ranker, behind[-1:])))
+    wishes = Business(ranker.bundle, SelectionSettings(quotas=(quota,)), "UTC")
+    slate = ranker.with_business(wishes).rank(asked)
+    assert slate.items.tolist() == behind[-1:].tolist()
+    assert slate.filled == 0
+
+
+def test_a_manifest_of_before_there_was_a_limit_orders_all(toy_bundle):
+    """What was trained on all candidates goes on ordering all of them; a new recipe says how many."""
+    written = as_json(toy_bundle.recipe)
+    assert from_json(written) == toy_bundle.recipe
+    assert toy_bundle.recipe.breadth == USUAL
+    del written["candidates"]
+    assert from_json(written).breadth == Breadth(USUAL.per_source, 0)

@@ -18,7 +18,6 @@ from features.build import histories_as_of
 from features.dataset import Dataset
 from features.errors import ConfigError
 from features.moments import DAY
-from serving.filters import apply_filters
 from serving.query import Query
 from serving.ranker import Ranker
 from serving.recipe import RankerSpec, Recipe, SourceSpec
@@ -250,7 +249,7 @@ def test_scores_are_those_that_are_shown(judged):
         slate = ranker.rank(query, recipe.ranker, filled=False)
         mine = np.sort(each.score[each.customer == row])[::-1][:20]
         assert mine.tolist() == pytest.approx(slate.scores.tolist(), abs=1e-7)
-        considered = apply_filters(ranker.shelf, query, ranker.gather(query, VOICES))
+        considered = ranker.considered(query, VOICES)
         place = int(np.searchsorted(arena.truth.subjects, row))
         assert each.bought[each.customer == row].tolist() == np.isin(considered.items, arena.truth.of(place)).tolist()
     assert isinstance(calibration_of(found["all"]), Calibration)

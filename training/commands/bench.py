@@ -6,6 +6,7 @@ import typer
 
 from training.bench import (
     accuracy,
+    candidates,
     cold,
     context,
     coverage,
@@ -32,6 +33,7 @@ from training.bench import (
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, rich_markup_mode="rich", pretty_exceptions_enable=False)
 app.command("accuracy")(accuracy.command)
+app.command("candidates")(candidates.command)
 app.command("cold")(cold.command)
 app.command("context")(context.command)
 app.command("coverage")(coverage.command)

@@ -1,0 +1,133 @@
+"""`kokyaku bench candidates`: a breadth changes what is ordered, in learning as in serving."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from features.errors import ConfigError
+from features.history import Histories, History
+from features.ids import Vocabulary
+from features.moments import DAY
+from features.schemas import EventType
+from serving.recipe import Breadth, Recipe, SelectionSpec
+from training.bench.accuracy import Result
+from training.bench.candidates import ALL, METRICS, Ready, learn, measure, prepare, run, table_of
+from training.cli import main
+from training.contest import contest, contest_of
+from training.split import Window
+
+EACH, MOST = Breadth(40, 0), Breadth(100, 80)
+BASE = "learned 100 each, served 100 each"
+FEWER = ("learned 100 each, served 40 each", "learned 100 each, served 80 in all")
+OWN = ("learned 40 each, served 40 each", "learned 80 in all, served 80 in all")
+
+
+def shop(customers: int = 90, items: int = 160) -> Histories:
+    """Two tastes over 100 days; every ten days everybody buys two usual items and two others of that taste."""
+    random = np.random.default_rng(7)
+    lines = []
+    for u in range(customers):
+        taste = np.arange(u % 2, items, 2)
+        usual = random.choice(taste, 6, replace=False)
+        for day in range(0, 100, 10):
+            bought = {*random.choice(usual, 2, replace=False).tolist(), *random.choice(taste, 2).tolist()}
+            lines += [(u, int((day + u / customers) * DAY), item) for item in sorted(bought)]
+    times = np.array([line[1] for line in lines], np.int64)
+    n = len(lines)
+    history = History(
+        times, times, np.array([line[2] for line in lines], np.int32), np.full(n, EventType.PURCHASE, np.int8),
+        np.ones(n, np.float32), np.ones(n, np.float32), np.arange(n, dtype=np.uint64),
+    )  # fmt: skip
+    offsets = np.concatenate([[0], np.cumsum(np.bincount([line[0] for line in lines]))]).astype(np.int64)
+    subjects = Vocabulary.of([f"c:{u:02}" for u in range(customers)])
+    return Histories(subjects, Vocabulary.of([f"i{n:03}" for n in range(items)]), offsets, history)
+
+
+@pytest.fixture(scope="module")
+def ready() -> Ready:
+    return prepare(shop(), Window(60 * DAY, 80 * DAY), Window(80 * DAY, 100 * DAY))
+
+
+@pytest.fixture(scope="module")
+def result(ready) -> Result:
+    return measure(ready, "toy", [EACH, MOST], resamples=50)
+
+
+def test_every_breadth_is_judged_by_both_trees_on_both_tasks(result):
+    for task in ("all", "new"):
+        there = {(row.subject, row.metric) for row in result.rows if row.task == task}
+        assert {(s, m) for s in (BASE, *FEWER, *OWN) for m in (*METRICS, "candidates", "answer-us")} <= there
+        assert {s for s, metric in there if metric.endswith("-difference")} == {*FEWER, *OWN}
+
+
+def test_fewer_are_ordered(result):
+    """As many as are asked for in all; of a few each at least so many, and fewer than of a hundred each."""
+    counts = {(row.task, row.subject): row.value for row in result.rows if row.metric == "candidates"}
+    for task in ("all", "new"):
+        assert EACH.per_source < counts[task, FEWER[0]] < counts[task, BASE]
+        assert counts[task, FEWER[1]] == MOST.most < counts[task, BASE]
+
+
+def test_differences_are_those_of_the_same_customers(result):
+    value = {(row.task, row.subject, row.metric): row.value for row in result.rows}
+    for task in ("all", "new"):
+        for metric in METRICS:
+            for subject in (*FEWER, *OWN):
+                gap = value[task, subject, metric] - value[task, BASE, metric]
+                assert value[task, subject, f"{metric}-difference"] == pytest.approx(gap)
+
+
+@pytest.mark.parametrize("fewer", [EACH, MOST])
+def test_trees_learn_on_as_many_as_they_will_order(ready, fewer):
+    """Examples of fewer candidates are fewer; trees of another breadth are other trees, and each is remembered."""
+    window = ready.rankers.windows(ready.judged.window.start)[-1]
+    (few, trees), (many, others) = learn(ready, fewer), learn(ready, ALL)
+    assert (few.breadth, many.breadth) == (fewer, ALL)
+    named = {each.name: each for each in few.sources}
+    heard = [named[name] for name in few.ranker.voices]
+    sizes = [len(ready.rankers.examples(window, few.ranker.voices, heard, each)["all"]) for each in (fewer, ALL)]
+    assert sizes[0] < sizes[1]
+    assert any(not np.array_equal(trees[key], others.get(key)) for key in trees)
+    again = learn(ready, fewer)[1]
+    assert all(again[key] is trees[key] for key in trees)
+
+
+def test_recipes_are_judged_beside_each_other_as_each_would_serve(ready):
+    """A champion that considers more is judged so, whatever its challenger considers: novelty reaches far down."""
+    weights, novel = dict.fromkeys(("popularity", "ials", "item-item", "bpr"), 1.0), SelectionSpec(novelty=1.0)
+    recipes = {
+        name: Recipe(name, (), weights, selection=novel).broad(breadth)
+        for name, breadth in (("few", MOST), ("many", ALL), ("same", MOST))
+    }
+    found = contest_of(ready.judged, recipes)
+    lists = {name: each.tasks["new"].lists for name, each in found.items()}
+    assert list(found) == list(recipes)
+    assert np.array_equal(lists["few"], lists["same"])
+    assert not np.array_equal(lists["few"], lists["many"])
+    alone = (
+        contest(ready.judged.broad(MOST), {"few": {"new": weights}}, selections={"few": novel})["few"]
+        .tasks["new"]
+        .lists
+    )
+    assert np.array_equal(lists["few"], alone)
+
+
+def test_the_table_has_a_line_for_who_learned_and_who_serves(result):
+    table = table_of(result.rows, "all")
+    cells = [list(column.cells) for column in table.columns]
+    assert cells[0] == [BASE, FEWER[0], OWN[0], FEWER[1], OWN[1]]
+    assert not cells[2][0]  # nothing differs from itself
+    assert all("%" in cell for cell in cells[2][1:])
+
+
+@pytest.mark.parametrize(("option", "least"), [("--each", 40), ("--most", 80)])
+def test_too_few_candidates_are_refused_before_anything_is_read(capsys, option, least):
+    with pytest.raises(SystemExit, match="2"):
+        main(["bench", "candidates", option, str(least - 1)])
+    assert f"asks for {least} at least" in capsys.readouterr().err
+
+
+def test_another_shop_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match="no such data"):
+        run([MOST], "gowalla", cache=tmp_path)
