@@ -74,7 +74,7 @@ def voices_for(
 
 
 def hits_of(arena: Arena, names: Sequence[str], tell: Tell) -> dict[Task, Hits]:
-    """Ask all sources about some customers, as a ranker would, and look for what was bought."""
+    """Ask all sources about some customers, and look for what was bought among all that they propose."""
     known, truth = arena.histories.as_of(arena.window.start), sampled(arena.truth, ASKED)
     ranker = remembering(Ranker(arena.bundle))
     advance = counted(tell, "choose voices (earlier window)", len(truth))
@@ -83,7 +83,8 @@ def hits_of(arena: Arena, names: Sequence[str], tell: Tell) -> dict[Task, Hits]:
     def heard(places: range) -> dict[Task, list[Mask]]:
         found: dict[Task, list[Mask]] = {task: [] for task in TASKS}
         for place, task, query in questions(arena, known, truth.subjects, places, LIST_LENGTH):
-            candidates = ranker.considered(query, names)
+            # What all sources together propose: how far a round over them goes depends on who is heard in the end.
+            candidates = ranker.remaining(query, names)
             bought = np.isin(candidates.items, truths[task].of(place))
             found[task].append(np.isfinite(candidates.scores[bought]))
         return found
