@@ -138,9 +138,8 @@ class Ranker:
         slates = []
         for voice, scorer, spec in zip(several, scorers, selections or [PLAIN] * len(several), strict=True):
             if id(voice) not in scored:
-                scored[id(voice)] = self._scored(
-                    self._shortened(query, candidates.heard(scorer.voices)), scorer, query, blocks
-                )
+                heard = self._shortened(query, candidates.heard(scorer.voices))
+                scored[id(voice)] = self._scored(heard, scorer, query, blocks)
             selector = self.selector(voice, spec)
             slates.append(self.fill(query, choose(scored[id(voice)], query, selector), selector))
         return slates
