@@ -106,7 +106,8 @@ def scored(
         at_most: customers; always the same ones.
         progress: told how many customers were done.
     """
-    known, ranker = arena.histories.as_of(arena.window.start), remembering(Ranker(arena.bundle))
+    known = arena.histories.as_of(arena.window.start)
+    ranker = remembering(Ranker(arena.broad(recipe.breadth).bundle))
     truth = sampled(arena.truth, at_most)
 
     def heard(places: range) -> dict[Task, list[Scored]]:

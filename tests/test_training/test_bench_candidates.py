@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -10,11 +12,13 @@ from features.history import Histories, History
 from features.ids import Vocabulary
 from features.moments import DAY
 from features.schemas import EventType
+from serving.bundle import Bundle, text_arrays
 from serving.recipe import Breadth, Recipe, SelectionSpec
+from training.bench import category_asked
 from training.bench.accuracy import Result
 from training.bench.candidates import ALL, METRICS, Ready, learn, measure, prepare, run, table_of
 from training.cli import main
-from training.contest import contest, contest_of
+from training.contest import Arena, contest, contest_of
 from training.split import Window
 
 EACH, MOST = Breadth(40, 0), Breadth(100, 80)
@@ -111,6 +115,39 @@ def test_recipes_are_judged_beside_each_other_as_each_would_serve(ready):
         .lists
     )
     assert np.array_equal(lists["few"], alone)
+
+
+@pytest.fixture(scope="module")
+def sorted_out(ready) -> Arena:
+    """The judged place, whose items have categories: two below one step, and two of their own; some have none."""
+    bundle = ready.judged.bundle
+    codes = np.arange(len(bundle.items), dtype=np.int32) % 5 - 1
+    paths = text_arrays("category_path", ["A > 1 > x", "A > 1 > y", "A > 2", "B > 1"])
+    arrays = {**bundle.arrays, **paths, "shared.category": codes}
+    return replace(ready.judged, bundle=Bundle(bundle.manifest, arrays))
+
+
+def test_lists_of_one_category_are_asked_for_by_its_page(sorted_out, monkeypatch):
+    """To two steps; what is to be found was bought and stands in that category, whatever is considered."""
+    wanted, truth = category_asked.asked_of(sorted_out)
+    assert {path for each in wanted for path in each.categories} == {"A > 1", "A > 2", "B > 1"}
+    codes, seen = sorted_out.bundle.shared.category, []
+    for place, each in enumerate(wanted):
+        allowed = sorted_out.bundle.categories_under(each.categories)
+        at = int(np.searchsorted(sorted_out.truth.subjects, truth.subjects[place]))
+        bought = sorted_out.truth.of(at)
+        assert truth.of(place).tolist() == bought[np.isin(codes[bought], allowed)].tolist() != []
+    monkeypatch.setattr(category_asked, "scores", lambda lists, truth, ks: seen.append(lists) or {})
+    for breadth in (ALL, MOST, EACH):
+        category_asked.by_customer(sorted_out.broad(breadth), {"popularity": 1.0, "item-item": 1.0})
+    assert np.array_equal(seen[0], seen[1])  # a filter takes so much away that all of the rest is ordered
+    for each, items in zip(wanted, seen[2], strict=True):
+        assert np.isin(codes[items[items >= 0]], sorted_out.bundle.categories_under(each.categories)).all()
+
+
+def test_without_categories_none_are_asked_for(ready, result):
+    assert category_asked.by_customer(ready.judged, {"popularity": 1.0}) == {}
+    assert {row.task for row in result.rows} == {"all", "new"}
 
 
 def test_the_table_has_a_line_for_who_learned_and_who_serves(result):

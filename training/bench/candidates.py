@@ -4,7 +4,8 @@ Everything after the sources costs in proportion to the candidates. Two ways to 
 (`40 each`), or of what all propose the foremost go on (`160 in all`, see `serving.union`). They are compared with all
 of a hundred from each source, twice on the same customers: by trees that learned on those, and by trees that learned on
 as many as they are asked to order, with the sources that are worth hearing then, which is what another default would
-mean. Trees learn on the windows before the judged one, over the full catalogue, and the ranker that serves is asked.
+mean. Trees learn on the windows before the judged one, over the full catalogue, and the ranker that serves is asked;
+beside the two tasks of training also for lists of one category, where a filter takes most candidates away.
 """
 
 from __future__ import annotations
@@ -31,15 +32,16 @@ from serving.bundle import Bundle
 from serving.ranker import LONG, WIDE, Ranker
 from serving.recipe import Breadth, Recipe
 from serving.settings.shop import ModelSettings
+from training.bench import category_asked
 from training.bench.accuracy import Result, bars
 from training.bench.judging import PRIMARY, arena_of
 from training.bench.rows import Row, write_rows
 from training.bench.shops import Split, case_of, checked_split, dataset_of, default_cache, reads
 from training.commands.common import JsonOption, console
 from training.contest import Arena, contest, question, voices_of
-from training.evaluate import KS, TASKS, Evaluation, compare
+from training.evaluate import KS, TASKS
 from training.fitting import Cut
-from training.intervals import Interval, mean_interval
+from training.intervals import Floats, Interval, compare, mean_interval
 from training.meter import Tell, counted
 from training.rankers import EFFORT, Rankers, ranked
 from training.recipes import POPULARITY, PRESETS, SESSION, Menu, Preset, menu
@@ -48,6 +50,7 @@ from training.split import Window
 from training.voices import voices_for
 
 METRICS = (PRIMARY, "recall@20")
+CATEGORY = "lists of one category"
 ALL = Breadth(100, 0)
 """What the others are compared with."""
 TIMED = 200
@@ -89,7 +92,7 @@ def command(
         )  # fmt: skip
     for line in result.notes:
         console.print(line, highlight=False)
-    for task in TASKS:
+    for task in dict.fromkeys(row.task for row in result.rows):
         console.print(table_of(result.rows, task))
     if json:
         write_rows(json, result.rows)
@@ -156,13 +159,13 @@ class Tried:
         name: e.g. `learned 100 each, served 160 in all`.
         arena: the judged window, with the trees.
         recipe: with the ranker.
-        found: its lists.
+        by_customer: task -> metric -> float64[customers], the same customers for all that is tried.
     """
 
     name: str
     arena: Arena
     recipe: Recipe
-    found: Evaluation
+    by_customer: Mapping[str, Mapping[str, Floats]]
 
 
 def prepare(
@@ -237,13 +240,16 @@ def judge(
     arena = replace(ready.judged, bundle=Bundle(bundle.manifest, {**bundle.arrays, **trees})).broad(breadth)
     name = f"learned {named(by)}, served {named(breadth)}"
     found = contest(arena, {name: voices_of(recipe)}, counted(tell, name, 2 * len(arena.truth)))[name]
-    return Tried(name, arena, recipe, found)
+    by_customer = {task: found.tasks[task].by_customer for task in TASKS}
+    if pages := category_asked.by_customer(arena, voices_of(recipe)["all"]):
+        by_customer[CATEGORY] = pages
+    return Tried(name, arena, recipe, by_customer)
 
 
 def table_of(rows: Sequence[Row], task: str) -> Table:
     """One task as a table: a line for all of each who learned and who serves, and how it differs from the first."""
     value = {(row.subject, row.metric): row for row in rows if row.task == task}
-    title = {"all": "all purchases", "new": "never bought before"}[task]
+    title = {"all": "all purchases", "new": "never bought before"}.get(task, task)
     table = Table(title=title, box=SIMPLE, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column("candidates", no_wrap=True)
     for metric in METRICS:
@@ -256,8 +262,8 @@ def table_of(rows: Sequence[Row], task: str) -> Table:
         for metric in METRICS:
             cells.append(f"{value[subject, metric].value:.4f}")
             cells.append(_difference(value.get((subject, f"{metric}-difference")), value[subject, metric]))
-        costs = (f"{value[subject, metric].value:,.0f}" for metric in ("candidates", "answer-us"))
-        table.add_row(subject, *cells, *costs)
+        costs = (value.get((subject, metric)) for metric in ("candidates", "answer-us"))
+        table.add_row(subject, *cells, *(f"{each.value:,.0f}" if each else "" for each in costs))
     return table
 
 
@@ -272,12 +278,11 @@ def _difference(row: Row | None, own: Row) -> str:
 
 def _rows(data: str, tried: Tried, base: Tried, resamples: int) -> list[Row]:
     rows = []
-    for task in TASKS:
+    for task, mine in tried.by_customer.items():
         for metric in METRICS:
-            own = mean_interval(tried.found.tasks[task].by_customer[metric], resamples=resamples)
-            rows.append(_row(data, task, tried.name, metric, own))
+            rows.append(_row(data, task, tried.name, metric, mean_interval(mine[metric], resamples=resamples)))
             if tried is not base:
-                apart = compare(tried.found, base.found, metric, task, resamples=resamples)
+                apart = compare(mine[metric], base.by_customer[task][metric], resamples=resamples)
                 rows.append(_row(data, task, tried.name, f"{metric}-difference", apart))
     return rows
 
