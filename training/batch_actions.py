@@ -22,6 +22,7 @@ from features.errors import ConfigError
 from serving import store_upkeep as upkeep
 from serving.actions import Case, case_of, channel_of, next_action
 from serving.engine import Engine
+from serving.keeping import at_once
 from serving.pipeline import Answer
 from serving.strict import nearest
 from serving.timing import CAPPED, HOLDOUT, OPTED_OUT, Ruling
@@ -89,7 +90,7 @@ def messages(
     engine: Engine, channel: str, customers: Sequence[str], now: int, *, identify: Identify = Identify(),
     done: Done = lambda count: None, summary: Summary | None = None,
 ) -> Iterator[pa.Table]:  # fmt: skip
-    """Decide for customers on a channel, in pieces whose reservations share their flushes to disk.
+    """Decide for customers on a channel, in pieces, which share their flushes to disk where the store is a file.
 
     Args:
         engine: of the shop, with a decision log.
@@ -107,7 +108,8 @@ def messages(
     counted = Summary() if summary is None else summary
     for start in range(0, len(customers), _AT_ONCE):
         piece = customers[start : start + _AT_ONCE]
-        answers = asyncio.run(_decided(engine, channel, piece, now))
+        asked = [ActionRequest(channel=channel, user_id=customer) for customer in piece]
+        answers = _one_by_one(engine, asked, now) if engine.store.database.shared else _together(engine, asked, now)
         rows = []
         for customer, answer in zip(piece, answers, strict=True):
             counted.decisions[answer["decision"]] += 1
@@ -118,9 +120,22 @@ def messages(
         done(len(piece))
 
 
-async def _decided(engine: Engine, channel: str, customers: Sequence[str], now: int) -> list[Answer]:
-    asked = (ActionRequest(channel=channel, user_id=customer) for customer in customers)
-    return await asyncio.gather(*(next_action(engine, each, now, engine.store.keep) for each in asked))
+def _together(engine: Engine, asked: Sequence[ActionRequest], now: int) -> list[Answer]:
+    """Decide, and flush once for all."""
+
+    async def decided() -> list[Answer]:
+        return await asyncio.gather(*(next_action(engine, each, now, engine.store.keep) for each in asked))
+
+    return asyncio.run(decided())
+
+
+def _one_by_one(engine: Engine, asked: Sequence[ActionRequest], now: int) -> list[Answer]:
+    """Decide where the store is a server.
+
+    Without an event loop, since in one nobody waits for a server longer than a page may take; and each answer is kept
+    apart, since no replica can keep anything while a group is written.
+    """
+    return [at_once(next_action(engine, each, now, engine.store.keep_at_once)) for each in asked]
 
 
 def _message(customer: str, answer: Answer) -> dict[str, Any]:

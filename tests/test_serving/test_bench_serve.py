@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -23,6 +27,7 @@ from training.bench.load import MARK, LoadPlan, LoadResult, run_load
 from training.bench.made import Size, make
 from training.bench.serve import measured_rows
 from training.bench.started import Loaded, Route
+from training.cli import main
 
 PAGE = "\n[[pages.full.slots]]\n" + "[[pages.full.slots]]\n".join(
     f'name = "slot-{number}"\nmodules = ["popular"]\n' for number in range(8)
@@ -98,6 +103,26 @@ def test_a_bench_leaves_the_shop_as_it_was(made) -> None:
     engine = Engine(made, worker=None)
     assert engine.store.last_seq() == 0
     engine.close()
+
+
+@pytest.mark.parametrize("verb", ["serve", "memory", "intake", "swap", "year"])
+def test_a_shop_whose_store_is_on_a_server_is_refused(made, monkeypatch, capsys, verb) -> None:
+    """Figures over an empty file in its place would be of another shop; and nobody is told the password."""
+    monkeypatch.setenv("KOKYAKU_STORE", "postgresql://kokyaku:correct-horse@127.0.0.1:1/db")
+    with pytest.raises(SystemExit) as ended:
+        main(["bench", verb, "--shop", "made", "--root", str(made.root)])
+    told = capsys.readouterr().err
+    assert ended.value.code == 2 and "KOKYAKU_STORE: this bench writes into a copy" in told
+    assert "correct-horse" not in told and told.count("\n") == 1
+    assert [path.name for path in made.root.parent.iterdir()] == [made.root.name]
+
+
+def test_the_service_with_defaults_opens_the_store_that_its_shop_has(made) -> None:
+    """As every process of a shop does; what it is compared with would be over another one."""
+    told = os.environ | replace(made, store_url="postgresql://127.0.0.1:1/db").environment
+    command = "from training.bench.defaults_service import Defaults; Defaults.inner()"
+    done = subprocess.run([sys.executable, "-c", command], env=told, capture_output=True, text=True, check=False)
+    assert done.returncode and "the store cannot be reached" in done.stderr
 
 
 class Echo(asyncio.Protocol):

@@ -1,4 +1,7 @@
-"""Erasure while everybody asks at once: from the receipt on nothing holds the customer, whoever was quicker."""
+"""Erasure while everybody asks at once: from the receipt on nothing holds the customer, whoever was quicker.
+
+Over both stores: a file, and a PostgreSQL that the two workers share.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import orjson
@@ -21,6 +24,7 @@ from serving.access import Access
 from serving.clock import set_clock
 from serving.decision_drain import drain
 from serving.engine import Engine
+from serving.store import Store
 from serving.sync import sync
 from tests.test_serving.conftest import AS_OF
 from tests.test_serving.fuzzing import TOML, Answer, application, ask
@@ -181,10 +185,13 @@ class Race:
                 self.broken.append(f"sync: {error}")
             self.over.wait(0.2)
 
+    def marks(self) -> list[str]:
+        """Every word and id of those who are erased."""
+        return [text for victim in self.victims for text in victim.marks.values()]
+
     def traces(self, *, with_dataset: bool) -> list[tuple[str, str]]:
         """Files of the shop that hold a word or an id of somebody erased."""
-        marks = [text for victim in self.victims for text in victim.marks.values()]
-        found = []
+        marks, found = self.marks(), []
         for path in self.shop.root.rglob("*"):
             if path.is_file() and (with_dataset or self.shop.dataset not in path.parents):
                 raw = path.read_bytes()
@@ -206,30 +213,50 @@ def racing(shop: Any, victims: int) -> Iterator[Race]:
 
 
 def race(shop: Any, caplog: Any, *, victims: int, seconds: float) -> None:
-    """Race, then look everywhere."""
+    """Race, then look everywhere: in the answers, the files, the tables of a server, the dataset, and what was said."""
     caplog.set_level(logging.INFO)
     with racing(shop, victims) as run:
         asyncio.run(run.run(seconds))
         assert not run.broken, run.broken[:5]
         assert run.syncs and all(victim.asked_after > PER_VICTIM for victim in run.victims)
         drain(shop.decision_logs, run.workers[0].store)
-        run.workers[0].store.database.checkpoint()
+        if shop.store_url is None:
+            run.workers[0].store.database.checkpoint()
         assert run.traces(with_dataset=False) == []
+        rows = rows_of(run.workers[0].store)
+        assert rows and [row for row in rows if any(mark in row for mark in run.marks())] == []
         sync(shop, now=AS_OF + 10_000)
         assert run.traces(with_dataset=True) == []
         dataset = Dataset(shop.dataset)
-        rows = {table: dataset.read(table).to_pylist() for table in ("events", "decisions", "customers", "orders")}
-        marks = [text for victim in run.victims for text in victim.marks.values()]
-        assert rows["decisions"] and not any(mark in repr(rows) for mark in marks)
+        synced = {table: dataset.read(table).to_pylist() for table in ("events", "decisions", "customers", "orders")}
+        marks = run.marks()
+        assert synced["decisions"] and not any(mark in repr(synced) for mark in marks)
     assert not any(mark in caplog.text for mark in marks)
 
 
-def test_requests_that_race_an_erasure_find_nothing_after_the_receipt(toy_shop, caplog):
+def rows_of(store: Store) -> list[str]:
+    """Every row of every table of a store, whatever it runs on, as text; bytes as they read."""
+    tables = ("SELECT tablename::text FROM pg_tables WHERE schemaname = current_schema()" if store.database.shared
+              else "SELECT name FROM sqlite_master WHERE type = 'table'")  # fmt: skip
+    named = [name for (name,) in store.database.query(tables)]
+    return [f"{name} {row}" for name in named for row in store.database.query(f'SELECT * FROM "{name}"')]
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def raced_shop(request, toy_shop):
+    """The toy shop, with its store in a file or on a server."""
+    if request.param == "sqlite":
+        return toy_shop
+    server = request.getfixturevalue("postgres")
+    return replace(toy_shop, id=server.shop_id(toy_shop.root), store_url=server.url)
+
+
+def test_requests_that_race_an_erasure_find_nothing_after_the_receipt(raced_shop, caplog):
     """Questions, words, orders and sign-ins on two workers, beside the watch and a sync."""
-    race(toy_shop, caplog, victims=3, seconds=0.5)
+    race(raced_shop, caplog, victims=1 if raced_shop.store_url else 3, seconds=0.5)
 
 
 @pytest.mark.soak
-def test_many_erasures_that_race_with_requests(toy_shop, caplog):
+def test_many_erasures_that_race_with_requests(raced_shop, caplog):
     """The same, for longer."""
-    race(toy_shop, caplog, victims=12, seconds=1.0)
+    race(raced_shop, caplog, victims=6 if raced_shop.store_url else 12, seconds=1.0)

@@ -10,6 +10,7 @@ import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
+from features.errors import ConfigError
 from features.shop import Shop
 
 _FOLDERS = ("bundles", "histories", "policies", "dataset")
@@ -23,16 +24,27 @@ def aside(shop: Shop) -> Iterator[Shop]:
 
     What is mapped or part of a dataset is linked and costs no disk: nobody writes into it, save to erase, which no
     bench does.
+
+    Raises:
+        ConfigError: the shop's store is on a server, of which no copy is made: figures over an empty file beside it
+            would be of another shop.
     """
+    if shop.store_url is not None:
+        hint = "unset it to measure over a file in the shop's folder; kokyaku bench store measures the server itself"
+        raise ConfigError("this bench writes into a copy, and copies no server", where="KOKYAKU_STORE", hint=hint)
     copy = Shop(shop.id, shop.root.with_name(f".{shop.root.name}-bench-{secrets.token_hex(4)}"))
     copy.root.mkdir(mode=0o700)
     try:
         for name in _FOLDERS:
             if (shop.root / name).exists():
                 shutil.copytree(shop.root / name, copy.root / name, copy_function=link, ignore=_LOCKS)
-        for file in (shop.config, shop.clock, shop.root / "secret.key"):
+        for file, target in (
+            (shop.config, copy.config),
+            (shop.clock, copy.clock),
+            (shop.secret_path, copy.secret_path),
+        ):
             if file.exists():
-                shutil.copy2(file, copy.root)
+                shutil.copy2(file, target)
         if shop.store.exists():
             _copy_store(shop.store, copy.store)
         yield copy

@@ -32,7 +32,7 @@ class Defaults:
     """The engine behind methods of BentoML."""
 
     def __init__(self) -> None:
-        shop = Shop(os.environ["KOKYAKU_SHOP"], Path(os.environ["KOKYAKU_ROOT"]))
+        shop = Shop.from_environment(os.environ["KOKYAKU_SHOP"], Path(os.environ["KOKYAKU_ROOT"]))
         self.engine = Engine(shop, worker=f"defaults-{os.getpid()}")
 
     @bentoml.api(route="/v1/floor")  # type: ignore[untyped-decorator]
