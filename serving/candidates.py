@@ -86,6 +86,8 @@ class Candidates:
         scores: float32[m, S]; NaN where a source did not propose the item.
         opinions: float32[m, S]; what each source thinks of the item, whether it proposed it or not.
         removed: (item row, reason) of what filters took out so far.
+        ranks: float32[m, S], the place of each in what each source proposes, from 0, NaN where it does not; None where
+            nobody has looked yet.
     """
 
     items: Rows
@@ -93,6 +95,7 @@ class Candidates:
     scores: Floats
     opinions: Floats
     removed: tuple[tuple[str, Rows], ...] = field(default=())
+    ranks: Floats | None = None
 
     def __len__(self) -> int:
         return len(self.items)
@@ -139,7 +142,8 @@ class Candidates:
             return self
         places = [self.sources.index(name) for name in names]
         scores, opinions = (each.take(places, axis=1) for each in (self.scores, self.opinions))
-        return Candidates(self.items, names, scores, opinions, self.removed)
+        ranks = None if self.ranks is None else self.ranks.take(places, axis=1)
+        return Candidates(self.items, names, scores, opinions, self.removed, ranks)
 
     def without(self, drop: npt.NDArray[np.bool_], reason: str) -> Candidates:
         """Split into what stays and what leaves, with its reason."""

@@ -1,4 +1,4 @@
-"""What `serving.candidates` and `serving.scoring` do with a few hundred candidates, without an array for every step."""
+"""What `serving.candidates` and `serving.filters` do with a few hundred candidates, without an array for every step."""
 
 from __future__ import annotations
 
@@ -10,8 +10,6 @@ from features.compiled import helper, kernel, trailing_zeros
 
 NO_SCORE = np.float32(-1e30)
 """Scores at or below it stand for "not eligible" in some libraries."""
-_FEW = 256
-_LARGEST = np.finfo(np.float32).max
 
 
 @helper
@@ -170,38 +168,6 @@ def look_up(known: Any, scores: Any, wanted: Any, column: int, out: Any) -> None
         out[row, column] = scores[at] if hit else np.nan
 
 
-@helper
-def _rank(scores: Any, places: Any, count: int, out: Any, column: int) -> None:
-    """Fill in how many of some scores stand before each; ties by place. For few, counting is quicker than sorting."""
-    if count > _FEW:
-        order = np.argsort(-scores[:count], kind="mergesort")
-        for rank in range(count):
-            out[places[order[rank]], column] = rank
-        return
-    for at in range(count):
-        before, own = np.int32(0), scores[at]
-        for other in range(at):
-            before = np.int32(before + (scores[other] >= own))
-        for other in range(at + 1, count):
-            before = np.int32(before + (scores[other] > own))
-        out[places[at], column] = before
-
-
-@kernel("f4[2], f4[2], i8, out f4[2]")
-def told(scores: Any, opinions: Any, column: int, out: Any) -> None:
-    """Fill the columns from one on with the opinions, and behind them with the ranks of the scores."""
-    rows, sources = scores.shape
-    out[:, column : column + sources] = opinions
-    place, own = np.empty(rows, np.int64), np.empty(rows, np.float32)
-    for source in range(sources):
-        count = 0
-        for row in range(rows):
-            out[row, column + sources + source] = np.nan
-            place[count], own[count] = row, scores[row, source]
-            count += not np.isnan(scores[row, source])
-        _rank(own, place, count, out, column + sources + source)
-
-
 @kernel(
     "i4[1], f4[2], f4[2], b1[1], b1[1], b1[1], b1[1], i4[1], i4[1], b1, out i4[1], out f4[2], out f4[2], out i4[1], "
     "out i1[1]"
@@ -238,51 +204,3 @@ def sift(
             left_scores[stay, source], left_opinions[stay, source] = scores[row, source], opinions[row, source]
         stay += 1
     return stay
-
-
-@kernel("f4[2], f4[1], out f4[1], out i8[1]")
-def blended(said: Any, weights: Any, scores: Any, leading: Any) -> None:
-    """`Blend.score`: fill the weighted sum of what sources say, each by its largest, and who says most."""
-    rows, sources = said.shape
-    share = np.zeros(sources, np.float32)
-    for source in range(sources):
-        largest = np.float32(0)
-        for row in range(rows):
-            largest = said[row, source] if said[row, source] > largest else largest
-        share[source] = largest
-    for row in range(rows):
-        total, most, lead = np.float32(0), np.float32(-np.inf), 0
-        for source in range(sources):
-            part = said[row, source] / share[source] * weights[source] if share[source] > 0 else np.float32(0)
-            part = np.float32(0) if np.isnan(part) else min(max(part, -_LARGEST), _LARGEST)
-            total += part
-            if part > most:
-                most, lead = part, source
-        scores[row], leading[row] = total, lead
-
-
-@kernel("f4[1], out u8[1]")
-def keyed(scores: Any, keys: Any) -> int:
-    """Fill keys of the finite scores, in whose order the highest comes first, ties by place; returns how many."""
-    bits, count = scores.view(np.int32), 0
-    for place in range(len(scores)):
-        if not np.isfinite(scores[place]):
-            continue
-        number = np.int32(0) if scores[place] == 0 else bits[place]  # both zeros are one
-        rising = np.int64(number ^ (number >> np.int32(31) & np.int32(0x7FFFFFFF)))
-        keys[count] = np.uint64(np.int64(0x7FFFFFFF) - rising) << np.uint64(32) | np.uint64(place)
-        count += 1
-    return count
-
-
-@kernel("f8[1], f8, f4[2], i8, out f4[1], out i8[1]")
-def settled(raw: Any, offset: float, block: Any, sources: int, scores: Any, leading: Any) -> None:
-    """Fill in what a forest's sums come to: probabilities, and the source of the best rank, from the last columns."""
-    begin = block.shape[1] - sources
-    for row in range(len(raw)):
-        scores[row] = 1 / (1 + np.exp(-(raw[row] + offset)))
-        lead, best = 0, np.float32(np.inf)
-        for source in range(sources):
-            if block[row, begin + source] < best:
-                lead, best = source, block[row, begin + source]
-        leading[row] = lead

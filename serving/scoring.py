@@ -18,9 +18,9 @@ from features.compiled import available
 from features.errors import BundleError
 from serving.bundle import Bundle
 from serving.candidates import Candidates, Floats, Rows
-from serving.candidates_kernel import blended, settled, told
 from serving.query import Query
 from serving.recipe import RankerSpec
+from serving.slate_kernel import blended, settled, told
 from serving.trees import Forest
 
 Columns = npt.NDArray[np.intp]
@@ -189,7 +189,9 @@ def ranking_block(bundle: Bundle, query: Query, candidates: Candidates) -> Float
     width, sources = len(FEATURE_NAMES), len(candidates.sources)
     block = np.empty((len(candidates), width + 2 * sources), np.float32)
     assemble(query.history, candidates.items, bundle.shared, bundle.as_of, query.now, block)
-    if available():
+    if candidates.ranks is not None:
+        block[:, width:-sources], block[:, -sources:] = candidates.opinions, candidates.ranks
+    elif available():
         told(candidates.scores, candidates.opinions, width, block)
     else:
         block[:, width:-sources], block[:, -sources:] = candidates.opinions, ranks_of(candidates.scores)

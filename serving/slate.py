@@ -9,11 +9,11 @@ import numpy as np
 from features.assemble import FEATURE_NAMES
 from features.compiled import available
 from serving.candidates import Candidates, Floats, Rows
-from serving.candidates_kernel import keyed
 from serving.placing import Placed
 from serving.query import Query
 from serving.scoring import Beside, Columns, Scorer, Trees
 from serving.selecting import Selector, Trace, first
+from serving.slate_kernel import keyed
 from serving.watch import lap
 
 Blocks = dict[tuple[tuple[str, ...], tuple[str, ...]], Floats]

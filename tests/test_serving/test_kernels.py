@@ -17,7 +17,7 @@ from features.compiled import KERNELS, available, switched, warm
 from features.confidence import ConfidenceParams, preferences
 from features.history import History
 from features.moments import DAY
-from serving import candidates_kernel
+from serving import slate_kernel
 from serving.__main__ import main
 from serving.candidates import Candidates, Opinion, best
 from serving.filters import COMMON, apply_filters
@@ -118,7 +118,7 @@ def test_unions_and_ranks_are_the_same(several, count, bought):
     owned = np.array(sorted(bought), np.int32)
     found = Candidates.of_best(heard, count, 91, owned)
     out = np.full((len(found), 1 + 2 * len(several)), 7, np.float32)
-    candidates_kernel.told(found.scores, found.opinions, 1, out)
+    slate_kernel.told(found.scores, found.opinions, 1, out)
     with switched(False):
         plain = Candidates.of_best(heard, count, 91, owned)
         ranks = ranks_of(plain.scores)
@@ -134,8 +134,8 @@ def test_ranks_of_many_are_those_of_few(rows):
     scores = np.array(rows, np.float32).reshape(-1, 2)
     many = np.concatenate([scores, np.full((300, 2), -1, np.float32)])
     few, all_of_them = (np.empty((len(each), 4), np.float32) for each in (scores, many))
-    candidates_kernel.told(scores, scores, 0, few)
-    candidates_kernel.told(many, many, 0, all_of_them)
+    slate_kernel.told(scores, scores, 0, few)
+    slate_kernel.told(many, many, 0, all_of_them)
     np.testing.assert_array_equal(few, all_of_them[: len(scores)])
     np.testing.assert_array_equal(all_of_them[:, 2:], ranks_of(many))
 

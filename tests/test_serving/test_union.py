@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from features.compiled import available, switched
 from serving.candidates import Candidates
+from serving.scoring import ranks_of
 from serving.union import foremost, shortened
 
 BOTH = pytest.mark.parametrize("kernels", [
@@ -43,11 +44,9 @@ def by_hand(scores: np.ndarray, most: int) -> np.ndarray:
     return heard
 
 
-@BOTH
 @given(scores=tables(), most=st.integers(0, 25))
-def test_the_foremost_are_those_of_the_first_rounds(kernels, scores, most):
-    with switched(kernels):
-        found = foremost(scores, most)
+def test_the_foremost_are_those_of_the_first_rounds(scores, most):
+    found = foremost(scores, most)
     assert found.dtype == np.float32
     assert np.array_equal(found, by_hand(scores, most), equal_nan=True)
     proposed = int(np.isfinite(scores).any(axis=1).sum())
@@ -60,26 +59,29 @@ def test_more_never_lose_what_fewer_had(scores, most):
     assert not (few & ~more).any()
 
 
-@BOTH
-def test_each_source_has_its_turn(kernels):
+def test_each_source_has_its_turn():
     """The second source's first comes before the first one's second; what both list takes one place."""
     scores = np.array([[9, NAN], [8, NAN], [7, 5], [NAN, 6], [NAN, NAN]], np.float32)
-    with switched(kernels):
-        assert np.isfinite(foremost(scores, 2)).tolist() == [[1, 0], [0, 0], [0, 0], [0, 1], [0, 0]]
-        assert np.isfinite(foremost(scores, 3)).tolist() == [[1, 0], [1, 0], [0, 0], [0, 1], [0, 0]]
-        assert np.array_equal(foremost(scores, 4), scores, equal_nan=True)
+    assert np.isfinite(foremost(scores, 2)).tolist() == [[1, 0], [0, 0], [0, 0], [0, 1], [0, 0]]
+    assert np.isfinite(foremost(scores, 3)).tolist() == [[1, 0], [1, 0], [0, 0], [0, 1], [0, 0]]
+    assert np.array_equal(foremost(scores, 4), scores, equal_nan=True)
 
 
+@BOTH
 @given(scores=tables(), most=st.integers(1, 25))
-def test_all_that_is_said_of_a_candidate_stays_beside_it(scores, most):
+def test_all_that_is_said_of_a_candidate_stays_beside_it(kernels, scores, most):
     items = np.arange(len(scores), dtype=np.int32) * 2
     names = tuple("abcd"[: scores.shape[1]])
     candidates = Candidates(items, names, scores, np.nan_to_num(scores) + 1, (("stopped", np.array([99], np.int32)),))
-    found = shortened(candidates, most)
+    with switched(kernels):
+        found = shortened(candidates, most)
     heard = scores if len(scores) <= most else foremost(scores, most)
     kept = np.ones(len(scores), bool) if len(scores) <= most else np.isfinite(heard).any(axis=1)
     assert found.items.tolist() == items[kept].tolist()
     assert np.array_equal(found.scores, heard[kept], equal_nan=True)
     assert np.array_equal(found.opinions, candidates.opinions[kept])
     assert (found.sources, found.removed) == (candidates.sources, candidates.removed)
+    if found.ranks is not None:
+        assert np.array_equal(found.ranks, ranks_of(found.scores), equal_nan=True)
+    assert (found.ranks is not None) == (kernels and len(scores) > most)
     assert shortened(candidates, 0) is candidates
