@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from features.history import History
+from features.kinds import EventType
 from features.orders import DELIVERED, FAILED, OrderLine
-from features.schemas import EventType
 
 Instants = npt.NDArray[np.int64]
 Places = npt.NDArray[np.intp]

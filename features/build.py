@@ -11,7 +11,7 @@ from features import columns as c
 from features.dataset import Dataset, events_as_of
 from features.history import Histories, History
 from features.ids import Vocabulary
-from features.schemas import EventType
+from features.kinds import EventType
 
 EVERYTHING = 2**62
 """An instant after all events: `histories_as_of(dataset, EVERYTHING)` reads the whole dataset."""

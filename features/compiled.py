@@ -11,6 +11,7 @@ from __future__ import annotations
 import atexit
 import os
 import shutil
+import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
@@ -25,9 +26,23 @@ import numpy.typing as npt
 numba: Any
 trailing_zeros: Any
 """Of an integer, for kernels: the place of its lowest bit."""
+
+
+@contextmanager
+def _without_scipy() -> Iterator[None]:
+    """Numba loads SciPy's linear algebra where it finds it, and with that a hundred modules that no kernel needs."""
+    hidden = sys.modules.setdefault("scipy", None) is None  # type: ignore[arg-type]
+    try:
+        yield
+    finally:
+        if hidden:
+            del sys.modules["scipy"]
+
+
 try:
-    import numba
-    from numba.cpython.unsafe.numbers import trailing_zeros
+    with _without_scipy():
+        import numba
+        from numba.cpython.unsafe.numbers import trailing_zeros
 except ImportError:
     numba = trailing_zeros = None
 
@@ -175,6 +190,13 @@ if _on and (_folder := os.environ.get(BUILT)) and Path(_folder).is_dir():
 def _jit(
     function: Callable[..., Any], types: tuple[Any, ...] | None, fast: set[str] | bool = False
 ) -> Callable[..., Any]:
+    with _without_scipy():
+        return _made(function, types, fast)
+
+
+def _made(
+    function: Callable[..., Any], types: tuple[Any, ...] | None, fast: set[str] | bool
+) -> Callable[..., Any]:  # fmt: skip
     try:
         made = numba.njit(types, cache=True, nogil=True, error_model="numpy", fastmath=fast)(function)
     except RuntimeError:  # there is no folder that numba could keep it in: it is compiled at every start

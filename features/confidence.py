@@ -16,8 +16,8 @@ import numpy.typing as npt
 
 from features.compiled import available, kernel
 from features.history import History
+from features.kinds import EventType
 from features.moments import DAY
-from features.schemas import EventType
 
 Floats = npt.NDArray[np.float32]
 _DAY = 86_400_000_000

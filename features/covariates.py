@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from features.history import History
+from features.kinds import EventType
 from features.moments import DAY, local_time
-from features.schemas import EventType
 
 Value = str | float | bool | None
 Floats = npt.NDArray[np.float32]

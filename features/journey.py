@@ -29,9 +29,9 @@ import numpy.typing as npt
 from features.bought import Bought, Told, bought_of, has_type, known_of, told_of
 from features.covariates import LOOKS
 from features.history import History
+from features.kinds import EventType
 from features.moments import DAY, HOUR
 from features.orders import ENDED, LONGEST_WAIT, OrderLine
-from features.schemas import EventType
 
 Rows = npt.NDArray[np.int32]
 Places = npt.NDArray[np.intp]

@@ -12,8 +12,8 @@ from typing import Any
 
 import msgspec
 
+from features.kinds import SHIPMENT_STATES
 from features.orders import OrderLine, Step
-from features.schemas import SHIPMENT_STATES
 
 _RANK = {state: rank for rank, state in enumerate(SHIPMENT_STATES)}
 
@@ -24,7 +24,7 @@ class Report(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     Args:
         order_id, line: the key.
         at: microseconds, from when it is in force.
-        state: one of `features.schemas.SHIPMENT_STATES`, or "" where nothing was said of it.
+        state: one of `features.kinds.SHIPMENT_STATES`, or "" where nothing was said of it.
         stamped: the shop named no moment, so `at` is when it was received.
     """
 

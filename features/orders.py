@@ -25,7 +25,7 @@ class Step:
 
     Args:
         at: microseconds, `valid_from` of the row.
-        state: one of `features.schemas.SHIPMENT_STATES`, or "" where only words were added.
+        state: one of `features.kinds.SHIPMENT_STATES`, or "" where only words were added.
         text, image_url, tracking_url: what the shop tells of it.
         confirmed_for: the instant at which the carrier has said that it comes; None: nobody has said.
         place, hours: where and when it can be picked up.

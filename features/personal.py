@@ -10,9 +10,9 @@ import numpy.typing as npt
 
 from features.compiled import available
 from features.history import History
+from features.kinds import EventType
 from features.moments import DAY
 from features.rows_kernel import DECAY_DAYS, wishes
-from features.schemas import EventType
 
 Floats = npt.NDArray[np.float32]
 Rows = npt.NDArray[np.int32]

@@ -12,10 +12,10 @@ import numpy as np
 import numpy.typing as npt
 
 from features.history import History
+from features.kinds import EventType
 from features.moments import DAY
 from features.personal import slots
 from features.rows_kernel import BASKET_DECAY, GAP_PRIOR, HALF_LIVES, RECENT
-from features.schemas import EventType
 
 Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]

@@ -12,9 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from features.history import History
+from features.kinds import EventType
 from features.personal import group_columns
 from features.rows_kernel import FADE_DAYS
-from features.schemas import EventType
 
 Floats = npt.NDArray[np.float32]
 Rows = npt.NDArray[np.int32]

@@ -25,8 +25,8 @@ from features.journey import (
     Rows,
     StageRules,
 )
+from features.kinds import EventType
 from features.orders import ENDED, OrderLine
-from features.schemas import EventType
 
 _CART, _SEARCH, _WISH = int(EventType.CART), int(EventType.SEARCH), int(EventType.WISHLIST)
 _ORDERS = (int(EventType.PURCHASE), int(EventType.RETURN))

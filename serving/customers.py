@@ -8,11 +8,11 @@ import numpy as np
 
 from features.bought import bought_of, told_of
 from features.history import History, customer_subject
+from features.kinds import EventType
 from features.moments import DAY, MICROSECOND, format_instant
 from features.order_reports import lines_of
 from features.orders import OrderLine
 from features.personal import open_wishes
-from features.schemas import EventType
 from serving.due import due_items
 from serving.engine import Engine
 from serving.fields import MAPS

@@ -15,7 +15,7 @@ import numpy as np
 from features.errors import DataError
 from features.history import History
 from features.ids import Vocabulary
-from features.schemas import event_code
+from features.kinds import event_code
 from features.text import event_key
 
 _WORD = 2**63
@@ -28,7 +28,7 @@ class StoredEvent(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True)
         event_id: unique in the shop; sending it again changes nothing.
         occurred_at: when it happened; equal to `recorded_at` where the client named no time.
         recorded_at: when the shop received it.
-        type: an event type of `features.schemas` or one that the shop declared.
+        type: an event type of `features.kinds` or one that the shop declared.
         discount: of the whole line, in the money of `unit_price`.
         attributes: further fields of the shop's own.
     """

@@ -15,9 +15,9 @@ import orjson
 
 from features.errors import NotFoundError
 from features.history import Histories, customer_subject
+from features.kinds import EventType
 from features.moments import format_instant
 from features.order_reports import Report
-from features.schemas import EventType
 from features.text import event_key
 from serving import histories as history_files
 from serving import store_sql as sql

@@ -10,8 +10,8 @@ import numpy.typing as npt
 
 from features.compiled import available
 from features.errors import RequestError
+from features.kinds import EventType
 from features.personal import open_wishes
-from features.schemas import EventType
 from serving.business import Business
 from serving.candidates import Candidates, among
 from serving.candidates_kernel import sift

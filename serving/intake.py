@@ -9,8 +9,8 @@ from typing import Any
 import msgspec
 
 from features.errors import DataError, KokyakuError, RequestError
+from features.kinds import EVENT_TYPES, NEEDS_ITEM
 from features.moments import CALENDAR, MINUTE, format_instant, parse_instant
-from features.schemas import EVENT_TYPES, NEEDS_ITEM
 from serving.decide import new_id
 from serving.engine import Engine
 from serving.events import StoredEvent

@@ -8,9 +8,9 @@ from typing import Any
 import msgspec
 
 from features.errors import ConfigError, RequestError
+from features.kinds import SHIPMENT_STATES
 from features.moments import DAY, day_start, format_instant, to_datetime, zone
 from features.order_reports import Report
-from features.schemas import SHIPMENT_STATES
 from serving import person
 from serving.config import ShopConfig
 from serving.engine import Engine

@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from features.errors import RequestError
+from features.kinds import EventType
 from features.moments import DAY
 from features.personal import open_wishes
-from features.schemas import EventType
 from serving.candidates import Rows
 from serving.expressions import Expression, ExpressionError, bound, compiled
 from serving.query import Filter, Query

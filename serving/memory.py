@@ -23,8 +23,8 @@ from serving.artifact import live_name, read_manifest
 
 VARIABLE = "KOKYAKU_MEMORY"
 """Names in the environment how much a service may take, such as `1500M`, where that is less than the machine has."""
-PROGRAM = 280 << 20
-"""Bytes of the supervisor's and the worker's own programs, with compiled kernels; measured at 190 to 260 MB."""
+PROGRAM = 190 << 20
+"""Bytes of the keeper's and the worker's own programs, with compiled kernels; measured at 145 to 190 MB."""
 AN_ITEM = 400
 """Bytes an item in each worker: live prices and stock, the history's numbers, what a request scores at once."""
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(?:i?b)?", re.IGNORECASE)
@@ -36,7 +36,7 @@ class Budget(msgspec.Struct, frozen=True):
 
     Args:
         items, factors, customers: of the shop; visitors with a history count as customers.
-        own: of each worker with its supervisor.
+        own: of each worker with its keeper.
         bundle: mapped arrays of what was learned.
         index: mapped arrays of who is known: ids, where their events begin, profiles.
         history: the events themselves, read and not mapped.

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import msgspec
 import numpy as np
 
-from features.schemas import EventType
+from features.kinds import EventType
 from serving.candidates import Rows, among
 from serving.live import Live
 from serving.pipeline import anchor_weights

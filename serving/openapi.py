@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from features.schemas import NEEDS_ITEM
+from features.kinds import NEEDS_ITEM
 from serving import tokens, wire, wire_people
 from serving.wire_answers import ANSWERS, ErrorAnswer
 

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 
+from features.kinds import EventType
 from features.moments import DAY
-from features.schemas import EventType
 from serving.candidates import Rows
 from serving.person import Project
 from serving.query import Query

@@ -7,8 +7,8 @@ that nothing is left.
 
 from __future__ import annotations
 
+from features.kinds import EventType
 from features.moments import DAY
-from features.schemas import EventType
 from serving.caps import COUNTED, Counts
 from serving.settings.actions import Action
 from serving.situation import Situation

@@ -12,7 +12,7 @@ from dataclasses import replace
 import msgspec
 import numpy as np
 
-from features.schemas import EventType
+from features.kinds import EventType
 from serving.bundle import Bundle
 from serving.business import PLAIN, Business, Wish
 from serving.candidates import Candidates, Opinion, Rows

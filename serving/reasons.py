@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
+from features.kinds import EventType
 from features.moments import DAY
 from features.personal import open_wishes
-from features.schemas import EventType
 from serving.placing import PIN
 from serving.query import Query
 from serving.ranker import Ranker

@@ -12,9 +12,9 @@ import numpy.typing as npt
 from features.bought import has_type, not_returned
 from features.history import History
 from features.journey import RULES
+from features.kinds import EventType
 from features.moments import DAY, HOUR, Instants
 from features.orders import FAILED, OrderLine
-from features.schemas import EventType
 from serving.bundle import Bundle
 from serving.candidates import Rows
 from serving.settings.shop import RepurchaseSettings

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from features.history import History
+from features.kinds import EventType, event_code
 from features.moments import DAY
 from features.orders import OrderLine
-from features.schemas import EventType, event_code
 from serving.due import Due
 from serving.person import Project
 from serving.settings.sequences import Sequence, SequenceStep

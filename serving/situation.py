@@ -15,10 +15,10 @@ import numpy as np
 
 from features.history import History
 from features.journey import Stage, stage_of
+from features.kinds import EventType
 from features.moments import DAY, MINUTE, LocalTime, is_zone, local_time
 from features.orders import FAILED, READY, OrderLine
 from features.personal import open_wishes
-from features.schemas import EventType
 from serving.candidates import Rows
 from serving.delivery import Expected
 from serving.due import Due, due_items

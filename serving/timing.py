@@ -12,8 +12,8 @@ from dataclasses import replace
 import msgspec
 
 from features.errors import DataError
+from features.kinds import EventType
 from features.moments import DAY, HOUR, MINUTE, day_start, local_time, parse_instant
-from features.schemas import EventType
 from serving.asking import question_now
 from serving.caps import FAILED, SENT, SESSION, SHOWN, Counts
 from serving.due import due_items

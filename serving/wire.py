@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Meta
 
 from features.errors import RequestError
-from features.schemas import EVENT_TYPES
+from features.kinds import EVENT_TYPES
 from features.text import MAX_ID_LENGTH
 from serving.query import Context, Filter
 from serving.strict import nearest

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from features.schemas import SHIPMENT_STATES
+from features.kinds import SHIPMENT_STATES
 from serving.wire import MAX_BATCH, Body, Id, Moment, Text
 
 Url = Annotated[str, Meta(pattern=r"^https?://\S+$", max_length=2_000)]

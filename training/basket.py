@@ -13,8 +13,8 @@ from msgspec import Meta
 from features.confidence import ConfidenceParams
 from features.errors import DataError
 from features.history import Histories
+from features.kinds import EventType
 from features.moments import DAY
-from features.schemas import EventType
 from training.collaborative import as_neighbours, heaviest
 from training.interactions import Fitted, Progress, silent
 

@@ -21,8 +21,8 @@ from features import columns as c
 from features.dataset import Dataset, versions_as_of
 from features.history import Histories, History
 from features.ids import Vocabulary
+from features.kinds import EventType
 from features.moments import DAY
-from features.schemas import EventType
 from serving.bundle import Bundle
 from serving.ranker import Ranker
 from serving.recipe import Recipe, as_json

@@ -25,8 +25,8 @@ import scipy.sparse as sp
 from msgspec import Meta
 
 from features.ids import Vocabulary
+from features.kinds import EventType
 from features.moments import DAY, HOUR, SEASONS, local_columns, local_time
-from features.schemas import EventType
 from serving.prior import BANDS, DIMENSIONS, band_of, find, packed
 from serving.sources.context import cell_key
 from training.interactions import Fitted, Progress, silent

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 
 from features.errors import ConfigError, DataError
-from features.schemas import EventType
+from features.kinds import EventType
 from training import journal
 from training.candidates import Candidate, candidate
 from training.contest import sampled

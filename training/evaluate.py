@@ -16,7 +16,7 @@ from threadpoolctl import threadpool_limits
 
 from features.errors import ConfigError
 from features.history import Histories
-from features.schemas import EventType
+from features.kinds import EventType
 from serving.bundle import Bundle
 from serving.query import Context, Filter, Query
 from serving.ranker import Ranker

@@ -21,8 +21,8 @@ from scipy.special import betaincinv
 
 from features.covariates import LOOKS
 from features.ids import Array, Vocabulary
+from features.kinds import EventType
 from features.moments import HOUR, local_columns
-from features.schemas import EventType
 from serving.questions import HOURS, STEP, Hours, rarity
 from training.fitting import Cut
 from training.prior import STRENGTHS

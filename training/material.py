@@ -15,8 +15,8 @@ from features.build import EVERYTHING, histories_as_of
 from features.dataset import Dataset, Manifest, versions_as_of
 from features.errors import DataError
 from features.history import Histories, customer_subject
+from features.kinds import EventType
 from features.moments import DAY, SECOND, format_instant
-from features.schemas import EventType
 from features.shop import Shop
 from serving.config import ShopConfig
 from serving.tombstones import erased_of

@@ -12,8 +12,8 @@ from msgspec import Meta
 
 from features.history import Histories
 from features.ids import Array, Vocabulary
+from features.kinds import EventType
 from features.moments import DAY
-from features.schemas import EventType
 from training.interactions import Fitted
 from training.split import customers
 

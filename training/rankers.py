@@ -13,8 +13,8 @@ import numpy as np
 from features.errors import DataError
 from features.history import Histories
 from features.ids import Array
+from features.kinds import EventType
 from features.moments import format_instant
-from features.schemas import EventType
 from serving.recipe import USUAL, Breadth, RankerSpec, Recipe, SourceSpec
 from training.contest import Arena, sampled
 from training.evaluate import TASKS, Task

@@ -18,8 +18,8 @@ from msgspec import Meta
 
 from features.errors import DataError
 from features.history import Histories
+from features.kinds import EventType
 from features.moments import DAY
-from features.schemas import EventType
 from serving.sources.replenishment import elapsed
 from training.interactions import Fitted, Progress, silent
 from training.known import Known

@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from features.history import Histories
+from features.kinds import EventType
 from features.moments import DAY
-from features.schemas import EventType
 
 Doubles = npt.NDArray[np.float64]
 Floats = npt.NDArray[np.float32]

@@ -16,8 +16,8 @@ from msgspec import Meta
 
 from features.errors import DataError
 from features.history import Histories
+from features.kinds import EventType
 from features.moments import MINUTE
-from features.schemas import EventType
 from serving.sources.ordered import FOLLOWED, SESSION_WEIGHTS, Followed, Shown
 from training.collaborative import as_neighbours, heaviest
 from training.interactions import Fitted, Progress, silent

@@ -16,8 +16,8 @@ import numpy.typing as npt
 from features.errors import ConfigError
 from features.history import Histories
 from features.ids import Vocabulary
+from features.kinds import EventType
 from features.moments import DAY, format_instant
-from features.schemas import EventType
 
 Rows = npt.NDArray[np.int32]
 Mask = npt.NDArray[np.bool_]

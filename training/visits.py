@@ -20,8 +20,8 @@ from features import columns as c
 from features.build import LAST_INSTANT
 from features.dataset import Dataset, events_as_of
 from features.history import Histories, History, visitor_subject
+from features.kinds import EventType
 from features.moments import MICROSECOND, MINUTE, format_instant
-from features.schemas import EventType
 from serving.query import Context
 from serving.sources.ordered import SESSION_WEIGHTS
 from training.known import Dimension, coded

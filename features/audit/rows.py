@@ -6,7 +6,7 @@ from features import columns as c
 from features.audit.look import Look
 from features.audit.report import Finding, Table, Verdict
 from features.audit.words import count, percent, share
-from features.schemas import NEEDS_ITEM
+from features.kinds import NEEDS_ITEM
 
 CONTENT = (
     c.CUSTOMER_ID, c.VISITOR_ID, c.SESSION_ID, c.TYPE, c.ITEM_ID, c.OCCURRED_AT, c.QUANTITY, c.UNIT_PRICE,

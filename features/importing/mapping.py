@@ -14,8 +14,9 @@ from features import columns as c
 from features.dataset import KEYS
 from features.errors import ConfigError
 from features.importing.values import currency_signs
+from features.kinds import EVENT_TYPES
 from features.moments import zone
-from features.schemas import EVENT_TYPES, TABLES
+from features.schemas import TABLES
 
 TableName = Literal["events", "items", "customers", "orders", "identities", "decisions"]
 FormatName = Literal["csv", "parquet", "jsonl"]

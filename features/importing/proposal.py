@@ -22,8 +22,9 @@ from features.importing.sources.files import file_feed, file_names
 from features.importing.times import parse_times
 from features.importing.values import as_text, flat, mask, parse_numbers
 from features.importing.vocabulary import CATEGORY_LEVELS, NAMES, TIME_FORMATS, TYPE_WORDS
+from features.kinds import EVENT_TYPES
 from features.moments import DAY
-from features.schemas import EVENT_TYPES, TABLES
+from features.schemas import TABLES
 
 SAMPLE_ROWS: Final = 2_000
 _PLAUSIBLE = (20 * 365 * DAY, 100 * 365 * DAY)

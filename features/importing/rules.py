@@ -25,7 +25,7 @@ from features.importing.reasons import (
 )
 from features.importing.sieve import Sieve
 from features.importing.values import Mask, mask
-from features.schemas import EVENT_TYPES, NEEDS_ITEM, SHIPMENT_STATES
+from features.kinds import EVENT_TYPES, NEEDS_ITEM, SHIPMENT_STATES
 
 Columns = dict[str, pa.Array]
 Rule = Callable[[Columns, Mapping, Sieve], Columns]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import msgspec
 
 from features.errors import ConfigError
-from features.schemas import EVENT_TYPES
+from features.kinds import EVENT_TYPES
 from serving.settings.shop import Days
 from serving.settings.when import Words
 from serving.strict import Strict, nearest

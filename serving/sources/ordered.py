@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from features.history import History
+from features.kinds import EventType
 from features.moments import MINUTE
-from features.schemas import EventType
 from serving.bundle import Bundle
 from serving.candidates import Floats, Opinion, Rows
 from serving.query import Query

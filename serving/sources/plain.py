@@ -10,8 +10,8 @@ import numpy.typing as npt
 from features.compiled import available
 from features.history import History
 from features.ids import Vocabulary
+from features.kinds import EventType
 from features.moments import DAY
-from features.schemas import EventType
 from serving.bundle import Bundle
 from serving.candidates import Floats, Opinion, Rows
 from serving.query import Query

@@ -10,9 +10,9 @@ import numpy.typing as npt
 
 from features.compiled import available
 from features.history import History
+from features.kinds import EventType
 from features.moments import DAY
 from features.personal import open_wishes
-from features.schemas import EventType
 from serving.bundle import Bundle
 from serving.candidates import Floats, Opinion, Rows
 from serving.query import Query

@@ -11,8 +11,8 @@ import pytest
 from features.errors import ConfigError, DataError
 from features.history import Histories, History
 from features.ids import Vocabulary
+from features.kinds import EventType
 from features.moments import DAY
-from features.schemas import EventType
 from training.cli import main
 from training.experiments.looks import confidence_at, difference
 from training.experiments.power import WEEK, Line, Stretch, enough, line_of, stretches

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from features.build import EVERYTHING, histories_as_of
 from features.dataset import Dataset
 from features.history import Histories
+from features.kinds import event_code
 from features.moments import DAY, parse_instant
-from features.schemas import event_code
 from features.text import event_key
 
 MakeDataset = Callable[..., Dataset]

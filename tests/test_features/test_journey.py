@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from features.history import History
 from features.journey import PRIORITY, REASONS, RULES, STAGES, Stage, StageRules, stage_of
+from features.kinds import SHIPMENT_STATES, EventType
 from features.moments import DAY, HOUR, MINUTE
 from features.orders import OrderLine, Step
-from features.schemas import SHIPMENT_STATES, EventType
 from features.timeline import stages_over
 
 NOW = 1_000 * DAY

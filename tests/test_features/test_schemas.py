@@ -6,7 +6,8 @@ import pyarrow as pa
 import pytest
 
 from features import columns as c
-from features.schemas import EVENT_TYPES, INSTANT, NEEDS_ITEM, PARTITIONED, TABLES, EventType, empty, event_code
+from features.kinds import EVENT_TYPES, NEEDS_ITEM, EventType, event_code
+from features.schemas import INSTANT, PARTITIONED, TABLES, empty
 
 CODES = {
     "other": 0, "view": 1, "search": 2, "cart": 3, "cart_remove": 4, "wishlist": 5, "wishlist_remove": 6, "purchase": 7,

@@ -8,8 +8,8 @@ import pytest
 from features.assemble import FINGERPRINT, SharedTables
 from features.history import History
 from features.ids import Vocabulary
+from features.kinds import EventType
 from features.moments import DAY
-from features.schemas import EventType
 from features.text import event_key
 from serving.bundle import Bundle, text_arrays
 from serving.recipe import Recipe, SourceSpec, as_json

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from features.errors import ConfigError
 from features.history import History
 from features.ids import Vocabulary
+from features.kinds import EventType
 from features.moments import DAY, HOUR
-from features.schemas import EventType
 from serving.bundle import Bundle
 from serving.business import Business
 from serving.config import ShopConfig, load_config

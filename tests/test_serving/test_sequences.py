@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from features.errors import ConfigError
 from features.history import History
+from features.kinds import EventType
 from features.moments import DAY, HOUR
 from features.orders import OrderLine, Step
-from features.schemas import EventType
 from serving.config import read_config
 from serving.due import Due
 from serving.person import Project

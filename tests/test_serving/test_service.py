@@ -84,13 +84,14 @@ def test_a_new_bundle_is_taken_up_under_load_without_a_failed_request(started, t
     assert {"toy-2", "toy-5"} <= seen
 
 
-HEAVY = ("pandas", "sklearn", "mlflow", "duckdb", "ibis", "lightgbm", "implicit", "matplotlib")
+HEAVY = ("pandas", "sklearn", "mlflow", "duckdb", "ibis", "lightgbm", "implicit", "matplotlib", "pyarrow", "scipy")
 
 
 def test_a_worker_carries_no_training_library(toy_shop):
     """Importing the service and opening an engine loads none of the libraries that only training needs."""
     code = (
         "import sys, serving.service, serving.worker\n"
+        "serving.worker.warm()\n"
         "from pathlib import Path\n"
         "from features.shop import Shop\n"
         "from serving.engine import Engine\n"

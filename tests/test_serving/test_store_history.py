@@ -13,7 +13,7 @@ from features.build import histories_as_of
 from features.dataset import Dataset
 from features.history import FIELDS, History, customer_subject, visitor_subject
 from features.ids import Vocabulary
-from features.schemas import EVENT_TYPES, EventType
+from features.kinds import EVENT_TYPES, EventType
 from features.shop import Shop
 from features.text import event_key
 from serving.artifact import live_name, read_manifest

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from features.errors import DataError
-from features.schemas import EventType
+from features.kinds import EventType
 from serving.query import Query
 from serving.recipe import Recipe, SourceSpec
 from serving.sources import Neighbours

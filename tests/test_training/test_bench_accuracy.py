@@ -10,8 +10,8 @@ import pytest
 from features.errors import ConfigError, DataError
 from features.history import Histories, History
 from features.ids import Vocabulary
+from features.kinds import EventType
 from features.moments import DAY
-from features.schemas import EventType
 from training.bench.accuracy import CHOSEN, METRICS, PRIMARY, Result, measure, run, table_of
 from training.bench.shops import CASES, case_of, checked_split, count_read, reads
 from training.split import Window

@@ -10,8 +10,8 @@ import pytest
 from features.errors import ConfigError
 from features.history import Histories, History
 from features.ids import Vocabulary
+from features.kinds import EventType
 from features.moments import DAY
-from features.schemas import EventType
 from serving.bundle import Bundle, text_arrays
 from serving.recipe import Breadth, Recipe, SelectionSpec
 from training.bench import category_asked

@@ -14,8 +14,8 @@ from features.dataset import Dataset
 from features.errors import ConfigError, DataError
 from features.history import Histories, History
 from features.ids import Vocabulary
+from features.kinds import EventType
 from features.moments import DAY, format_instant
-from features.schemas import EventType
 from serving.recipe import Recipe, SourceSpec
 from training.bench import cold
 from training.bench.accuracy import Result

@@ -9,8 +9,8 @@ import pytest
 from features.errors import ConfigError
 from features.history import Histories, History
 from features.ids import Vocabulary
+from features.kinds import EventType
 from features.moments import DAY
-from features.schemas import EventType
 from serving.bundle import Bundle
 from serving.query import Query
 from serving.ranker import Ranker

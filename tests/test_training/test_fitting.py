@@ -12,8 +12,8 @@ import pytest
 from features.errors import ConfigError, DataError
 from features.history import Histories, History
 from features.ids import Vocabulary
+from features.kinds import EventType
 from features.moments import DAY
-from features.schemas import EventType
 from serving.bundle import open_bundle, write_bundle
 from serving.query import Context, Query
 from serving.ranker import Ranker

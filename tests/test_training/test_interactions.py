@@ -14,8 +14,8 @@ from features.confidence import ConfidenceParams, preferences
 from features.errors import DataError
 from features.history import Histories, History
 from features.ids import Vocabulary
+from features.kinds import EventType
 from features.moments import DAY
-from features.schemas import EventType
 from training.interactions import binary, preference_matrix, trainable
 
 NOW = 100 * DAY

@@ -9,9 +9,9 @@ from typer.testing import CliRunner
 
 from features.history import History
 from features.journey import stage_of
+from features.kinds import event_code
 from features.moments import DAY, HOUR
 from features.orders import OrderLine, Step
-from features.schemas import event_code
 from serving.query import Context
 from training.bench import invariants
 from training.bench.invariant_asked import RULES, Looked, Table

@@ -16,8 +16,8 @@ from features.build import histories_as_of
 from features.dataset import Dataset
 from features.errors import BundleError, DataError
 from features.history import Histories
+from features.kinds import EventType
 from features.moments import DAY
-from features.schemas import EventType
 from features.shop import Shop
 from serving.bundle import Bundle, open_bundle, write_bundle
 from serving.query import Query

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from features.errors import DataError
+from features.kinds import EventType
 from features.moments import DAY
-from features.schemas import EventType
 from serving.query import Query
 from serving.recipe import Recipe, SourceSpec
 from serving.sources import build_sources

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from features.history import FIELDS, Histories, History
 from features.ids import Vocabulary
+from features.kinds import EventType
 from features.moments import DAY
 from features.orders import OrderLine, Step
-from features.schemas import EventType
 from serving.repurchase import LEARNED, Windows
 from serving.settings.shop import RepurchaseSettings
 from training.repurchase import FREELY, GRID, LEAST, LONGEST, hazards, repurchase_days, spells

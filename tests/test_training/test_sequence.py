@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from features.errors import ConfigError, DataError
+from features.kinds import EventType
 from features.moments import DAY, MINUTE
-from features.schemas import EventType
 from serving.query import Query
 from serving.recipe import Recipe, SourceSpec
 from serving.sources import build_sources

@@ -6,8 +6,9 @@ import pytest
 
 from features.build import histories_as_of
 from features.dataset import Dataset, versions_as_of
+from features.kinds import SHIPMENT_STATES
 from features.moments import DAY, parse_instant
-from features.schemas import SHIPMENT_STATES, TABLES
+from features.schemas import TABLES
 from training.simulation import simulate
 from training.simulation.locale import locale_of
 from training.simulation.visits import CHANNELS

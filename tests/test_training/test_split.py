@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from features.errors import ConfigError
 from features.history import Histories, History
 from features.ids import Vocabulary
-from features.schemas import EventType
+from features.kinds import EventType
 from training.split import Window, buyers, catalogue, customers, last_windows, truth_of
 
 Event = tuple[str, int, str]

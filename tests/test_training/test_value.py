@@ -22,8 +22,8 @@ from features.dataset import Dataset
 from features.errors import DataError
 from features.history import Histories, History
 from features.ids import Vocabulary
+from features.kinds import EventType
 from features.moments import DAY, parse_instant
-from features.schemas import EventType
 from features.shop import Shop
 from training.cli import main
 from training.value.forecast import Samples, forecast_value, horizon_of, verdict_of

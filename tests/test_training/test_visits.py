@@ -11,8 +11,8 @@ import pytest
 from features.build import histories_as_of
 from features.dataset import Dataset
 from features.history import customer_subject, visitor_subject
+from features.kinds import EventType
 from features.moments import DAY, MICROSECOND, MINUTE, format_instant
-from features.schemas import EventType
 from training.split import Window, catalogue
 from training.visits import Moment, Visits, known_at, visits_of
 

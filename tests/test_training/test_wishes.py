@@ -13,8 +13,8 @@ from features.build import histories_as_of
 from features.dataset import Dataset
 from features.errors import DataError
 from features.history import History
+from features.kinds import EventType
 from features.moments import DAY
-from features.schemas import EventType
 from serving.query import Query
 from serving.ranker import Ranker
 from serving.recipe import Recipe, SourceSpec

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from scipy.sparse import csr_array
 
 from features.history import Histories
-from features.schemas import EventType
+from features.kinds import EventType
 from training.contest import Arena
 from training.evaluate import KS, TASKS, Evaluation, Task, TaskResult, score_lists, slices_of
 from training.simulation.effects import Segment

@@ -20,7 +20,7 @@ from features.dataset import Dataset
 from features.errors import DataError
 from features.history import Histories
 from features.ids import Array
-from features.schemas import EventType
+from features.kinds import EventType
 from serving.bundle import Bundle
 from serving.query import Context, Query
 from serving.ranker import Ranker, Voice

@@ -9,8 +9,8 @@ import numpy.typing as npt
 
 from features.history import DTYPES, FIELDS, Histories, History, customer_subject, visitor_subject
 from features.ids import Vocabulary
+from features.kinds import EventType
 from features.moments import DAY
-from features.schemas import EventType
 from serving.bundle import Bundle
 from serving.profiles import Profile
 from training.bench.made_items import IN_CATEGORY, REGIONS

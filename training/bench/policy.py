@@ -19,8 +19,8 @@ import typer
 
 from features.covariates import KNOWN, PAST, VISIT, past_values, visit_values
 from features.history import History
+from features.kinds import EventType
 from features.moments import DAY, MINUTE
-from features.schemas import EventType
 from features.shop import Shop
 from serving.drawing import Draws
 from serving.effects import Column, PolicySheet, Size, SlotPolicy

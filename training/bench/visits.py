@@ -19,7 +19,7 @@ from features.build import histories_as_of
 from features.dataset import Dataset
 from features.errors import ConfigError, DataError
 from features.history import Histories
-from features.schemas import EventType
+from features.kinds import EventType
 from serving.bundle import Bundle
 from serving.config import load_config
 from serving.recipe import Recipe

@@ -7,8 +7,8 @@ from typing import Final
 
 import numpy as np
 
+from features.kinds import SHIPMENT_STATES, EventType
 from features.moments import DAY, HOUR
-from features.schemas import SHIPMENT_STATES, EventType
 from training.simulation.catalogue import NEVER
 from training.simulation.people import World
 from training.simulation.rows import Array, Rows

@@ -28,8 +28,8 @@ import numpy.typing as npt
 from scipy import sparse
 
 from features.errors import ConfigError
+from features.kinds import EventType
 from features.moments import DAY, parse_instant
-from features.schemas import EventType
 from training.simulation.block import Block, blocks_of, make_block
 from training.simulation.catalogue import NEVER
 from training.simulation.locale import locale_of

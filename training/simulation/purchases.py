@@ -6,8 +6,8 @@ from typing import Final
 
 import numpy as np
 
+from features.kinds import EventType
 from features.moments import SECOND
-from features.schemas import EventType
 from training.simulation.choice import best_per_group, come_across, liking
 from training.simulation.effects import ACTION_ROW
 from training.simulation.pages import Shown

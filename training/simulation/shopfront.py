@@ -8,8 +8,9 @@ import numpy as np
 import orjson
 import pyarrow as pa
 
+from features.kinds import EventType
 from features.schemas import ACTIONS as ACTION_SCHEMA
-from features.schemas import CUSTOMERS, ITEMS, EventType
+from features.schemas import CUSTOMERS, ITEMS
 from training.simulation import arrow
 from training.simulation.catalogue import NEVER
 from training.simulation.effects import ACTIONS, CAMPAIGN, Action

@@ -6,8 +6,8 @@ from typing import Final
 
 import numpy as np
 
+from features.kinds import EventType
 from features.moments import DAY, SECOND
-from features.schemas import EventType
 from training.simulation.catalogue import NEVER
 from training.simulation.effects import ACTION_ROW
 from training.simulation.mails import Mails

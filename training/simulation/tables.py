@@ -9,7 +9,8 @@ import numpy as np
 import orjson
 import pyarrow as pa
 
-from features.schemas import EVENTS, IDENTITIES, ORDERS, OUTCOMES, SHIPMENT_STATES, EventType
+from features.kinds import SHIPMENT_STATES, EventType
+from features.schemas import EVENTS, IDENTITIES, ORDERS, OUTCOMES
 from training.simulation import arrow
 from training.simulation.block import REWARDS, Block
 from training.simulation.people import World

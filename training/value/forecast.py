@@ -14,8 +14,8 @@ import numpy.typing as npt
 
 from features.errors import DataError
 from features.history import Histories
+from features.kinds import EventType
 from features.moments import DAY, format_instant
-from features.schemas import EventType
 from features.shop import Shop
 from serving.config import load_config
 from training.intervals import Interval, compare, mean_interval

@@ -16,8 +16,8 @@ from features import columns as c
 from features.dataset import Dataset, versions_as_of
 from features.errors import DataError
 from features.history import Histories
+from features.kinds import EventType
 from features.moments import SECOND, format_instant
-from features.schemas import EventType
 from training.split import customers
 
 Floats = npt.NDArray[np.float64]

@@ -12,9 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from features.history import Histories
+from features.kinds import EventType
 from features.moments import DAY
 from features.rows_kernel import HALF_LIVES, RECENT
-from features.schemas import EventType
 from training.split import Window, customers
 from training.value.lifetime import Visits
 

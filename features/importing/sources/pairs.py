@@ -18,7 +18,7 @@ from features.importing.mapping import Mapping, refuse_unknown
 from features.importing.raw import BadRow, Raw, json_text
 from features.importing.reasons import BAD_ENCODING, BAD_ROW
 from features.importing.source import Feed, Piece, Source
-from features.schemas import EVENT_TYPES
+from features.kinds import EVENT_TYPES
 
 INSTANT: Final = "2000-01-01T00:00:00Z"
 """The moment that all events of such a file are given."""

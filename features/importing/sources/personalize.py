@@ -21,7 +21,7 @@ from features.importing.sieve import Sieve
 from features.importing.source import Feed, Source
 from features.importing.sources.files import file_feed, file_names, insist_on_column
 from features.importing.values import as_text, join_present
-from features.schemas import EVENT_TYPES
+from features.kinds import EVENT_TYPES
 
 NAME: Final = "personalize"
 TYPES: Final = {
