@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 import sqlite3
 from dataclasses import replace
@@ -50,7 +51,7 @@ YES, NO = {"granted": True, "at": "2020-01-01T00:00:00Z"}, {"granted": False, "a
 # --- the same as before -----------------------------------------------------------------------------------------------
 
 
-def thorough(engine: Engine, user_id, visitor_id, now: int) -> tuple[History, Consents, Person, tuple[int, ...]]:
+def thorough(engine: Engine, user_id, visitor_id, now: int) -> tuple[int, History, Consents, Person, tuple[int, ...]]:
     """Each table asked for by itself, whether there is anything in it or not: how requests were read before."""
     live, store = engine.live, engine.store
     history = subject_history(
@@ -80,7 +81,7 @@ def thorough(engine: Engine, user_id, visitor_id, now: int) -> tuple[History, Co
     )  # fmt: skip
     if person.name is None and "name" in person.answers:
         person = msgspec.structs.replace(person, name=person.answers["name"])
-    return history.as_of(now), consents, person, live.windows.barred(history, person.orders, now)
+    return now, history.as_of(now), consents, person, live.windows.barred(history, person.orders, now)
 
 
 def lived(r: random.Random, engine: Engine, since: int) -> None:
@@ -125,22 +126,34 @@ def test_what_is_read_is_what_a_thorough_look_finds(toy_engine, seed, synced):
         sync(toy_engine.shop, now=AS_OF + DAY)
         toy_engine.refresh()
         lived(r, toy_engine, AS_OF + 2 * DAY)
-    live, now = toy_engine.live, AS_OF + 3 * DAY
-    refused = 0
-    for user_id, visitor_id in PEOPLE:
-        history, consents, person, barred = thorough(toy_engine, user_id, visitor_id, now)
+    live, refused = toy_engine.live, 0
+    for (user_id, visitor_id), now in itertools.product(PEOPLE, (AS_OF + 3 * DAY, AS_OF - 1)):
+        then, history, consents, person, barred = thorough(toy_engine, user_id, visitor_id, now)
         assert alike(toy_engine.history_of(live, user_id, visitor_id), history)
         assert toy_engine.consents_of(live, user_id, visitor_id) == consents
-        assert toy_engine.person_of(live, user_id, visitor_id, now + MICROSECOND) == person
+        assert toy_engine.person_of(live, user_id, visitor_id, then) == person
         query, _ = hydrate(toy_engine, live, wire.RecommendationsRequest(user_id=user_id, visitor_id=visitor_id), now)
         assert query.consents == consents
         if query.personal:
-            assert alike(query.history, history) and (query.person, query.barred) == (person, barred)
-            assert query.now > max(history.time.max(initial=0), history.recorded.max(initial=0))
+            assert alike(query.history, history)
+            assert (query.now, query.person, query.barred) == (then, person, barred)
         else:
             refused += 1
             assert not len(query.history) and query.person == Person() and query.user_id is query.visitor_id is None
-    assert refused < len(PEOPLE)
+    assert refused < 2 * len(PEOPLE)
+
+
+def test_what_was_agreed_to_before_the_sync_and_taken_back_since_is_no(toy_engine):
+    """And what was agreed to since is yes, beside what was before."""
+    toy_engine.store.put_customer("ann", {"consents": {"personalization": YES, "training": YES}}, AS_OF)
+    sync(toy_engine.shop, now=AS_OF + DAY)
+    toy_engine.refresh()
+    live = toy_engine.live
+    assert toy_engine.consents_of(live, "ann", None).to("personalization")
+    toy_engine.store.put_customer("ann", {"consents": {"personalization": NO, "marketing": YES}}, AS_OF + DAY)
+    told = toy_engine.consents_of(live, "ann", None)
+    assert [told.to(purpose) for purpose in ("personalization", "training", "marketing")] == [False, True, True]
+    assert not hydrate(toy_engine, live, wire.RecommendationsRequest(user_id="ann"), AS_OF + DAY)[0].personal
 
 
 def test_of_whom_nothing_was_told_since_the_store_is_asked_once(toy_engine, monkeypatch):
@@ -312,7 +325,7 @@ def test_the_ids_of_a_list_are_those_of_its_rows(make_toy_bundle, kernels, monke
     strange = Bundle(plain_one.manifest, {**plain_one.arrays, **Vocabulary.of(names).arrays("items")})
     with switched(kernels):
         for bundle, ids in ((plain_one, ITEMS), (strange, names)):
-            for rows in ([], [0], [7, 0, 3], [1, 1], list(range(8)), [0, 1, 5, 6, 7]):
+            for rows in ([], [0], [2], [4, 0, 2], [7, 0, 3], [1, 1], list(range(8)), [0, 1, 5, 6, 7]):
                 assert bundle.ids_of(np.array(rows, np.int32)) == [ids[row] for row in rows]
             for wrong in (-1, 8, 1000):
                 with pytest.raises(IndexError):
