@@ -240,7 +240,7 @@ def judge(
     arena = replace(ready.judged, bundle=Bundle(bundle.manifest, {**bundle.arrays, **trees})).broad(breadth)
     name = f"{named(breadth)}, trees of {named(by)}"
     found = contest(arena, {name: voices_of(recipe)}, counted(tell, name, 2 * len(arena.truth)))[name]
-    by_customer = {task: found.tasks[task].by_customer for task in TASKS}
+    by_customer: dict[str, Mapping[str, Floats]] = {task: found.tasks[task].by_customer for task in TASKS}
     if pages := category_asked.by_customer(arena, voices_of(recipe)["all"]):
         by_customer[CATEGORY] = pages
     return Tried(name, arena, recipe, by_customer)
