@@ -99,7 +99,13 @@ def registry(shop: Shop) -> Iterator[Check]:
         detail = f"its champion is {champion}, {live or 'nothing'} serves"
         yield Check("registry", "warn", detail, "kokyaku promote: it takes up where it was interrupted")
     else:
-        yield Check("registry", "ok", f"its champion {champion} serves")
+        yield Check("registry", "ok", f"its champion {champion} serves{_not_followed()}")
+
+
+def _not_followed() -> str:
+    """What to know where the environment names a tracking server: that may be right for other programs."""
+    told = "; MLFLOW_TRACKING_URI is not followed, runs and models are in the shop's folder"
+    return told if os.environ.get("MLFLOW_TRACKING_URI") else ""
 
 
 def _champion(shop: Shop) -> str | None:

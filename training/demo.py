@@ -129,7 +129,7 @@ def last_event(dataset: Dataset) -> int:
 
 def look_over(shop: Shop, dataset: Dataset) -> None:
     """Audit the dataset; the whole report lies beside it."""
-    from features.audit import audit
+    from features.audit import as_html, audit
     from features.files import write_atomically
     from serving.clock import shop_clock
     from training.commands.audit import log_report, print_report
@@ -138,7 +138,7 @@ def look_over(shop: Shop, dataset: Dataset) -> None:
     print_report(report)
     log_report(shop, report)
     path = shop.root / "audit.html"
-    write_atomically(path, report.to_html().encode())
+    write_atomically(path, as_html(report).encode())
     console.print(f"The whole report: {path}")
 
 

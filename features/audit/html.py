@@ -43,8 +43,8 @@ h2.well { margin: 2rem 0 .6rem }
 """
 
 
-def render(report: AuditReport) -> str:
-    """The whole page, findings worst first."""
+def as_html(report: AuditReport) -> str:
+    """The whole page, findings worst first; it needs nothing else."""
     counts = "".join(
         f'<li class="{verdict}"><b>{n}</b><span class="verdict">{verdict}</span></li>'
         for verdict, n in report.verdicts().items()

@@ -6,8 +6,8 @@ from features.audit.report import AuditReport, Cell, Finding, Table
 from features.audit.words import number
 
 
-def render(report: AuditReport) -> str:
-    """The whole report; findings worst first, tables below the sentence they belong to."""
+def as_markdown(report: AuditReport) -> str:
+    """The whole report with GitHub's tables; findings worst first, tables below the sentence they belong to."""
     parts = [f"# Audit of {_plain(report.dataset)}", _head(report), _overview(report)]
     parts += [_section(finding) for finding in report.by_severity() if finding.remedy or finding.table]
     return "\n\n".join(parts) + "\n"

@@ -126,15 +126,3 @@ class AuditReport(msgspec.Struct, frozen=True):
     def from_json(cls, data: bytes) -> AuditReport:
         """Read what `to_json` wrote."""
         return msgspec.json.decode(data, type=cls)
-
-    def to_markdown(self) -> str:
-        """The report as Markdown (GitHub's tables)."""
-        from features.audit.markdown import render
-
-        return render(self)
-
-    def to_html(self) -> str:
-        """The report as one HTML page that needs nothing else."""
-        from features.audit.html import render
-
-        return render(self)

@@ -17,6 +17,8 @@ from features.audit import (
     AuditReport,
     Finding,
     Verdict,
+    as_html,
+    as_markdown,
     audit,
     catalogue,
     journeys,
@@ -560,7 +562,7 @@ def odd_report(tmp_path: Path, make_dataset: MakeDataset) -> AuditReport:
 def test_no_report_names_a_customer(tmp_path: Path, make_dataset: MakeDataset) -> None:
     """Reports are logged beside models, where no customer id has a place."""
     report = odd_report(tmp_path, make_dataset)
-    for text in (report.to_markdown(), report.to_html(), report.to_json().decode()):
+    for text in (as_markdown(report), as_html(report), report.to_json().decode()):
         assert "secret-" not in text
         assert "Prices" in text
 
@@ -577,7 +579,7 @@ def test_json_round_trip(tmp_path: Path, make_dataset: MakeDataset) -> None:
 
 def test_markdown_tables_are_whole(tmp_path: Path, make_dataset: MakeDataset) -> None:
     """Every row of the overview has three cells, whatever stands in them, worst findings first."""
-    lines = odd_report(tmp_path, make_dataset).to_markdown().splitlines()
+    lines = as_markdown(odd_report(tmp_path, make_dataset)).splitlines()
     start = lines.index("| verdict | check | what was found |")
     rows = [line.replace("\\|", "") for line in lines[start + 2 : start + 2 + len(CHECKS)]]
     assert all(line.count("|") == 4 for line in rows)
@@ -607,7 +609,7 @@ class _Tags(html.parser.HTMLParser):
 
 def test_the_page_is_whole_and_self_contained(tmp_path: Path, make_dataset: MakeDataset) -> None:
     """Tags close in order, nothing is fetched, texts from the data stay text."""
-    page = odd_report(tmp_path, make_dataset).to_html()
+    page = as_html(odd_report(tmp_path, make_dataset))
     tags = _Tags()
     tags.feed(page)
     assert tags.open == []

@@ -67,9 +67,10 @@ class Rounds:
 
 
 @pytest.fixture
-def rounds(started, toy_shop, tmp_path):
+def rounds(started, toy_shop, tmp_path, monkeypatch):
     """A shop whose pages explore, and kills of its service."""
     toy_shop.mlflow_db.write_bytes(b"the registry is damaged, and no worker minds")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:1")  # nor that nobody listens there
     toy_shop.config.write_text(SHOP_TOML + HOME)
     write_policy(toy_shop.policies, policy("hero", {"for-you": 0.1, "popular": 0.2, "buy-again": 0.1}, floor=0.2))
     return Rounds(started, tmp_path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import resource
 import sqlite3
+import time
 from contextlib import closing
 
 import pytest
@@ -139,6 +140,23 @@ def test_the_registrys_champion_should_serve(toy_shop):
     assert not toy_shop.mlflow_db.exists()  # looking makes nothing
     registered(toy_shop, "toy-1")
     assert look(machine.registry, toy_shop) == Check("registry", "ok", "its champion toy-1 serves")
+
+
+def test_a_tracking_server_that_the_environment_names_is_not_asked_and_that_is_said(toy_shop, monkeypatch):
+    registered(toy_shop, "toy-1")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://me:correct-horse@127.0.0.1:1")
+    found = look(machine.registry, toy_shop)
+    assert found.verdict == "ok" and "MLFLOW_TRACKING_URI is not followed" in found.detail
+    assert "correct-horse" not in found.detail
+
+
+def test_a_registry_that_somebody_holds_is_told_soon(toy_shop):
+    registered(toy_shop, "toy-1")
+    with closing(sqlite3.connect(toy_shop.mlflow_db, isolation_level=None)) as holder:
+        holder.execute("BEGIN EXCLUSIVE")
+        began = time.monotonic()
+        found = look(machine.registry, toy_shop)
+    assert found.verdict == "fail" and "locked" in found.detail and time.monotonic() - began < 10
 
 
 @pytest.mark.parametrize("bundle", [None, "toy-2"])

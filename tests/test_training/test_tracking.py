@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import os
+import socket
+import sqlite3
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from features.errors import DataError, NotFoundError
 from features.shop import Shop
+from training.cli import main
 from training.meter import Meter, package_versions, peak_memory_mb
-from training.tracking import CHAMPION, Tracking, metric_name
+from training.tracking import CHAMPION, RegistryUnavailable, Tracking, metric_name
 
 
 @pytest.fixture(scope="module")
@@ -169,3 +175,90 @@ def test_package_versions_name_what_can_change_a_figure() -> None:
     from importlib.metadata import version
 
     assert package_versions()["numpy"] == version("numpy")
+
+
+@contextlib.contextmanager
+def silent_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[socket.socket]:
+    """A server that takes connections and says nothing; the environment names it as MLflow's."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(0.2)
+        for name in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"):
+            monkeypatch.setenv(name, f"http://127.0.0.1:{server.getsockname()[1]}")
+        yield server
+
+
+def at_work(shop: Shop) -> list[tuple[str, ...]]:
+    """Everything that training, promoting and rolling back ask of a store; the aliases of its versions."""
+    tracking = Tracking(shop)
+    with tracking.run("train") as run, run.child("recipe") as child:
+        child.log_metrics({"ndcg@20": 0.5})
+        run.log_text("report.md", "words")
+        numbers = [tracking.register(run, name, {"recipe.json": b"{}"}, {"verdict": "accepted"}) for name in "ab"]
+    for number in (*numbers, numbers[0]):
+        tracking.set_alias(CHAMPION, number)
+    Tracking(shop, monitor=True).continued("all weeks", "kokyaku.series", "week")
+    return [version.aliases for version in tracking.versions()]
+
+
+@pytest.mark.parametrize("listens", [True, False])
+def test_a_tracking_server_that_is_away_or_says_nothing_is_not_asked(
+    make_shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, listens: bool
+) -> None:
+    """The shop's runs are in its folder, whatever server the environment names for other programs."""
+    shop = make_shop(tmp_path / "shop")
+    with silent_server(monkeypatch) as server:
+        if not listens:
+            server.close()
+        assert at_work(shop) == [(), (CHAMPION,)]
+        if listens:
+            with pytest.raises(TimeoutError):
+                server.accept()
+
+
+def test_a_store_that_somebody_holds_is_told_within_seconds(make_shop, tmp_path: Path) -> None:
+    """What, where, and what to do."""
+    shop = make_shop(tmp_path / "shop")
+    with contextlib.closing(sqlite3.connect(shop.mlflow_db, isolation_level=None)) as holder:
+        holder.execute("BEGIN EXCLUSIVE")
+        began = time.monotonic()
+        with pytest.raises(RegistryUnavailable, match=r"mlflow\.db.*database is locked.*another program holds it"):
+            Tracking(shop)
+    assert time.monotonic() - began < 15
+    assert Tracking(shop).versions() == []
+
+
+def test_a_store_that_breaks_in_the_middle_of_a_run_is_told_once(make_shop, tmp_path: Path, caplog) -> None:
+    """As a full disk or a lost one: one sentence, no traceback of a library, and the run does not hide it."""
+    shop = make_shop(tmp_path / "shop")
+    tracking = Tracking(shop)
+    with pytest.raises(RegistryUnavailable) as told, tracking.run("train") as run:
+        with contextlib.closing(sqlite3.connect(shop.mlflow_db)) as other:
+            for table in ("metrics", "latest_metrics", "runs"):
+                other.execute(f"ALTER TABLE {table} RENAME TO {table}_away")
+        run.log_metrics({"ndcg@20": 0.5})
+    assert "no such table" in told.value.line() and "see to its disk" in told.value.line()
+    assert "\n" not in told.value.line() and "Traceback" not in caplog.text
+
+
+@pytest.mark.parametrize("verb", ["models", "promote", "rollback"])
+def test_commands_end_with_one_line_where_the_store_is_held(
+    make_shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys, verb: str
+) -> None:
+    """Exit code 2, on stderr; `train` and `monitor` open it the same way."""
+    shop = make_shop(tmp_path / "shop")
+    monkeypatch.setattr("training.tracking.client.follow", refuses)
+    with pytest.raises(SystemExit) as ended:
+        main([verb, "--shop", shop.id, "--root", str(shop.root)])
+    told = capsys.readouterr().err
+    assert ended.value.code == 2 and told.count("\n") == 1 and "another program holds it" in told
+
+
+def refuses(shop: Shop) -> None:
+    raise sqlite3.OperationalError("database is locked")
+
+
+def test_a_folder_that_cannot_be_written_is_told(make_shop, tmp_path: Path) -> None:
+    shop = make_shop(tmp_path / "shop")
+    (shop.root / ".mlflow.lock").mkdir()
+    with pytest.raises(RegistryUnavailable, match="see to its disk and permissions"):
+        Tracking(shop)

@@ -66,12 +66,13 @@ def command(
 
 def log_report(shop: Shop, report: AuditReport) -> None:
     """Log the report as pages and its figures as metrics, in a run of its own beside the training runs."""
+    from features.audit import as_html, as_markdown
     from training.tracking import Tracking
 
     with Tracking(shop).run("audit", {"kokyaku.shop": shop.id}) as run:
         run.log_metrics(report.metrics())
-        run.log_text("audit.html", report.to_html())
-        run.log_text("audit.md", report.to_markdown())
+        run.log_text("audit.html", as_html(report))
+        run.log_text("audit.md", as_markdown(report))
 
 
 def _refuse_unknown_format(out: Path) -> None:
@@ -85,10 +86,11 @@ def _refuse_unknown_format(out: Path) -> None:
 
 
 def _write(report: AuditReport, out: Path) -> None:
+    from features.audit import as_html, as_markdown
     from features.files import write_atomically
 
-    texts = {".html": report.to_html, ".md": report.to_markdown}
-    content = report.to_json() if out.suffix == ".json" else texts[out.suffix]().encode("utf-8", "replace")
+    texts = {".html": as_html, ".md": as_markdown}
+    content = report.to_json() if out.suffix == ".json" else texts[out.suffix](report).encode("utf-8", "replace")
     write_atomically(out, content)
 
 
