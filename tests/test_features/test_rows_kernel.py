@@ -13,7 +13,7 @@ from features.assemble import CODED, FEATURE_NAMES, SHARED_NAMES, SharedTables, 
 from features.compiled import available, switched
 from features.history import History
 from features.moments import DAY
-from features.schemas import EventType as E
+from features.kinds import EventType as E
 
 pytestmark = pytest.mark.skipif(not available(), reason="numba is not installed, or switched off")
 NOW, N_ITEMS = 20_000 * DAY, 9

@@ -205,8 +205,8 @@ def measure(
     for breadth in dict.fromkeys((ALL, *breadths)):
         recipe, trees = learn(ready, breadth)
         learned[breadth] = recipe, trees
-        assert recipe.ranker is not None
-        notes.append(f"{named(breadth)}: trees listen to {', '.join(recipe.ranker.voices)}.")
+        voices = recipe.ranker.voices if recipe.ranker else ()
+        notes.append(f"{named(breadth)}: trees listen to {', '.join(voices)}.")
     pairs = dict.fromkeys((by, breadth) for breadth in learned for by in (ALL, breadth))
     tried = [judge(ready, *learned[by], by, breadth, tell) for by, breadth in pairs]
     rows = [row for each in tried for row in _rows(data, each, tried[0], resamples)]
