@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from features.assemble import FEATURE_NAMES, SharedTables, assemble
 from features.confidence import ConfidenceParams, confidence, preferences
 from features.history import History
+from features.kinds import EventType as E
 from features.moments import DAY
 from features.personal import DECAY_DAYS, PERSONAL_NAMES, open_wishes, personal_features
-from features.kinds import EventType as E
 
 NOW = 20_000 * DAY
 CATEGORY = np.array([0, 0, 1, 1, -1, 2], np.int32)

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from features.history import History
+from features.kinds import EventType as E
 from features.moments import DAY
 from features.rhythm import BASKET_DECAY, GAP_PRIOR, HALF_LIVES, RECENT, RHYTHM_NAMES, rhythm_features
-from features.kinds import EventType as E
 from features.tastes import FADE_DAYS, TASTE_NAMES, taste_features
 
 NOW = 20_000 * DAY

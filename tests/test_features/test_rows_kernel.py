@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from features.assemble import CODED, FEATURE_NAMES, SHARED_NAMES, SharedTables, assemble
 from features.compiled import available, switched
 from features.history import History
-from features.moments import DAY
 from features.kinds import EventType as E
+from features.moments import DAY
 
 pytestmark = pytest.mark.skipif(not available(), reason="numba is not installed, or switched off")
 NOW, N_ITEMS = 20_000 * DAY, 9
