@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -14,7 +15,7 @@ from features.moments import DAY
 from features.schemas import EventType
 from serving.bundle import Bundle, text_arrays
 from serving.recipe import Breadth, Recipe, SelectionSpec
-from training.bench import category_asked
+from training.bench import candidates, category_asked
 from training.bench.accuracy import Result
 from training.bench.candidates import ALL, METRICS, Ready, learn, measure, prepare, run, table_of
 from training.cli import main
@@ -22,9 +23,9 @@ from training.contest import Arena, contest, contest_of
 from training.split import Window
 
 EACH, MOST = Breadth(40, 0), Breadth(100, 80)
-BASE = "learned 100 each, served 100 each"
-FEWER = ("learned 100 each, served 40 each", "learned 100 each, served 80 in all")
-OWN = ("learned 40 each, served 40 each", "learned 80 in all, served 80 in all")
+BASE = "100 each, trees of 100 each"
+FEWER = ("40 each, trees of 100 each", "80 in all, trees of 100 each")
+OWN = ("40 each, trees of 40 each", "80 in all, trees of 80 in all")
 
 
 def shop(customers: int = 90, items: int = 160) -> Histories:
@@ -155,7 +156,24 @@ def test_the_table_has_a_line_for_who_learned_and_who_serves(result):
     cells = [list(column.cells) for column in table.columns]
     assert cells[0] == [BASE, FEWER[0], OWN[0], FEWER[1], OWN[1]]
     assert not cells[2][0]  # nothing differs from itself
-    assert all("%" in cell for cell in cells[2][1:])
+    assert all(" to " in cell for cell in cells[2][1:])
+
+
+def test_the_verb_tells_and_writes_what_was_measured(result, monkeypatch, tmp_path, capsys):
+    """By default several of each way are tried; one way alone where only that is named."""
+    asked = []
+    monkeypatch.setattr(candidates, "run", lambda breadths, *_, **__: asked.append(breadths) or result)
+    with pytest.raises(SystemExit, match="0"):
+        main(["bench", "candidates", "--json", str(tmp_path / "rows.json")])
+    told = capsys.readouterr().out
+    assert "all purchases" in told
+    assert "never bought before" in told
+    rows = json.loads((tmp_path / "rows.json").read_text())
+    assert {row["subject"] for row in rows} == {BASE, *FEWER, *OWN}
+    with pytest.raises(SystemExit, match="0"):
+        main(["bench", "candidates", "--most", "200"])
+    assert [len(each) for each in asked] == [6, 1]
+    assert asked[1] == [Breadth(100, 200)]
 
 
 @pytest.mark.parametrize(("option", "least"), [("--each", 40), ("--most", 80)])

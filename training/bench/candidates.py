@@ -156,7 +156,7 @@ class Tried:
     """A breadth as it was judged.
 
     Args:
-        name: e.g. `learned 100 each, served 160 in all`.
+        name: e.g. `160 in all, trees of 100 each`.
         arena: the judged window, with the trees.
         recipe: with the ranker.
         by_customer: task -> metric -> float64[customers], the same customers for all that is tried.
@@ -238,42 +238,39 @@ def judge(
     """Trees that learned on one breadth, asked to order what comes of another."""
     bundle = ready.judged.bundle
     arena = replace(ready.judged, bundle=Bundle(bundle.manifest, {**bundle.arrays, **trees})).broad(breadth)
-    name = f"learned {named(by)}, served {named(breadth)}"
+    name = f"{named(breadth)}, trees of {named(by)}"
     found = contest(arena, {name: voices_of(recipe)}, counted(tell, name, 2 * len(arena.truth)))[name]
-    by_customer = {task: found.tasks[task].by_customer for task in TASKS}
+    by_customer: dict[str, Mapping[str, Floats]] = {task: found.tasks[task].by_customer for task in TASKS}
     if pages := category_asked.by_customer(arena, voices_of(recipe)["all"]):
         by_customer[CATEGORY] = pages
     return Tried(name, arena, recipe, by_customer)
 
 
 def table_of(rows: Sequence[Row], task: str) -> Table:
-    """One task as a table: a line for all of each who learned and who serves, and how it differs from the first."""
+    """One task as a table: a line a breadth and the trees that were asked; the change is of the primary metric."""
     value = {(row.subject, row.metric): row for row in rows if row.task == task}
     title = {"all": "all purchases", "new": "never bought before"}.get(task, task)
     table = Table(title=title, box=SIMPLE, pad_edge=False, padding=(0, 1, 0, 0))
-    table.add_column("candidates", no_wrap=True)
-    for metric in METRICS:
-        table.add_column(metric, justify="right")
-        table.add_column("change", justify="right")
-    for column in ("rows", "us"):
-        table.add_column(column, justify="right", no_wrap=True)
+    for column in ("candidates", METRICS[0], "change in % (95 %)", METRICS[1], "rows", "us"):
+        table.add_column(column, no_wrap=True, justify="left" if column == "candidates" else "right")
     for subject in dict.fromkeys(subject for subject, _ in value):
-        cells = []
-        for metric in METRICS:
-            cells.append(f"{value[subject, metric].value:.4f}")
-            cells.append(_difference(value.get((subject, f"{metric}-difference")), value[subject, metric]))
+        primary, other = (value[subject, metric] for metric in METRICS)
+        change = _change(value.get((subject, f"{PRIMARY}-difference")), primary)
         costs = (value.get((subject, metric)) for metric in ("candidates", "answer-us"))
-        table.add_row(subject, *cells, *(f"{each.value:,.0f}" if each else "" for each in costs))
+        table.add_row(
+            subject, f"{primary.value:.4f}", change, f"{other.value:.4f}",
+            *(f"{each.value:.0f}" if each else "" for each in costs),
+        )  # fmt: skip
     return table
 
 
-def _difference(row: Row | None, own: Row) -> str:
+def _change(row: Row | None, own: Row) -> str:
     """In percent of the reference's value, with the interval."""
     if row is None or row.low is None or row.high is None:
         return ""
     base = own.value - row.value
     share, low, high = (100 * each / base if base else np.nan for each in (row.value, row.low, row.high))
-    return f"{share:+.1f} % ({low:+.1f} to {high:+.1f})"
+    return f"{share:+.1f} ({low:+.1f} to {high:+.1f})"
 
 
 def _rows(data: str, tried: Tried, base: Tried, resamples: int) -> list[Row]:
