@@ -19,7 +19,7 @@ import msgspec
 from features.compiled import warm
 from features.errors import KokyakuError
 from features.shop import Shop
-from serving import key_file, ops, sealing
+from serving import key_file, ops, sign_published
 from serving.checking import told
 from serving.checks.words import PASSED_OVER, renderings
 from serving.keys import read_keys
@@ -64,7 +64,7 @@ def _parser() -> argparse.ArgumentParser:
     compiling = verbs.add_parser("compile", help="compile what serving runs, so that the first start need not")
     compiling.set_defaults(run=lambda shop, given: _print({"kernels": warm()}))
     sign = verbs.add_parser("sign", help="sign what was published before there was a signing key")
-    sign.set_defaults(run=lambda shop, given: _print(sealing.sign_shop(shop)))
+    sign.set_defaults(run=lambda shop, given: _print(sign_published.sign_shop(shop)))
     _add_keys(verbs.add_parser("keys", help="make, list and revoke API keys"))
     shop = verbs.add_parser("shop", help="look through shop.toml").add_subparsers(required=True, metavar="VERB")
     check = shop.add_parser("check", help="say what is wrong with it, and what is hardly meant")

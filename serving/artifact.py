@@ -20,7 +20,7 @@ import orjson
 from features.errors import BundleError
 from features.files import file_sha256, sync_folder, write_atomically
 from features.ids import Array
-from serving import signatures
+from serving import artifact_signatures
 
 MANIFEST = "manifest.json"
 LIVE = "live.json"
@@ -70,7 +70,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
             is not signed where it should be.
     """
     raw = _manifest_bytes(folder)
-    signatures.check(folder, raw)
+    artifact_signatures.check(folder, raw)
     return _parsed(folder, raw)
 
 
@@ -110,7 +110,7 @@ def write_artifact(folder: Path, arrays: Mapping[str, Array], manifest: Mapping[
         files = {name: _save(draft / f"{name}.npy", array) for name, array in sorted(arrays.items())}
         body = orjson.dumps({**manifest, "files": files}, option=orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY)
         write_atomically(draft / MANIFEST, body)
-        signatures.sign(draft, body)
+        artifact_signatures.sign(draft, body)
         draft.rename(folder)
     except BaseException:
         shutil.rmtree(draft, ignore_errors=True)
@@ -134,7 +134,7 @@ def sign_again(folder: Path, *, changed: Collection[str] = ()) -> bool:
     """
     raw = _manifest_bytes(folder)
     verify_files(folder, _parsed(folder, raw), changed=changed)
-    return signatures.sign(folder, raw)
+    return artifact_signatures.sign(folder, raw)
 
 
 def publish_live(parent: Path, name: str) -> None:

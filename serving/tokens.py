@@ -23,7 +23,7 @@ from serving.engine import Engine
 from serving.events import StoredEvent
 from serving.intake import stored_event, take_events
 from serving.query import Context
-from serving.signing import BROWSER_VISITOR, ENTRY, Signer
+from serving.sealed_texts import BROWSER_VISITOR, ENTRY, Signer
 from serving.wire import MAX_BATCH, Body, EventIn, EventsRequest, Id, Moment, decode
 
 BROWSER: Final = "/v1/browser/"

@@ -15,17 +15,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations, pairwise
 from math import prod
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 import numpy as np
-import numpy.typing as npt
 from msgspec import Meta
 
 from features.errors import DataError
 from serving.prior import DIMENSIONS, Cells, Codes, ContextPrior, Doubles, packed
+from training.prior_rows import Seen, joined
 
-Mask = npt.NDArray[np.bool_]
 Share = Annotated[float, Meta(gt=0, lt=1)]
 STRENGTHS = (3.0, 10.0, 30.0, 100.0, 300.0, 1_000.0, 3_000.0, 10_000.0)
 """Tried for each dimension: rows of the cell above that stand beside a cell's own."""
@@ -46,65 +45,6 @@ class PriorParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Share of the rows in each window."""
     least_people: Annotated[int, Meta(ge=1)] = 20
     """Contexts of fewer people have no cell of their own: what one household does is nobody else's business."""
-
-
-_ROWS = ("arm", "outcome", "weight", "time", "person", "codes", "offset")
-
-
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """What was seen: one row a try of one arm.
-
-    Args:
-        arm: int64[n], place among `arms`.
-        outcome: float64[n], from 0 to 1.
-        weight: float64[n], 1 / propensity of the arm; 1 where nobody drew.
-        time: int64[n], microseconds, or any number that rises with time.
-        person: int64[n].
-        codes: int64[n, dimensions], -1 where not told.
-        arms: ids.
-        names: dimensions.
-        words: the values of each dimension.
-        offset: float64[n], what is expected of each row anyway; a prior then is of what arms add to it. None: nothing.
-    """
-
-    arm: Codes
-    outcome: Doubles
-    weight: Doubles
-    time: Codes
-    person: Codes
-    codes: Codes
-    arms: tuple[str, ...]
-    names: tuple[str, ...]
-    words: tuple[tuple[str, ...], ...]
-    offset: Doubles | None = None
-
-    @property
-    def beyond(self) -> Doubles:
-        """float64[n]: the outcome beyond what was expected anyway."""
-        return self.outcome if self.offset is None else self.outcome - self.offset
-
-    def __len__(self) -> int:
-        return len(self.arm)
-
-    def take(self, rows: Mask | Codes) -> Seen:
-        """Some of the rows."""
-        own = {name: getattr(self, name)[rows] for name in _ROWS if getattr(self, name) is not None}
-        return replace(self, **own)
-
-    def about(self, names: Sequence[str]) -> Seen:
-        """Only some dimensions, in their order.
-
-        Raises:
-            DataError: one that was not seen.
-        """
-        for name in names:
-            if name not in self.names:
-                raise DataError("no such dimension", got=name, hint=f"there are: {', '.join(self.names)}")
-        at = [self.names.index(name) for name in names]
-        return replace(
-            self, codes=self.codes[:, at], names=tuple(names), words=tuple(self.words[place] for place in at)
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +134,7 @@ def choose(seen: Seen, params: PriorParams) -> tuple[Gain, ...]:
     pairs = _windows(seen, params)
     if not pairs:
         return (Gain(ARM, _UNTRIED, np.nan, np.nan, True), *(_untold(name) for name in seen.names))
-    held = _joined([after for _, after in pairs])
+    held = joined([after for _, after in pairs])
     p = np.concatenate([np.full(len(after), _mean(before)) for before, after in pairs])
     # Arms are what the prior is about, so they are told apart however little it helps.
     arm, p = _best(ARM, {s: _apart(pairs, s, params) for s in STRENGTHS}, p, held)
@@ -251,12 +191,6 @@ def _windows(seen: Seen, params: PriorParams) -> list[tuple[Seen, Seen]]:
         if min(len(before), len(after)) >= LEAST_HELD_OUT:
             pairs.append((before, after))
     return pairs
-
-
-def _joined(parts: Sequence[Seen]) -> Seen:
-    names = [name for name in _ROWS if getattr(parts[0], name) is not None]
-    rows: dict[str, Any] = {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
-    return replace(parts[0], **rows)
 
 
 def _apart(pairs: Sequence[tuple[Seen, Seen]], between: float, params: PriorParams) -> Doubles:

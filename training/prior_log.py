@@ -9,7 +9,7 @@ import numpy as np
 from features.covariates import Value
 from features.errors import DataError
 from serving.prior import DIMENSIONS, NOTHING, Codes, words_of
-from training.prior import Seen
+from training.prior_rows import Seen
 from training.uplift.log import DecisionLog, Mask
 
 

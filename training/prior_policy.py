@@ -19,7 +19,8 @@ from serving.effects import Column, PolicySheet, Size, SlotPolicy
 from serving.policies import PolicySpec
 from serving.prior import BANDS, NOTHING, ContextPrior
 from serving.trees import Forest
-from training.prior import ActionsFitted, Seen
+from training.prior import ActionsFitted
+from training.prior_rows import Seen
 from training.uplift.log import Doubles
 
 ALWAYS = frozenset({"season", "hour"})

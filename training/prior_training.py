@@ -21,9 +21,10 @@ from serving.policy_files import write_policy
 from serving.prior import NOTHING
 from training.agreed import unlearned
 from training.meter import Meter
-from training.prior import ActionsFitted, Gain, PriorParams, Seen, fit_actions
+from training.prior import ActionsFitted, Gain, PriorParams, fit_actions
 from training.prior_log import seen_in
 from training.prior_policy import prior_policy
+from training.prior_rows import Seen
 from training.tracking import Run, Tracking
 from training.uplift.reading import read_log
 from training.uplift.training import inputs_of

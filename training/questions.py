@@ -27,8 +27,9 @@ from serving.prior import DIMENSIONS, Codes, words_of
 from serving.questions import ANSWERS
 from training.fitting import Cut
 from training.hours import hour_arrays, looks_of
-from training.prior import ActionsFitted, PriorParams, Seen, fit_actions, fit_prior
+from training.prior import ActionsFitted, PriorParams, fit_actions, fit_prior
 from training.prior_log import tries_of
+from training.prior_rows import Seen
 from training.uplift.log import DecisionLog, Doubles
 from training.uplift.reading import NEEDED, opened, read_log
 

@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from serving.access import AccessError
-from serving.signing import ENTRY
+from serving.sealed_texts import ENTRY
 from serving.web.basket import Basket
 from serving.web.forms import Forms
 from serving.web.frame import Frame, Framer

@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from features.errors import KokyakuError, NotFoundError
-from serving.signing import Signer
+from serving.sealed_texts import Signer
 from serving.web.basket import Basket, decode_basket
 from serving.web.identity import Visit, Visits, same_origin
 from serving.web.render import PRIVATE, Handler, html

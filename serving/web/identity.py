@@ -20,7 +20,7 @@ from starlette.responses import Response
 from features.errors import RequestError
 from features.text import MAX_ID_LENGTH
 from serving.context import device_of, source_of
-from serving.signing import Signer
+from serving.sealed_texts import Signer
 from serving.web.strings import TEXTS
 
 VISITOR_AGE: Final = 365 * 86_400

@@ -17,7 +17,7 @@ from starlette.routing import BaseRoute, Route
 
 from features.errors import NotFoundError
 from features.text import MAX_ID_LENGTH
-from serving.signing import Signer
+from serving.sealed_texts import Signer
 from serving.web import pictures
 from serving.web.basket import Basket
 from serving.web.contents import Contents, Place

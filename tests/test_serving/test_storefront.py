@@ -24,7 +24,7 @@ from features.errors import ConfigError, RequestError, Unavailable
 from serving.access import Access
 from serving.context import device_of
 from serving.guard import Guard
-from serving.signing import Signer
+from serving.sealed_texts import Signer
 from serving.web import art, routes
 from serving.web.actions import Origin, deed_value, read_deed
 from serving.web.basket import MAX_BYTES, Basket, Line, decode_basket

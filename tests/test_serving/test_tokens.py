@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from serving import tokens
-from serving.signing import Signer
+from serving.sealed_texts import Signer
 from serving.tokens import TYPES, VISITOR_AGE
 from serving.web.identity import ENTERED_AGE
 from tests.test_serving.test_guard import opened, post

@@ -12,8 +12,9 @@ from hypothesis.extra.numpy import arrays
 
 from features.errors import DataError
 from serving.prior import DIMENSIONS, NOTHING, ContextPrior, find, packed
-from training.prior import PriorParams, Seen, counted, fit_actions, fit_prior, log_likelihood
+from training.prior import PriorParams, counted, fit_actions, fit_prior, log_likelihood
 from training.prior_log import contexts, seen_in, strangers
+from training.prior_rows import Seen
 from training.uplift.log import DecisionLog
 
 PLAIN = PriorParams(("region", "device"), least_people=1)

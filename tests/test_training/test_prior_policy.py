@@ -14,8 +14,9 @@ from features.moments import HOUR, parse_instant
 from serving.policies import PolicySpec
 from serving.policy_files import open_policy, write_policy
 from serving.prior import DIMENSIONS, NOTHING, words_of
-from training.prior import ActionsFitted, PriorParams, Seen, counted, fit_prior
+from training.prior import ActionsFitted, PriorParams, counted, fit_prior
 from training.prior_policy import Within, forest_of, prior_policy, runs_of, tree_of
+from training.prior_rows import Seen
 
 WORDS = {
     "region": ("east", "north", "south"), "season": ("autumn", "spring", "summer", "winter"),

@@ -32,7 +32,7 @@ from training.bench import pair_data, pairs
 from training.bench.judging import CHOSEN, PRIMARY, judge
 from training.bench.rows import Row, write_rows
 from training.bench.shops import CASES, Case, Split, case_of, checked_split, dataset_of, default_cache, reads
-from training.commands.common import JsonOption, console
+from training.commands.common import JsonOption, PresetOption, ResamplesOption, console
 from training.contest import Arena, voices_of
 from training.evaluate import FILTERS, TASKS, Evaluation, Task, compare
 from training.fitting import Cut
@@ -58,9 +58,9 @@ def command(
         str, typer.Option(help="valid; test: the quoted window, or second: another; both counted.")
     ] = "valid",
     keep_fees: Annotated[bool, typer.Option("--keep-fees", help="online-retail: postage and fees are items.")] = False,
-    preset: Annotated[str, typer.Option(help="How much to train: quick or full.")] = "full",
+    preset: PresetOption = "full",
     cache: Annotated[Path | None, typer.Option(help="Folder of imported shops and of the count of reads.")] = None,
-    resamples: Annotated[int, typer.Option(min=10, max=100_000, help="Of the bootstrap.")] = 2000,
+    resamples: ResamplesOption = 2000,
     json: JsonOption = None,
 ) -> None:
     """Recommend as of a window's start and look at what customers bought in it: models beside plain baselines.

@@ -33,7 +33,7 @@ from training.bench.hiding import HidingDataset, customers_but_last
 from training.bench.judging import CHOSEN, PRIMARY, arena_of, choose_on
 from training.bench.rows import Row, write_rows
 from training.bench.shops import Split, case_of, checked_split, dataset_of, default_cache, reads
-from training.commands.common import JsonOption, console
+from training.commands.common import JsonOption, PresetOption, ResamplesOption, console
 from training.contest import Arena, contest, voices_of
 from training.evaluate import COLD, TASKS, Evaluation, purchases
 from training.fitting import Cut
@@ -59,9 +59,9 @@ def command(
     split: Annotated[
         str, typer.Option(help="valid; test: the quoted window, or second: another; both counted.")
     ] = "valid",
-    preset: Annotated[str, typer.Option(help="How much to train: quick or full.")] = "quick",
+    preset: PresetOption = "quick",
     cache: Annotated[Path | None, typer.Option(help="Folder of imported shops and of the count of reads.")] = None,
-    resamples: Annotated[int, typer.Option(min=10, max=100_000, help="Of the bootstrap.")] = 2000,
+    resamples: ResamplesOption = 2000,
     json: JsonOption = None,
 ) -> None:
     """Measure cold start: customers with 0, 1, 2 and 5 events, and items with 0, 1 and 5.

@@ -12,7 +12,7 @@ from training.bench.accuracy import bars
 from training.bench.oracle import simulated_shop
 from training.bench.rows import Row, print_rows, write_rows
 from training.bench.shops import default_cache
-from training.commands.common import JsonOption, console
+from training.commands.common import CacheOption, JsonOption, ResamplesOption, SimulatedSeedOption, SizeOption, console
 from training.meter import Tell
 from training.session import silent
 
@@ -24,10 +24,10 @@ def command(
     path: Annotated[
         Path | None, typer.Option(help="Folder of the Online Shoppers sessions; without it only the simulated shop.")
     ] = None,
-    size: Annotated[str, typer.Option(help="Of the simulated shop: tiny, s, m or l.")] = "s",
-    seed: Annotated[int, typer.Option(min=0, help="Of the simulated shop.")] = 0,
-    cache: Annotated[Path | None, typer.Option(help="Folder of simulated shops.")] = None,
-    resamples: Annotated[int, typer.Option(min=10, max=100_000, help="Of the bootstrap.")] = 2000,
+    size: SizeOption = "s",
+    seed: SimulatedSeedOption = 0,
+    cache: CacheOption = None,
+    resamples: ResamplesOption = 2000,
     json: JsonOption = None,
 ) -> None:
     """Measure the contextual prior: purchases of real sessions, and actions for strangers in the simulated shop.

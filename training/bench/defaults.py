@@ -24,7 +24,7 @@ from training.bench.places import DataSets, data_sets
 from training.bench.rows import Row, write_rows
 from training.bench.shops import default_cache
 from training.bench.trials import Floats, name_of, settings_of, space_of, tried
-from training.commands.common import JsonOption, console
+from training.commands.common import JsonOption, ResamplesOption, console
 from training.intervals import Interval
 from training.meter import Tell
 from training.params import Named
@@ -82,7 +82,7 @@ def command(
     preset: Annotated[str, typer.Option(help="Whose defaults: quick or full.")] = "quick",
     fresh: Annotated[bool, typer.Option("--fresh", help="Throw away earlier results of these sources.")] = False,
     cache: Annotated[Path | None, typer.Option(help="Folder of imported and simulated shops, and of results.")] = None,
-    resamples: Annotated[int, typer.Option(min=10, max=100_000, help="Of the bootstrap.")] = 2000,
+    resamples: ResamplesOption = 2000,
     json: JsonOption = None,
 ) -> None:
     """Judge default parameters on shops that they were not chosen on: leave one data set out.

@@ -22,7 +22,15 @@ from training.bench.accuracy import Result, bars
 from training.bench.oracle import simulated_shop
 from training.bench.rows import Row, write_rows
 from training.bench.shops import default_cache
-from training.commands.common import JsonOption, RootOption, console, open_shop
+from training.commands.common import (
+    CacheOption,
+    JsonOption,
+    RootOption,
+    SimulatedSeedOption,
+    SizeOption,
+    console,
+    open_shop,
+)
 from training.delivery import Learned, window_of
 from training.delivery_lines import kinds_of, read_lines
 from training.delivery_proof import Part, Proof, prove, told
@@ -39,11 +47,11 @@ UNITS = {"mean width": "days", "median width": "days", "matched width": "days", 
 
 
 def command(
-    size: Annotated[str, typer.Option(help="Of the simulated shop: tiny, s, m or l.")] = "s",
-    seed: Annotated[int, typer.Option(min=0, help="Of the simulated shop.")] = 0,
+    size: SizeOption = "s",
+    seed: SimulatedSeedOption = 0,
     shop: Annotated[str | None, typer.Option(help="A shop of your own instead; it needs orders with states.")] = None,
     root: RootOption = None,
-    cache: Annotated[Path | None, typer.Option(help="Folder of simulated shops.")] = None,
+    cache: CacheOption = None,
     json: JsonOption = None,
 ) -> None:
     """Measure predicted deliveries on the last window: coverage of the 80 % intervals and their width in days.

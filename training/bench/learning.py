@@ -24,7 +24,7 @@ from features.errors import ConfigError
 from training.bench.accuracy import bars
 from training.bench.bandit_world import KNOWN, BanditWorld, known_features, world_of
 from training.bench.rows import Row, write_rows
-from training.commands.common import JsonOption, console
+from training.commands.common import JsonOption, SizeOption, console
 from training.intervals import mean_interval, share_interval
 from training.meter import Tell
 from training.session import silent
@@ -54,7 +54,7 @@ def command(
     seeds: Annotated[int, typer.Option(min=2, max=1000, help="Logs of each size.")] = 20,
     learner: Annotated[str, typer.Option(help=f"{', '.join(ALL)}.")] = LEARNER,
     constant: Annotated[bool, typer.Option("--constant", help="Everybody reacts alike: count false passes.")] = False,
-    size: Annotated[str, typer.Option(help="Of the simulated shop: tiny, s, m or l.")] = "s",
+    size: SizeOption = "s",
     folds: Annotated[int, typer.Option(min=3, max=20, help="Of cross-fitting.")] = FOLDS,
     threads: Annotated[int, typer.Option(min=0, help="Fits at a time; 0 is all processors.")] = 0,
     json: JsonOption = None,

@@ -26,7 +26,15 @@ from training.bench.best import ORACLE, Chances, Mask, chances_of, judged_oracle
 from training.bench.judging import CHOSEN, PRIMARY, Judgement, judge
 from training.bench.rows import Row, write_rows
 from training.bench.shops import default_cache
-from training.commands.common import JsonOption, console
+from training.commands.common import (
+    CacheOption,
+    JsonOption,
+    PresetOption,
+    ResamplesOption,
+    SimulatedSeedOption,
+    SizeOption,
+    console,
+)
 from training.evaluate import TASKS, Evaluation, Task
 from training.intervals import Interval, mean_interval, ratio
 from training.meter import Tell
@@ -41,12 +49,12 @@ WINDOW = 30 * DAY
 
 
 def command(
-    size: Annotated[str, typer.Option(help="Of the simulated shop: tiny, s, m or l.")] = "s",
-    seed: Annotated[int, typer.Option(min=0, help="Of the simulated shop.")] = 0,
-    preset: Annotated[str, typer.Option(help="How much to train: quick or full.")] = "quick",
+    size: SizeOption = "s",
+    seed: SimulatedSeedOption = 0,
+    preset: PresetOption = "quick",
     runs: Annotated[int, typer.Option(min=2, help="How often the window is run to count purchases.")] = 1000,
-    cache: Annotated[Path | None, typer.Option(help="Folder of simulated shops.")] = None,
-    resamples: Annotated[int, typer.Option(min=10, max=100_000, help="Of the bootstrap.")] = 2000,
+    cache: CacheOption = None,
+    resamples: ResamplesOption = 2000,
     json: JsonOption = None,
 ) -> None:
     """Compare each recipe with the best possible ranking, which is known in the simulated shop only.

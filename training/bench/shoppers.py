@@ -24,7 +24,8 @@ from training.bench.rows import Row
 from training.calibration import Scored, recalibration
 from training.intervals import Interval, compare, mean_interval, share_interval
 from training.meter import Tell
-from training.prior import PriorFitted, PriorParams, Seen, fit_prior, log_likelihood
+from training.prior import PriorFitted, PriorParams, fit_prior, log_likelihood
+from training.prior_rows import Seen
 from training.session import silent
 from training.uplift.boosting import Shape
 from training.uplift.log import Doubles, Mask, Whole

@@ -23,7 +23,7 @@ from training.bench.accuracy import bars
 from training.bench.bandit_world import world_of
 from training.bench.rows import Row, write_rows
 from training.bench.slot_world import CLICK, SLOTS, WIDTH, Pages, Policy, joined
-from training.commands.common import JsonOption, console
+from training.commands.common import JsonOption, SizeOption, console
 from training.intervals import mean_interval
 from training.meter import Tell
 from training.session import silent
@@ -52,7 +52,7 @@ def command(
     rounds: Annotated[int, typer.Option(min=1, max=20, help="Of learning; the shop's own drawing comes first.")] = 4,
     seeds: Annotated[int, typer.Option(min=1, max=100, help="Shops that do it all again.")] = 2,
     learner: Annotated[str, typer.Option(help="S, T, X, DR or R.")] = LEARNER,
-    size: Annotated[str, typer.Option(help="Of the simulated shop: tiny, s, m or l.")] = "s",
+    size: SizeOption = "s",
     json: JsonOption = None,
 ) -> None:
     """Learn a page's slots again and again from what they drew, and compare ways of exploring by their true value.

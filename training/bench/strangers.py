@@ -18,8 +18,9 @@ from features.text import event_key
 from serving.prior import ContextPrior
 from training.bench.rows import Row
 from training.intervals import Interval, compare, mean_interval, ratio
-from training.prior import ActionsFitted, Gain, PriorParams, Seen, fit_actions
+from training.prior import ActionsFitted, Gain, PriorParams, fit_actions
 from training.prior_log import contexts, seen_in, strangers
+from training.prior_rows import Seen
 from training.simulation.effects import Segment
 from training.simulation.sessions import APART
 from training.simulation.truth import Truth

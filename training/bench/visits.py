@@ -31,7 +31,17 @@ from training.bench.oracle import WINDOW, simulated_shop
 from training.bench.rows import Row, write_rows
 from training.bench.shops import default_cache
 from training.bench.visit_rows import BESIDE, BLEND, CONTEXT, GROUPS, UNTOLD, rows_of, shown, table_of
-from training.commands.common import JsonOption, RootOption, console, open_shop
+from training.commands.common import (
+    CacheOption,
+    JsonOption,
+    PresetOption,
+    ResamplesOption,
+    RootOption,
+    SimulatedSeedOption,
+    SizeOption,
+    console,
+    open_shop,
+)
 from training.fitting import Cut, fit_bundle
 from training.intent import CHOSEN_ON, PARTS, Asked, Weighed, ask, order_of, told, weigh
 from training.material import load_material, regions_of
@@ -52,13 +62,13 @@ Cuts = Callable[[int], Cut]
 
 
 def command(
-    size: Annotated[str, typer.Option(help="Of the simulated shop: tiny, s, m or l.")] = "s",
-    seed: Annotated[int, typer.Option(min=0, help="Of the simulated shop.")] = 0,
+    size: SizeOption = "s",
+    seed: SimulatedSeedOption = 0,
     shop: Annotated[str | None, typer.Option(help="A shop of your own instead; it needs views.")] = None,
     root: RootOption = None,
-    preset: Annotated[str, typer.Option(help="How much to train: quick or full.")] = "quick",
-    cache: Annotated[Path | None, typer.Option(help="Folder of simulated shops.")] = None,
-    resamples: Annotated[int, typer.Option(min=10, max=100_000, help="Of the bootstrap.")] = 2000,
+    preset: PresetOption = "quick",
+    cache: CacheOption = None,
+    resamples: ResamplesOption = 2000,
     json: JsonOption = None,
 ) -> None:
     """Measure what the running session and the context of a visit are worth, at the moments of visits.

@@ -16,6 +16,13 @@ RootOption = Annotated[
     typer.Option("--root", help="The shop's folder.  [default: shops/<shop>]", envvar="KOKYAKU_ROOT"),
 ]
 JsonOption = Annotated[Path | None, typer.Option("--json", help="Write the rows to this file as JSON.")]
+ResamplesOption = Annotated[int, typer.Option(min=10, max=100_000, help="Of the bootstrap.")]
+SizeOption = Annotated[str, typer.Option(help="Of the simulated shop: tiny, s, m or l.")]
+SimulatedSeedOption = Annotated[int, typer.Option(min=0, help="Of the simulated shop.")]
+CacheOption = Annotated[Path | None, typer.Option(help="Folder of simulated shops.")]
+SurfaceOption = Annotated[str | None, typer.Option(help="Only decisions on this surface, such as email.")]
+SlotOption = Annotated[str | None, typer.Option(help="Only decisions of this slot.")]
+PresetOption = Annotated[str, typer.Option(help="How much to train: quick or full.")]
 
 DEFAULT_SHOP = "demo"
 LONGEST = 36_500

@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from training.commands.common import DEFAULT_SHOP, LONGEST, JsonOption, RootOption, ShopOption, console, open_shop
+from training.commands.common import (
+    DEFAULT_SHOP,
+    LONGEST,
+    JsonOption,
+    RootOption,
+    ShopOption,
+    SlotOption,
+    SurfaceOption,
+    console,
+    open_shop,
+)
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -44,8 +54,8 @@ def command(
     pages: Annotated[int, typer.Option(min=1, help="Pages that are rebuilt at most, drawn at random.")] = 5000,
     against: Annotated[str, typer.Option(help="The policy that the others are compared with.")] = "logging",
     experiment: Annotated[str | None, typer.Option(help="Only decisions of this experiment.")] = None,
-    surface: Annotated[str | None, typer.Option(help="Only decisions on this surface, such as email.")] = None,
-    slot: Annotated[str | None, typer.Option(help="Only decisions of this slot.")] = None,
+    surface: SurfaceOption = None,
+    slot: SlotOption = None,
     window: Annotated[
         float, typer.Option(min=0, max=LONGEST, help="Days after a decision in which rewards count.")
     ] = 14,

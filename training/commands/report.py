@@ -7,7 +7,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from training.commands.common import DEFAULT_SHOP, LONGEST, JsonOption, RootOption, ShopOption, console, open_shop
+from training.commands.common import (
+    DEFAULT_SHOP,
+    LONGEST,
+    JsonOption,
+    RootOption,
+    ShopOption,
+    SlotOption,
+    SurfaceOption,
+    console,
+    open_shop,
+)
 from training.commands.decisions import FoldsOption, ThreadsOption
 
 if TYPE_CHECKING:
@@ -89,8 +99,8 @@ def money(
 def win_back(
     outcome: Annotated[str, typer.Option(help="What counts as coming back, e.g. visit.")],
     experiment: Annotated[str | None, typer.Option(help="The experiment in which the mail was drawn.")] = None,
-    surface: Annotated[str | None, typer.Option(help="Only decisions on this surface, such as email.")] = None,
-    slot: Annotated[str | None, typer.Option(help="Only decisions of this slot.")] = None,
+    surface: SurfaceOption = None,
+    slot: SlotOption = None,
     budget: Annotated[float, typer.Option(help="Share of the customers who are mailed.")] = 0.3,
     action: Annotated[str | None, typer.Option(help="The mail.  [default: the one that is best for everybody]")] = None,
     lapsed: Annotated[

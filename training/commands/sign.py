@@ -17,7 +17,7 @@ def command(shop: ShopOption = DEFAULT_SHOP, root: RootOption = None) -> None:
 
       KOKYAKU_SIGNING_KEY_FILE=signing.key kokyaku sign --shop mine
     """
-    from serving.sealing import sign_shop
+    from serving.sign_published import sign_shop
 
     names = sign_shop(open_shop(shop, root))
     console.print(f"Signed: {', '.join(names)}." if names else "There is nothing to sign yet.", markup=False)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from training.commands.common import DEFAULT_SHOP, RootOption, ShopOption, console, open_shop
+from training.commands.common import DEFAULT_SHOP, RootOption, ShopOption, SlotOption, SurfaceOption, console, open_shop
 from training.commands.decisions import (
     AsOfOption,
     CostOption,
@@ -34,8 +34,8 @@ _STYLES = {"passed": "green", "warned": "yellow", "failed": "red"}
 def command(
     outcome: Annotated[str, typer.Option(help="What should change; one is worth 1 unless --worth says otherwise.")],
     experiment: Annotated[str | None, typer.Option(help="The experiment or kind of campaign.")] = None,
-    surface: Annotated[str | None, typer.Option(help="Only decisions on this surface, such as email.")] = None,
-    slot: Annotated[str | None, typer.Option(help="Only decisions of this slot.")] = None,
+    surface: SurfaceOption = None,
+    slot: SlotOption = None,
     worth: WorthOption = None,
     cost: CostOption = None,
     budget: Annotated[float | None, typer.Option(min=0, help="Mean cost a decision that may be spent.")] = None,

@@ -12,7 +12,7 @@ import numpy as np
 from features import columns as c
 from training.monitor.measure import Limits, Measure
 from training.monitor.psi import Histogram, Stability, histogram, stability
-from training.monitor.reading import Look, placeholders
+from training.monitor.reading import Look, Watched, placeholders
 from training.monitor.shares import share_of, two_sided
 
 BINS: Final = 10
@@ -28,26 +28,14 @@ MOVED: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Feature:
-    """What is watched.
+class Feature(Watched):
+    """What drifts, or does not; `expression` gives its value.
 
     Args:
-        name: for metrics.
-        title: for people.
-        expression: SQL over the view.
-        view: `event`, `person` or `decision`.
-        where: SQL, which rows it is about.
         number: whether it is binned by quantiles, else by value.
-        remedy: what to do where it drifts.
     """
 
-    name: str
-    title: str
-    expression: str
-    view: str = "event"
-    where: str = "true"
     number: bool = False
-    remedy: str = ""
 
 
 RETRAIN = "Train again (kokyaku train), so that models learn from people and items as they are now."
@@ -66,8 +54,8 @@ FEATURES: Final = (
             remedy="Compare prices with the shop's books: tax, currency or unit may have changed. Else train again."),
     Feature("activity", "Events of customers in the four weeks before", "lately", "person", number=True,
             remedy=RETRAIN),
-    Feature("recency", "Days since customers were last active", "recency", "person", "recency IS NOT NULL", True,
-            remedy=RETRAIN),
+    Feature("recency", "Days since customers were last active", "recency", "person", "recency IS NOT NULL",
+            number=True, remedy=RETRAIN),
 )  # fmt: skip
 NEW_VALUES: Final = (
     ("items", "Items that were not there before", c.ITEM_ID, RETRAIN),

@@ -11,7 +11,7 @@ import numpy as np
 from features import columns as c
 from features.moments import DAY, HOUR
 from training.monitor.measure import Limits, Measure
-from training.monitor.reading import Look
+from training.monitor.reading import Look, Watched
 from training.monitor.shares import Share, share_of, two_sided
 
 EITHER: Final = Limits(0.05, 0.2)
@@ -19,27 +19,16 @@ EITHER: Final = Limits(0.05, 0.2)
 
 
 @dataclass(frozen=True, slots=True)
-class Rate:
-    """A share that is watched.
+class Rate(Watched):
+    """A share that is watched; `expression` says which rows have it.
 
     Args:
-        name, title: for metrics, and for people.
-        hit: SQL, which rows have it.
-        view: `event`, `person` or `decision`.
-        where: SQL, which rows it is about.
         limits: of how far it moved.
         rising: whether only more of it is bad.
-        remedy: what to do.
     """
 
-    name: str
-    title: str
-    hit: str
-    view: str = "event"
-    where: str = "true"
     limits: Limits = EITHER
     rising: bool = True
-    remedy: str = ""
 
 
 _FEED = "Ask whoever sends this feed: a column was lost, renamed or filled otherwise than before."
@@ -115,7 +104,8 @@ def _shares(look: Look, view: str, asked: Sequence[Rate]) -> list[tuple[Share, S
         f"coalesce(sum(h{at}), 0)::DOUBLE AS x{at}, count(h{at})::DOUBLE AS n{at}" for at in range(len(asked))
     )
     hits = ", ".join(
-        f"CASE WHEN {rate.where} THEN coalesce(({rate.hit}), false)::INT END AS h{at}" for at, rate in enumerate(asked)
+        f"CASE WHEN {rate.where} THEN coalesce(({rate.expression}), false)::INT END AS h{at}"
+        for at, rate in enumerate(asked)
     )
     sums = ", ".join(
         f"coalesce(sum(x{at}), 0), coalesce(sum(n{at}), 0), coalesce(sum(x{at} * x{at}), 0), "

@@ -38,6 +38,26 @@ Erased = Callable[[str], bool]
 
 
 @dataclass(frozen=True, slots=True)
+class Watched:
+    """What is looked at in the rows of a view.
+
+    Args:
+        name, title: for metrics, and for people.
+        expression: SQL over the view.
+        view: `event`, `person` or `decision`.
+        where: SQL, which rows it is about.
+        remedy: what to do where it moved.
+    """
+
+    name: str
+    title: str
+    expression: str
+    view: str = "event"
+    where: str = "true"
+    remedy: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Look:
     """A connection with tables `base` (events), `days` (customers by active day), `made` (decisions) and `kinds`
     (items); after `sides`, also with views `event`, `person` and `decision`: rows of one window (side 1) and of its

@@ -17,7 +17,7 @@ from starlette.responses import Response
 from features.errors import KokyakuError
 from serving.access import Access
 from serving.limits import Throttle
-from serving.signing import Signer
+from serving.sealed_texts import Signer
 from serving.web.identity import same_origin
 
 PURPOSE: Final = "studio"

@@ -30,7 +30,7 @@ from serving.intake_stops import take_stops
 from serving.live import Live
 from serving.pipeline import Answer
 from serving.preview import Look, Openings, look_at_action, look_at_page
-from serving.signing import Signer
+from serving.sealed_texts import Signer
 from serving.stops import KINDS, all_stops
 from serving.web.render import PRIVATE
 from serving.web.studio.asked import DEVICES, SURFACES, Asked, wall_clock

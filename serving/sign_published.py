@@ -7,8 +7,8 @@ from pathlib import Path
 from features.errors import ConfigError
 from features.shop import Shop
 from serving.artifact import MANIFEST, sign_again
+from serving.artifact_signatures import MAKE, VARIABLE
 from serving.histories import changed_files
-from serving.signatures import MAKE, VARIABLE
 
 
 def sign_shop(shop: Shop) -> list[str]:

@@ -13,10 +13,10 @@ import pytest
 
 from features.errors import BundleError, ConfigError
 from serving.artifact import LIVE, Artifact, is_name, live_name, publish_live, read_manifest, write_artifact
+from serving.artifact_signatures import SIGNATURE, VARIABLE
 from serving.bundle import open_bundle, write_bundle
 from serving.engine import Engine
-from serving.sealing import sign_shop
-from serving.signatures import SIGNATURE, VARIABLE
+from serving.sign_published import sign_shop
 
 ARRAYS = {"x": np.arange(5, dtype=np.int32)}
 
