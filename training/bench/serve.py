@@ -23,6 +23,8 @@ WARM_SECONDS = 3.0
 DEFAULTS = "training.bench.defaults_service:Defaults"
 BEHIND_DEFAULTS = (FLOOR, LISTS, PAGES)
 """Routes that the service with BentoML's defaults has too."""
+_A_FEW = 45.0
+"""Batches that open the sessions of those who are asked for."""
 ERRORS = "errors"
 """Answers of a route that were not 200, in all its loads; there is a row only where there were any."""
 _BEHIND = "defaults "
@@ -76,24 +78,43 @@ def measure(shop: Shop, *, seconds: float, rounds: int, rate: float) -> list[Row
     """
     numbers = itertools.count(0, NUMBERS)
     routes = {FLOOR: Route("/v1/floor", ["{}"]), **routes_of(shop)}
+    writes = {name: route for name, route in routes.items() if route.events}
+    reads = {name: route for name, route in routes.items() if name not in writes}
     with running(shop) as tuned:
-        cold = tuned.load(routes[LISTS], 1.0, rate=rate, first=next(numbers)).result
+        cold = tuned.load(reads[LISTS], 1.0, rate=rate, first=next(numbers)).result
+        tuned.load(min(writes.values(), key=lambda each: each.events), 1.0, rate=_A_FEW, first=next(numbers))
         with running(shop, DEFAULTS) as plain:
-            loads = {name: (tuned, route) for name, route in routes.items()}
-            loads |= {f"{_BEHIND}{name}": (plain, routes[name]) for name in BEHIND_DEFAULTS}
+            loads = {name: (tuned, route) for name, route in reads.items()}
+            loads |= {f"{_BEHIND}{name}": (plain, reads[name]) for name in BEHIND_DEFAULTS}
             measured = closed_loops(loads, seconds, rounds, numbers)
-        latency = {
-            name: tuned.load(route, seconds, rate=_rate(route, rate), warm=WARM_SECONDS / 3, first=next(numbers)).result
-            for name, route in routes.items()
-        }
+        latency = latencies(tuned, reads, seconds, rate, numbers)
+        # Events come last: nobody collects hundreds of them between two syncs, and who has is slower to answer.
+        loads = {name: (tuned, route) for name, route in {FLOOR: reads[FLOOR], **writes}.items()}
+        written = closed_loops(loads, seconds, rounds, numbers)
+        latency |= latencies(tuned, writes, seconds, rate, numbers)
         memory = proportional_memory(family(tuned.pid))
     rows = [_row(shop, "service", "memory-pss", memory, "MB")]
     rows.append(_row(shop, "service", f"first-second-p99@{rate:g}", cold.p99, "ms"))
-    rows += measured_rows(shop, measured, {name: routes[name].events for name in latency})
+    rows += measured_rows(shop, measured)
+    batches = {name: route.events for name, route in writes.items()}
+    rows += [row for row in measured_rows(shop, written, batches) if row.subject != FLOOR]
     for name, found in latency.items():
         rows += _latencies(shop, name, found, _rate(routes[name], rate))
-    results = [(name, each.result) for name, several in measured.items() for each in several]
+    every = [*measured.items(), *written.items()]
+    results = [(name, each.result) for name, several in every for each in several]
     return rows + _errors(shop, [*results, *latency.items(), (LISTS, cold)])
+
+
+def latencies(
+    service: Started, routes: Mapping[str, Route], seconds: float, rate: float, numbers: Iterator[int]
+) -> dict[str, LoadResult]:  # fmt: skip
+    """Each route in the open loop; batches of events come in proportion."""
+    return {
+        name: service.load(
+            route, seconds, rate=_rate(route, rate), warm=WARM_SECONDS / 3, first=next(numbers)
+        ).result
+        for name, route in routes.items()
+    }  # fmt: skip
 
 
 def closed_loops(
