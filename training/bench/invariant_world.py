@@ -5,11 +5,12 @@ Time only goes forward, so a step of a part is reproduced by running the part ag
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Final
-from uuid import UUID
 
 import msgspec
 import numpy as np
@@ -196,18 +197,14 @@ class World(Crowd):
 def numbered_ids(part: Part) -> Iterator[None]:
     """Ids of decisions and events that come of the seed: where a draw is made anew, its point hangs on such an id."""
     random, names = np.random.default_rng((79, part.seed, part.number)), vars(decide)
-    before = names["uuid"]
-
-    class Numbered:
-        @staticmethod
-        def uuid4() -> UUID:
-            return UUID(bytes=random.bytes(16), version=4)
-
-    names["uuid"] = Numbered
+    before = {name: names[name] for name in ("os", "time")}
+    numbers = itertools.count()
+    names["os"] = SimpleNamespace(urandom=random.bytes)
+    names["time"] = SimpleNamespace(time_ns=lambda: next(numbers) << 20)
     try:
         yield
     finally:
-        names["uuid"] = before
+        names.update(before)
 
 
 def run_part(part: Part, folder: Path, tell: Callable[[int], None] = lambda done: None) -> Table:
