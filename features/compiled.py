@@ -28,15 +28,24 @@ trailing_zeros: Any
 """Of an integer, for kernels: the place of its lowest bit."""
 
 
+_alone = threading.RLock()
+
+
 @contextmanager
 def _without_scipy() -> Iterator[None]:
-    """Numba loads SciPy's linear algebra where it finds it, and with that a hundred modules that no kernel needs."""
-    hidden = sys.modules.setdefault("scipy", None) is None  # type: ignore[arg-type]
-    try:
-        yield
-    finally:
+    """Numba loads SciPy's linear algebra where it finds it, and with that a hundred modules that no kernel needs.
+
+    One thread after the other, and the outermost call puts it back: two may compile at once.
+    """
+    with _alone:
+        hidden = "scipy" not in sys.modules
         if hidden:
-            del sys.modules["scipy"]
+            sys.modules["scipy"] = None  # type: ignore[assignment]
+        try:
+            yield
+        finally:
+            if hidden:
+                del sys.modules["scipy"]
 
 
 try:

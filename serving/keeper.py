@@ -28,6 +28,8 @@ LONG = 60.0
 """Seconds after which a worker did not die soon."""
 HEAP = {"MALLOC_ARENA_MAX": "1", "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
 """One heap for all threads, which take turns, wastes less; in large pages a request is a twelfth quicker."""
+KEPT_BY = "KOKYAKU_KEPT_BY"
+"""Names to the worker in its environment the process that keeps it: when that is gone, the worker leaves."""
 _TOLD = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
@@ -45,21 +47,23 @@ class Keeper:
         self._leaving = False
 
     def run(self) -> int:
-        """Until it is told to leave, or the very first worker ends by itself: what cannot start is not begun again.
+        """Until it is told to leave, or the very first worker soon ends by itself: it cannot start, now or again.
 
         Returns:
             The worker's exit code; 0 where a signal ended it.
         """
         for each in _TOLD:
-            signal.signal(each, self._told)
+            if signal.getsignal(each) != signal.SIG_IGN:  # as `nohup` wants it
+                signal.signal(each, self._told)
         died, first = 0, True
         while True:
             begun = time.monotonic()
             code = self._one()
-            if self._leaving or (first and code > 0):
+            soon = time.monotonic() - begun <= LONG
+            if self._leaving or (first and soon and code > 0):
                 return max(code, 0)
             first = False
-            died = 0 if time.monotonic() - begun > LONG else died
+            died = died if soon else 0
             pause = PAUSES[min(died, len(PAUSES) - 1)]
             died += 1
             _say("warning", f"the worker ended ({code}) and is begun again" + (f" in {pause:g} s" if pause else ""))
@@ -68,10 +72,14 @@ class Keeper:
 
     def _one(self) -> int:
         """Run a worker in a process group of its own, so that Ctrl-C reaches it once, from here."""
-        environment = {**HEAP, **os.environ}
-        self._worker = subprocess.Popen(
-            self._command, env=environment, pass_fds=[self._socket.fileno()], process_group=0
-        )
+        environment = {**HEAP, **os.environ, KEPT_BY: str(os.getpid())}
+        try:
+            self._worker = subprocess.Popen(
+                self._command, env=environment, pass_fds=[self._socket.fileno()], process_group=0
+            )
+        except OSError as error:  # no memory or no process left; later there may be
+            _say("error", f"no worker can be begun: {error.strerror or error}")
+            return 1
         if self._leaving:  # it was told while the worker was begun
             self._worker.send_signal(signal.SIGTERM)
         return self._worker.wait()
@@ -111,6 +119,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--port", type=int, default=3000, help="port to listen on")
     parser.add_argument("--timeout-graceful-shutdown", type=int, default=10, help="seconds to finish what was taken in")
     given = parser.parse_args(arguments)
+    if not 0 <= given.port < 1 << 16:
+        parser.error(f"--port: {given.port}: no port; choose one from 1 to 65535")
     try:
         family = socket.AF_INET6 if ":" in given.host else socket.AF_INET
         listening = socket.create_server((given.host, given.port), family=family, backlog=BACKLOG)

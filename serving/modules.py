@@ -70,8 +70,9 @@ def _near(live: Live, query: Query, module: Module, rows: Iterable[int], about: 
 def _before(found: Filled, rows: Rows, source: str) -> Filled:
     """Some items, as far as they can be shown, in front of what else was found."""
     first = replace(
-        found.slate, items=rows.astype(np.int32), scores=np.ones(len(rows), np.float32), sources=(source,) * len(rows)
-    )
+        found.slate, items=rows.astype(np.int32), scores=np.ones(len(rows), np.float32), sources=(source,) * len(rows),
+        features=None,
+    )  # fmt: skip
     return _then(replace(found, slate=first), found)
 
 
@@ -115,6 +116,7 @@ def _then(first: Filled, second: Filled) -> Filled:
         items=np.concatenate([first.slate.items, second.slate.items[new]]),
         scores=np.concatenate([first.slate.scores, np.zeros(int(new.sum()), np.float32)]),
         sources=(*first.slate.sources, *(name for name, left in zip(second.slate.sources, new, strict=True) if left)),
+        features=None,
     )
     return replace(first, slate=slate)
 

@@ -29,6 +29,7 @@ from serving.decision_drain import drain
 from serving.engine import Engine
 from serving.face import face
 from serving.http import VERSION
+from serving.keeper import KEPT_BY
 from serving.leaving import Leaving
 from serving.memory import admit
 from serving.observe import Observed, Paths, metrics_route
@@ -123,7 +124,8 @@ class Worker:
 
 async def _watch(opened: Engine, thread: ThreadPoolExecutor) -> None:
     """In a thread of its own, so that it gets its turn while all others are busy."""
-    loop, trouble, parent = asyncio.get_running_loop(), "", os.getppid()
+    loop, trouble = asyncio.get_running_loop(), ""
+    parent = int(os.environ.get(KEPT_BY) or os.getppid())  # it may be gone since this worker was begun
     while True:
         await asyncio.sleep(WATCH_SECONDS)
         if os.getppid() != parent:  # whoever would end it is gone; the port is to be free for the next

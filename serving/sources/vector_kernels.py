@@ -50,6 +50,8 @@ def search(
         if count >= wanted:
             break
         group = int(np.argmax(said))  # few groups are looked at: quicker than to sort them all
+        if said[group] == -np.inf:  # seen already, or no number could be lower: a group is looked at once
+            break
         said[group] = -np.inf
         for row in range(starts[group], starts[group + 1]):
             found[count], scores[count] = items[row], _coded_product(codes, row, vector) * scales[row]

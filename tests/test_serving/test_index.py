@@ -7,6 +7,7 @@ import pytest
 
 from features.compiled import available, switched
 from serving.sources.index import LEAST_ITEMS, Index, index_arrays, indexed, recall
+from serving.sources.vector_kernels import search
 
 GROUPS, ITEMS, PLACES = 60, 6_000, 16
 
@@ -86,6 +87,18 @@ def test_nothing_points_nowhere(vectors: np.ndarray):
     index = indexed(some, np.ones(len(some), bool))
     found = index.best(vectors[7], len(some))
     assert found.scores[found.items == 3].tolist() == [0]
+
+
+@pytest.mark.skipif(not available(), reason="numba is not installed, or switched off")
+def test_a_group_is_looked_at_once_whatever_the_vector():
+    """Products beyond the range of single precision are all alike: no group stands out then, and none comes again."""
+    centres, codes = np.full((3, 2), 2, np.float32), np.ones((6, 2), np.int8)
+    starts, items, scales = np.array([0, 2, 4, 6]), np.arange(6, dtype=np.int32), np.ones(6, np.float32)
+    for number in (np.finfo(np.float32).min, np.finfo(np.float32).max, np.nan):
+        found, scores = np.full(60, -1, np.int32), np.empty(60, np.float32)
+        vector = np.full(2, number, np.float32)
+        many = search(centres, starts, items, codes, scales, vector, 50, found, scores)
+        assert many <= len(set(found[:many].tolist())) <= 6
 
 
 def test_only_a_large_catalogue_has_one():

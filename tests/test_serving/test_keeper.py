@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import os
 import signal
 import socket
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
-from serving import keeper
+from serving import keeper, worker
 from tests.test_serving.running import Kept, Process, ask, descendants
 
 DRIVER = """
-import socket, sys
+import signal, socket, sys
 from serving import keeper
 keeper.PAUSES = (0.0, 0.1)
+keeper.LONG = float(sys.argv[2])
+signal.signal(signal.SIGHUP, getattr(signal, sys.argv[3]))
 with socket.create_server(("127.0.0.1", 0)) as listening:
     worker = [sys.executable, "-c", sys.argv[1], str(listening.fileno())]
     sys.exit(keeper.Keeper(worker, listening).run())
@@ -39,11 +45,12 @@ print("begun", os.getpid(), os.getpgid(0) == os.getpid(), flush=True)
 class Driven:
     """A keeper with a worker of a test's own."""
 
-    def __init__(self, then: str = "while True: time.sleep(0.05)", patient: bool = True) -> None:
-        worker = WORKER.format(then=then, patient=patient)
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", DRIVER, worker], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
+    def __init__(
+        self, then: str = "while True: time.sleep(0.05)", patient: bool = True, *,
+        soon: float = 60, hangup: str = "SIG_DFL",
+    ) -> None:  # fmt: skip
+        command = [sys.executable, "-c", DRIVER, WORKER.format(then=then, patient=patient), str(soon), hangup]
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
     def said(self) -> list[str]:
         assert self.process.stdout is not None
@@ -99,6 +106,39 @@ def test_a_first_worker_that_cannot_start_is_not_begun_again():
     """What it said stands there, and its exit code is the keeper's."""
     code, said = Driven("sys.exit('error: nothing serves yet')").ends()
     assert (code, said) == (1, "error: nothing serves yet\n")
+
+
+def test_a_first_worker_that_had_started_is_begun_again_whatever_it_ended_with():
+    driven = Driven("time.sleep(0.3); sys.exit(3)", soon=0.1)
+    first = driven.said()
+    assert driven.said()[1] != first[1]
+    driven.process.terminate()
+    _, said = driven.ends()
+    assert "the worker ended (3) and is begun again" in said
+
+
+def test_a_hangup_that_is_to_be_ignored_is():
+    """`nohup kokyaku serve &`: the terminal is closed, the service goes on."""
+    driven = Driven(hangup="SIG_IGN")
+    driven.said()
+    driven.process.send_signal(signal.SIGHUP)
+    with pytest.raises(subprocess.TimeoutExpired):
+        driven.process.wait(0.5)
+    driven.process.terminate()
+    assert driven.said() == ["told"]
+    assert driven.ends() == (0, "")
+
+
+def test_a_worker_that_cannot_be_begun_for_want_of_memory_is_told(capsys):
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        assert keeper.Keeper(["/nowhere/python"], listening)._one() == 1
+    assert "no worker can be begun: No such file or directory" in capsys.readouterr().err
+
+
+def test_a_port_that_is_none_is_told(capsys):
+    with pytest.raises(SystemExit, match="2"):
+        keeper.main(["--port", "70000"])
+    assert capsys.readouterr().err.endswith("error: --port: 70000: no port; choose one from 1 to 65535\n")
 
 
 def test_told_between_two_workers_it_leaves():
@@ -158,6 +198,21 @@ def test_a_worker_that_is_left_alone_leaves(started, kind):
     assert not Path(f"/proc/{worker}").exists()
     with socket.create_server(("127.0.0.1", service.port)):
         pass
+
+
+def test_a_worker_whose_parent_went_while_it_started_leaves(monkeypatch):
+    """What it begins to watch is not who keeps it by then, but who began it."""
+    told = []
+    monkeypatch.setenv(keeper.KEPT_BY, str(os.getpid()))
+    monkeypatch.setattr(worker, "WATCH_SECONDS", 0.01)
+    monkeypatch.setattr(worker.os, "kill", lambda pid, number: told.append((pid, number)))
+
+    async def watched() -> None:
+        with ThreadPoolExecutor(1) as thread, contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(worker._watch(Mock(), thread), 0.5)
+
+    asyncio.run(watched())
+    assert told == [(os.getpid(), signal.SIGTERM)]
 
 
 def ask_or_none(port: int) -> int | None:

@@ -6,6 +6,8 @@ import json
 import os
 import subprocess
 import sys
+import threading
+import time
 
 import msgspec
 import numpy as np
@@ -13,6 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from features import compiled
 from features.compiled import KERNELS, available, switched, warm
 from features.confidence import ConfidenceParams, preferences
 from features.history import History
@@ -196,6 +199,34 @@ def test_common_filters_tell_every_reason(toy_bundle):
         assert [reason for reason, _ in found.removed] == [
             each for each in COMMON[1:] if in_stock or "stock" not in each
         ]
+
+
+def test_scipy_is_hidden_while_anybody_compiles(monkeypatch):
+    """Two threads may, and one of them within the other's time: who is first to end takes nothing from the other."""
+    for name in [name for name in sys.modules if name.partition(".")[0] == "scipy"]:
+        monkeypatch.delitem(sys.modules, name)
+    with compiled._without_scipy():
+        with compiled._without_scipy():
+            assert sys.modules["scipy"] is None
+        assert sys.modules["scipy"] is None
+    assert "scipy" not in sys.modules
+
+    failed, together = [], threading.Barrier(2)
+
+    def compiles() -> None:
+        together.wait()
+        try:
+            with compiled._without_scipy():
+                time.sleep(0.02)
+        except KeyError as error:
+            failed.append(error)
+
+    both = [threading.Thread(target=compiles) for _ in range(2)]
+    for each in both:
+        each.start()
+    for each in both:
+        each.join()
+    assert not failed
 
 
 def test_every_kernel_compiles(capsys):

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import msgspec
+import numpy as np
 import orjson
 import pytest
 
+from features.history import History
 from features.moments import MINUTE
 from serving import pages, wire
+from serving.candidates import Candidates
 from serving.events import StoredEvent
 from serving.frames import frames
 from serving.hydrate import hydrate
-from serving.modules import build
+from serving.modules import Filled, _before, _then, build
+from serving.query import Query
 from serving.settings.pages import Module
 from serving.situation import Situation
+from serving.slate import Slate
 from tests.test_serving.grown import AGREED
 
 
@@ -126,3 +131,21 @@ def test_japanese_words(toy_shop, toy_engine, page_of):
     page = page_of()
     assert page["greeting"]["text"] == "おかえりなさいませ"
     assert any("Title b3" in item["reason"] for slot in page["slots"] for item in slot["items"])
+
+
+def test_items_that_are_put_together_do_not_keep_the_rows_of_some_of_them():
+    """Rows are of a slate's items, in their order, or there are none."""
+
+    def found(*rows: int) -> Filled:
+        items = np.array(rows, np.int32)
+        nothing = Candidates.of_best({}, 1, 9)
+        read = np.zeros((len(rows), 3), np.float32)
+        slate = Slate(items, np.ones(len(rows), np.float32), ("x",) * len(rows), nothing, features=read)
+        return Filled(Module("popular", {}), slate, Query(0, History.empty()))
+
+    for made, items in (
+        (_then(found(4, 2), found(2, 7)), [4, 2, 7]),
+        (_before(found(4, 2), np.array([5, 2]), "wishlist"), [5, 2, 4]),
+    ):
+        assert made.slate.items.tolist() == items
+        assert made.slate.features is None

@@ -28,7 +28,7 @@ def command(
 ) -> None:
     """Start a shop's service, load all of its routes, and print its memory (PSS) beside what was computed before.
 
-    Supervisor and worker count together, after thousands of different people were asked for. A second service beside
+    Keeper and worker count together, after thousands of different people were asked for. A second service beside
     the first, loaded as well, tells what each further worker adds.
 
     Examples:

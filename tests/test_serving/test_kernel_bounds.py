@@ -1,0 +1,94 @@
+"""Kernels look at no bounds, so here each fills arrays that lie between others, and those stay as they were."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from features.compiled import available
+from serving import candidates_kernel, slate_kernel
+from serving.candidates import NOTHING, Opinion, best
+from serving.sources import vector_kernels
+
+pytestmark = pytest.mark.skipif(not available(), reason="numba is not installed, or switched off")
+RIM, MARK = 64, 77
+STRANGE = np.array([np.nan, np.inf, -np.inf, -0.0, 0.0, 1, -1, -1e30, 1e-38, 3e38], np.float32)
+
+
+class Guarded:
+    """Arrays with a rim before and behind each."""
+
+    def __init__(self) -> None:
+        self._made: list[tuple[np.ndarray, int]] = []
+
+    def __call__(self, dtype: Any, *shape: int, fill: float = MARK) -> np.ndarray:
+        count = int(np.prod(shape))
+        whole = np.full(count + 2 * RIM, MARK, dtype)
+        whole[RIM : RIM + count] = fill
+        self._made.append((whole, count))
+        return whole[RIM : RIM + count].reshape(shape)
+
+    def whole(self) -> bool:
+        return all((each[:RIM] == MARK).all() and (each[RIM + count :] == MARK).all() for each, count in self._made)
+
+
+def said(random: np.random.Generator, size: int) -> Opinion:
+    """What a source might say: of none, some or all items; with ties and what is no number."""
+    items = np.sort(random.choice(size, random.integers(size + 1), replace=False)).astype(np.int32)
+    scores = random.choice(STRANGE, len(items)) if random.random() < 0.5 else random.normal(size=len(items)).round(1)
+    return Opinion(items, scores.astype(np.float32))
+
+
+@pytest.mark.parametrize("seed", range(150))
+def test_candidates_and_slates_stay_in_their_arrays(seed):
+    random, made = np.random.default_rng(seed), Guarded()
+    size, sources, count = (int(random.integers(low, high)) for low, high in ((1, 300), (1, 5), (0, 30)))
+    bought = np.unique(random.integers(-1, size + 3, random.integers(10))).astype(np.int32) if seed % 2 else NOTHING
+    heard, ranked = [said(random, size) for _ in range(sources)], random.random(sources) < 0.4
+    listed = [best(each.scores, each.items, count + len(bought)) if own else each
+              for own, each in zip(ranked, heard, strict=True)]  # fmt: skip
+    rows, scores = (np.concatenate([getattr(each, name) for each in listed]) for name in ("items", "scores"))
+    most = (count + len(bought)) * sources
+    items, told, opinions = made(np.int32, most), made(np.float32, most, sources), made(np.float32, most, sources)
+    marks = made(np.uint64, size // 64 + 1, fill=0)
+    starts = np.cumsum([0, *(len(each.items) for each in listed)])
+    found = candidates_kernel.gather(
+        rows, scores, starts, ranked, count, bought, made(np.int32, size), marks, items, told, opinions
+    )
+    assert made.whole() and found <= most and not marks.any()
+    told, opinions, few = told[:found], opinions[:found], int(random.integers(found + 3))
+    left = slate_kernel.foremost(
+        items[:found], told, opinions, few, made(np.int32, few), *(made(np.float32, few, sources) for _ in range(3))
+    )
+    assert made.whole() and left <= few
+    slate_kernel.told(told, opinions, 3, made(np.float32, found, 3 + 2 * sources))
+    block, leading = random.choice(STRANGE, (found, 3 + 2 * sources)), made(np.int64, found)
+    slate_kernel.settled(
+        random.choice(STRANGE, found).astype(float), 0.1, block, sources, made(np.float32, found), leading
+    )
+    assert made.whole() and ((leading >= 0) & (leading < sources)).all()
+    slate_kernel.blended(told, random.choice(STRANGE, sources), made(np.float32, found), leading)
+    assert made.whole() and ((leading >= 0) & (leading < sources)).all()
+    strange = random.choice(STRANGE, found)
+    assert slate_kernel.keyed(strange, made(np.uint64, found)) == np.isfinite(strange).sum()
+    wanted = np.sort(random.integers(-5, size + 50, random.integers(40))).astype(np.int32)
+    asked = made(np.float32, len(wanted), 2)
+    candidates_kernel.look_up(heard[0].items, heard[0].scores, wanted, 1, asked)
+    assert made.whole() and np.array_equal(asked[:, 1], heard[0].of(wanted), equal_nan=True)
+
+
+@pytest.mark.parametrize("seed", range(50))
+def test_an_index_finds_no_more_than_it_holds(seed):
+    random, made = np.random.default_rng(seed), Guarded()
+    groups, count = int(random.integers(1, 8)), int(random.integers(1, 60))
+    sizes = np.bincount(random.integers(groups, size=count), minlength=groups)
+    items, scores = made(np.int32, count), made(np.float32, count)
+    found = vector_kernels.search(
+        random.choice(STRANGE, (groups, 3)), np.cumsum([0, *sizes]), np.arange(count, dtype=np.int32),
+        random.integers(-127, 128, (count, 3)).astype(np.int8), np.ones(count, np.float32), random.choice(STRANGE, 3),
+        int(random.integers(200)), items, scores,
+    )  # fmt: skip
+    assert made.whole() and found <= count
+    assert len(set(items[:found].tolist())) == found
