@@ -206,10 +206,11 @@ def _jit(
 def _made(
     function: Callable[..., Any], types: tuple[Any, ...] | None, fast: set[str] | bool
 ) -> Callable[..., Any]:  # fmt: skip
+    # The interpreter's lock is kept: a kernel takes a tenth of a millisecond, and to hand the lock over takes five.
     try:
-        made = numba.njit(types, cache=True, nogil=True, error_model="numpy", fastmath=fast)(function)
+        made = numba.njit(types, cache=True, error_model="numpy", fastmath=fast)(function)
     except RuntimeError:  # there is no folder that numba could keep it in: it is compiled at every start
-        made = numba.njit(types, nogil=True, error_model="numpy", fastmath=fast)(function)
+        made = numba.njit(types, error_model="numpy", fastmath=fast)(function)
     return cast("Callable[..., Any]", made)
 
 

@@ -12,13 +12,14 @@ from dataclasses import replace
 import msgspec
 import numpy as np
 
+from features.history import History
 from features.kinds import EventType
 from serving.bundle import Bundle
 from serving.business import PLAIN, Business, Wish
 from serving.candidates import Candidates, Opinion, Rows
 from serving.filters import apply_filters
 from serving.placing import PIN, place
-from serving.query import Query
+from serving.query import Context, Query
 from serving.recipe import RankerSpec, SelectionSpec
 from serving.scoring import TASKS, Beside, Blend, InSession, Order, Scorer, Task, Trees, Weights
 from serving.selecting import Selector, first, joined, taken
@@ -52,12 +53,13 @@ class Ranker:
         Raises:
             BundleError: the trees that the recipe names are missing or damaged.
         """
-        voice = self.bundle.recipe.ranker
-        if voice is None:
-            return
-        for task in TASKS:
-            if self.bundle.ranker_arrays(voice.name, task):
-                self._tree(voice, task).prepare()
+        if (voice := self.bundle.recipe.ranker) is not None:
+            for task in TASKS:
+                if self.bundle.ranker_arrays(voice.name, task):
+                    self._tree(voice, task).prepare()
+        # A stranger from everywhere: what is sorted and joined when it is first looked at is there then.
+        for region in (None, *self.regions()):
+            self.rank(Query(self.bundle.as_of, History.empty(), context=Context(region=region)))
 
     def with_business(self, business: Business | None) -> Ranker:
         """The same bundle, shelf and sources under other wishes; this one stays as it is."""

@@ -11,6 +11,7 @@ import gc
 import logging
 import os
 import signal
+import sys
 import threading
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -37,6 +38,8 @@ from serving.probes import Probes, cannot_serve
 from serving.telemetry import Telemetry
 from serving.web.render import compile_templates
 
+TURN = 0.0005
+"""Seconds after which a thread that works beside the event loop, on a swap for one, lets it have its turn."""
 WATCH_SECONDS = 0.5
 log = logging.getLogger("kokyaku")
 
@@ -105,6 +108,7 @@ class Worker:
         warm()  # no request waits for a compiler
         _opened["engine"] = Engine(shop, worker=str(os.getpid()))
         settle_memory()
+        sys.setswitchinterval(TURN)
         threading.Thread(target=compile_templates, name="kokyaku-templates", daemon=True).start()
 
     def watch(self) -> None:
