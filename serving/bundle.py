@@ -27,12 +27,12 @@ KIND = "bundle"
 FORMAT = 1
 _ROOM = 16_384
 """Bytes for the ids of one list; where they do not do, ids are read one by one."""
-_TITLES = 16_384
+_REMEMBERED = 16_384
 """So many are remembered."""
 
 
 class Words(NamedTuple):
-    """What is written of an item; None where nothing is."""
+    """What is written of an item: the id for a title where it has none; None where nothing is."""
 
     item_id: str
     title: str
@@ -49,16 +49,13 @@ class Bundle:
     items: Vocabulary = field(init=False)
     codes_under: Callable[[tuple[str, ...]], frozenset[int]] = field(init=False)
     """`categories_under` as a set, remembered for the paths that were asked for lately."""
-    title: Callable[[int], str] = field(init=False)
-    """The item's title, or its id where it has none, remembered for the items that were asked for lately."""
     words: Callable[[int], Words] = field(init=False)
-    """What a card says of an item, remembered as well."""
+    """What is written of an item, remembered for those that were asked for lately."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "items", Vocabulary.from_arrays(self.arrays, "items"))
         object.__setattr__(self, "codes_under", lru_cache(maxsize=1024)(self._codes_under))
-        object.__setattr__(self, "title", lru_cache(maxsize=_TITLES)(self._title))
-        object.__setattr__(self, "words", lru_cache(maxsize=_TITLES)(self._words))
+        object.__setattr__(self, "words", lru_cache(maxsize=_REMEMBERED)(self._words))
 
     @property
     def id(self) -> str:
@@ -139,13 +136,11 @@ class Bundle:
         offsets, blob = self._texts.get(column) or self._text_column(column)
         return str(blob[offsets[row] : offsets[row + 1]], "utf-8")
 
-    def _title(self, row: int) -> str:
-        return self.text("title", row) or self.items[row]
-
     def _words(self, row: int) -> Words:
         code = self.shared.category.item(row)
         category = self.text("category_path", code) if code >= 0 else None
-        return Words(self.items[row], self.title(row), self.text("image_url", row) or None, category)
+        item_id = self.items[row]
+        return Words(item_id, self.text("title", row) or item_id, self.text("image_url", row) or None, category)
 
     @cached_property
     def _texts(self) -> dict[str, tuple[memoryview, memoryview]]:

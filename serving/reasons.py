@@ -248,4 +248,4 @@ _TELL = {
 def title_of(ranker: Ranker, row: int) -> str:
     """The item's title, or its id where it has none."""
     changed = ranker.shelf.texts.get(row)
-    return (changed and changed.get("title")) or ranker.bundle.title(row)
+    return (changed and changed.get("title")) or ranker.bundle.words(row).title

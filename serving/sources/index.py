@@ -22,7 +22,7 @@ from serving.sources.vector_kernels import products, search
 
 LEAST_ITEMS = 20_000
 """In a smaller catalogue a full scan costs less than a tenth of a request."""
-LOOKED_AT = 12
+LOOKED_AT = 24
 """Items that are looked at for each one that is wanted, at least."""
 LEAST_RECALL = 0.95
 """Of an index that finds less of what a full scan finds nothing is published."""
