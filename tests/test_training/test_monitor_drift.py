@@ -143,6 +143,8 @@ def test_fewer_items_are_shown(shop: Shop):
     changed(shop, "decisions", "items", same)
     (found,) = week(shop)
     assert called(found) == {"coverage"}
+    (again,) = week(shop)
+    assert [repr(each) for each in again.measures] == [repr(each) for each in found.measures], "draws go by the people"
 
 
 def test_draws_that_do_not_follow_their_probabilities(shop: Shop):

@@ -123,9 +123,9 @@ def looking(dataset: Dataset, since: int, until: int, time_zone: str, erased: Er
 
 
 def _people(duck: duckdb.DuckDBPyConnection, erased: Erased | None) -> None:
-    """Make table `people`: a number for each subject that is not erased, and when it was first seen."""
+    """Make table `people`: a number for each subject that is not erased; the same in every run, as draws go by it."""
     duck.execute(f"""
-        CREATE TEMP TABLE people AS SELECT subject, row_number() OVER () AS who FROM (
+        CREATE TEMP TABLE people AS SELECT subject, row_number() OVER (ORDER BY subject) AS who FROM (
             SELECT DISTINCT {WHO} AS subject FROM told UNION SELECT DISTINCT {WHO} FROM decisions)
         WHERE subject IS NOT NULL""")
     if erased is None:
@@ -141,7 +141,7 @@ def _events(duck: duckdb.DuckDBPyConnection, since: int, time_zone: str) -> None
         CREATE TEMP TABLE base AS
         SELECT {", ".join(f"e.{name}" for name in EVENTS)}, epoch_us({c.OCCURRED_AT}) AS moment,
                epoch_us({c.RECORDED_AT}) AS known, e.{c.CUSTOMER_ID} IS NOT NULL AS named,
-               coalesce(p.who, -row_number() OVER ()) AS who, {_local(c.OCCURRED_AT, time_zone)}
+               coalesce(p.who, -row_number() OVER (ORDER BY e.{c.EVENT_ID})) AS who, {_local(c.OCCURRED_AT, time_zone)}
         FROM told e LEFT JOIN people p ON p.subject = {WHO}
         WHERE {c.OCCURRED_AT} >= make_timestamptz({since}) AND (p.subject IS NULL OR p.who IS NOT NULL)
           AND e.{c.TYPE} NOT IN ({placeholders(PUSHED)})""")
@@ -170,7 +170,8 @@ def _decisions(duck: duckdb.DuckDBPyConnection, since: int, until: int, time_zon
     duck.execute(f"""
         CREATE TEMP TABLE made AS
         SELECT {", ".join(f"d.{name}" for name in DECISIONS)}, {ASKED} AS asked, epoch_us({c.DECIDED_AT}) AS moment,
-               epoch_us({c.DECIDED_AT}) AS known, coalesce(p.who, -row_number() OVER ()) AS who,
+               epoch_us({c.DECIDED_AT}) AS known,
+               coalesce(p.who, -row_number() OVER (ORDER BY d.{c.DECISION_ID})) AS who,
                {_local(c.DECIDED_AT, time_zone)}
         FROM decisions d LEFT JOIN people p ON p.subject = {WHO}
         WHERE {c.DECIDED_AT} >= make_timestamptz({since}) AND {c.DECIDED_AT} < make_timestamptz({until})
