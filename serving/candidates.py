@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from itertools import accumulate
 
 import numpy as np
 import numpy.typing as npt
 
-from features.compiled import available, scratch
+from features.compiled import available
 from serving import candidates_kernel as kernels
 
 Rows = npt.NDArray[np.int32]
@@ -47,7 +46,7 @@ class Opinion:
     @staticmethod
     def none() -> Opinion:
         """The source has nothing to say."""
-        return Opinion(np.empty(0, np.int32), np.empty(0, np.float32))
+        return _SILENCE
 
     @property
     def finds_its_best(self) -> bool:
@@ -76,6 +75,9 @@ class Opinion:
             out[:, column] = self.of(items)
 
 
+_SILENCE = Opinion(NOTHING, np.empty(0, np.float32))
+
+
 @dataclass(frozen=True, slots=True)
 class Candidates:
     """The union of proposals.
@@ -101,13 +103,12 @@ class Candidates:
         return len(self.items)
 
     @classmethod
-    def of_best(cls, opinions: Mapping[str, Opinion], count: int, size: int, bought: Rows = NOTHING) -> Candidates:
+    def of_best(cls, opinions: Mapping[str, Opinion], count: int, bought: Rows = NOTHING) -> Candidates:
         """The union of the best of several sources.
 
         Args:
             opinions: of each source.
             count: so many each proposes, beside those that are bought already and will be removed with that reason.
-            size: number of items that there are.
             bought: int32[b], ascending and distinct.
         """
         names = tuple(opinions)
@@ -119,8 +120,6 @@ class Candidates:
             rising = np.argsort(found.items)
             scores = found.scores[rising, None]
             return cls(found.items[rising], names, scores, scores)  # what it proposes it thinks just that of
-        if available():
-            return _gathered(names, list(opinions.values()), count, size, bought)
         proposed = [_proposed(opinion, count, bought) for opinion in opinions.values()]
         items = np.unique(np.concatenate([found.items for found in proposed]))
         scores = np.full((len(items), len(names)), np.nan, np.float32)
@@ -161,25 +160,6 @@ def among(items: Rows, known: Rows) -> npt.NDArray[np.bool_]:
         return np.zeros(len(items), bool)
     found: npt.NDArray[np.bool_] = known[np.minimum(known.searchsorted(items), len(known) - 1)] == items
     return found
-
-
-def _gathered(names: tuple[str, ...], heard: Sequence[Opinion], count: int, size: int, bought: Rows) -> Candidates:
-    """`Candidates.of_best` with a kernel; sources that find their best in a way of their own do so."""
-    ranked = [opinion.finds_its_best for opinion in heard]
-    listed = [opinion.best(count + len(bought)) if own else opinion for own, opinion in zip(ranked, heard, strict=True)]
-    starts = np.array([0, *accumulate(len(each.items) for each in listed)])
-    rows, most = np.concatenate([each.items for each in listed]), (count + len(bought)) * len(heard)
-    items, scores = np.empty(most, np.int32), np.empty((most, len(heard)), np.float32)
-    opinions = np.empty_like(scores)
-    found = kernels.gather(
-        rows, np.concatenate([each.scores for each in listed]), starts, np.array(ranked), count, bought,
-        scratch("candidate", size, np.int32), scratch("candidate_mark", size // 64 + 1, np.uint64), items, scores,
-        opinions,
-    )  # fmt: skip
-    for column, (own, opinion) in enumerate(zip(ranked, heard, strict=True)):
-        if own:
-            opinion.tell(items[:found], opinions, column)
-    return Candidates(items[:found], names, scores[:found], opinions[:found])
 
 
 def _proposed(opinion: Opinion, count: int, bought: Rows) -> Proposals:

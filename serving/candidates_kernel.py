@@ -10,64 +10,62 @@ from features.compiled import helper, kernel, trailing_zeros
 
 NO_SCORE = np.float32(-1e30)
 """Scores at or below it stand for "not eligible" in some libraries."""
+_BINS = 512
+_BURIED, _BUT_STOCK = np.uint8(8), np.uint8(0xEF)
+"""Bits of `Shelf.away`: what is buried for this request, and all but what is out of stock."""
 
 
 @helper
-def _worse(score: Any, item: Any, other: Any, beside: Any) -> Any:
-    """Whether one of two proposals stands behind the other; ties by item."""
-    return score < other or (score == other and item > beside)
+def _key(score: Any, item: Any) -> Any:
+    """A number in whose order the highest score comes first, ties by item."""
+    bits = np.float32(score + np.float32(0)).view(np.int32)  # both zeros are one
+    rising = np.int64(bits ^ (bits >> np.int32(31) & np.int32(0x7FFFFFFF)))
+    return np.uint64(np.int64(0x7FFFFFFF) - rising) << np.uint64(32) | np.uint64(np.uint32(item))
 
 
 @helper
-def _sink(scores: Any, items: Any, count: int) -> None:
-    """Let the root of a heap, whose root is the worst, come to its place."""
-    at, score, item = 0, scores[0], items[0]
-    while True:
-        below = 2 * at + 1
-        if below >= count:
-            break
-        if below + 1 < count and _worse(scores[below + 1], items[below + 1], scores[below], items[below]):
-            below += 1
-        if not _worse(scores[below], items[below], score, item):
-            break
-        scores[at], items[at] = scores[below], items[below]
-        at = below
-    scores[at], items[at] = score, item
+def _score_of(key: Any) -> Any:
+    """The score in a `_key`."""
+    rising = np.int32(np.int64(0x7FFFFFFF) - np.int64(key >> np.uint64(32)))
+    return np.int32(rising ^ (rising >> np.int32(31) & np.int32(0x7FFFFFFF))).view(np.float32)
 
 
 @helper
-def _rise(scores: Any, items: Any, at: int) -> None:
-    """Let the last of a heap come to its place."""
-    score, item = scores[at], items[at]
-    while at:
-        above = (at - 1) >> 1
-        if not _worse(score, item, scores[above], items[above]):
-            break
-        scores[at], items[at] = scores[above], items[above]
-        at = above
-    scores[at], items[at] = score, item
+def _edge(scores: Any, begin: int, end: int, size: int, low: float, high: float, which: Any) -> int:
+    """Fill the bin of each usable score between the lowest and the highest, and return that of the `size`-th best."""
+    bins, scale = np.zeros(_BINS, np.int64), _BINS / (high - low)
+    for at in range(begin, end):
+        if scores[at] > NO_SCORE and scores[at] < np.inf:
+            place = min(np.int64((float(scores[at]) - low) * scale), _BINS - 1)
+            which[at - begin] = place
+            bins[place] += 1
+    above, edge = 0, _BINS
+    while above < size:
+        edge -= 1
+        above += bins[edge]
+    return edge
 
 
 @helper
 def _best(scores: Any, items: Any, begin: int, end: int, top: Any, values: Any, size: int) -> int:
-    """`best` of a part of the scores."""
-    count = 0
+    """`best` of a part of the scores: what lies in too low a bin is never sorted."""
+    usable, low, high = 0, np.inf, -np.inf
     for at in range(begin, end):
-        score = scores[at]
-        if not (score > NO_SCORE and score < np.inf):
-            continue
-        if count < size:
-            top[count], values[count] = items[at], score
-            _rise(values, top, count)
+        if scores[at] > NO_SCORE and scores[at] < np.inf:
+            usable, low, high = usable + 1, min(low, float(scores[at])), max(high, float(scores[at]))
+    which, edge = np.zeros(end - begin, np.int16), 0
+    if size < usable and low < high:
+        edge = _edge(scores, begin, end, size, low, high, which)
+    keys, count = np.empty(usable, np.uint64), 0
+    for at in range(begin, end):
+        if which[at - begin] >= edge and scores[at] > NO_SCORE and scores[at] < np.inf:
+            keys[count] = _key(scores[at], items[at])
             count += 1
-        elif size and _worse(values[0], top[0], score, items[at]):
-            top[0], values[0] = items[at], score
-            _sink(values, top, count)
-    for last in range(count - 1, 0, -1):  # the worst of those that are left goes to the end
-        top[0], top[last] = top[last], top[0]
-        values[0], values[last] = values[last], values[0]
-        _sink(values, top, last)
-    return count
+    keys = keys[:count]
+    keys.sort()
+    for at in range(min(count, size)):
+        top[at], values[at] = np.int32(keys[at] & np.uint64(0xFFFFFFFF)), _score_of(keys[at])
+    return min(count, size)
 
 
 @kernel("f4[1], i4[1], out i4[1], out f4[1]")
@@ -102,47 +100,134 @@ def _united(marks: Any, slot: Any, merged: Any) -> int:
     return count
 
 
-@kernel("i4[1], f4[1], i8[1], b1[1], i8, i4[1], out i4[1], out u8[1], out i4[1], out f4[2], out f4[2]")
-def gather(
-    items: Any, scores: Any, starts: Any, ranked: Any, count: int, bought: Any, slot: Any, marks: Any, merged: Any,
-    said: Any, opinions: Any,
-) -> Any:  # fmt: skip
-    """Merge the best of several sources; source s has items[starts[s]:starts[s + 1]].
+@helper
+def _why_out(item: Any, away: Any, buried: Any, category: Any, barred: Any, only_stock: bool) -> Any:
+    """The number of the first common filter that takes an item out, in the order of `filters.COMMON`; else -1."""
+    why = away[item] if only_stock else away[item] & _BUT_STOCK
+    if len(buried) and buried[item]:
+        why |= _BURIED
+    if why:
+        return np.int64(trailing_zeros(why))
+    for code in barred:
+        if category[item] == code:
+            return np.int64(5)
+    return np.int64(-1)
 
-    Of a source that is `ranked` these are its best, best first; of another all that it has an opinion of, ascending.
-    Each proposes `count` beside what is bought. Fills `merged` with the distinct items, ascending, `said` with the
-    score of each by each source, NaN where it does not propose it, and `opinions` with what those that are not ranked
-    think of it; returns how many items there are. `slot` holds anything; `marks`, a bit an item, is 0 and left so.
-    """
-    sources, size = len(starts) - 1, count + len(bought)
-    top, values = np.empty((sources, size), np.int32), np.empty((sources, size), np.float32)
-    many = np.empty(sources, np.int64)
-    for source in range(sources):
+
+@helper
+def _grouped(gone: Any, why: Any, leave: int) -> Any:
+    """Put what leaves in the order of its filters, and of its items."""
+    keys = np.empty(leave, np.uint64)
+    for at in range(leave):
+        keys[at] = np.uint64(why[at]) << np.uint64(32) | np.uint64(gone[at])
+    keys.sort()
+    for at in range(leave):
+        gone[at], why[at] = np.int32(keys[at] & np.uint64(0xFFFFFFFF)), np.int8(keys[at] >> np.uint64(32))
+
+
+@helper
+def _listed(
+    items: Any, scores: Any, starts: Any, ranked: Any, count: int, bought: Any, top: Any, values: Any, lengths: Any
+) -> Any:  # fmt: skip
+    """Fill what each source proposes, best first, and how much that is."""
+    size = count + len(bought)
+    for source in range(len(lengths)):
         begin, end = starts[source], starts[source + 1]
         if ranked[source]:
-            many[source] = min(end - begin, size)
-            for at in range(many[source]):
-                top[source, at], values[source, at] = items[begin + at], scores[begin + at]
+            many = min(end - begin, size)
+            top[source, :many], values[source, :many] = items[begin : begin + many], scores[begin : begin + many]
         else:
-            many[source] = _best(scores, items, begin, end, top[source], values[source], size)
-        if len(bought):
-            many[source] = _wanted(top[source], many[source], count, bought)
-        for at in range(many[source]):
-            item = top[source, at]
-            marks[item >> 6] |= np.uint64(1) << np.uint64(item & 63)
-    found = _united(marks, slot, merged)
-    said[:found, :], opinions[:found, :] = np.nan, np.nan
+            many = _best(scores, items, begin, end, top[source], values[source], size)
+        lengths[source] = _wanted(top[source], many, count, bought) if len(bought) else many
+
+
+@helper
+def _rounds(top: Any, lengths: Any, most: int, marks: Any, heard: Any) -> Any:
+    """Mark the items that the rounds over the sources' lists come to, and fill how far each list is heard.
+
+    They end where one item more than `most` would come in; 0: there is no end.
+    """
+    count, heard[:] = 0, lengths
+    for turn in range(top.shape[1]):
+        for source in range(len(lengths)):
+            if turn >= lengths[source]:
+                continue
+            item = top[source, turn]
+            bit = np.uint64(1) << np.uint64(item & 63)
+            if marks[item >> 6] & bit:
+                continue
+            if most and count == most:
+                for other in range(len(lengths)):
+                    heard[other] = min(lengths[other], turn + (other < source))
+                return
+            marks[item >> 6] |= bit
+            count += 1
+
+
+@helper
+def _noted(
+    items: Any, scores: Any, starts: Any, ranked: Any, top: Any, values: Any, heard: Any, marks: Any, slot: Any,
+    said: Any, ranks: Any, opinions: Any,
+) -> Any:  # fmt: skip
+    """Fill for the marked items what was heard of them, and what the sources that are not ranked think of them."""
+    said[:, :], ranks[:, :], opinions[:, :] = np.nan, np.nan, np.nan
+    for source in range(len(heard)):
+        for at in range(heard[source]):
+            row = slot[top[source, at]]
+            said[row, source], ranks[row, source] = values[source, at], at
+        for at in range(starts[source], starts[source] if ranked[source] else starts[source + 1]):
+            item = items[at]
+            if marks[item >> 6] >> np.uint64(item & 63) & np.uint64(1) and np.isfinite(scores[at]):
+                opinions[slot[item], source] = scores[at]
+
+
+@kernel(
+    "i4[1], f4[1], i8[1], b1[1], i8, i8, i4[1], u1[1], b1[1], i4[1], i4[1], b1, out i4[1], out u8[1], out i4[1], "
+    "out f4[2], out f4[2], out f4[2], out i4[1], out i1[1], out i8[1]"
+)
+def unite(
+    items: Any, scores: Any, starts: Any, ranked: Any, count: int, most: int, bought: Any, away: Any, buried: Any,
+    category: Any, barred: Any, only_stock: bool, slot: Any, marks: Any, merged: Any, said: Any, ranks: Any,
+    opinions: Any, gone: Any, why: Any, counts: Any,
+) -> Any:  # fmt: skip
+    """Merge the best of several sources, without what a common filter takes out; source s has
+    items[starts[s]:starts[s + 1]].
+
+    Of a source that is `ranked` these are its best, best first; of another all that it has an opinion of, ascending.
+    Each proposes `count` beside what is bought, and of what is left of that the rounds of `serving.union` take `most`.
+    Fills `merged` with the items that stay, ascending, and by row and source: `said` and `ranks` with the score and
+    the place of what it proposes, `opinions` with what one that is not ranked thinks; NaN where there is none. Fills
+    `gone` and `why` with what leaves and the number of its filter, in the order of both, and `counts` with how many
+    stay and leave. `slot` holds anything; `marks`, a bit an item, is 0 and left so.
+    """
+    sources, size, leave = len(starts) - 1, count + len(bought), 0
+    top, values = np.empty((sources, size), np.int32), np.empty((sources, size), np.float32)
+    lengths, heard = np.empty(sources, np.int64), np.empty(sources, np.int64)
+    _listed(items, scores, starts, ranked, count, bought, top, values, lengths)
     for source in range(sources):
-        for at in range(many[source]):
-            said[slot[top[source, at]], source] = values[source, at]
-        if not ranked[source]:
-            for at in range(starts[source], starts[source + 1]):
-                item = items[at]
-                if marks[item >> 6] >> np.uint64(item & 63) & np.uint64(1) and np.isfinite(scores[at]):
-                    opinions[slot[item], source] = scores[at]
+        stay = 0
+        for at in range(lengths[source]):
+            item = top[source, at]
+            first = _why_out(item, away, buried, category, barred, only_stock)
+            if first < 0:
+                top[source, stay], values[source, stay] = item, values[source, at]
+                stay += 1
+            elif not marks[item >> 6] >> np.uint64(item & 63) & np.uint64(1):
+                marks[item >> 6] |= np.uint64(1) << np.uint64(item & 63)
+                gone[leave], why[leave] = item, first
+                leave += 1
+        lengths[source] = stay
+    for at in range(leave):
+        marks[gone[at] >> 6] = 0
+    _grouped(gone, why, leave)
+    _rounds(top, lengths, most, marks, heard)
+    found = _united(marks, slot, merged)
+    _noted(
+        items, scores, starts, ranked, top, values, heard, marks, slot, said[:found], ranks[:found], opinions[:found]
+    )
     for row in range(found):
         marks[merged[row] >> 6] = 0
-    return found
+    counts[0], counts[1] = found, leave
 
 
 @kernel("i4[1], f4[1], i4[1], i8, out f4[2]")
@@ -169,12 +254,11 @@ def look_up(known: Any, scores: Any, wanted: Any, column: int, out: Any) -> None
 
 
 @kernel(
-    "i4[1], f4[2], f4[2], b1[1], b1[1], b1[1], b1[1], i4[1], i4[1], b1, out i4[1], out f4[2], out f4[2], out i4[1], "
-    "out i1[1]"
+    "i4[1], f4[2], f4[2], u1[1], b1[1], i4[1], i4[1], b1, out i4[1], out f4[2], out f4[2], out i4[1], out i1[1]"
 )
 def sift(
-    items: Any, scores: Any, opinions: Any, catalogue: Any, withdrawn: Any, stopped: Any, in_stock: Any, category: Any,
-    barred: Any, only_stock: bool, left: Any, left_scores: Any, left_opinions: Any, gone: Any, why: Any,
+    items: Any, scores: Any, opinions: Any, away: Any, buried: Any, category: Any, barred: Any, only_stock: bool,
+    left: Any, left_scores: Any, left_opinions: Any, gone: Any, why: Any,
 ) -> int:  # fmt: skip
     """Copy the rows that no common filter takes out, and return how many they are.
 
@@ -182,19 +266,8 @@ def sift(
     """
     stay, leave = 0, 0
     for row in range(len(items)):
-        item, first = items[row], -1
-        if not catalogue[item]:
-            first = 0
-        elif withdrawn[item]:
-            first = 1
-        elif stopped[item]:
-            first = 2
-        elif only_stock and not in_stock[item]:
-            first = 3
-        else:
-            for code in barred:
-                if category[item] == code:
-                    first = 4
+        item = items[row]
+        first = _why_out(item, away, buried, category, barred, only_stock)
         if first >= 0:
             gone[leave], why[leave] = item, first
             leave += 1

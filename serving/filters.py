@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from itertools import chain
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,24 +13,52 @@ from features.errors import RequestError
 from features.kinds import EventType
 from features.personal import open_wishes
 from serving.business import Business
-from serving.candidates import Candidates, among
+from serving.candidates import Candidates, Rows, among
 from serving.candidates_kernel import sift
 from serving.matching import matching, where_of
 from serving.query import Filter, Query
 from serving.shelf import Shelf
 
 Mask = npt.NDArray[np.bool_]
+Named = tuple[str, Callable[[Candidates], Mask]]
+"""A filter: why items leave by it, and which of some candidates do."""
+
+
+COMMON = ("not-in-catalogue", "withdrawn", "stopped", "buried", "out-of-stock", "bought-lately")
+"""Why an item leaves whatever was asked for."""
+_NONE = np.empty(0, bool)
 
 
 def apply_filters(
     shelf: Shelf, query: Query, candidates: Candidates, business: Business | None = None
 ) -> Candidates:  # fmt: skip
     """All filters in order; `removed` of the result tells what left and why."""
-    buried = None if business is None else business.buried(query)
-    if available() and buried is None:
-        candidates, filters = _common_out(shelf, query, candidates), _asked(shelf, query)
+    if available():
+        candidates = _common_out(shelf, query, candidates, business)
     else:
-        filters = chain(_common(shelf, query, buried), _asked(shelf, query))
+        candidates = without(candidates, _common(shelf, query, business))
+    return without(candidates, asked(shelf, query))
+
+
+def common_tables(shelf: Shelf, query: Query, business: Business | None) -> tuple[Any, ...]:
+    """What the common filters look at, as the kernels want it."""
+    buried = None if business is None else business.buried(query)
+    return (
+        shelf.away, _NONE if buried is None else buried, shelf.bundle.shared.category,
+        np.array(query.barred, np.int32), query.filter.in_stock,
+    )  # fmt: skip
+
+
+def told_out(gone: Rows, why: Sequence[int]) -> tuple[tuple[str, Rows], ...]:
+    """What a kernel took out, by reason; both lists are in the order of the reasons."""
+    ends = [at for at in range(1, len(why)) if why[at] != why[at - 1]]
+    return tuple(
+        (COMMON[why[begin]], gone[begin:end]) for begin, end in zip([0, *ends], [*ends, len(why)], strict=True)
+    )
+
+
+def without(candidates: Candidates, filters: Iterable[Named]) -> Candidates:
+    """What some filters leave, one after the other."""
     for reason, mask in filters:
         if not len(candidates):
             break
@@ -38,40 +66,36 @@ def apply_filters(
     return candidates
 
 
-COMMON = ("not-in-catalogue", "withdrawn", "stopped", "out-of-stock", "bought-lately")
-"""Why an item leaves whatever was asked for; an item that was buried leaves after those that are stopped."""
-
-
-def _common(shelf: Shelf, query: Query, buried: Mask | None) -> Iterator[tuple[str, Callable[[Candidates], Mask]]]:
+def _common(shelf: Shelf, query: Query, business: Business | None) -> Iterator[Named]:
     yield COMMON[0], lambda found: ~shelf.bundle.catalogue[found.items]
     yield COMMON[1], lambda found: shelf.withdrawn[found.items]
     yield COMMON[2], lambda found: shelf.stopped[found.items]
+    buried = None if business is None else business.buried(query)
     if buried is not None:
-        yield "buried", lambda found: buried[found.items]
+        yield COMMON[3], lambda found: buried[found.items]
     if query.filter.in_stock:
-        yield COMMON[3], lambda found: ~shelf.in_stock[found.items]
+        yield COMMON[4], lambda found: ~shelf.in_stock[found.items]
     if query.barred:
-        yield COMMON[4], lambda found: np.isin(shelf.bundle.shared.category[found.items], query.barred)
+        yield COMMON[5], lambda found: np.isin(shelf.bundle.shared.category[found.items], query.barred)
 
 
-def _common_out(shelf: Shelf, query: Query, found: Candidates) -> Candidates:
-    """The same in one pass, where nothing is buried."""
+def _common_out(shelf: Shelf, query: Query, found: Candidates, business: Business | None) -> Candidates:
+    """The same in one pass."""
     count = len(found)
     items, gone, why = np.empty(count, np.int32), np.empty(count, np.int32), np.empty(count, np.int8)
     scores, opinions = np.empty_like(found.scores), np.empty_like(found.opinions)
     stay = sift(
-        found.items, found.scores, found.opinions, shelf.bundle.catalogue, shelf.withdrawn, shelf.stopped,
-        shelf.in_stock, shelf.bundle.shared.category, np.array(query.barred, np.int32), query.filter.in_stock, items,
-        scores, opinions, gone, why,
+        found.items, found.scores, found.opinions, *common_tables(shelf, query, business), items, scores, opinions,
+        gone, why,
     )  # fmt: skip
     if stay == count:
         return found
-    gone, why = gone[: count - stay], why[: count - stay]
-    removed = [(COMMON[first], gone[why == first]) for first in sorted(set(why.tolist()))]
+    order = np.argsort(why[: count - stay], kind="stable")
+    removed = told_out(gone[order], why[order].tolist())
     return Candidates(items[:stay], found.sources, scores[:stay], opinions[:stay], (*found.removed, *removed))
 
 
-def _asked(shelf: Shelf, query: Query) -> Iterator[tuple[str, Callable[[Candidates], Mask]]]:
+def asked(shelf: Shelf, query: Query) -> Iterator[Named]:
     """The filters of what was asked for."""
     wanted = query.filter
     if query.anchors:

@@ -16,7 +16,7 @@ from features.history import History
 from features.kinds import EventType
 from serving.bundle import Bundle
 from serving.business import PLAIN, Business, Wish
-from serving.candidates import Candidates, Opinion, Rows
+from serving.candidates import NOTHING, Candidates, Opinion, Rows
 from serving.filters import apply_filters
 from serving.placing import PIN, place
 from serving.query import Context, Query
@@ -26,7 +26,7 @@ from serving.selecting import Selector, first, joined, taken
 from serving.shelf import Shelf
 from serving.slate import Blocks, Scored, Slate, choose, descending, score
 from serving.sources import Popularity, Source, build_sources
-from serving.union import shortened
+from serving.union import shortened, united
 from serving.watch import lap, watching
 
 Voice = Order | InSession
@@ -46,6 +46,7 @@ class Ranker:
         self.business = business
         self.sources: Mapping[str, Source] = build_sources(bundle, self.shelf)
         self._trees: dict[tuple[str, Task], Trees] = {}
+        self._session = bundle.recipe.session if bundle.recipe.session_weight else None
 
     def prepare(self) -> None:
         """Work out what the first request would otherwise wait for.
@@ -117,7 +118,7 @@ class Ranker:
         slates = []
         for voice, scorer, spec in zip(several, scorers, selections or [PLAIN] * len(several), strict=True):
             if id(voice) not in scored:
-                heard = self._shortened(query, candidates.heard(scorer.voices))
+                heard = shortened(candidates.heard(scorer.voices), self._most(query))
                 scored[id(voice)] = score(heard, scorer, query, blocks)
             selector = self.selector(voice, spec)
             slates.append(self.fill(query, choose(scored[id(voice)], query, selector), selector))
@@ -181,8 +182,9 @@ class Ranker:
         """The recipe's for this task."""
         recipe = self.bundle.recipe
         voice: Order = recipe.ranker or self.weights_for(query)
-        source = recipe.session if recipe.session_weight and not query.anchors else None
-        return voice if source is None else InSession(voice, source, recipe.session_weight)
+        if self._session is None or query.anchors:
+            return voice
+        return InSession(voice, self._session, recipe.session_weight)
 
     def selector(self, voice: Voice | None, selection: SelectionSpec | None = None) -> Selector | None:
         """What trades off, as `rank` says; None where nothing does."""
@@ -198,17 +200,23 @@ class Ranker:
 
     def considered(self, query: Query, names: Iterable[str]) -> Candidates:
         """The foremost of what the named sources propose and the filters leave: what a scorer orders."""
-        return self._shortened(query, self.remaining(query, names))
+        return self.remaining(query, names, self._most(query))
 
-    def _shortened(self, query: Query, candidates: Candidates) -> Candidates:
+    def _most(self, query: Query) -> int:
+        """So many candidates are ordered; 0: all."""
         most = self.bundle.recipe.candidates
-        return shortened(candidates, most and max(most, LONG * query.num_results))
+        return most and max(most, LONG * query.num_results)
 
-    def remaining(self, query: Query, names: Iterable[str]) -> Candidates:
-        """What the named sources propose and the filters leave."""
-        gathered = self.gather(query, names)
+    def remaining(self, query: Query, names: Iterable[str], most: int = 0) -> Candidates:
+        """What the named sources propose and the filters leave; of that the foremost where it is to be no more."""
+        # Filters take some away: ask for enough that the answer can still be filled.
+        count = max(self.bundle.recipe.candidates_per_source, WIDE * query.num_results)
+        bought = NOTHING
+        if "purchased" in query.filter.exclude:
+            bought = np.unique(query.history.of_types(EventType.PURCHASE).item)
+        opinions = {name: self.opinion(name, query) for name in names}
         lap("gather")
-        left = apply_filters(self.shelf, query, gathered, self.business)
+        left = united(opinions, count, most, bought, self.shelf, query, self.business)
         lap("filter")
         watching().removed(left.removed)
         return left
@@ -248,16 +256,6 @@ class Ranker:
             return source.opine(query)
         return query.once((source, query.anchors), lambda: source.opine(query))
 
-    def gather(self, query: Query, names: Iterable[str]) -> Candidates:
-        """The union of what the named sources propose."""
-        # Filters take some away: ask for enough that the answer can still be filled.
-        count = max(self.bundle.recipe.candidates_per_source, WIDE * query.num_results)
-        bought = np.empty(0, np.int32)
-        if "purchased" in query.filter.exclude:
-            bought = np.unique(query.history.of_types(EventType.PURCHASE).item)
-        opinions = {name: self.opinion(name, query) for name in names}
-        return Candidates.of_best(opinions, count, len(self.bundle.items), bought)
-
     def fill(self, query: Query, slate: Slate, selector: Selector | None = None) -> Slate:
         """Fill the places at the end that the sources left empty; never displace what they chose.
 
@@ -269,7 +267,7 @@ class Ranker:
             return slate
         asked, opinion = missing + len(slate.items) + FILL_SPARE, self.opinion(floor, query)
         while True:  # most often the first few will do; filters may take more away
-            found = Candidates.of_best({floor: opinion}, asked, len(self.bundle.items))
+            found = Candidates.of_best({floor: opinion}, asked)
             proposed = len(found)
             found = found.without(np.isin(found.items, slate.items), "already-there")
             found = apply_filters(self.shelf, query, found, self.business)

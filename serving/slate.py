@@ -8,17 +8,16 @@ import numpy as np
 
 from features.assemble import FEATURE_NAMES
 from features.compiled import available
+from serving import slate_kernel as kernels
 from serving.candidates import Candidates, Floats, Rows
 from serving.placing import Placed
 from serving.query import Query
 from serving.scoring import Beside, Columns, Scorer, Trees
 from serving.selecting import Selector, Trace, first
-from serving.slate_kernel import keyed
 from serving.watch import lap
 
 Blocks = dict[tuple[tuple[str, ...], tuple[str, ...]], Floats]
 """What trees read of one query's candidates, by the sources that proposed them and those that the trees hear."""
-_PLACE = np.uint64(0xFFFFFFFF)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +96,7 @@ def choose(found: Scored, query: Query, selector: Selector | None = None) -> Sla
         items, scores = candidates.items[found.order], found.scores[found.order]
         chosen = selector.select(items, scores, query.num_results, query.now, fits=query.fits)
         places = found.order[chosen.places]
-    names = tuple(candidates.sources[column] for column in found.leading[places].tolist())
+    names = tuple([candidates.sources[column] for column in found.leading[places].tolist()])
     read = None if found.block is None else found.block[places, : len(FEATURE_NAMES)]
     return Slate(candidates.items[places], chosen.values, names, candidates, trace=chosen.trace, features=read)
 
@@ -105,9 +104,7 @@ def choose(found: Scored, query: Query, selector: Selector | None = None) -> Sla
 def descending(scores: Floats) -> Columns:
     """int64[k]: places of the finite float32 scores of ascending items, highest first, ties by item row."""
     if available():
-        keys = np.empty(len(scores), np.uint64)
-        keys = keys[: keyed(np.ascontiguousarray(scores), keys)]
-        keys.sort()  # quicker than to sort places by their scores
-        return (keys & _PLACE).astype(np.intp)
+        places = np.empty(len(scores), np.intp)
+        return places[: kernels.descending(np.ascontiguousarray(scores), places)]
     usable = np.flatnonzero(np.isfinite(scores))
     return usable[np.argsort(-scores[usable], kind="stable")]

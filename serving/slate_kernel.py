@@ -117,10 +117,10 @@ def blended(said: Any, weights: Any, scores: Any, leading: Any) -> None:
         scores[row], leading[row] = total, lead
 
 
-@kernel("f4[1], out u8[1]")
-def keyed(scores: Any, keys: Any) -> int:
-    """Fill keys of the finite scores, in whose order the highest comes first, ties by place; returns how many."""
-    bits, count = scores.view(np.int32), 0
+@kernel("f4[1], out i8[1]")
+def descending(scores: Any, places: Any) -> int:
+    """`slate.descending`: fill the places of the finite scores, and return how many there are."""
+    bits, keys, count = scores.view(np.int32), np.empty(len(scores), np.uint64), 0
     for place in range(len(scores)):
         if not np.isfinite(scores[place]):
             continue
@@ -128,6 +128,10 @@ def keyed(scores: Any, keys: Any) -> int:
         rising = np.int64(number ^ (number >> np.int32(31) & np.int32(0x7FFFFFFF)))
         keys[count] = np.uint64(np.int64(0x7FFFFFFF) - rising) << np.uint64(32) | np.uint64(place)
         count += 1
+    keys = keys[:count]
+    keys.sort()  # quicker than to sort places by their scores
+    for at in range(count):
+        places[at] = np.int64(keys[at] & np.uint64(0xFFFFFFFF))
     return count
 
 

@@ -98,7 +98,7 @@ class Forest:
         Raises:
             BundleError: the trees ask about a column that the rows do not have.
         """
-        if self.feature.max(initial=0) >= block.shape[1]:
+        if self._widest >= block.shape[1]:
             # Rows lie one after the other: a column too far would silently read the next row.
             raise BundleError("the trees ask about more columns than there are", where="ranker", got=block.shape[1])
         if available() and block.dtype == np.float32 and self._masks is not None:
@@ -131,6 +131,11 @@ class Forest:
             np.add.at(out, self.feature[at], self.value[below] - self.value[at])
             at = below
         return out
+
+    @cached_property
+    def _widest(self) -> int:
+        """The last column that is asked about."""
+        return int(self.feature.max(initial=0))
 
     @cached_property
     def _masks(self) -> LeafMasks | None:

@@ -8,12 +8,68 @@ filters left, so that a filter cannot empty a list.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from itertools import accumulate
+
 import numpy as np
 
-from features.compiled import available
+from features.compiled import available, scratch
 from serving import slate_kernel as kernels
-from serving.candidates import Candidates, Floats
+from serving.business import Business
+from serving.candidates import Candidates, Floats, Opinion, Rows
+from serving.candidates_kernel import unite
+from serving.filters import apply_filters, asked, common_tables, told_out, without
+from serving.query import Query
 from serving.scoring import ranks_of
+from serving.shelf import Shelf
+
+
+def united(
+    opinions: Mapping[str, Opinion], count: int, most: int, bought: Rows, shelf: Shelf, query: Query,
+    business: Business | None = None,
+) -> Candidates:  # fmt: skip
+    """The best of several sources, without what the filters take out, and of those the foremost.
+
+    Args:
+        opinions: of each source.
+        count, bought: as for `Candidates.of_best`.
+        most: so many stay; 0: all.
+        shelf, query, business: what is filtered by.
+    """
+    if not available() or not opinions:
+        found = Candidates.of_best(opinions, count, bought)
+        return shortened(apply_filters(shelf, query, found, business), most)
+    filters = list(asked(shelf, query))
+    found = _merged(opinions, count, 0 if filters else most, bought, shelf, query, business)
+    return shortened(without(found, filters), most) if filters else found
+
+
+def _merged(
+    opinions: Mapping[str, Opinion], count: int, most: int, bought: Rows, shelf: Shelf, query: Query,
+    business: Business | None,
+) -> Candidates:  # fmt: skip
+    """`united` by the common filters alone, with a kernel; sources that find their best in a way of their own do so."""
+    heard, sources, size = tuple(opinions.values()), len(opinions), count + len(bought)
+    ranked = [opinion.finds_its_best for opinion in heard]
+    listed = [opinion.best(size) if own else opinion for own, opinion in zip(ranked, heard, strict=True)]
+    starts = np.array([*accumulate([len(each.items) for each in listed], initial=0)])
+    rows = np.concatenate([each.items for each in listed])
+    scores = np.concatenate([each.scores for each in listed])
+    room = min(size * sources, len(rows))
+    items, gone, why = np.empty(room, np.int32), np.empty(room, np.int32), np.empty(room, np.int8)
+    said, ranks, told = np.empty((3, room, sources), np.float32)
+    counts, catalogue = np.empty(2, np.int64), len(shelf.bundle.items)
+    unite(
+        rows, scores, starts, np.array(ranked), count, most, bought, *common_tables(shelf, query, business),
+        scratch("candidate", catalogue, np.int32), scratch("candidate_mark", catalogue // 64 + 1, np.uint64), items,
+        said, ranks, told, gone, why, counts,
+    )  # fmt: skip
+    stay, leave = counts.tolist()
+    for column, (own, opinion) in enumerate(zip(ranked, heard, strict=True)):
+        if own:
+            opinion.tell(items[:stay], told, column)
+    removed = told_out(gone[:leave], why[:leave].tolist()) if leave else ()
+    return Candidates(items[:stay], tuple(opinions), said[:stay], told[:stay], removed, ranks[:stay])
 
 
 def shortened(candidates: Candidates, most: int) -> Candidates:

@@ -79,12 +79,29 @@ def _log(days: float) -> Any:
     return np.log(max(days, 1.0))
 
 
-@kernel("i8[1], i4[1], i1[1], f4[1], i8, f4[1], f4[1], f4[1], f8, f8, out i4[1], out i8[1], out f8[2]")
+@helper
+def _elapsed(days: float, median: float, spread: float) -> Any:
+    """The share of intervals that are over by then, as `replenishment.elapsed`."""
+    z = (np.log(max(days, 0.5)) - np.log(median)) / spread
+    return 1 / (1 + np.exp(min(max(-np.pi / np.sqrt(3.0) * z, -700.0), 700.0)))
+
+
+@helper
+def _again(since: float, median: float, spread: float, repeat: float, kept: float, horizon: float) -> Any:
+    """`Replenishment.opine`: the probability of a purchase within the horizon; -inf where there is none."""
+    before, after = _elapsed(since, median, spread), _elapsed(since + horizon, median, spread)
+    score = repeat * (after - before) / max(1 - repeat * before, 1e-9) * kept
+    return score if score > 0 else -np.inf
+
+
+@kernel(
+    "i8[1], i4[1], i1[1], f4[1], i8, f4[1], f4[1], f4[1], f8, f8, f8, out i4[1], out i8[1], out f8[2], out f4[1]"
+)
 def cycles(
     time: Any, item: Any, kind: Any, quantity: Any, now: int, log_days: Any, spreads: Any, repeats: Any, within: float,
-    belief: float, found: Any, own: Any, out: Any,
+    belief: float, horizon: float, found: Any, own: Any, out: Any, scores: Any,
 ) -> int:  # fmt: skip
-    """`Cycles`: fills items, own intervals, and by row of `out` since, median, spread, repeat and kept share."""
+    """`Cycles`: fills items, own intervals, by row of `out` since, median, spread and repeat, and the scores."""
     order, count, at = np.argsort(item, kind="mergesort"), 0, 0
     k = within / max(1 - within, 1e-6)
     while at < len(order):
@@ -103,33 +120,15 @@ def cycles(
         if which < 0 or days == 0:
             continue
         intervals = days - 1
-        found[count], own[count] = which, intervals
-        out[0, count] = now / DAY - last
-        out[1, count] = np.exp((logs + k * log_days[which]) / (intervals + k))
         share = within + (1 - within) * k / (intervals + k)
-        out[2, count] = max(spreads[which] * np.sqrt(share), 0.05)
-        out[3, count] = (belief * repeats[which] + intervals) / (belief + intervals)
-        out[4, count] = _kept(pieces, back)
+        since, median = now / DAY - last, np.exp((logs + k * log_days[which]) / (intervals + k))
+        spread = max(spreads[which] * np.sqrt(share), 0.05)
+        repeat = (belief * repeats[which] + intervals) / (belief + intervals)
+        found[count], own[count] = which, intervals
+        out[0, count], out[1, count], out[2, count], out[3, count] = since, median, spread, repeat
+        scores[count] = _again(since, median, spread, repeat, _kept(pieces, back), horizon)
         count += 1
     return count
-
-
-@helper
-def _elapsed(days: float, median: float, spread: float) -> Any:
-    """The share of intervals that are over by then, as `replenishment.elapsed`."""
-    z = (np.log(max(days, 0.5)) - np.log(median)) / spread
-    return 1 / (1 + np.exp(min(max(-np.pi / np.sqrt(3.0) * z, -700.0), 700.0)))
-
-
-@kernel("f8[2], i8, f8, out f4[1]")
-def probabilities(told: Any, count: int, horizon: float, scores: Any) -> None:
-    """`Replenishment.opine`, from what `cycles` filled."""
-    for at in range(count):
-        since, median, spread, repeat = told[0, at], told[1, at], told[2, at], told[3, at]
-        before = _elapsed(since, median, spread)
-        after = _elapsed(since + horizon, median, spread)
-        score = repeat * (after - before) / max(1 - repeat * before, 1e-9) * told[4, at]
-        scores[at] = score if score > 0 else -np.inf
 
 
 @helper

@@ -99,10 +99,9 @@ class Session(Neighbours):
 
     def opine(self, query: Query) -> Opinion:
         """The session's items that are not bought yet, and what follows them."""
-        intent = self.intent(query)
-        if not query.anchors and not len(intent.items):
+        if not query.anchors and not (self._runs(query) and len(self.intent(query).items)):
             return Opinion.none()
-        near = super().opine(query)
+        near, intent = super().opine(query), self.intent(query)
         own, interest = self._open(query), intent.interest[~intent.bought]
         if not len(own):
             return near

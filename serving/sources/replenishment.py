@@ -14,7 +14,7 @@ from features.kinds import EventType
 from features.moments import DAY
 from features.rhythm import Purchases
 from serving.bundle import Bundle
-from serving.candidates import Opinion, Rows
+from serving.candidates import Floats, Opinion, Rows
 from serving.query import Query
 from serving.recipe import SourceSpec
 from serving.sources import kernels
@@ -34,7 +34,7 @@ class Cycles:
         spread: float64[m], standard deviation of its logarithm.
         repeat: float64[m], the probability that there is a next purchase at all, before looking at `since`.
         own: int64[m], intervals of the customer's own that this knows of.
-        told: float64[5, m], the four in the middle and the share that was kept, where a kernel filled it.
+        scores: float32[m], of the source, where a kernel worked them out.
     """
 
     items: Rows
@@ -43,7 +43,7 @@ class Cycles:
     spread: Doubles
     repeat: Doubles
     own: npt.NDArray[np.int64]
-    told: Doubles | None = None
+    scores: Floats | None = None
 
 
 class Replenishment:
@@ -79,10 +79,8 @@ class Replenishment:
     def opine(self, query: Query) -> Opinion:
         """What was bought before, by the probability that it is bought again in the next days."""
         found = self.due(query)
-        if found.told is not None:
-            scores = np.empty(len(found.items), np.float32)
-            kernels.probabilities(found.told, len(scores), self._horizon, scores)
-            return Opinion(found.items, scores)
+        if found.scores is not None:
+            return Opinion(found.items, found.scores)
         before = elapsed(found.since, found.median, found.spread)
         after = elapsed(found.since + self._horizon, found.median, found.spread)
         score = found.repeat * (after - before) / np.maximum(1 - found.repeat * before, 1e-9)
@@ -119,14 +117,14 @@ class Replenishment:
 
     def _worked_out(self, history: History, now: int) -> Cycles:
         """The same with a kernel."""
-        items, own = np.empty(len(history), np.int32), np.empty(len(history), np.int64)
-        told = np.empty((5, len(history)))
+        most = len(history)
+        items, own, scores = np.empty(most, np.int32), np.empty(most, np.int64), np.empty(most, np.float32)
+        told = np.empty((4, most))
         count = kernels.cycles(
             history.time, history.item, history.type, history.quantity, now, self._mean, self._spread, self._repeat,
-            self._within, self._belief, items, own, told,
+            self._within, self._belief, self._horizon, items, own, told, scores,
         )  # fmt: skip
-        since, median, spread, repeat, _ = (each[:count] for each in told)
-        return Cycles(items[:count], since, median, spread, repeat, own[:count], told)
+        return Cycles(items[:count], *told[:, :count], own[:count], scores[:count])
 
     def causes(self, query: Query, items: Rows) -> Rows:
         """Each item speaks for itself: it was bought."""

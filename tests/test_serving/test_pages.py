@@ -138,7 +138,7 @@ def test_items_that_are_put_together_do_not_keep_the_rows_of_some_of_them():
 
     def found(*rows: int) -> Filled:
         items = np.array(rows, np.int32)
-        nothing = Candidates.of_best({}, 1, 9)
+        nothing = Candidates.of_best({}, 1)
         read = np.zeros((len(rows), 3), np.float32)
         slate = Slate(items, np.ones(len(rows), np.float32), ("x",) * len(rows), nothing, features=read)
         return Filled(Module("popular", {}), slate, Query(0, History.empty()))

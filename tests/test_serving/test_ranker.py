@@ -169,7 +169,7 @@ def test_blend_divides_each_source_by_its_largest():
         "x": Opinion(np.array([1, 2], np.int32), np.array([4, 2], np.float32)),
         "y": Opinion(np.array([1, 3], np.int32), np.array([1, 2], np.float32)),
     }
-    found = Candidates.of_best(said, 5, 4)
+    found = Candidates.of_best(said, 5)
     scores, leading = Blend({"x": 1.0, "y": 0.5}).score(query(History.empty()), found)
     assert scores.tolist() == [1.25, 0.5, 0.5]
     assert leading.tolist() == [0, 0, 1]
