@@ -14,6 +14,7 @@ from serving.sources import vector_kernels
 
 pytestmark = pytest.mark.skipif(not available(), reason="numba is not installed, or switched off")
 RIM, MARK = 64, 77
+AWAY = np.array([0, 0, 0, 0, 1, 2, 4, 16, 31], np.uint8)
 STRANGE = np.array([np.nan, np.inf, -np.inf, -0.0, 0.0, 1, -1, -1e30, 1e-38, 3e38], np.float32)
 
 
@@ -50,14 +51,19 @@ def test_candidates_and_slates_stay_in_their_arrays(seed):
     listed = [best(each.scores, each.items, count + len(bought)) if own else each
               for own, each in zip(ranked, heard, strict=True)]  # fmt: skip
     rows, scores = (np.concatenate([getattr(each, name) for each in listed]) for name in ("items", "scores"))
-    most = (count + len(bought)) * sources
-    items, told, opinions = made(np.int32, most), made(np.float32, most, sources), made(np.float32, most, sources)
-    marks = made(np.uint64, size // 64 + 1, fill=0)
+    room, most = min((count + len(bought)) * sources, len(rows)), int(random.integers(40))
+    items, gone, why = made(np.int32, room), made(np.int32, room), made(np.int8, room)
+    told, ranks, opinions = (made(np.float32, room, sources) for _ in range(3))
+    marks, counts = made(np.uint64, size // 64 + 1, fill=0), made(np.int64, 2)
     starts = np.cumsum([0, *(len(each.items) for each in listed)])
-    found = candidates_kernel.gather(
-        rows, scores, starts, ranked, count, bought, made(np.int32, size), marks, items, told, opinions
-    )
-    assert made.whole() and found <= most and not marks.any()
+    candidates_kernel.unite(
+        rows, scores, starts, ranked, count, most, bought, random.choice(AWAY, size), random.random(size) < 0.1,
+        random.integers(-1, 5, size).astype(np.int32), np.array([3], np.int32), seed % 3 > 0, made(np.int32, size),
+        marks, items, told, ranks, opinions, gone, why, counts,
+    )  # fmt: skip
+    found, leave = counts.tolist()
+    assert made.whole() and found + leave <= room and found <= (most or room) and not marks.any()
+    assert len({*items[:found].tolist(), *gone[:leave].tolist()}) == found + leave
     told, opinions, few = told[:found], opinions[:found], int(random.integers(found + 3))
     left = slate_kernel.foremost(
         items[:found], told, opinions, few, made(np.int32, few), *(made(np.float32, few, sources) for _ in range(3))
@@ -72,7 +78,7 @@ def test_candidates_and_slates_stay_in_their_arrays(seed):
     slate_kernel.blended(told, random.choice(STRANGE, sources), made(np.float32, found), leading)
     assert made.whole() and ((leading >= 0) & (leading < sources)).all()
     strange = random.choice(STRANGE, found)
-    assert slate_kernel.keyed(strange, made(np.uint64, found)) == np.isfinite(strange).sum()
+    assert slate_kernel.descending(strange, made(np.int64, found)) == np.isfinite(strange).sum()
     wanted = np.sort(random.integers(-5, size + 50, random.integers(40))).astype(np.int32)
     asked = made(np.float32, len(wanted), 2)
     candidates_kernel.look_up(heard[0].items, heard[0].scores, wanted, 1, asked)

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from types import SimpleNamespace
 
 import msgspec
 import numpy as np
@@ -19,6 +20,7 @@ from features import compiled
 from features.compiled import KERNELS, available, switched, warm
 from features.confidence import ConfidenceParams, preferences
 from features.history import History
+from features.kinds import EventType
 from features.moments import DAY
 from serving import slate_kernel
 from serving.__main__ import main
@@ -30,6 +32,7 @@ from serving.scoring import Blend, ranks_of
 from serving.shelf import Shelf
 from serving.slate import descending
 from serving.sources import KINDS, build_sources
+from serving.union import united
 
 pytestmark = pytest.mark.skipif(not available(), reason="numba is not installed, or switched off")
 AS_OF = 20_000 * DAY
@@ -111,24 +114,63 @@ def opinion_of(said: dict[int, float], ranked: bool) -> Opinion:
     return Opinion(items, scores, order[np.argsort(-scores[order], kind="stable")])
 
 
+def shelf_of(random: np.random.Generator, count: int, mixed: bool) -> Shelf:
+    """Items of which some are away for each reason, where it is mixed."""
+    away = random.random((4, count)) < 0.15 * mixed
+    shared = SimpleNamespace(price=np.ones(count, np.float32), category=random.integers(-1, 4, count).astype(np.int32))
+    shelf = Shelf(SimpleNamespace(items=range(count), arrays={}, shared=shared, catalogue=~away[0]))  # type: ignore[arg-type]
+    shelf.withdrawn, shelf.stopped, shelf.in_stock = away[1], away[2], ~away[3]
+    shelf.apply([])
+    return shelf
+
+
+def viewed(count: int) -> History:
+    """So many items were looked at."""
+    column = np.arange(count)
+    return History(
+        column, column, column.astype(np.int32), np.full(count, EventType.VIEW, np.int8), np.ones(count, np.float32),
+        np.ones(count, np.float32), column.astype(np.uint64),
+    )  # fmt: skip
+
+
+class Burying:
+    """A business that buries some items."""
+
+    def __init__(self, items: np.ndarray) -> None:
+        self.items = items
+
+    def buried(self, query: Query) -> np.ndarray:
+        return self.items
+
+
 @given(
     st.lists(st.tuples(st.dictionaries(st.integers(0, 90), SCORES, max_size=12), st.booleans()), max_size=4),
-    st.integers(0, 9), st.sets(st.integers(0, 90), max_size=5),
+    st.integers(0, 9), st.integers(0, 20), st.sets(st.integers(0, 90), max_size=5), st.integers(0, 2**32 - 1),
 )  # fmt: skip
-def test_unions_and_ranks_are_the_same(several, count, bought):
-    """What some propose beside what is bought, what others know, and what nobody says a number of."""
+def test_unions_are_the_same(several, count, most, bought, seed):
+    """What some propose beside what is bought, what others know, what filters take out, and how far the rounds go."""
+    random = np.random.default_rng(seed)
     heard = {f"s{at}": opinion_of(*said) for at, said in enumerate(several)}
-    owned = np.array(sorted(bought), np.int32)
-    found = Candidates.of_best(heard, count, 91, owned)
-    out = np.full((len(found), 1 + 2 * len(several)), 7, np.float32)
-    slate_kernel.told(found.scores, found.opinions, 1, out)
+    owned, shelf = np.array(sorted(bought), np.int32), shelf_of(random, 91, seed % 3 > 0)
+    business = Burying(random.random(91) < 0.1) if seed % 5 == 0 else None
+    query = Query(
+        now=AS_OF, history=viewed(seed % 11), barred=(2,) if seed % 7 == 0 else (),
+        filter=Filter(in_stock=seed % 2 == 0, exclude=("viewed",) if seed % 3 == 0 else ()),
+    )  # fmt: skip
+    found = united(heard, count, most, owned, shelf, query, business)
     with switched(False):
-        plain = Candidates.of_best(heard, count, 91, owned)
-        ranks = ranks_of(plain.scores)
+        plain = united(heard, count, most, owned, shelf, query, business)
     assert found.items.tolist() == plain.items.tolist()
     np.testing.assert_array_equal(found.scores, plain.scores)
     np.testing.assert_array_equal(found.opinions, plain.opinions)
-    np.testing.assert_array_equal(out, np.hstack([np.full((len(found), 1), 7), found.opinions, ranks]))
+    told = [[(why, rows.tolist()) for why, rows in each.removed] for each in (found, plain)]
+    assert told[0] == told[1]
+    if found.ranks is not None:
+        np.testing.assert_array_equal(found.ranks, ranks_of(plain.scores))
+    out = np.full((len(found), 1 + 2 * len(several)), 7, np.float32)
+    slate_kernel.told(found.scores, found.opinions, 1, out)
+    expected = np.hstack([np.full((len(found), 1), 7), plain.opinions, ranks_of(plain.scores)])
+    np.testing.assert_array_equal(out, expected)
 
 
 @given(st.lists(st.lists(st.sampled_from([np.nan, 0.0, -0.0, 1.0, 2.0]), min_size=2, max_size=2), max_size=9))
@@ -197,7 +239,7 @@ def test_common_filters_tell_every_reason(toy_bundle):
         told = [[(reason, items.tolist()) for reason, items in each.removed] for each in (found, plain)]
         assert told[0] == told[1]
         assert [reason for reason, _ in found.removed] == [
-            each for each in COMMON[1:] if in_stock or "stock" not in each
+            each for each in COMMON[1:] if each != "buried" and (in_stock or "stock" not in each)
         ]
 
 
