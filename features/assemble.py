@@ -55,9 +55,15 @@ class SharedTables:
     """Code of its brand; -1 where unknown."""
 
     @cached_property
-    def numbers(self) -> Floats:
-        """float32[n_items, numbers]: all that is no code, an item side by side, as a request reads it."""
-        return np.ascontiguousarray(np.stack([getattr(self, name) for name in _SHARED_COLUMNS], axis=1), np.float32)
+    def records(self) -> Rows:
+        """int32[n_items, 16]: numbers (their bits), then codes; an item is one line of the cache, as a request reads
+        it."""
+        found = np.zeros((len(self.category), 16), np.int32)
+        for place, name in enumerate(_SHARED_COLUMNS):
+            found.view(np.float32)[:, place] = getattr(self, name)
+        for place, name in enumerate(CODED, start=len(_SHARED_COLUMNS)):
+            found[:, place] = getattr(self, name)
+        return found
 
     @cached_property
     def groups(self) -> int:
@@ -110,10 +116,10 @@ def assemble(
     """
     block = np.empty((len(items), len(FEATURE_NAMES)), np.float32) if out is None else out
     if available():
-        count = len(shared.category)
+        records, count = shared.records, len(shared.category)
         rows_kernel.rows(
-            history.time, history.item, history.type, history.quantity, history.value, items, shared.numbers,
-            shared.category, shared.department, shared.brand, now, shared_as_of,
+            history.time, history.item, history.type, history.quantity, history.value, items,
+            records.view(np.float32), records, now, shared_as_of,
             scratch("row_of_item", count, np.int32, -1), scratch("basket_of_item", count, np.int32),
             scratch("groups", shared.groups, (np.float64, 3)), block,
         )  # fmt: skip

@@ -32,7 +32,9 @@ _RHYTHM, _TASTE, _REST, _WIDTH = 12, 36, 48, 62
 _LOOKS, _CATEGORY, _DEPARTMENT, _BRAND = (46, 36, 47, 37), (8, 36, 9, 37), (38, 39, 40, 41), (42, 43, 44, 45)
 """Columns of share, fading share, days since and number, by kind of taste."""
 _GAP, _PRICE, _BUYERS_7D, _BUYERS_28D = 7, 8, 1, 2
-"""Columns of `SharedTables.numbers`."""
+"""Columns of the numbers."""
+_NUMBERS, _CODES = 10, (10, 10, 11, 12)
+"""Of a `SharedTables.records`: how many numbers it begins with, and where the code of each kind of taste stands."""
 # Sums of an item's events, and moments of theirs.
 _BOUGHT, _FADED, _SEEN, _DAYS, _SPREAD, _BASKETS, _LATELY, _LAST, _PIECES, _BACK, _SPENT, _BY_AGE = range(12)
 _FIRST_AT, _LAST_AT, _SEEN_AT, _WISHED_AT, _FIRST_DAY, _LAST_DAY, _FIRST_BASKET, _LAST_BASKET, _LAST_GAP = range(9)
@@ -98,9 +100,9 @@ def _purchase_day(row: int, day: int, basket: int, baskets: int, today: float, s
 @helper
 def _tallied(
     time: Any, item: Any, kind: Any, quantity: Any, value: Any, now: int, baskets: int, slot: Any, sums: Any,
-    moments: Any,
+    moments: Any, touched: Any,
 ) -> None:  # fmt: skip
-    """Read all events into the tallies of the items that are asked about."""
+    """Read all events into the tallies of the items that are asked about, and mark those that have any."""
     basket, day, today = -1, -1, now / DAY
     for at in range(len(time)):
         what, which = kind[at], item[at]
@@ -111,6 +113,7 @@ def _tallied(
         row = slot[which]
         if row < 0:
             continue
+        touched[row] = True
         if what == PURCHASE:
             if sums[row, _BOUGHT] == 0:
                 moments[row, _FIRST_AT] = time[at]
@@ -178,7 +181,7 @@ def _rhythm(sums: Any, moments: Any, row: int, usual: float, baskets: int, today
 
 @helper
 def _grouped(
-    time: Any, item: Any, kind: Any, only_bought: bool, code: Any, now: int, table: Any
+    time: Any, item: Any, kind: Any, only_bought: bool, codes: Any, place: int, now: int, table: Any
 ) -> tuple[float, float]:  # fmt: skip
     """Count events, fading ones, and the last moment by the group of the item; returns the sums of the first two."""
     known, faded = 0.0, 0.0
@@ -190,7 +193,7 @@ def _grouped(
         fades = np.exp2(-(now - time[at]) / (DAY * FADE_DAYS))
         known += 1
         faded += fades
-        group = code[item[at]]
+        group = codes[item[at], place]
         if group >= 0:
             table[group, 0] += 1
             table[group, 1] += fades
@@ -200,21 +203,22 @@ def _grouped(
 
 @helper
 def _taste(
-    time: Any, item: Any, kind: Any, only_bought: bool, items: Any, code: Any, now: int, table: Any, out: Any, to: Any
+    time: Any, item: Any, kind: Any, only_bought: bool, items: Any, codes: Any, place: int, now: int, table: Any,
+    out: Any, to: Any,
 ) -> None:  # fmt: skip
     """Fill share, fading share, days since the last and number of a group into four columns; clean the table."""
-    known, faded = _grouped(time, item, kind, only_bought, code, now, table)
+    known, faded = _grouped(time, item, kind, only_bought, codes, place, now, table)
     nothing = np.float32(np.nan if known == 0 else 0)
     for row in range(len(items)):
-        group = code[items[row]]
+        group = codes[items[row], place]
         if known and group >= 0 and table[group, 0] > 0:
             out[row, to[0]], out[row, to[1]] = table[group, 0] / known, table[group, 1] / max(faded, 1e-12)
             out[row, to[2]], out[row, to[3]] = (now - table[group, 2]) / DAY, table[group, 0]
         else:
             out[row, to[0]], out[row, to[1]], out[row, to[2]], out[row, to[3]] = nothing, nothing, np.nan, 0
     for at in range(len(item)):
-        if item[at] >= 0 and code[item[at]] >= 0:
-            group = code[item[at]]
+        if item[at] >= 0 and codes[item[at], place] >= 0:
+            group = codes[item[at], place]
             table[group, 0], table[group, 1], table[group, 2] = 0, 0, 0
 
 
@@ -237,31 +241,43 @@ def _shared(numbers: Any, item: int, row: int, usual_price: Any, age: float, out
     out[row, _REST] = since / (one if expected < one else expected)
     out[row, _REST + 1] = numbers[item, _PRICE] / usual_price
     out[row, _REST + 2] = (np.float32(4) * numbers[item, _BUYERS_7D] + one) / (numbers[item, _BUYERS_28D] + one)
-    for place in range(numbers.shape[1]):
+    for place in range(_NUMBERS):
         out[row, _REST + 3 + place] = numbers[item, place]
     out[row, _WIDTH - 1] = age
 
 
+@helper
+def _untouched(shopper: Any, bought: int, quiet: float, out: Any) -> None:
+    """Fill what is the same for all items of which there is no event, up to the tastes."""
+    out[:] = np.nan
+    for column in (0, 1, 4, 6, _RHYTHM, _RHYTHM + 1, _RHYTHM + 2, _RHYTHM + 3, _RHYTHM + 8, _RHYTHM + 9, _RHYTHM + 10,
+                   _RHYTHM + 11):  # fmt: skip
+        out[column] = 0
+    out[10], out[11] = bought, quiet
+    for place in range(9):
+        out[_TASTE - 9 + place] = shopper[place]
+
+
 @kernel(
-    "i8[1], i4[1], i1[1], f4[1], f4[1], i4[1], f4[2], i4[1], i4[1], i4[1], i8, i8, out i4[1], out i4[1], out f8[2], "
-    "out f4[2]"
+    "i8[1], i4[1], i1[1], f4[1], f4[1], i4[1], f4[2], i4[2], i8, i8, out i4[1], out i4[1], out f8[2], out f4[2]"
 )
 def rows(
-    time: Any, item: Any, kind: Any, quantity: Any, value: Any, items: Any, numbers: Any, category: Any,
-    department: Any, brand: Any, now: int, as_of: int, slot: Any, lately: Any, table: Any, out: Any,
+    time: Any, item: Any, kind: Any, quantity: Any, value: Any, items: Any, numbers: Any, codes: Any, now: int,
+    as_of: int, slot: Any, lately: Any, table: Any, out: Any,
 ) -> None:  # fmt: skip
     """Fill the first columns of out float32[m, features or more] for int32[m] distinct items.
 
-    Events are of one customer, oldest first. `slot` is -1 for all items, `lately` and `table` are 0; so they are left.
+    Events are of one customer, oldest first; `numbers` and `codes` are the same records of all items. `slot` is -1 for
+    all items, `lately` and `table` are 0; so they are left.
     """
     today, count = now / DAY, len(items)
     sums, moments = np.zeros((count, _BY_AGE + 3)), np.zeros((count, _LAST_GAP + 1), np.int64)
     moments[:, _WISHED_AT] = -1
-    shopper = np.empty(9)
+    shopper, touched = np.empty(9), np.zeros(count, np.bool_)
     baskets = _customer(time, item, kind, today, lately, shopper)
     for row in range(count):
         slot[items[row]] = row
-    _tallied(time, item, kind, quantity, value, now, baskets, slot, sums, moments)
+    _tallied(time, item, kind, quantity, value, now, baskets, slot, sums, moments, touched)
     for row in range(count):
         slot[items[row]] = -1
     bought = 0
@@ -271,20 +287,20 @@ def rows(
             lately[item[at]] = 0
     quiet = (now - time[len(time) - 1]) / DAY if len(time) else np.nan
     price, age = np.float32(_usual_price(quantity, value)), (now - as_of) / DAY
+    usual = np.empty(_TASTE, np.float32)
+    _untouched(shopper, bought, quiet, usual)
     for row in range(count):
-        for column in range(_TASTE - 9):
-            out[row, column] = np.nan
-        for place in range(9):
-            out[row, _TASTE - 9 + place] = shopper[place]
-        _own(sums, moments, row, now, out)
-        out[row, 10], out[row, 11] = bought, quiet
-        _rhythm(sums, moments, row, numbers[items[row], _GAP], baskets, today, out)
+        for column in range(_TASTE):
+            out[row, column] = usual[column]
+        if touched[row]:
+            _own(sums, moments, row, now, out)
+            _rhythm(sums, moments, row, numbers[items[row], _GAP], baskets, today, out)
         _shared(numbers, items[row], row, price, age, out)
     # Of looks, which come first, only share and days since stay: the other two columns are the purchases'.
-    _taste(time, item, kind, False, items, category, now, table, out, _LOOKS)
-    _taste(time, item, kind, True, items, category, now, table, out, _CATEGORY)
-    _taste(time, item, kind, True, items, department, now, table, out, _DEPARTMENT)
-    _taste(time, item, kind, True, items, brand, now, table, out, _BRAND)
+    _taste(time, item, kind, False, items, codes, _CODES[0], now, table, out, _LOOKS)
+    _taste(time, item, kind, True, items, codes, _CODES[1], now, table, out, _CATEGORY)
+    _taste(time, item, kind, True, items, codes, _CODES[2], now, table, out, _DEPARTMENT)
+    _taste(time, item, kind, True, items, codes, _CODES[3], now, table, out, _BRAND)
 
 
 @kernel("i8[1], i4[1], i1[1], i4[1], out i8[1]")
