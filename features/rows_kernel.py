@@ -258,9 +258,7 @@ def _untouched(shopper: Any, bought: int, quiet: float, out: Any) -> None:
         out[_TASTE - 9 + place] = shopper[place]
 
 
-@kernel(
-    "i8[1], i4[1], i1[1], f4[1], f4[1], i4[1], f4[2], i4[2], i8, i8, out i4[1], out i4[1], out f8[2], out f4[2]"
-)
+@kernel("i8[1], i4[1], i1[1], f4[1], f4[1], i4[1], f4[2], i4[2], i8, i8, out i4[1], out i4[1], out f8[2], out f4[2]")
 def rows(
     time: Any, item: Any, kind: Any, quantity: Any, value: Any, items: Any, numbers: Any, codes: Any, now: int,
     as_of: int, slot: Any, lately: Any, table: Any, out: Any,

@@ -11,8 +11,8 @@ from features.compiled import helper, kernel, trailing_zeros
 NO_SCORE = np.float32(-1e30)
 """Scores at or below it stand for "not eligible" in some libraries."""
 _BINS = 512
-_BURIED, _BUT_STOCK = np.uint8(8), np.uint8(0xEF)
-"""Bits of `Shelf.away`: what is buried for this request, and all but what is out of stock."""
+_BURIED, _BARRED, _ALL, _BUT_STOCK = 8, 32, 0xFF, 0xEF
+"""Bits beside those of `Shelf.away`, by the places of their reasons in `filters.COMMON`; and which of all count."""
 
 
 @helper
@@ -33,10 +33,11 @@ def _score_of(key: Any) -> Any:
 @helper
 def _edge(scores: Any, begin: int, end: int, size: int, low: float, high: float, which: Any) -> int:
     """Fill the bin of each usable score between the lowest and the highest, and return that of the `size`-th best."""
-    bins, scale = np.zeros(_BINS, np.int64), _BINS / (high - low)
+    bins: Any = np.zeros(_BINS, np.int64)
+    scale = _BINS / (high - low)
     for at in range(begin, end):
         if scores[at] > NO_SCORE and scores[at] < np.inf:
-            place = min(np.int64((float(scores[at]) - low) * scale), _BINS - 1)
+            place: Any = min(np.int64((float(scores[at]) - low) * scale), _BINS - 1)
             which[at - begin] = place
             bins[place] += 1
     above, edge = 0, _BINS
@@ -101,17 +102,12 @@ def _united(marks: Any, slot: Any, merged: Any) -> int:
 
 
 @helper
-def _why_out(item: Any, away: Any, buried: Any, category: Any, barred: Any, only_stock: bool) -> Any:
-    """The number of the first common filter that takes an item out, in the order of `filters.COMMON`; else -1."""
-    why = away[item] if only_stock else away[item] & _BUT_STOCK
-    if len(buried) and buried[item]:
-        why |= _BURIED
-    if why:
-        return np.int64(trailing_zeros(why))
-    for code in barred:
-        if category[item] == code:
-            return np.int64(5)
-    return np.int64(-1)
+def _is_barred(code: Any, barred: Any) -> Any:
+    """Whether a category is one of some."""
+    for at in range(len(barred)):  # noqa: SIM110 - a kernel has no generators
+        if code == barred[at]:
+            return True
+    return False
 
 
 @helper
@@ -201,6 +197,7 @@ def unite(
     stay and leave. `slot` holds anything; `marks`, a bit an item, is 0 and left so.
     """
     sources, size, leave = len(starts) - 1, count + len(bought), 0
+    minded = _ALL if only_stock else _BUT_STOCK
     top, values = np.empty((sources, size), np.int32), np.empty((sources, size), np.float32)
     lengths, heard = np.empty(sources, np.int64), np.empty(sources, np.int64)
     _listed(items, scores, starts, ranked, count, bought, top, values, lengths)
@@ -208,13 +205,17 @@ def unite(
         stay = 0
         for at in range(lengths[source]):
             item = top[source, at]
-            first = _why_out(item, away, buried, category, barred, only_stock)
-            if first < 0:
+            out: Any = np.int64(away[item]) & minded
+            if len(buried) and buried[item]:
+                out |= _BURIED
+            if out == 0 and len(barred) and _is_barred(category[item], barred):
+                out = _BARRED
+            if out == 0:
                 top[source, stay], values[source, stay] = item, values[source, at]
                 stay += 1
             elif not marks[item >> 6] >> np.uint64(item & 63) & np.uint64(1):
                 marks[item >> 6] |= np.uint64(1) << np.uint64(item & 63)
-                gone[leave], why[leave] = item, first
+                gone[leave], why[leave] = item, trailing_zeros(out)
                 leave += 1
         lengths[source] = stay
     for at in range(leave):
@@ -253,9 +254,7 @@ def look_up(known: Any, scores: Any, wanted: Any, column: int, out: Any) -> None
         out[row, column] = scores[at] if hit else np.nan
 
 
-@kernel(
-    "i4[1], f4[2], f4[2], u1[1], b1[1], i4[1], i4[1], b1, out i4[1], out f4[2], out f4[2], out i4[1], out i1[1]"
-)
+@kernel("i4[1], f4[2], f4[2], u1[1], b1[1], i4[1], i4[1], b1, out i4[1], out f4[2], out f4[2], out i4[1], out i1[1]")
 def sift(
     items: Any, scores: Any, opinions: Any, away: Any, buried: Any, category: Any, barred: Any, only_stock: bool,
     left: Any, left_scores: Any, left_opinions: Any, gone: Any, why: Any,
@@ -264,12 +263,16 @@ def sift(
 
     Fills the items that leave, from the beginning of `gone`, and the number of the first filter that takes each out.
     """
-    stay, leave = 0, 0
+    stay, leave, minded = 0, 0, _ALL if only_stock else _BUT_STOCK
     for row in range(len(items)):
         item = items[row]
-        first = _why_out(item, away, buried, category, barred, only_stock)
-        if first >= 0:
-            gone[leave], why[leave] = item, first
+        out: Any = np.int64(away[item]) & minded
+        if len(buried) and buried[item]:
+            out |= _BURIED
+        if out == 0 and len(barred) and _is_barred(category[item], barred):
+            out = _BARRED
+        if out:
+            gone[leave], why[leave] = item, trailing_zeros(out)
             leave += 1
             continue
         left[stay] = item

@@ -125,6 +125,13 @@ class Offered:
             return np.empty(0, np.int32), ()
         if self.laid is not None:
             return self.laid.shown(str(name), content, taken, slot, self.per_category)
+        found = taken.left.get(str(name))
+        if found is None:
+            found = taken.left[str(name)] = self._left(content, taken)
+        return found
+
+    def _left(self, content: Filled, taken: Taken) -> tuple[Rows, tuple[str, ...]]:
+        """`unused` where nothing is pinned and no quota holds."""
         slate = content.slate
         unseen = (at for at, row in enumerate(slate.items.tolist()) if row not in taken.items)
         free = list(unseen if self.per_category is not None else islice(unseen, content.module.size))

@@ -10,6 +10,7 @@ import msgspec
 import numpy as np
 
 from features.errors import RequestError, Unavailable
+from features.kinds import EventType
 from features.moments import format_instant
 from features.personal import open_wishes
 from serving.asking import note_questions
@@ -143,7 +144,7 @@ class Plan:
         """Slot by slot: veto what cannot be shown, let the policy draw or take the first, use its items up."""
         request_id = self.draws.request_id if self.draws else new_id()
         families: Counter[str] = Counter()
-        taken = Taken()
+        taken, told = Taken(), told_by(self.now.query.context)
         slots: list[Answer] = []
         decisions: list[Decision] = []
         shown: list[Rows] = []
@@ -155,7 +156,7 @@ class Plan:
                 choice, vetoed = self._instead(self.draws, slot, taken, choice, vetoed)
             content = self.offered.contents.get(choice.action or "")
             rows, sources = self.offered.unused(choice.action, taken, slot)
-            decision = self._decision(request_id, slot, position, vetoed, choice, rows)
+            decision = self._decision(request_id, slot, position, vetoed, choice, rows, told)
             once_more = (choice.action or "") in taken.names
             slots.append(_slot(self.now, content, decision, rows, sources, once_more=once_more))
             decisions.append(decision)
@@ -190,8 +191,9 @@ class Plan:
         return found
 
     def _decision(
-        self, request_id: str, slot: Slot, position: int, vetoed: list[tuple[str, str]], choice: Choice, rows: Rows
-    ) -> Decision:
+        self, request_id: str, slot: Slot, position: int, vetoed: list[tuple[str, str]], choice: Choice, rows: Rows,
+        told: dict[str, str] | None,
+    ) -> Decision:  # fmt: skip
         live, query = self.now.live, self.now.query
         return Decision(
             decision_id=new_id(), request_id=request_id, decided_at=query.now,
@@ -200,7 +202,7 @@ class Plan:
             items=live.bundle.ids_of(rows),
             policy=choice.policy, drawn=choice.drawn, reused_from=choice.reused_from, features=choice.features,
             bundle_id=live.bundle.id, shop_hash=live.shop_hash, holdout=self.holdout,
-            customer_id=query.user_id, visitor_id=query.visitor_id, context=told_by(query.context),
+            customer_id=query.user_id, visitor_id=query.visitor_id, context=told,
             arm=self.arms.get(slot.name),
             fallback=choice.fallback,
         )  # fmt: skip
@@ -258,14 +260,22 @@ def _slot(
         return {**head, **told_of(content), "items": [], "reason": decision.fallback}
     about = "" if content.about is None else title_of(now.live.ranker, content.about)
     heading = content.module.again if once_more else content.module.title
-    hearts, _ = open_wishes(content.query.history, rows)
+    query = content.query
+    hearts = query.once(_hearts, lambda: _hearts(query))
     return {
         **head,
         "kind": content.module.kind,
         "title": in_language(heading, now.locale).replace("{item}", about),
-        "items": cards(now.live, content.query, rows, sources, hearts),
+        "items": cards(now.live, query, rows, sources, [row in hearts for row in rows.tolist()]),
         "reason": decision.fallback,
     }
+
+
+def _hearts(query: Query) -> frozenset[int]:
+    """The items that are wished for."""
+    asked = np.unique(query.history.of_types(EventType.WISHLIST).item)
+    still, _ = open_wishes(query.history, asked)
+    return frozenset(asked[still].tolist())
 
 
 def told_of(content: Said) -> Answer:

@@ -181,10 +181,10 @@ def noted(engine: Engine, decisions: Sequence[Decision], unwritten: Sequence[Dec
         watching().decided(decisions, unlogged=unlogged, trouble=answer["reason"] if "degraded" in answer else None)
 
 
-def cards(live: Live, query: Query, rows: Any, sources: Sequence[str], wished: Any) -> list[Answer]:
+def cards(live: Live, query: Query, rows: Any, sources: Sequence[str], wished: Sequence[bool]) -> list[Answer]:
     """What a page shows of items: card, reason, heart."""
     reasons = item_reasons(live.ranker, query, rows, sources, live.language(query.context.locale, WORDS))
     return [
         {**item_card(live, row), "source": source, "reason": reason, "wished": heart}
-        for row, source, reason, heart in zip(rows.tolist(), sources, reasons, wished.tolist(), strict=True)
+        for row, source, reason, heart in zip(rows.tolist(), sources, reasons, wished, strict=True)
     ]

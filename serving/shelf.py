@@ -11,7 +11,6 @@ import numpy.typing as npt
 
 from serving.bundle import Bundle
 
-
 AWAY = {"catalogue": 1, "withdrawn": 2, "stopped": 4, "in_stock": 16}
 """Bits of `Shelf.away`, by the places of their reasons in `serving.filters.COMMON`."""
 

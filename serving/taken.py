@@ -17,15 +17,18 @@ class Taken:
         items, names: that stand on the page.
         categories: code -> items of it.
         selling: things that want to sell.
+        left: what was found of modules since the last slot was filled, by name: a slot asks more than once.
     """
 
     items: set[int] = field(default_factory=set)
     names: set[str] = field(default_factory=set)
     categories: Counter[int] = field(default_factory=Counter)
     selling: int = 0
+    left: dict[str, tuple[Rows, tuple[str, ...]]] = field(default_factory=dict)
 
     def add(self, name: str | None, rows: Iterable[int], category: Rows, *, sells: bool) -> None:
         """A slot was filled."""
+        self.left.clear()
         self.names.add(name or "")
         for row in rows:
             self.items.add(row)

@@ -36,7 +36,9 @@ def united(
         most: so many stay; 0: all.
         shelf, query, business: what is filtered by.
     """
-    if not available() or not opinions:
+    if not opinions:
+        return Candidates.of_best(opinions, count)
+    if not available():
         found = Candidates.of_best(opinions, count, bought)
         return shortened(apply_filters(shelf, query, found, business), most)
     filters = list(asked(shelf, query))

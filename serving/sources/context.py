@@ -40,11 +40,15 @@ class ContextPopularity:
 
     def opine(self, query: Query) -> Opinion:
         """What sells in the context of the request."""
-        return self._lists.opinion(self._found(self.told(query))[0])
+        return self._lists.opinion(self._deepest(query)[0])
 
     def cell(self, query: Query) -> dict[str, str]:
         """The dimensions that the answer is made for, e.g. `{"region": "Hokkaido", "season": "winter"}`."""
-        return self._found(self.told(query))[1]
+        return self._deepest(query)[1]
+
+    def _deepest(self, query: Query) -> tuple[int, dict[str, str]]:
+        """The row of the list and what it is made for, looked for once a query."""
+        return query.once((self, query.context), lambda: self._found(self.told(query)))
 
     def told(self, query: Query) -> dict[str, str]:
         """What the request tells of the dimensions that cells have, season and part of the local day included."""

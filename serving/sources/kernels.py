@@ -94,9 +94,7 @@ def _again(since: float, median: float, spread: float, repeat: float, kept: floa
     return score if score > 0 else -np.inf
 
 
-@kernel(
-    "i8[1], i4[1], i1[1], f4[1], i8, f4[1], f4[1], f4[1], f8, f8, f8, out i4[1], out i8[1], out f8[2], out f4[1]"
-)
+@kernel("i8[1], i4[1], i1[1], f4[1], i8, f4[1], f4[1], f4[1], f8, f8, f8, out i4[1], out i8[1], out f8[2], out f4[1]")
 def cycles(
     time: Any, item: Any, kind: Any, quantity: Any, now: int, log_days: Any, spreads: Any, repeats: Any, within: float,
     belief: float, horizon: float, found: Any, own: Any, out: Any, scores: Any,

@@ -124,7 +124,8 @@ class Replenishment:
             history.time, history.item, history.type, history.quantity, now, self._mean, self._spread, self._repeat,
             self._within, self._belief, self._horizon, items, own, told, scores,
         )  # fmt: skip
-        return Cycles(items[:count], *told[:, :count], own[:count], scores[:count])
+        since, median, spread, repeat = told[:, :count]
+        return Cycles(items[:count], since, median, spread, repeat, own[:count], scores[:count])
 
     def causes(self, query: Query, items: Rows) -> Rows:
         """Each item speaks for itself: it was bought."""
