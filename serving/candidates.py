@@ -148,10 +148,11 @@ class Candidates:
         """Split into what stays and what leaves, with its reason."""
         if not drop.any():
             return self
-        gone = (reason, self.items[drop])
+        gone, stay = (reason, self.items[drop]), np.flatnonzero(~drop)
         return Candidates(
-            self.items[~drop], self.sources, self.scores[~drop], self.opinions[~drop], (*self.removed, gone)
-        )
+            self.items.take(stay), self.sources, self.scores.take(stay, axis=0), self.opinions.take(stay, axis=0),
+            (*self.removed, gone),
+        )  # fmt: skip
 
 
 def among(items: Rows, known: Rows) -> npt.NDArray[np.bool_]:

@@ -99,12 +99,13 @@ def asked(shelf: Shelf, query: Query) -> Iterator[Named]:
     """The filters of what was asked for."""
     wanted = query.filter
     if query.anchors:
-        yield "asked-about", lambda found: np.isin(found.items, query.anchors)
+        anchors = np.array(sorted(query.anchors), np.int32)
+        yield "asked-about", lambda found: among(found.items, anchors)
     for name in wanted.exclude:
         yield name, _EXCLUDE[name](query)
     if wanted.exclude_items:
-        rows = shelf.bundle.items.rows_of(wanted.exclude_items)
-        yield "excluded", lambda found: np.isin(found.items, rows)
+        rows = np.sort(shelf.bundle.items.rows_of(wanted.exclude_items))
+        yield "excluded", lambda found: among(found.items, rows)
     if wanted.within_days is not None:
         soon = np.nan_to_num(shelf.lead_days, nan=np.inf) <= float(wanted.within_days)
         yield "arrives-later", lambda found: ~soon[found.items]
@@ -116,7 +117,7 @@ def asked(shelf: Shelf, query: Query) -> Iterator[Named]:
 
 
 def _touched(query: Query, *types: int) -> Callable[[Candidates], Mask]:
-    return lambda found: among(found.items, np.unique(query.history.of_types(*types).item))
+    return lambda found: among(found.items, np.sort(query.history.of_types(*types).item))
 
 
 _EXCLUDE: dict[str, Callable[[Query], Callable[[Candidates], Mask]]] = {
