@@ -1,4 +1,4 @@
-"""Vectors of items: a customer's own from theirs, the best inner products, and which past item is nearest."""
+"""Vectors of items: the best inner products with one, and which past item is nearest."""
 
 from __future__ import annotations
 
@@ -57,42 +57,6 @@ def search(
             found[count], scores[count] = items[row], _coded_product(codes, row, vector) * scales[row]
             count += 1
     return count
-
-
-@sums_in_any_order
-def _inner(table: Any, one: int, other: int, count: int) -> Any:
-    total = 0.0
-    for place in range(count):
-        total += table[one, place] * table[other, place]
-    return total
-
-
-@kernel("f4[2], i4[1], f4[1], f8, f4[2], out f4[1]")
-def fold_in(vectors: Any, items: Any, weights: Any, alpha: float, gram: Any, out: Any) -> None:
-    """Fill the vector of a subject: the solution of `collaborative.folded_in` by Cholesky's factors."""
-    size = len(gram)
-    table, right = np.empty((size, size)), np.zeros(size)
-    for row in range(size):
-        for column in range(row + 1):
-            table[row, column] = gram[row, column]
-    for at in range(len(items)):
-        which, extra = items[at], alpha * weights[at]
-        for row in range(size):
-            scaled = extra * vectors[which, row]
-            right[row] += vectors[which, row] + scaled
-            for column in range(row + 1):
-                table[row, column] += scaled * vectors[which, column]
-    for row in range(size):
-        for column in range(row):
-            table[row, column] = (table[row, column] - _inner(table, row, column, column)) / table[column, column]
-            right[row] -= table[row, column] * right[column]
-        table[row, row] = np.sqrt(table[row, row] - _inner(table, row, row, row))
-        right[row] /= table[row, row]
-    for row in range(size - 1, -1, -1):
-        right[row] /= table[row, row]
-        out[row] = right[row]
-        for column in range(row):
-            right[column] -= table[row, column] * right[row]
 
 
 @kernel("i4[1], f4[2], i4[1], out i4[1]")
