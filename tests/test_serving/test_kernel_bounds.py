@@ -86,13 +86,16 @@ def test_an_index_finds_no_more_than_it_holds(seed):
     groups, count = int(random.integers(1, 8)), int(random.integers(1, 60))
     sizes = np.bincount(random.integers(groups, size=count), minlength=groups)
     items, scores = made(np.int32, count), made(np.float32, count)
+    wanted = int(random.integers(70))
+    top, values = made(np.int32, wanted), made(np.float32, wanted)
     found = vector_kernels.search(
         random.choice(STRANGE, (groups, 3)), np.cumsum([0, *sizes]), np.arange(count, dtype=np.int32),
-        random.integers(-127, 128, (count, 3)).astype(np.int8), np.ones(count, np.float32), random.choice(STRANGE, 3),
-        int(random.integers(200)), items, scores,
+        random.integers(-127, 128, (count, 3)).astype(np.int8), random.choice(STRANGE, count),
+        random.choice(STRANGE, (count, 3)), random.choice(STRANGE, 3), int(random.integers(200)),
+        int(random.integers(70)), items, scores, top, values,
     )  # fmt: skip
-    assert made.whole() and found <= count
-    assert len(set(items[:found].tolist())) == found
+    assert made.whole() and found <= len(top)
+    assert len(set(top[:found].tolist())) == found
 
 
 @pytest.mark.parametrize("seed", range(50))
