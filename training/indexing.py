@@ -10,7 +10,7 @@ import scipy.sparse as sp
 
 from features.ids import Array
 from serving.candidates import Floats
-from serving.sources.collaborative import folded_in
+from serving.sources.folding import folded_in
 from serving.sources.index import LEAST_RECALL, Index, index_arrays, recall
 
 SAMPLE = 100

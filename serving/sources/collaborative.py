@@ -15,6 +15,7 @@ from serving.query import Query
 from serving.recipe import SourceSpec
 from serving.sources import kernels, vector_kernels
 from serving.sources.contract import Preferences, no_causes
+from serving.sources.folding import Fold
 from serving.sources.index import Index
 
 COMPACT_BELOW = 0.8
@@ -22,10 +23,7 @@ COMPACT_BELOW = 0.8
 
 
 class Factors:
-    """Latent factors with the subject folded in by one k x k solve (Hu, Koren & Volinsky 2008, eq. 4).
-
-    u = (Y'Y + Y'(C - I)Y + lambda I)^-1 Y' C p, with C = 1 + alpha * confidence over the subject's items.
-    """
+    """Latent factors with the subject folded in, as `serving.sources.folding` says."""
 
     personal = True
 
@@ -33,10 +31,10 @@ class Factors:
         arrays = bundle.source_arrays(spec.name)
         self.name = spec.name
         self._factors = np.ascontiguousarray(arrays["item_factors"], np.float32)
-        self._gram = arrays["gram"].astype(np.float32) + float(spec.params.get("regularization", 0.01)) * np.eye(
+        gram = arrays["gram"].astype(np.float32) + float(spec.params.get("regularization", 0.01)) * np.eye(
             self._factors.shape[1], dtype=np.float32
         )
-        self._alpha = float(spec.params.get("alpha", 1.0))
+        self._fold = Fold(self._factors, gram, float(spec.params.get("alpha", 1.0)))
         self._preferences = Preferences(spec)
         # What is not in the catalogue is never shown: where that is most of the items, only the others are scored.
         listed = bundle.catalogue
@@ -48,13 +46,7 @@ class Factors:
     def fold_in(self, query: Query) -> Floats | None:
         """float32[k]: the subject's vector, or None without a positive preference."""
         items, weights = self._preferences.of(query)
-        if not len(items):
-            return None
-        if available():
-            vector = np.empty(self._factors.shape[1], np.float32)
-            vector_kernels.fold_in(self._factors, items, weights, self._alpha, self._gram, vector)
-            return vector
-        return folded_in(self._factors[items], np.float32(self._alpha) * weights, self._gram)
+        return self._fold.of(items, weights) if len(items) else None
 
     def opine(self, query: Query) -> Opinion:
         """How far each item's vector points where the subject's does."""
@@ -190,14 +182,3 @@ class Neighbours:
         before = np.cumsum(lengths) - lengths
         place = np.repeat(np.arange(len(items)), lengths)
         return np.arange(len(place), dtype=np.int64) + (starts - before)[place], place
-
-
-def folded_in(mine: Floats, extra: Floats, gram: Floats) -> Floats:
-    """float32[k]: a subject's vector, from the vectors of their n items.
-
-    Args:
-        mine: float32[n, k], the vectors.
-        extra: float32[n], alpha x confidence of each.
-        gram: float32[k, k], Y'Y + lambda I.
-    """
-    return cast("Floats", np.linalg.solve(gram + (mine * extra[:, None]).T @ mine, mine.T @ (1 + extra)))

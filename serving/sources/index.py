@@ -18,7 +18,7 @@ import numpy.typing as npt
 from features.compiled import available, scratch
 from features.ids import Array
 from serving.candidates import Floats, Proposals, Rows, best
-from serving.sources.vector_kernels import products, search
+from serving.sources.vector_kernels import search
 
 LEAST_ITEMS = 20_000
 """In a smaller catalogue a full scan costs less than a tenth of a request."""
@@ -71,32 +71,26 @@ class Index:
 
     def best(self, vector: Floats, count: int) -> Proposals:
         """The items with the `count` highest inner products among those looked at, best first, ties by item."""
-        close = best(*self._looked_at(vector, LOOKED_AT * count), count + count // _SPARE).items
-        return best(self._products(close, vector), close, count)
+        wanted, near = LOOKED_AT * count, count + count // _SPARE
+        if not available():
+            close = best(*self._looked_at(vector, wanted), near).items
+            return best(cast("Floats", self.vectors[close] @ vector), close, count)
+        room = len(self.items)
+        top, values = np.empty(min(count, room), np.int32), np.empty(min(count, room), np.float32)
+        found = search(
+            self.centres, self.starts, self.items, self.codes, self.scales, self.vectors, vector, wanted, near,
+            scratch("index_item", room, np.int32), scratch("index_score", room, np.float32), top, values,
+        )  # fmt: skip
+        return Proposals(top[:found], values[:found])
 
     def _looked_at(self, vector: Floats, wanted: int) -> tuple[Floats, Rows]:
         """At least so many items in the groups that speak most for a vector, with their products nearly."""
-        if available():
-            many = len(self.items)
-            scores, items = scratch("index_score", many, np.float32), scratch("index_item", many, np.int32)
-            many = search(
-                self.centres, self.starts, self.items, self.codes, self.scales, vector, wanted, items, scores
-            )  # fmt: skip
-            return scores[:many], items[:many]
         order = np.argsort(-(self.centres @ vector), kind="stable")
         seen = np.cumsum(np.diff(self.starts)[order])
         groups = order[: int(np.searchsorted(seen, wanted)) + 1]
         spans = [slice(int(self.starts[group]), int(self.starts[group + 1])) for group in groups]
         nearly = [(self.codes[span] @ vector).astype(np.float32) * self.scales[span] for span in spans]
         return np.concatenate(nearly), np.concatenate([self.items[span] for span in spans])
-
-    def _products(self, items: Rows, vector: Floats) -> Floats:
-        """float32[len(items)]: the inner products of items' vectors with one."""
-        if not available():
-            return cast("Floats", self.vectors[items] @ vector)
-        out = np.empty((len(items), 1), np.float32)
-        products(self.vectors, items, vector, 0, out)
-        return out[:, 0]
 
 
 NAMES = ("centres", "starts", "items", "codes", "scales")

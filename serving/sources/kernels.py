@@ -9,6 +9,7 @@ import numpy as np
 from features.compiled import helper, kernel, trailing_zeros
 
 DAY = 86_400_000_000
+LAST_BITS = 0xFFF
 WISHLIST, WISHLIST_REMOVE, PURCHASE, RETURN = 5, 6, 7, 8
 """Codes of `EventType`. All constants stand here: see `features.compiled`."""
 
@@ -199,13 +200,17 @@ def given_most(
 ) -> None:  # fmt: skip
     """Fill in for each item the past one that gives it the most weight, -1 where none does.
 
-    `slot` is -1 for all items, and is left so.
+    `slot` is -1 for all items, and is left so. Hardly any neighbour is among the items: a small table that stays at
+    hand says so of most, by the last bits of their numbers.
     """
-    most = np.zeros(len(items), np.float32)
+    most, marks = np.zeros(len(items), np.float32), np.zeros(LAST_BITS + 1, np.uint8)
     for row in range(len(items)):
         slot[items[row]], causes[row] = row, -1
+        marks[items[row] & LAST_BITS] = 1
     for at in range(len(past)):
         for edge in range(indptr[past[at]], indptr[past[at] + 1]):
+            if not marks[indices[edge] & LAST_BITS]:
+                continue
             row = slot[indices[edge]]
             if row >= 0 and weights[edge] * given[at] > most[row]:
                 most[row], causes[row] = weights[edge] * given[at], past[at]

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from features.compiled import available, switched
+from serving.candidates import best
 from serving.sources.index import LEAST_ITEMS, Index, index_arrays, indexed, recall
 from serving.sources.vector_kernels import search
 
@@ -94,11 +97,49 @@ def test_a_group_is_looked_at_once_whatever_the_vector():
     """Products beyond the range of single precision are all alike: no group stands out then, and none comes again."""
     centres, codes = np.full((3, 2), 2, np.float32), np.ones((6, 2), np.int8)
     starts, items, scales = np.array([0, 2, 4, 6]), np.arange(6, dtype=np.int32), np.ones(6, np.float32)
+    vectors = np.ones((6, 2), np.float32)
     for number in (np.finfo(np.float32).min, np.finfo(np.float32).max, np.nan):
-        found, scores = np.full(60, -1, np.int32), np.empty(60, np.float32)
-        vector = np.full(2, number, np.float32)
-        many = search(centres, starts, items, codes, scales, vector, 50, found, scores)
-        assert many <= len(set(found[:many].tolist())) <= 6
+        found, scores, vector = np.full(60, -1, np.int32), np.empty(60, np.float32), np.full(2, number, np.float32)
+        top, values = np.full(6, -1, np.int32), np.empty(6, np.float32)
+        many = search(centres, starts, items, codes, scales, vectors, vector, 50, 6, found, scores, top, values)
+        assert (found >= 0).sum() == len(set(found[found >= 0].tolist())) <= 6
+        assert many == 0  # what is beyond the range is no score
+
+
+SAID = st.one_of(
+    st.sampled_from([np.nan, np.inf, -np.inf, -3.4e38, 3.4e38, -0.0, 0.0, 1.0]), st.floats(-2, 2, width=32)
+)
+
+
+@pytest.mark.skipif(not available(), reason="numba is not installed, or switched off")
+@given(st.lists(SAID, min_size=1, max_size=60), st.integers(1, 3), st.integers(0, 70), st.integers(0, 70))
+def test_the_kernel_keeps_the_best_as_numpy_does(said, times, near, count):
+    """Ties by item, and nothing that is no number; whatever the codes say first, the vectors decide then."""
+    nearly = np.repeat(np.array(said, np.float32), times)
+    many = len(nearly)
+    exact = np.random.default_rng(many).permutation(nearly)
+    items = np.arange(many, dtype=np.int32)[::-1].copy()
+    top, values = np.empty(count, np.int32), np.empty(count, np.float32)
+    found = search(
+        np.ones((1, 1), np.float32), np.array([0, many]), items, np.ones((many, 1), np.int8), nearly,
+        exact[:, None].copy(), np.ones(1, np.float32), many, near, np.empty(many, np.int32),
+        np.empty(many, np.float32), top, values,
+    )  # fmt: skip
+    with switched(False):
+        close = best(nearly, items, near).items
+        plain = best(exact[close], close, count)
+    assert top[:found].tolist() == plain.items.tolist()
+    assert values[:found].tolist() == plain.scores.tolist()
+
+
+@pytest.mark.skipif(not available(), reason="numba is not installed, or switched off")
+def test_a_thousand_are_put_in_order_too(index: Index, vectors: np.ndarray):
+    """More than are sorted by counting."""
+    found = index.best(vectors[9], 1_000)
+    with switched(False):
+        plain = index.best(vectors[9], 1_000)
+    assert found.items.tolist() == plain.items.tolist()
+    np.testing.assert_allclose(found.scores, plain.scores, rtol=1e-5)
 
 
 def test_only_a_large_catalogue_has_one():

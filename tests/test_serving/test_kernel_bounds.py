@@ -10,7 +10,8 @@ import pytest
 from features.compiled import available
 from serving import candidates_kernel, slate_kernel
 from serving.candidates import NOTHING, Opinion, best
-from serving.sources import vector_kernels
+from serving.sources import fold_in_kernel, vector_kernels
+from serving.sources.folding import equations
 
 pytestmark = pytest.mark.skipif(not available(), reason="numba is not installed, or switched off")
 RIM, MARK = 64, 77
@@ -91,10 +92,35 @@ def test_an_index_finds_no_more_than_it_holds(seed):
     groups, count = int(random.integers(1, 8)), int(random.integers(1, 60))
     sizes = np.bincount(random.integers(groups, size=count), minlength=groups)
     items, scores = made(np.int32, count), made(np.float32, count)
+    wanted = int(random.integers(70))
+    top, values = made(np.int32, wanted), made(np.float32, wanted)
     found = vector_kernels.search(
         random.choice(STRANGE, (groups, 3)), np.cumsum([0, *sizes]), np.arange(count, dtype=np.int32),
-        random.integers(-127, 128, (count, 3)).astype(np.int8), np.ones(count, np.float32), random.choice(STRANGE, 3),
-        int(random.integers(200)), items, scores,
+        random.integers(-127, 128, (count, 3)).astype(np.int8), random.choice(STRANGE, count),
+        random.choice(STRANGE, (count, 3)), random.choice(STRANGE, 3), int(random.integers(200)),
+        int(random.integers(70)), items, scores, top, values,
     )  # fmt: skip
-    assert made.whole() and found <= count
-    assert len(set(items[:found].tolist())) == found
+    assert made.whole() and found <= len(top)
+    assert len(set(top[:found].tolist())) == found
+
+
+@pytest.mark.parametrize("seed", range(50))
+def test_a_vector_is_folded_in_within_its_array(seed):
+    """Whatever the numbers of factors and items, by either way; a shop's vectors lie between others too."""
+    random, made = np.random.default_rng(seed), Guarded()
+    factors, count = int(random.integers(1, 40)), int(random.integers(1, 50))
+    vectors = made(np.float32, 60, factors)
+    vectors[:] = random.normal(size=vectors.shape)
+    items = np.sort(random.choice(60, count, replace=False)).astype(np.int32)
+    gram = (vectors.T @ vectors + np.eye(factors)).astype(np.float32)
+    found = [made(np.float32, factors) for _ in range(2)]
+    filled, root = equations(gram)
+    for by, out in zip((root, root[:0, :0]), found, strict=True):
+        fold_in_kernel.fold_in(vectors, items, np.ones(count, np.float32), 2.0, filled, by, out)
+    assert made.whole()
+    np.testing.assert_allclose(*found, rtol=1e-5, atol=1e-6)
+    table = made(np.float64, len(filled) + 1, len(filled))
+    table[:] = np.vstack([filled, np.ones(len(filled))])
+    fold_in_kernel._solve(table)
+    assert made.whole()
+    np.testing.assert_allclose(filled @ table[-1], 1, rtol=1e-9)

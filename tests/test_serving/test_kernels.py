@@ -32,6 +32,7 @@ from serving.scoring import Blend, ranks_of
 from serving.shelf import Shelf
 from serving.slate import descending
 from serving.sources import KINDS, build_sources
+from serving.sources.kernels import given_most
 from serving.union import united
 
 pytestmark = pytest.mark.skipif(not available(), reason="numba is not installed, or switched off")
@@ -296,3 +297,25 @@ def test_a_worker_that_may_write_nowhere_takes_over_what_was_compiled_before(tmp
     run(compiling, NUMBA_CACHE_DIR=str(built))
     assert run(asking, KOKYAKU_COMPILED=str(built)) == "1"
     assert list(own.iterdir()) == []
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_causes_are_the_same_though_numbers_end_alike(seed):
+    """Items whose numbers end in the same bits are told apart, and what was looked up is forgotten."""
+    random = np.random.default_rng(seed)
+    pool = random.integers(3, size=9) + 4096 * random.permutation(9)  # three endings, nine items
+    count = 9 * 4096
+    lengths = np.zeros(count, np.int64)
+    lengths[pool] = random.integers(6, size=9)
+    indptr = np.concatenate([[0], np.cumsum(lengths)])
+    indices = random.choice(pool, indptr[-1]).astype(np.int32)
+    weights = random.random(indptr[-1]).astype(np.float32)
+    past, items = np.sort(random.choice(pool, 5, replace=False)).astype(np.int32), pool[:4].astype(np.int32)
+    given, slot, causes = random.random(5).astype(np.float32), np.full(count, -1, np.int32), np.empty(4, np.int32)
+    given_most(past, given, indptr, indices, weights, items, slot, causes)
+    said = np.zeros((4, 5), np.float32)
+    for row, at in np.ndindex(4, 5):
+        edges = slice(indptr[past[at]], indptr[past[at] + 1])
+        said[row, at] = (weights[edges] * given[at] * (indices[edges] == items[row])).max(initial=0)
+    assert causes.tolist() == np.where(said.max(axis=1) > 0, past[said.argmax(axis=1)], -1).tolist()
+    assert (slot == -1).all()

@@ -10,7 +10,7 @@ import scipy.sparse as sp
 from threadpoolctl import threadpool_limits
 
 from features.errors import DataError
-from serving.sources.collaborative import folded_in
+from serving.sources.folding import folded_in
 from training.bench.pair_data import Known
 from training.collaborative import IalsParams, fit_ials
 from training.content import rare_first
