@@ -20,6 +20,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from features.errors import ConfigError, Unavailable
 from serving.decide import new_id
+from serving.direct import Shortcut
 from serving.telemetry import Tally
 
 P = ParamSpec("P")
@@ -93,7 +94,9 @@ class Connection(HttpToolsProtocol):
     """One client, as the server sees it: its requests are counted as they arrive, and it is not waited for for ever."""
 
     gate: ClassVar[Gate] = Gate()
+    shortcut: ClassVar[Shortcut | None] = None
     _served: Any = None
+    _ours: Any = None
     _timer: TimerHandle | None = None
     _reader_timer: TimerHandle | None = None
     _stage = Stage.NOTHING
@@ -103,7 +106,9 @@ class Connection(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """A client connected: the first request is awaited."""
         super().connection_made(transport)
-        self._served = self.app
+        self._served = self._ours = self.app
+        if self.shortcut is not None and not self.root_path:
+            self._ours = self.shortcut.behind(self._served)
         crowded = len(self.connections) > self.gate.connections
         self._wait(HASTE_SECONDS if crowded else self.gate.seconds)
 
@@ -134,9 +139,11 @@ class Connection(HttpToolsProtocol):
             TURNED_AWAY.add((why,))
             self.app = cast("Any", _TURNED_AWAY[why])
         else:
-            self.app = self._served
+            why = None
+            short = self._ours is not self._served and self.shortcut.leads(self.parser.get_method(), self.url)
+            self.app = self._ours if short else self._served
         super().on_headers_complete()
-        if self.app is self._served and not self.pipeline:
+        if why is None and not self.pipeline:
             self._counted = True
             self.gate.unfinished += 1
 

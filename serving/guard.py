@@ -7,11 +7,11 @@ each request a few microseconds.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, Final
 from urllib.parse import quote
 
-from starlette.datastructures import Headers
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -19,7 +19,9 @@ from features.errors import ConfigError, KokyakuError
 from serving.access import Access, ScopeError, check_loopback
 from serving.bodies import MAX_BODY, BodyTooLargeError
 from serving.decide import new_id
-from serving.http import HANDLERS, error_response
+from serving.endpoint import error_response
+from serving.headers import headers_of
+from serving.http import HANDLERS
 from serving.settings.access import check_origins
 from serving.tokens import BROWSER
 from serving.watch import REQUEST_ID
@@ -48,7 +50,7 @@ _PREFLIGHT: Final = {
     "Access-Control-Allow-Headers": "Content-Type, X-Api-Key, Authorization, X-Request-Id",
     "Access-Control-Max-Age": "600",
 }
-_SANE: Final = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_."
+_SANE: Final = re.compile(r"[A-Za-z0-9._-]{1,64}").fullmatch
 _LEFT: Final = "".join(map(chr, range(0x21, 0x7F)))
 """What an address may hold as it is."""
 _LOOPBACK: Final = ("127.0.0.1", "::1")
@@ -83,16 +85,12 @@ class Guard:
             return
         if not scope["query_string"].isascii():  # as a browser would have sent it; nobody below reads it otherwise
             scope["query_string"] = quote(scope["query_string"], safe=_LEFT).encode()
-        request_id = origin = b""
-        for name, value in scope["headers"]:
-            if name == b"x-request-id":
-                request_id = value
-            elif name == b"origin":
-                origin = value
-        if not 0 < len(request_id) <= 64 or request_id.translate(None, _SANE):
-            request_id = new_id().encode()
-        scope[REQUEST_ID] = request_id.decode()
-        more = [(b"x-request-id", request_id)]
+        headers = headers_of(scope)
+        request_id = headers.get("x-request-id")
+        if request_id is None or not _SANE(request_id):
+            request_id = new_id()
+        scope[REQUEST_ID] = request_id
+        more = [(b"x-request-id", request_id.encode())]
         if scope["scheme"] == "https":
             more.append(_HSTS)
 
@@ -103,25 +101,25 @@ class Guard:
 
         app: ASGIApp = self.app
         try:
-            if self.access.dev or self.hosts or scope["path"] not in _OWN or origin:
-                app = self._passed(scope, origin, more) or app
+            if self.access.dev or self.hosts or scope["path"] not in _OWN or headers.get("origin"):
+                app = self._passed(scope, headers, more) or app
         except KokyakuError as error:
             app = error_response(error, scope[REQUEST_ID])
         await app(scope, receive, answered)
 
-    def _passed(self, scope: Scope, origin: bytes, more: list[Pair]) -> ASGIApp | None:
+    def _passed(self, scope: Scope, headers: Mapping[str, str], more: list[Pair]) -> ASGIApp | None:
         """Let a request pass that is not simply one of the API's; an answer where there is no more to do.
 
         Raises:
             AccessError, ScopeError: it may not.
         """
-        headers, path = Headers(scope=scope), scope["path"]
+        path = scope["path"]
         address = scope["client"][0] if scope.get("client") else ""
         if self.access.dev:
             self._check_developer(path, headers, address)
         elif self.hosts and path not in PROBES and _host(headers.get("host", "")) not in self.hosts:
             raise ScopeError("this service is not called so", where="Host", got=headers.get("host", ""))
-        if path.startswith(BROWSER) and origin:
+        if path.startswith(BROWSER) and headers.get("origin"):
             return self._from_page(scope["method"], headers, more)
         if not self.access.dev and not _keeps_itself(path) and not self._open(path, headers, address):
             self.access.admit(_scope_of(path), headers, address)

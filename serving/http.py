@@ -1,13 +1,11 @@
-"""The HTTP face: routes, one owner of errors, one limit on bodies. Starlette routes, mounted into the service."""
+"""The HTTP face: which paths there are, what a key needs for each, and who answers. Starlette routes, mounted."""
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
-import orjson
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import Receive, Scope, Send
@@ -16,23 +14,19 @@ from features.errors import KokyakuError, NotFoundError, RequestError
 from serving import actions, erase, intake_people, pages, pipeline, tokens, wire, wire_people
 from serving.access import Access
 from serving.admission import Apart
-from serving.bodies import MAX_BODY, read_body
 from serving.customers import read_customer
+from serving.endpoint import Endpoint, Handler, error_response, json_response
 from serving.engine import Engine
 from serving.export import export_customer
-from serving.intake import error_body, take_events, take_items
+from serving.intake import take_events, take_items
 from serving.intake_stops import take_stops
-from serving.limits import TooManyError
 from serving.openapi import document
-from serving.watch import lap, request_id_of, watching
+from serving.watch import request_id_of
 
 VERSION = "0.1.0"
-log = logging.getLogger("kokyaku")
 
 apart = Apart()
 """For what writes to the disk beside the store's own thread, and for what takes long."""
-
-Handler = Callable[[Engine, bytes, int], Awaitable[tuple[int, Any]]]
 
 
 class MethodError(RequestError):
@@ -44,7 +38,10 @@ class MethodError(RequestError):
 
 def routes(engine_of: Callable[[], Engine], access: Access) -> list[BaseRoute]:
     """All routes of the API; the engine is looked up at each request, so that it may be opened later."""
-    posts = [_post(path, scope, handler, engine_of, access) for path, (scope, handler) in HANDLERS.items()]
+    posts = [
+        Route(path, Endpoint(path, scope, handler, engine_of, access), methods=["POST"])
+        for path, (scope, handler) in HANDLERS.items()
+    ]
     described = document(VERSION, {path: scope for path, (scope, _) in HANDLERS.items()})
 
     async def openapi(request: Request) -> Response:
@@ -88,53 +85,6 @@ def _only(allowed: str) -> Refusing:
 
 def _absent(request: Request) -> KokyakuError:
     return NotFoundError("no such path", where="path", got=request.url.path, hint="see /openapi.json")
-
-
-def _post(path: str, scope: str, handler: Handler, engine_of: Callable[[], Engine], access: Access) -> Route:
-    async def endpoint(request: Request) -> Response:
-        try:
-            key = access.admit(scope, request.headers, request.client.host if request.client else "")
-            engine = engine_of()
-            body = await read_body(request, key.body or MAX_BODY)
-            lap("read")
-            status, answer = await handler(engine, body, engine.clock.now())
-            response = json_response(status, answer)
-        except KokyakuError as error:
-            return error_response(error, request_id_of(request.scope))
-        except ClientDisconnect:
-            return Response(status_code=499)  # nobody hears it; the counter does
-        except Exception:
-            watching().failed("internal")
-            request_id = request_id_of(request.scope)
-            log.exception("a request to %s failed", path)
-            return json_response(500, _internal(request_id))
-        lap("encode")
-        return response
-
-    return Route(path, endpoint, methods=["POST"])
-
-
-def json_response(status: int, answer: Any) -> Response:
-    """An answer as JSON."""
-    return Response(orjson.dumps(answer), status, media_type="application/json")
-
-
-def error_response(error: KokyakuError, request_id: str) -> Response:
-    """`{"error": {"code", "message", "field"}}` with the error's status."""
-    watching().failed(error.code)
-    response = json_response(error.status, {"error": error_body(error), "requestId": request_id})
-    if error.status == 503:
-        response.headers["Retry-After"] = "1"
-    if isinstance(error, TooManyError):
-        response.headers["Retry-After"] = str(error.retry_after)
-    if error.status == 401:
-        response.headers["WWW-Authenticate"] = "Bearer"
-    return response
-
-
-def _internal(request_id: str) -> dict[str, Any]:
-    message = f"an error of ours; the log has it under {request_id}"
-    return {"error": {"code": "internal", "message": message, "field": None}, "requestId": request_id}
 
 
 async def _recommendations(engine: Engine, body: bytes, now: int) -> tuple[int, Any]:

@@ -27,6 +27,7 @@ from serving import guard, logs
 from serving.access import Access
 from serving.admission import TURNED_AWAY, Connection, Gate
 from serving.decision_drain import drain
+from serving.direct import Direct, Shortcut, endpoints_of
 from serving.engine import Engine
 from serving.face import face
 from serving.http import VERSION
@@ -78,12 +79,17 @@ def _log_settings() -> logs.Settings:
 def around(inner: ASGIApp) -> ASGIApp:
     """The layers around all that answers, the framework's own paths too.
 
-    What keys and limits answer is counted and told as well, and probes carry the headers of every answer.
+    What keys and limits answer is counted and told as well, and probes carry the headers of every answer. The server
+    gives the API's own requests to these layers at once, the others through the framework's first (`serving.direct`).
     """
-    probed = Probes(inner, unready=_unready, dead=_dead)
-    guarded = guard.Guard(probed, **guard.options(os.environ, access, lambda: engine().live.config.access.origins))
+    endpoints = endpoints_of(app.routes)
+    direct = Direct(Probes(inner, unready=_unready, dead=_dead), endpoints)
+    guarded = guard.Guard(direct, **guard.options(os.environ, access, lambda: engine().live.config.access.origins))
     paths = Paths(app.routes, ("/v1/floor",))
-    return Observed(guarded, telemetry=telemetry, access_log=logs.AccessLog(_log_settings().sample), paths=paths)
+    access_log = logs.AccessLog(_log_settings().sample)
+    layers = Observed(guarded, telemetry=telemetry, access_log=access_log, paths=paths)
+    Connection.shortcut = Shortcut(layers, endpoints)
+    return layers
 
 
 class Worker:

@@ -13,8 +13,9 @@ from starlette.routing import Route
 
 from features.errors import ConfigError
 from serving.access import BROWSER_BURST, WRONG_KEYS, Access, AccessError, KeyEntry
+from serving.bodies import MAX_BODY
 from serving.guard import DEFAULTS, Guard, options
-from serving.http import HANDLERS, MAX_BODY, routes
+from serving.http import HANDLERS, routes
 from serving.shopfront import EngineFront
 from serving.web import routes as web_routes
 from serving.web.studio import routes as studio_routes
