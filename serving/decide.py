@@ -96,6 +96,12 @@ def new_id() -> str:
     return f"{time.time_ns() >> 20:012x}{os.urandom(10).hex()}"
 
 
+def two_ids() -> tuple[str, str]:
+    """Two fresh ids as `new_id` makes them; the system is asked once for both."""
+    moment, chance = f"{time.time_ns() >> 20:012x}", os.urandom(20).hex()
+    return moment + chance[:20], moment + chance[20:]
+
+
 class Asking(Protocol):
     """A query or a request: who asks."""
 

@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 
 from features.errors import Unavailable
-from serving.decide import Decision, encoded, feature_rows, new_id, told_by
+from serving.decide import Decision, encoded, feature_rows, new_id, told_by, two_ids
 from serving.engine import Engine
 from serving.explain import explain
 from serving.hydrate import hydrate, told_trouble
@@ -103,8 +103,9 @@ def decide_list(
     With a pinned item it is not what the ranker wanted: `pin` decided it, it is no draw, and the log names the items.
     """
     pinned = [live.bundle.items[row] for row in pinned_rows(slate)]
+    decision_id, request_id = two_ids()
     decision = Decision(
-        decision_id=new_id(), request_id=new_id(), decided_at=query.now,
+        decision_id=decision_id, request_id=request_id, decided_at=query.now,
         surface=surface, slot="list", position=0, draw_order=0,
         eligible=[(LIST, 1.0)], vetoed=[], action_id=LIST, action_propensity=1.0,
         items=live.bundle.ids_of(slate.items),
@@ -139,11 +140,13 @@ def why_filled(query: Query, slate: Slate) -> str | None:
 def fill(live: Live, query: Query, slate: Slate, decision: Decision) -> Answer:
     """The answer's body: each item with its score, source and reason."""
     reasons = item_reasons(live.ranker, query, slate.items, slate.sources, live.language(query.context.locale, WORDS))
-    listed = zip(decision.items, slate.scores.tolist(), slate.sources, reasons, strict=True)
+    # A float32 times a million is exact as a double, so all of them at once round to the digits that each alone would.
+    scores = slate.scores.astype(np.float64).round(6).tolist()
+    listed = zip(decision.items, scores, slate.sources, reasons, strict=True)
     answer: Answer = {
         "requestId": decision.request_id,
         "decisionId": decision.decision_id,
-        "itemList": [{"itemId": i, "score": round(s, 6), "source": o, "reason": r} for i, s, o, r in listed],
+        "itemList": [{"itemId": i, "score": s, "source": o, "reason": r} for i, s, o, r in listed],
         "bundleId": decision.bundle_id,
     }
     if decision.fallback:

@@ -103,17 +103,13 @@ def item_reasons(ranker: Ranker, query: Query, items: Rows, sources: Sequence[st
         sources: for each the name of its source.
         locale: `en` or `ja`; another one gets English.
     """
-    words, kinds, rows = WORDS.get(locale) or WORDS["en"], ranker.bundle.kinds, items.tolist()
-    out = [""] * len(rows)
-    places: dict[str, list[int]] = {}
-    for place, name in enumerate(sources):
-        places.setdefault(name, []).append(place)
-    for name, mine in places.items():
+    words, kinds = WORDS.get(locale) or WORDS["en"], ranker.bundle.kinds
+    told = {}
+    for name in dict.fromkeys(sources):
+        mine = items[[place for place, source in enumerate(sources) if source == name]]
         kind = name if name in _OWN_WORDS else kinds[name]
-        texts = _TELL[kind](ranker, query, np.array([rows[place] for place in mine], np.int32), name, words)
-        for place, text in zip(mine, texts, strict=True):
-            out[place] = text
-    return out
+        told[name] = iter(_TELL[kind](ranker, query, mine, name, words))
+    return [next(told[name]) for name in sources]
 
 
 def _tell_popular(ranker: Ranker, query: Query, items: Rows, name: str, words: Mapping[str, str]) -> list[str]:
@@ -139,9 +135,9 @@ def _tell_bought(ranker: Ranker, query: Query, items: Rows, name: str, words: Ma
 
 def _tell_cause(ranker: Ranker, query: Query, items: Rows, name: str, words: Mapping[str, str]) -> list[str]:
     causes = ranker.sources[name].causes(query, items)
-    said = words["goes-with" if query.anchors else "because"]
+    said, alike = words["goes-with" if query.anchors else "because"], words["for-you"]
     return [
-        words["for-you"] if cause < 0 or cause == item else said.format(item=title_of(ranker, cause))
+        alike if cause < 0 or cause == item else said.replace("{item}", title_of(ranker, cause))
         for item, cause in zip(items.tolist(), causes.tolist(), strict=True)
     ]
 
@@ -248,4 +244,4 @@ _TELL = {
 def title_of(ranker: Ranker, row: int) -> str:
     """The item's title, or its id where it has none."""
     changed = ranker.shelf.texts.get(row)
-    return (changed and changed.get("title")) or ranker.bundle.words(row).title
+    return (changed and changed.get("title")) or ranker.bundle.title(row)
