@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 
 from features.errors import Unavailable
-from serving.decide import Decision, encoded, feature_rows, new_id, told_by, two_ids
+from serving.decide import Decision, encoded, feature_rows, new_id, told_by
 from serving.engine import Engine
 from serving.explain import explain
 from serving.hydrate import hydrate, told_trouble
@@ -103,9 +103,8 @@ def decide_list(
     With a pinned item it is not what the ranker wanted: `pin` decided it, it is no draw, and the log names the items.
     """
     pinned = [live.bundle.items[row] for row in pinned_rows(slate)]
-    decision_id, request_id = two_ids()
     decision = Decision(
-        decision_id=decision_id, request_id=request_id, decided_at=query.now,
+        decision_id=new_id(), request_id=new_id(), decided_at=query.now,
         surface=surface, slot="list", position=0, draw_order=0,
         eligible=[(LIST, 1.0)], vetoed=[], action_id=LIST, action_propensity=1.0,
         items=live.bundle.ids_of(slate.items),

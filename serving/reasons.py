@@ -103,10 +103,10 @@ def item_reasons(ranker: Ranker, query: Query, items: Rows, sources: Sequence[st
         sources: for each the name of its source.
         locale: `en` or `ja`; another one gets English.
     """
-    words, kinds = WORDS.get(locale) or WORDS["en"], ranker.bundle.kinds
+    words, kinds, rows = WORDS.get(locale) or WORDS["en"], ranker.bundle.kinds, items.tolist()
     told = {}
     for name in dict.fromkeys(sources):
-        mine = items[[place for place, source in enumerate(sources) if source == name]]
+        mine = np.array([row for row, source in zip(rows, sources, strict=True) if source == name], np.int32)
         kind = name if name in _OWN_WORDS else kinds[name]
         told[name] = iter(_TELL[kind](ranker, query, mine, name, words))
     return [next(told[name]) for name in sources]
@@ -144,16 +144,23 @@ def _tell_cause(ranker: Ranker, query: Query, items: Rows, name: str, words: Map
 
 def _tell_wished(ranker: Ranker, query: Query, items: Rows, name: str, words: Mapping[str, str]) -> list[str]:
     """With the price that fell, where a wishlist source knows it; else with the age of the wish."""
-    wished, since = open_wishes(query.history, items)
-    source = next((each for each in ranker.sources.values() if isinstance(each, Wishlist)), None)
-    found = source.wishes(query) if source else None
-    cheaper = dict(zip(found.items.tolist(), found.drop.tolist(), strict=True)) if found else {}
-    texts = []
-    for item, still, at in zip(items.tolist(), wished, since, strict=True):
-        days, percent = int((query.now - at) // DAY), int(100 * cheaper.get(item, 0))
-        key = "wished-cheaper" if percent >= LEAST_PERCENT else "wished-since" if still and days > 1 else "wished"
+    wishes, texts = _wishes(ranker, query, items), []
+    for item in items.tolist():
+        days, percent = wishes.get(item, (0, 0))
+        key = "wished-cheaper" if percent >= LEAST_PERCENT else "wished-since" if days > 1 else "wished"
         texts.append(words[key].format(days=days, percent=percent))
     return texts
+
+
+def _wishes(ranker: Ranker, query: Query, items: Rows) -> dict[int, tuple[int, int]]:
+    """For those of some items that are wished: for how many days, and by how many percent the price fell since."""
+    source = next((each for each in ranker.sources.values() if isinstance(each, Wishlist)), None)
+    if source is not None:
+        found = source.wishes(query)
+        told = zip(found.items.tolist(), found.age.tolist(), found.drop.tolist(), strict=True)
+        return {item: (int(age), int(100 * drop)) for item, age, drop in told}
+    asked = zip(items.tolist(), *(each.tolist() for each in open_wishes(query.history, items)), strict=True)
+    return {item: ((query.now - since) // DAY, 0) for item, still, since in asked if still}
 
 
 def _tell_due(ranker: Ranker, query: Query, items: Rows, name: str, words: Mapping[str, str]) -> list[str]:
