@@ -51,11 +51,14 @@ class Bundle:
     """`categories_under` as a set, remembered for the paths that were asked for lately."""
     words: Callable[[int], Words] = field(init=False)
     """What is written of an item, remembered for those that were asked for lately."""
+    title: Callable[[int], str] = field(init=False)
+    """Its title alone, or its id where it has none; remembered likewise."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "items", Vocabulary.from_arrays(self.arrays, "items"))
         object.__setattr__(self, "codes_under", lru_cache(maxsize=1024)(self._codes_under))
         object.__setattr__(self, "words", lru_cache(maxsize=_REMEMBERED)(self._words))
+        object.__setattr__(self, "title", lru_cache(maxsize=_REMEMBERED)(self._title))
 
     @property
     def id(self) -> str:
@@ -139,8 +142,10 @@ class Bundle:
     def _words(self, row: int) -> Words:
         code = self.shared.category.item(row)
         category = self.text("category_path", code) if code >= 0 else None
-        item_id = self.items[row]
-        return Words(item_id, self.text("title", row) or item_id, self.text("image_url", row) or None, category)
+        return Words(self.items[row], self.title(row), self.text("image_url", row) or None, category)
+
+    def _title(self, row: int) -> str:
+        return self.text("title", row) or self.items[row]
 
     @cached_property
     def _texts(self) -> dict[str, tuple[memoryview, memoryview]]:

@@ -44,7 +44,7 @@ def plain(change: Fields) -> dict[str, Any]:
     if GUEST in change:
         own = {name: value for name, value in change.items() if name != GUEST}
         said = composed([change[GUEST] or {}, own])
-    return {name: _without_nones(value) for name, value in said.items() if value is not None}
+    return {name: without_nones(value) for name, value in said.items() if value is not None}
 
 
 def refusals(fields: Fields) -> dict[str, Any]:
@@ -101,5 +101,6 @@ def camel(name: str) -> str:
     return first + "".join(word.capitalize() for word in rest)
 
 
-def _without_nones(value: Any) -> Any:
+def without_nones(value: Any) -> Any:
+    """A map without what was forgotten of it; what is no map stays as it is."""
     return {key: each for key, each in value.items() if each is not None} if isinstance(value, dict) else value

@@ -12,7 +12,7 @@ import msgspec
 
 from features.order_reports import Report, lines_of
 from features.orders import as_of
-from serving.fields import GUEST, Fields, composed, decode, plain
+from serving.fields import GUEST, Fields, composed, decode, plain, without_nones
 from serving.newer import Found
 from serving.person import NOBODY, Consents, Person, Project
 from serving.profiles import Agreed
@@ -38,7 +38,7 @@ def consents_of(
     past = live.people.agreed(found.row) if live.people and user_id is not None else None
     rows = found.newer.fields
     if not rows:  # what a profile says is composed already
-        return Consents(_map(plain({"consents": past}), "consents"), assumed) if past else Consents(assumed=assumed)
+        return Consents(without_nones(past) if isinstance(past, dict) else {}, assumed)
     changes = [Agreed(past), *(_agreed.decode(row) for row in rows)]
     said = plain(composed(_only_consents(change) for change in changes))
     return Consents(_map(said, "consents"), assumed)

@@ -139,11 +139,13 @@ def why_filled(query: Query, slate: Slate) -> str | None:
 def fill(live: Live, query: Query, slate: Slate, decision: Decision) -> Answer:
     """The answer's body: each item with its score, source and reason."""
     reasons = item_reasons(live.ranker, query, slate.items, slate.sources, live.language(query.context.locale, WORDS))
-    listed = zip(decision.items, slate.scores.tolist(), slate.sources, reasons, strict=True)
+    # A float32 times a million is exact as a double, so all of them at once round to the digits that each alone would.
+    scores = slate.scores.astype(np.float64).round(6).tolist()
+    listed = zip(decision.items, scores, slate.sources, reasons, strict=True)
     answer: Answer = {
         "requestId": decision.request_id,
         "decisionId": decision.decision_id,
-        "itemList": [{"itemId": i, "score": round(s, 6), "source": o, "reason": r} for i, s, o, r in listed],
+        "itemList": [{"itemId": i, "score": s, "source": o, "reason": r} for i, s, o, r in listed],
         "bundleId": decision.bundle_id,
     }
     if decision.fallback:

@@ -104,16 +104,12 @@ def item_reasons(ranker: Ranker, query: Query, items: Rows, sources: Sequence[st
         locale: `en` or `ja`; another one gets English.
     """
     words, kinds, rows = WORDS.get(locale) or WORDS["en"], ranker.bundle.kinds, items.tolist()
-    out = [""] * len(rows)
-    places: dict[str, list[int]] = {}
-    for place, name in enumerate(sources):
-        places.setdefault(name, []).append(place)
-    for name, mine in places.items():
+    told = {}
+    for name in dict.fromkeys(sources):
+        mine = np.array([row for row, source in zip(rows, sources, strict=True) if source == name], np.int32)
         kind = name if name in _OWN_WORDS else kinds[name]
-        texts = _TELL[kind](ranker, query, np.array([rows[place] for place in mine], np.int32), name, words)
-        for place, text in zip(mine, texts, strict=True):
-            out[place] = text
-    return out
+        told[name] = iter(_TELL[kind](ranker, query, mine, name, words))
+    return [next(told[name]) for name in sources]
 
 
 def _tell_popular(ranker: Ranker, query: Query, items: Rows, name: str, words: Mapping[str, str]) -> list[str]:
@@ -139,25 +135,32 @@ def _tell_bought(ranker: Ranker, query: Query, items: Rows, name: str, words: Ma
 
 def _tell_cause(ranker: Ranker, query: Query, items: Rows, name: str, words: Mapping[str, str]) -> list[str]:
     causes = ranker.sources[name].causes(query, items)
-    said = words["goes-with" if query.anchors else "because"]
+    said, alike = words["goes-with" if query.anchors else "because"], words["for-you"]
     return [
-        words["for-you"] if cause < 0 or cause == item else said.format(item=title_of(ranker, cause))
+        alike if cause < 0 or cause == item else said.replace("{item}", title_of(ranker, cause))
         for item, cause in zip(items.tolist(), causes.tolist(), strict=True)
     ]
 
 
 def _tell_wished(ranker: Ranker, query: Query, items: Rows, name: str, words: Mapping[str, str]) -> list[str]:
     """With the price that fell, where a wishlist source knows it; else with the age of the wish."""
-    wished, since = open_wishes(query.history, items)
-    source = next((each for each in ranker.sources.values() if isinstance(each, Wishlist)), None)
-    found = source.wishes(query) if source else None
-    cheaper = dict(zip(found.items.tolist(), found.drop.tolist(), strict=True)) if found else {}
-    texts = []
-    for item, still, at in zip(items.tolist(), wished, since, strict=True):
-        days, percent = int((query.now - at) // DAY), int(100 * cheaper.get(item, 0))
-        key = "wished-cheaper" if percent >= LEAST_PERCENT else "wished-since" if still and days > 1 else "wished"
+    wishes, texts = _wishes(ranker, query, items), []
+    for item in items.tolist():
+        days, percent = wishes.get(item, (0, 0))
+        key = "wished-cheaper" if percent >= LEAST_PERCENT else "wished-since" if days > 1 else "wished"
         texts.append(words[key].format(days=days, percent=percent))
     return texts
+
+
+def _wishes(ranker: Ranker, query: Query, items: Rows) -> dict[int, tuple[int, int]]:
+    """For those of some items that are wished: for how many days, and by how many percent the price fell since."""
+    source = next((each for each in ranker.sources.values() if isinstance(each, Wishlist)), None)
+    if source is not None:
+        found = source.wishes(query)
+        told = zip(found.items.tolist(), found.age.tolist(), found.drop.tolist(), strict=True)
+        return {item: (int(age), int(100 * drop)) for item, age, drop in told}
+    asked = zip(items.tolist(), *(each.tolist() for each in open_wishes(query.history, items)), strict=True)
+    return {item: ((query.now - since) // DAY, 0) for item, still, since in asked if still}
 
 
 def _tell_due(ranker: Ranker, query: Query, items: Rows, name: str, words: Mapping[str, str]) -> list[str]:
@@ -248,4 +251,4 @@ _TELL = {
 def title_of(ranker: Ranker, row: int) -> str:
     """The item's title, or its id where it has none."""
     changed = ranker.shelf.texts.get(row)
-    return (changed and changed.get("title")) or ranker.bundle.words(row).title
+    return (changed and changed.get("title")) or ranker.bundle.title(row)
