@@ -228,10 +228,10 @@ class Engine:
             self._refuse(f"bundle {name}", error.line())
             return
         self.refusals.pop(f"bundle {name}", None)
-        changes, _ = self.store.item_changes(0)
+        translation = translation_of(self.live.histories, ranker.bundle)
+        changes, _ = self.store.item_changes(0)  # the shelf comes last: it may change while the rest is worked out
         ranker.shelf.apply(changes)
         ranker.shelf.stop(self.live.stops.items)
-        translation = translation_of(self.live.histories, ranker.bundle)
         # Settings that the old bundle did not fit are looked at again.
         stamp = _UNREAD if "shop.toml" in self.refusals else self.live.config_stamp
         self.live = replace(self.live, ranker=ranker, translation=translation, config_stamp=stamp)
