@@ -229,12 +229,16 @@ class Engine:
             return
         self.refusals.pop(f"bundle {name}", None)
         translation = translation_of(self.live.histories, ranker.bundle)
-        changes, _ = self.store.item_changes(0)  # the shelf comes last: it may change while the rest is worked out
+        changes, seen = self.store.item_changes(0)
         ranker.shelf.apply(changes)
         ranker.shelf.stop(self.live.stops.items)
         # Settings that the old bundle did not fit are looked at again.
         stamp = _UNREAD if "shop.toml" in self.refusals else self.live.config_stamp
         self.live = replace(self.live, ranker=ranker, translation=translation, config_stamp=stamp)
+        # What somebody changed meanwhile went to the shelf of the old bundle.
+        self._items_seen = seen
+        self.refresh_shelf()
+        ranker.shelf.stop(self.live.stops.items)
 
     def _refresh_history(self) -> None:
         name = live_name(self.shop.histories)

@@ -158,10 +158,10 @@ def _taken_up(opened: Engine) -> bool:
     def look_again() -> None:
         nonlocal looked
         if time.monotonic() - looked >= WATCH_SECONDS:
+            looked = time.monotonic()
             with contextlib.suppress(KokyakuError):  # the next watch tells
                 opened.refresh_stops()
                 opened.refresh_shelf()
-            looked = time.monotonic()
 
     with gently(look_again):
         return opened.refresh()
