@@ -17,7 +17,7 @@ WORK = 0.0005
 REST = 4.0
 """So many times as long as the work before it is a rest."""
 LONGEST = 0.05
-"""Seconds of a rest at most, however long a disk took."""
+"""Seconds of a rest at most."""
 
 
 class Pace:
@@ -29,15 +29,15 @@ class Pace:
 
     def __init__(self, meanwhile: Callable[[], None]) -> None:
         self._meanwhile = meanwhile
-        self._since = time.perf_counter()
+        self._since = time.thread_time()
 
     def breathe(self) -> None:
         """Rest where that is due."""
-        worked = time.perf_counter() - self._since
+        worked = time.thread_time() - self._since  # of the processor: to wait for a disk disturbs nobody
         if worked >= WORK:
             self._meanwhile()
             time.sleep(min(REST * worked, LONGEST))
-            self._since = time.perf_counter()
+            self._since = time.thread_time()
 
 
 _pace: ContextVar[Pace | None] = ContextVar("pace", default=None)

@@ -62,9 +62,8 @@ class Ranker:
         # A stranger's list, and what sells in each region: what is made when it is first looked at is there then.
         self.rank(Query(self.bundle.as_of, History.empty()))
         for region in self.regions():
-            self.opinion(
-                self.bundle.recipe.fill, Query(self.bundle.as_of, History.empty(), context=Context(region=region))
-            )
+            query = Query(self.bundle.as_of, History.empty(), context=Context(region=region))
+            self.opinion(self.bundle.recipe.fill, query)
             breathe()
 
     def with_business(self, business: Business | None) -> Ranker:

@@ -9,7 +9,6 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 
-from features.pace import breathe
 from serving.bundle import Bundle
 
 
@@ -41,7 +40,6 @@ class Shelf:
     def apply(self, changes: Iterable[tuple[str, Mapping[str, Any]]]) -> None:
         """Take over upserts (item id, its fields as on the wire), oldest first."""
         for item_id, fields in changes:
-            breathe()
             row = self.bundle.items.find(item_id)
             if row is None:
                 self.unlisted[item_id] = {**self.unlisted.get(item_id, {}), **fields}
