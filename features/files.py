@@ -10,6 +10,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from stat import S_ISREG
 
+from features.pace import breathe
+
+_PIECE = 1 << 18
+"""Bytes that are read at once."""
+
 
 def write_atomically(path: Path, data: bytes, *, mode: int = 0o666) -> None:
     """Write beside the target, flush to disk, rename over it, flush the folder.
@@ -75,8 +80,12 @@ def drop_torn_line(path: Path) -> None:
 
 def file_sha256(path: Path) -> str:
     """Hex SHA-256 of a file's bytes, read in pieces."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    found, piece = hashlib.sha256(), memoryview(bytearray(_PIECE))
+    with path.open("rb", buffering=0) as file:
+        while size := file.readinto(piece):
+            found.update(piece[:size])
+            breathe()
+    return found.hexdigest()
 
 
 @contextmanager

@@ -13,10 +13,13 @@ import numpy as np
 import numpy.typing as npt
 
 from features.errors import DataError, NotFoundError
+from features.pace import breathe
 from features.text import stable_hash
 
 Array = npt.NDArray[np.generic]
 ARRAYS = ("blob", "offsets", "hashes", "rows")
+_PIECE = 2048
+"""Ids that are translated at once: what that takes stays in the cache, and takes a fraction of a request."""
 
 
 class Vocabulary(Sequence[str]):
@@ -118,16 +121,21 @@ class Vocabulary(Sequence[str]):
         Both are in the order of their hashes, so nothing is looked up one by one but where hashes collide.
         """
         found = np.full(len(self), -1, np.int32)
-        if not len(self) or not len(other):
-            return found
-        at = np.minimum(np.searchsorted(other.hashes, self.hashes), len(other) - 1)
-        met = other.hashes[at] == self.hashes
-        mine, theirs = self.rows[met].astype(np.intp), other.rows[at[met]].astype(np.int32)
+        for start in range(0, len(self) if len(other) else 0, _PIECE):
+            self._translate(slice(start, start + _PIECE), other, found)
+            breathe()
+        return found
+
+    def _translate(self, piece: slice, other: Vocabulary, found: npt.NDArray[np.int32]) -> None:
+        """Fill in the rows of those ids whose hashes are a piece of ours."""
+        hashes = self.hashes[piece]
+        at = np.minimum(np.searchsorted(other.hashes, hashes), len(other) - 1)
+        met = other.hashes[at] == hashes
+        mine, theirs = self.rows[piece][met].astype(np.intp), other.rows[at[met]].astype(np.int32)
         alike = _same_text(self, mine, other, theirs)
         found[mine[alike]] = theirs[alike]
         for row in mine[~alike].tolist():
             found[row] = -1 if (it := other.find(self[row])) is None else it
-        return found
 
 
 def _same_text(

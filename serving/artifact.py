@@ -20,6 +20,7 @@ import orjson
 from features.errors import BundleError
 from features.files import file_sha256, sync_folder, write_atomically
 from features.ids import Array
+from features.pace import breathe
 from serving import artifact_signatures
 
 MANIFEST = "manifest.json"
@@ -199,6 +200,7 @@ def _map(path: Path) -> Array:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError) as error:
         raise BundleError("an array cannot be read", where=str(path), got=str(error), hint=AGAIN) from None
+    breathe()
     # A plain view: indexing a memmap object costs a microsecond of subclass handling each time.
     return np.asarray(array)
 

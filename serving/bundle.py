@@ -6,9 +6,10 @@ one mapped from disk (`open_bundle`) are the same class, so what is evaluated is
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -56,9 +57,11 @@ class Bundle:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "items", Vocabulary.from_arrays(self.arrays, "items"))
-        object.__setattr__(self, "codes_under", lru_cache(maxsize=1024)(self._codes_under))
-        object.__setattr__(self, "words", lru_cache(maxsize=_REMEMBERED)(self._words))
-        object.__setattr__(self, "title", lru_cache(maxsize=_REMEMBERED)(self._title))
+        # A memory that held its bundle would keep it, its open files and its mappings after a swap.
+        mine = weakref.proxy(self)
+        object.__setattr__(self, "codes_under", lru_cache(maxsize=1024)(partial(Bundle._codes_under, mine)))
+        object.__setattr__(self, "words", lru_cache(maxsize=_REMEMBERED)(partial(Bundle._words, mine)))
+        object.__setattr__(self, "title", lru_cache(maxsize=_REMEMBERED)(partial(Bundle._title, mine)))
 
     @property
     def id(self) -> str:

@@ -36,12 +36,12 @@ class Opinion:
     Args:
         items: int32[n], ascending and distinct: what it has an opinion of.
         scores: float32[n]; higher is better.
-        order: places of the items, best first and ties by row, where the source knows it beforehand.
+        order: int32[n], places of the items, best first and ties by row, where the source knows it beforehand.
     """
 
     items: Rows
     scores: Floats
-    order: npt.NDArray[np.intp] | None = None
+    order: Rows | None = None
 
     @staticmethod
     def none() -> Opinion:

@@ -12,9 +12,11 @@ import time
 from collections import Counter
 from contextlib import suppress
 from dataclasses import replace
+from typing import Any
 
 from features.errors import BundleError, ConfigError, KokyakuError, Unavailable
 from features.history import History
+from features.pace import breathe
 from features.shop import Shop
 from serving import people
 from serving.artifact import live_name, others
@@ -67,6 +69,8 @@ class Engine:
         self.refused: Counter[str] = Counter()
         """How often a newer `bundle`, `history` or `settings` was refused."""
         self._reloading = threading.Lock()
+        self._turning = threading.RLock()
+        """Held by who changes `live` or its shelf, for a moment: a swap, a stop and a price may come together."""
         self._items_seen = 0
         self._swept: tuple[int, str | None] = (0, None)
         config, stamp = load_config(shop.config), stamp_of(shop.config)
@@ -175,16 +179,17 @@ class Engine:
 
     def refresh_shelf(self) -> None:
         """Apply item changes that reached the store since the last look (from this worker or another)."""
-        changes, self._items_seen = self.store.item_changes(self._items_seen)
-        if changes:
+        with self._turning:
+            changes, self._items_seen = self.store.item_changes(self._items_seen)
             self.live.ranker.shelf.apply(changes)
 
     def refresh_stops(self) -> None:
         """Take up what was stopped or lifted since the last look (by this worker or another)."""
-        stops = read_stops(self.store)
-        if stops != self.live.stops:
-            self.live.ranker.shelf.stop(stops.items)
-            self.live = replace(self.live, stops=stops)
+        with self._turning:
+            stops = read_stops(self.store)
+            if stops != self.live.stops:
+                self.live.ranker.shelf.stop(stops.items)
+                self.live = replace(self.live, stops=stops)
 
     def _sweep(self) -> None:
         """Overwrite on this machine whom another replica erased, and whom a newly copied history still holds."""
@@ -210,13 +215,11 @@ class Engine:
             policies = open_policies(self.shop.policies, config)
         except ConfigError as error:
             self._refuse("shop.toml", error.line())
-            self.live = replace(self.live, config_stamp=stamp)
+            self._turn(config_stamp=stamp)
             return
         # A bundle that the old settings did not fit is looked at again.
         self.refusals = {what: why for what, why in self.refusals.items() if what.startswith("history")}
-        self.live = replace(
-            self.live, config=config, shop_hash=config.hash, ranker=ranker, config_stamp=stamp, policies=policies
-        )
+        self._turn(config=config, shop_hash=config.hash, ranker=ranker, config_stamp=stamp, policies=policies)
 
     def _refresh_bundle(self) -> None:
         name = live_name(self.shop.bundles)
@@ -228,13 +231,18 @@ class Engine:
             self._refuse(f"bundle {name}", error.line())
             return
         self.refusals.pop(f"bundle {name}", None)
-        changes, _ = self.store.item_changes(0)
-        ranker.shelf.apply(changes)
-        ranker.shelf.stop(self.live.stops.items)
         translation = translation_of(self.live.histories, ranker.bundle)
+        changes, seen = self.store.item_changes(0)
+        for change in changes:
+            ranker.shelf.apply([change])
+            breathe()
         # Settings that the old bundle did not fit are looked at again.
         stamp = _UNREAD if "shop.toml" in self.refusals else self.live.config_stamp
-        self.live = replace(self.live, ranker=ranker, translation=translation, config_stamp=stamp)
+        with self._turning:  # what came meanwhile went to the shelf of the old bundle
+            changes, self._items_seen = self.store.item_changes(seen)
+            ranker.shelf.apply(changes)
+            ranker.shelf.stop(self.live.stops.items)
+            self._turn(ranker=ranker, translation=translation, config_stamp=stamp)
 
     def _refresh_history(self) -> None:
         name = live_name(self.shop.histories)
@@ -246,10 +254,15 @@ class Engine:
             self._refuse(f"history {name}", error.line())
             return
         self.refusals.pop(f"history {name}", None)
-        self.live = replace(
-            self.live, histories=past.histories, translation=past.translation, history_seq=past.seq,
-            history_name=past.name, people=past.people,
+        self._turn(
+            histories=past.histories, translation=past.translation, history_seq=past.seq, history_name=past.name,
+            people=past.people,
         )  # fmt: skip
+
+    def _turn(self, **parts: Any) -> None:
+        """From now on requests begin with these parts of `Live`."""
+        with self._turning:
+            self.live = replace(self.live, **parts)
 
     def _live_bundle_name(self) -> str:
         name = live_name(self.shop.bundles)

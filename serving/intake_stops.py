@@ -32,7 +32,7 @@ def take_stops(engine: Engine, request: StopsRequest, now: int) -> dict[str, Any
     elif request.lift is not None:
         done = lift_stop(engine.store, request.lift, who=request.by, now=now)
     if done is not None:
-        engine.refresh()
+        engine.refresh_stops()
     listed = [stop.told for stop in engine.live.stops.each]
     return {"stops": listed} if done is None else {"stop": done.told, "stops": listed}
 

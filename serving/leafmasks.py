@@ -10,7 +10,6 @@ then one comparison tells where a row goes, and whether a node sends all rows th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +19,7 @@ import numpy.typing as npt
 from features.compiled import helper, kernel, trailing_zeros
 
 Doubles = npt.NDArray[np.float64]
+Places = npt.NDArray[np.integer]
 MOST_LEAVES = 32
 """Of a tree: as many as a word has bits."""
 _ALL = np.uint32(0xFFFFFFFF)
@@ -29,8 +29,6 @@ _INFINITE = np.int32(0x7F800000)
 _SIGN = np.int32(31)
 _ROWS = 16
 """Rows of which the numbers are turned around at once: a line of the cache."""
-Node = tuple[int, float, bool, int]
-"""Column, threshold, whether a missing value goes right, bits of the leaves on its left."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,18 +52,25 @@ class LeafMasks:
     value: Doubles
 
     @classmethod
-    def of(cls, trees: Sequence[tuple[Sequence[Node], Sequence[float]]]) -> LeafMasks:
-        """Of nodes and leaves of each tree, its leaves from left to right, at most `MOST_LEAVES`."""
-        nodes = [node for own, _ in trees for node in own]
-        column, right, left = (np.array([node[at] for node in nodes], np.int64) for at in (0, 2, 3))
-        threshold = _floor(np.array([node[1] for node in nodes], np.float64))
-        asked, which = np.unique(2 * column + right, return_inverse=True)
-        value = np.zeros((len(trees), MOST_LEAVES))
-        for tree, (_, leaves) in enumerate(trees):
-            value[tree, : len(leaves)] = leaves
+    def of(
+        cls, column: Places, threshold: Doubles, right: npt.NDArray[np.bool_], begin: Places, end: Places,
+        tree: Places, value: Doubles,
+    ) -> LeafMasks:  # fmt: skip
+        """Of the nodes of all trees, a tree after the other, and of their leaves, from left to right.
+
+        Args:
+            column, threshold: [n], what each node asks.
+            right: bool[n], whether a missing value goes right.
+            begin, end: [n], the leaves on its left are `begin` to `end - 1` of its tree.
+            tree: [n], ascending.
+            value: float64[trees, 32], of the leaves.
+        """
+        asked, which = np.unique(2 * column.astype(np.int64) + right, return_inverse=True)
+        left = (np.int64(1) << end) - (np.int64(1) << begin)
+        starts = np.cumsum([0, *np.bincount(tree, minlength=len(value))])
         return cls(
-            asked.astype(np.int32), which.astype(np.int32), ordered(threshold), ~left.astype(np.uint32),
-            np.cumsum([0, *(len(own) for own, _ in trees)]).astype(np.int64), value.ravel(),
+            asked.astype(np.int32), which.astype(np.int32), ordered(_floor(threshold)), ~left.astype(np.uint32),
+            starts.astype(np.int64), value.ravel(),
         )  # fmt: skip
 
     def predict(self, block: npt.NDArray[np.float32]) -> Doubles:

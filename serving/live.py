@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from features.history import Histories, History, customer_subject, visitor_subject
+from features.pace import breathe
 from features.shop import Shop
 from serving.artifact import live_name
 from serving.bundle import Bundle, open_bundle
@@ -175,7 +176,9 @@ def open_ranker(shop: Shop, name: str, config: ShopConfig) -> Ranker:
         ConfigError: the shop's wishes do not fit it.
     """
     bundle = open_bundle(shop.bundles / name)
+    breathe()
     ranker = Ranker(bundle, Shelf(bundle), Business.of(bundle, config))
+    breathe()
     ranker.prepare()
     return ranker
 

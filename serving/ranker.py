@@ -14,6 +14,7 @@ import numpy as np
 
 from features.history import History
 from features.kinds import EventType
+from features.pace import breathe
 from serving.bundle import Bundle
 from serving.business import PLAIN, Business, Wish
 from serving.candidates import NOTHING, Candidates, Opinion, Rows
@@ -58,9 +59,13 @@ class Ranker:
             for task in TASKS:
                 if self.bundle.ranker_arrays(voice.name, task):
                     self._tree(voice, task).prepare()
-        # A stranger from everywhere: what is sorted and joined when it is first looked at is there then.
-        for region in (None, *self.regions()):
-            self.rank(Query(self.bundle.as_of, History.empty(), context=Context(region=region)))
+                    breathe()
+        # A stranger's list, and what sells in each region: what is made when it is first looked at is there then.
+        self.rank(Query(self.bundle.as_of, History.empty()))
+        for region in self.regions():
+            query = Query(self.bundle.as_of, History.empty(), context=Context(region=region))
+            self.opinion(self.bundle.recipe.fill, query)
+            breathe()
 
     def with_business(self, business: Business | None) -> Ranker:
         """The same bundle, shelf and sources under other wishes; this one stays as it is."""

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from features.compiled import available
 from features.errors import BundleError
 from features.ids import Array
-from serving.leafmasks import MOST_LEAVES, LeafMasks, Node
+from serving.leafmasks import MOST_LEAVES, LeafMasks
 
 Doubles = npt.NDArray[np.float64]
 Places = npt.NDArray[np.intp]
@@ -81,16 +81,12 @@ class Forest:
                 raise BundleError("a node of a forest points to no node below it", where="ranker", hint="publish again")
         if ((forest.right == nodes) != leaf).any() or (forest.feature < 0).any():
             raise BundleError("a node of a forest makes no sense", where="ranker", hint="publish again")
-        if forest.depth.tolist() != [forest._height()]:
+        parents = np.bincount(np.concatenate([forest.roots, forest.left[~leaf], forest.right[~leaf]]))
+        if parents.max(initial=0) > 1:
+            raise BundleError("a node of a forest has two parents", where="ranker", hint="publish again")
+        if forest.depth.tolist() != [len(forest._levels)]:
             raise BundleError("the depth of a forest is not that of its trees", where="ranker", hint="publish again")
         return forest
-
-    def _height(self) -> int:
-        """The most steps from a root to a leaf; children lie behind their parents, so it ends."""
-        front, steps = np.unique(self.roots), 0
-        while (self.left[front] != front).any():
-            front, steps = np.unique(np.concatenate([self.left[front], self.right[front]])), steps + 1
-        return steps
 
     def predict(self, block: npt.NDArray[Any]) -> Doubles:
         """float64[m]: the sum of the leaves that each row of float[m, columns] comes to.
@@ -140,27 +136,37 @@ class Forest:
     @cached_property
     def _masks(self) -> LeafMasks | None:
         """For the kernel; None where it cannot be used."""
-        trees = [self._walked(root) for root in self.roots.tolist()]
-        known = [tree for tree in trees if tree is not None]
-        return LeafMasks.of(known) if trees and len(known) == len(trees) else None
+        count = len(self.feature)
+        below, first, tree = np.ones(count, np.int64), np.zeros(count, np.int64), np.zeros(count, np.int64)
+        for level in reversed(self._levels):
+            below[level] = below[self.left[level]] + below[self.right[level]]
+        if not len(self.roots) or below[self.roots].max() > MOST_LEAVES:
+            return None
+        tree[self.roots] = np.arange(len(self.roots))
+        for level in self._levels:
+            left, right = self.left[level], self.right[level]
+            tree[left] = tree[right] = tree[level]
+            first[left], first[right] = first[level], first[level] + below[left]
+        inner = np.concatenate([*self._levels, self._start[:0]])
+        inner = inner[np.lexsort((first[self.right[inner]], tree[inner]))]
+        known = np.concatenate([self._start, self.left[inner], self.right[inner]])
+        leaf = known[self.left[known] == known]
+        value = np.zeros((len(self.roots), MOST_LEAVES))
+        value[tree[leaf], first[leaf]] = self.value[leaf]
+        return LeafMasks.of(
+            self.feature[inner], self.threshold[inner], ~self.nan_left[inner], first[inner], first[self.right[inner]],
+            tree[inner], value,
+        )  # fmt: skip
 
-    def _walked(self, root: int) -> tuple[list[Node], list[float]] | None:
-        """Nodes and leaves of a tree, its leaves from left to right; None where there are too many."""
-        nodes: list[Node] = []
-        leaves: list[float] = []
-        waiting: list[tuple[int, int]] = [(root, -1)]
-        while waiting:
-            at, began = waiting.pop()
-            if began >= 0:  # everything on its left was seen in between
-                left = (1 << len(leaves)) - (1 << began)
-                nodes.append((int(self.feature[at]), float(self.threshold[at]), not self.nan_left[at], left))
-            elif self.left[at] == at:
-                leaves.append(float(self.value[at]))
-                if len(leaves) > MOST_LEAVES:
-                    return None
-            else:
-                waiting += [(int(self.right[at]), -1), (at, len(leaves)), (int(self.left[at]), -1)]
-        return nodes, leaves
+    @cached_property
+    def _levels(self) -> list[Places]:
+        """The inner nodes at each distance from the roots."""
+        found: list[Places] = []
+        front = self._start
+        while len(front := front[self.left[front] != front]):
+            found.append(front)
+            front = np.concatenate([self.left[front], self.right[front]]).astype(np.intp)
+        return found
 
     @cached_property
     def _start(self) -> Places:

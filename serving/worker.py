@@ -13,6 +13,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -22,6 +23,7 @@ from starlette.types import ASGIApp
 
 from features.compiled import warm
 from features.errors import BundleError, ConfigError, KokyakuError
+from features.pace import gently
 from features.shop import Shop
 from serving import guard, logs
 from serving.access import Access
@@ -143,7 +145,7 @@ async def _watch(opened: Engine, thread: ThreadPoolExecutor) -> None:
             parent = os.getppid()
             os.kill(os.getpid(), signal.SIGTERM)
         try:
-            if await loop.run_in_executor(thread, opened.refresh):
+            if await loop.run_in_executor(thread, _taken_up, opened):
                 settle_memory()
             await loop.run_in_executor(thread, drain, opened.shop.decision_logs, opened.store)
             trouble = ""
@@ -153,6 +155,22 @@ async def _watch(opened: Engine, thread: ThreadPoolExecutor) -> None:
                 log.warning("the watch goes on: %s", trouble)
         except Exception:
             log.exception("the watch stumbled and goes on")
+
+
+def _taken_up(opened: Engine) -> bool:
+    """`Engine.refresh` beside requests; what the shop takes off does not wait for a bundle that is being opened."""
+    looked = time.monotonic()
+
+    def look_again() -> None:
+        nonlocal looked
+        if time.monotonic() - looked >= WATCH_SECONDS:
+            looked = time.monotonic()
+            with contextlib.suppress(KokyakuError):  # the next watch tells
+                opened.refresh_stops()
+                opened.refresh_shelf()
+
+    with gently(look_again):
+        return opened.refresh()
 
 
 def _last(opened: Engine) -> None:

@@ -56,12 +56,25 @@ class RankedLists:
     def opinion(self, row: int) -> Opinion:
         """One of the lists."""
         if row not in self._opinions:
-            items = self._items[row][self._items[row] >= 0]
-            rising = np.argsort(items)
-            scores = self._scores[row][: len(items)]
-            # The list is best first: where each of its items came to lie is the order of the opinion.
-            self._opinions[row] = Opinion(items[rising], scores[rising], np.argsort(rising))
+            listed = self._items[row]
+            self._opinions[row] = _by_item(listed[listed >= 0], self._scores[row])
         return self._opinions[row]
+
+
+def _by_item(items: Rows, scores: Floats) -> Opinion:
+    """Of a list that is best first. It may be as long as the catalogue: its items are put in their places, not sorted.
+
+    Args:
+        items: int32[m], distinct.
+        scores: float32[m or more].
+    """
+    place = np.full(items.max(initial=-1) + 1, -1, np.int32)
+    place[items] = np.arange(len(items), dtype=np.int32)
+    known = np.flatnonzero(place >= 0)
+    rising = place[known]
+    order = np.zeros(len(items), np.int32)
+    order[rising] = np.arange(len(rising), dtype=np.int32)
+    return Opinion(known.astype(np.int32), scores[rising], order)
 
 
 class Popularity:

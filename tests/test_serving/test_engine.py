@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from features import pace
 from features.errors import Unavailable
 from features.history import Histories, History, customer_subject, visitor_subject
 from features.ids import Vocabulary
 from features.moments import DAY
+from serving import worker
 from serving.artifact import publish_live
 from serving.bundle import write_bundle
 from serving.events import StoredEvent
 from serving.histories import write_history
 from serving.query import Query
+from serving.stops import add_stop
 from serving.store_people import PeopleStore
 
 AS_OF = 20_000 * DAY
@@ -104,6 +111,79 @@ def test_changes_of_items_outlive_a_swap(toy_shop, toy_engine, make_toy_bundle):
     publish_live(toy_shop.bundles, "toy-2")
     toy_engine.refresh()
     assert toy_engine.live.ranker.shelf.withdrawn.tolist() == [True] + 7 * [False]
+
+
+def swapped(toy_shop, make_toy_bundle, name: str) -> None:
+    write_bundle(toy_shop.bundles / name, make_toy_bundle(name))
+    publish_live(toy_shop.bundles, name)
+
+
+def test_a_bundle_that_no_longer_serves_is_let_go_of(toy_shop, toy_engine, make_toy_bundle):
+    """At once, without the collector, which looks past what was frozen; with its open files and its mappings."""
+    folder = toy_shop.bundles / "toy-1"
+
+    def opened() -> int:
+        return sum(path.resolve().parent == folder for path in Path("/proc/self/fd").iterdir() if path.exists())
+
+    bundle = toy_engine.live.bundle
+    bundle.words(0), bundle.codes_under(("food",)), bundle.ids_of(np.array([1], np.int32))
+    kept = weakref.ref(bundle)
+    del bundle
+    assert opened()
+    gc.disable()
+    try:
+        swapped(toy_shop, make_toy_bundle, "toy-2")
+        assert toy_engine.refresh()
+        assert kept() is None
+        assert opened() == 0
+    finally:
+        gc.enable()
+
+
+def test_what_is_taken_off_while_a_bundle_is_opened_is_off_at_once_and_stays_off(
+    toy_shop, toy_engine, make_toy_bundle, monkeypatch
+):
+    """The old bundle serves meanwhile, and then the new one; an item, and the price of another, come from elsewhere."""
+    states: list[tuple[str, bool, float]] = []
+
+    def rest(_: float) -> None:
+        live = toy_engine.live
+        states.append((live.bundle.id, bool(live.ranker.shelf.stopped[0]), float(live.ranker.shelf.price[1])))
+        if len(states) == 1:
+            add_stop(toy_engine.store, "item", "a0", because="recalled", who="bea", now=AS_OF)
+            toy_engine.store.put_items([("a1", {"price": 77.0})], AS_OF)
+
+    monkeypatch.setattr(pace.time, "sleep", rest)
+    monkeypatch.setattr(pace, "WORK", 0.0)
+    monkeypatch.setattr(worker, "WATCH_SECONDS", 0.0)
+    swapped(toy_shop, make_toy_bundle, "toy-2")
+    assert worker._taken_up(toy_engine)
+    assert ("toy-1", True, 77.0) in states, "it waited for the new bundle"
+    shelf = toy_engine.live.ranker.shelf
+    assert (toy_engine.live.bundle.id, shelf.stopped[0], shelf.price[1]) == ("toy-2", True, 77.0)
+
+
+def test_a_change_that_comes_when_the_new_shelf_was_just_filled_is_in_force(
+    toy_shop, toy_engine, make_toy_bundle, monkeypatch
+):
+    """It is a request's: it goes to the shelf that serves, which is the old bundle's for another moment."""
+    real = toy_engine.store.item_changes
+
+    def changes(after: int):
+        found = real(after)
+        if not after:
+            monkeypatch.undo()
+            toy_engine.store.put_items([("a0", {"withdraw": True})], AS_OF)
+            toy_engine.refresh_shelf()
+        return found
+
+    swapped(toy_shop, make_toy_bundle, "toy-2")
+    toy_engine.store.put_items([("a1", {"price": 5.0})], AS_OF)
+    toy_engine.refresh_shelf()
+    monkeypatch.setattr(toy_engine.store, "item_changes", changes)
+    assert toy_engine.refresh()
+    assert toy_engine.live.bundle.id == "toy-2"
+    assert toy_engine.live.ranker.shelf.withdrawn[0]
 
 
 def test_a_question_is_put_also_while_the_store_refuses(toy_engine, monkeypatch):

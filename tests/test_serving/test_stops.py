@@ -258,3 +258,11 @@ def test_the_command_line(toy_shop, capsys) -> None:
     assert "Lifted: item a0." in run("lift", "1")
     assert "Nothing is stopped." in run("list")
     assert "lifted" in run("list", "--all")
+
+
+def test_a_stop_does_not_wait_for_a_bundle_that_is_being_opened(two) -> None:
+    """That takes a second or two beside requests, and the answer to a stop says that it is in force."""
+    one, _ = two
+    with one._reloading:  # as long as a refresh runs
+        stop(one, "item", "a0")
+        assert "a0" not in seen(one)["list"]

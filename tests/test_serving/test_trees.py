@@ -138,6 +138,37 @@ def test_a_damaged_forest_is_refused(name, place, wrong):
         Forest.from_arrays(arrays)
 
 
+@pytest.mark.parametrize("name", ["left", "roots"])
+def test_a_node_with_two_parents_is_refused(name):
+    """It would be walked through once for each way to it, of which there may be more than anybody can count."""
+    arrays = {key: array.copy() for key, array in grown(5, 2, 4).arrays().items()}
+    arrays[name][0] = arrays["right"][0] if name == "left" else arrays["roots"][1]
+    with pytest.raises(BundleError, match="two parents"):
+        Forest.from_arrays(arrays)
+
+
+@needs_kernels
+def test_a_tree_may_be_as_deep_as_it_has_leaves():
+    """A chain of 32 leaves fills the word to its last bit; one more does not fit."""
+    for leaves, fits in ((32, True), (33, False)):
+        forest = chain(leaves)
+        block = np.arange(-1, leaves + 1, dtype=np.float32)[:, None]
+        assert (forest._masks is not None) is fits
+        assert forest.predict(block).tolist() == [walked(forest, row) for row in block]
+
+
+def chain(leaves: int) -> Forest:
+    """One tree: each node has a leaf on its left and all the others on its right."""
+    nodes = np.arange(2 * leaves - 1, dtype=np.int32)
+    leaf = (nodes % 2 == 1) | (nodes == nodes[-1])
+    at = np.where(leaf, nodes, nodes + 1), np.where(leaf, nodes, nodes + 2)
+    return Forest(
+        np.zeros(len(nodes), np.int32), np.where(leaf, np.inf, nodes // 2), at[0].astype(np.int32),
+        at[1].astype(np.int32), np.ones(len(nodes), bool), nodes.astype(float), np.zeros(1, np.int32),
+        np.array([leaves - 1], np.int32),
+    )  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("name", "wrong"),
     [
