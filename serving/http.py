@@ -24,6 +24,7 @@ from serving.intake import error_body, take_events, take_items
 from serving.intake_stops import take_stops
 from serving.limits import TooManyError
 from serving.openapi import document
+from serving.together import Together
 from serving.watch import lap, request_id_of, watching
 
 VERSION = "0.1.0"
@@ -31,6 +32,8 @@ log = logging.getLogger("kokyaku")
 
 apart = Apart()
 """For what writes to the disk beside the store's own thread, and for what takes long."""
+together = Together()
+"""For what is read and ranked in one go."""
 
 Handler = Callable[[Engine, bytes, int], Awaitable[tuple[int, Any]]]
 
@@ -139,15 +142,15 @@ def _internal(request_id: str) -> dict[str, Any]:
 
 async def _recommendations(engine: Engine, body: bytes, now: int) -> tuple[int, Any]:
     request = wire.decode(body, wire.RecommendationsRequest)
-    return 200, pipeline.recommend(engine, request, now)
+    return 200, await together(pipeline.recommend, engine, request, now)
 
 
 async def _related(engine: Engine, body: bytes, now: int) -> tuple[int, Any]:
-    return 200, pipeline.related(engine, wire.decode(body, wire.RelatedRequest), now)
+    return 200, await together(pipeline.related, engine, wire.decode(body, wire.RelatedRequest), now)
 
 
 async def _rankings(engine: Engine, body: bytes, now: int) -> tuple[int, Any]:
-    return 200, pipeline.rank_list(engine, wire.decode(body, wire.RankingsRequest), now)
+    return 200, await together(pipeline.rank_list, engine, wire.decode(body, wire.RankingsRequest), now)
 
 
 async def _pages(engine: Engine, body: bytes, now: int) -> tuple[int, Any]:
