@@ -21,12 +21,15 @@ from serving.export import export_customer
 from serving.intake import take_events, take_items
 from serving.intake_stops import take_stops
 from serving.openapi import document
+from serving.together import Together
 from serving.watch import request_id_of
 
 VERSION = "0.1.0"
 
 apart = Apart()
 """For what writes to the disk beside the store's own thread, and for what takes long."""
+together = Together()
+"""For what is read and ranked in one go."""
 
 
 class MethodError(RequestError):
@@ -89,15 +92,15 @@ def _absent(request: Request) -> KokyakuError:
 
 async def _recommendations(engine: Engine, body: bytes, now: int) -> tuple[int, Any]:
     request = wire.decode(body, wire.RecommendationsRequest)
-    return 200, pipeline.recommend(engine, request, now)
+    return 200, await together(pipeline.recommend, engine, request, now)
 
 
 async def _related(engine: Engine, body: bytes, now: int) -> tuple[int, Any]:
-    return 200, pipeline.related(engine, wire.decode(body, wire.RelatedRequest), now)
+    return 200, await together(pipeline.related, engine, wire.decode(body, wire.RelatedRequest), now)
 
 
 async def _rankings(engine: Engine, body: bytes, now: int) -> tuple[int, Any]:
-    return 200, pipeline.rank_list(engine, wire.decode(body, wire.RankingsRequest), now)
+    return 200, await together(pipeline.rank_list, engine, wire.decode(body, wire.RankingsRequest), now)
 
 
 async def _pages(engine: Engine, body: bytes, now: int) -> tuple[int, Any]:

@@ -25,6 +25,7 @@ from serving import keeper
 keeper.PAUSES = (0.0, 0.1)
 keeper.LONG = float(sys.argv[2])
 signal.signal(signal.SIGHUP, getattr(signal, sys.argv[3]))
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell has what it runs in the background ignore it
 with socket.create_server(("127.0.0.1", 0)) as listening:
     worker = [sys.executable, "-c", sys.argv[1], str(listening.fileno())]
     sys.exit(keeper.Keeper(worker, listening).run())

@@ -1,0 +1,78 @@
+"""`serving.together`: in order, each in its own context, no error is anybody else's, and answers leave in between."""
+
+from __future__ import annotations
+
+import asyncio
+from contextvars import ContextVar
+
+import pytest
+
+from serving.together import Together
+
+asked: ContextVar[int] = ContextVar("asked")
+
+
+def test_each_runs_in_its_own_context_and_in_order():
+    order: list[int] = []
+
+    def work(number: int, *, more: int) -> int:
+        order.append(number)
+        assert asked.get() == number
+        return number + more
+
+    async def ask(together: Together, number: int) -> int:
+        asked.set(number)
+        return await together(work, number, more=100)
+
+    async def several() -> list[int]:
+        together = Together(at_once=3)
+        return await asyncio.gather(*(ask(together, number) for number in range(10)))
+
+    assert asyncio.run(several()) == list(range(100, 110))
+    assert order == list(range(10))
+
+
+def test_an_error_is_of_who_asked():
+    def work(number: int) -> int:
+        if number == 1:
+            raise ValueError(number)
+        return number
+
+    async def several() -> list[int | BaseException]:
+        together = Together()
+        return await asyncio.gather(*(together(work, number) for number in range(3)), return_exceptions=True)
+
+    first, second, third = asyncio.run(several())
+    assert (first, third) == (0, 2) and isinstance(second, ValueError)
+
+
+def test_who_is_gone_costs_nothing():
+    done: list[int] = []
+
+    async def several() -> None:
+        together = Together()
+        asking = [asyncio.ensure_future(together(done.append, number)) for number in range(3)]
+        await asyncio.sleep(0)  # all have asked
+        asking[1].cancel()
+        await asyncio.gather(*asking, return_exceptions=True)
+
+    asyncio.run(several())
+    assert done == [0, 2]
+
+
+@pytest.mark.parametrize("at_once", [1, 2, 8])
+def test_after_a_few_the_answers_leave(at_once: int):
+    """What was answered is seen before more than a few others are begun."""
+    events: list[str] = []
+
+    async def ask(together: Together, number: int) -> None:
+        await together(events.append, f"work {number}")
+        events.append(f"answer {number}")
+
+    async def several() -> None:
+        together = Together(at_once)
+        await asyncio.gather(*(ask(together, number) for number in range(6)))
+
+    asyncio.run(several())
+    begun = [sum(each.startswith("work") for each in events[: events.index(f"answer {n}")]) for n in range(6)]
+    assert begun == [min(6, (n // at_once + 1) * at_once) for n in range(6)]
