@@ -56,7 +56,7 @@ def _rising(score: Any, bits: Any) -> Any:
 
 
 @helper
-def _usable(score: Any) -> bool:
+def _usable(score: Any) -> Any:
     return score > NO_SCORE and score < np.inf
 
 
@@ -165,7 +165,7 @@ def _leave_foremost(items: Any, scores: Any, count: int, wanted: int) -> int:
 
 
 @helper
-def _order(items: Any, scores: Any, count: int, top: Any, values: Any) -> int:
+def _order(items: Any, scores: Any, count: int, top: Any, values: Any) -> Any:
     """Fill `top` and `values` with the highest usable scores, best first, ties by item; returns how many there are."""
     keys, bits, told, usable = np.empty(count, np.uint64), scores.view(np.int32), values.view(np.int32), 0
     for at in range(count):
@@ -184,7 +184,7 @@ def _order(items: Any, scores: Any, count: int, top: Any, values: Any) -> int:
 def search(
     centres: Any, starts: Any, items: Any, codes: Any, scales: Any, vectors: Any, vector: Any, wanted: int, near: int,
     found: Any, scores: Any, top: Any, values: Any,
-) -> int:  # fmt: skip
+) -> Any:  # fmt: skip
     """`Index.best`: look at `wanted` items by their codes, and at `near` of those by their vectors.
 
     Fills `top` and `values` with the highest inner products, best first, ties by item; returns how many there are.
