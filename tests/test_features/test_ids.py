@@ -86,10 +86,11 @@ def test_translation_keeps_the_id(ours: list[str], theirs: list[str]) -> None:
 POOL = st.lists(st.sampled_from(["a", "b", "é", "ab", "ba", "\ud800", "x" * 300, "店", "店店"]), unique=True)
 
 
-@given(POOL, POOL, st.sampled_from([0, 1, 2, 3]))
-def test_translation_survives_collisions(ours: list[str], theirs: list[str], buckets: int) -> None:
+@given(POOL, POOL, st.sampled_from([0, 1, 2, 3]), st.sampled_from([1, 2, 2048]))
+def test_translation_survives_collisions(ours: list[str], theirs: list[str], buckets: int, piece: int) -> None:
     """Ids that both have in common, some of them beside strangers of the same hash (none with 0 buckets)."""
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ids_module, "_PIECE", piece)
         if buckets:
             patch.setattr(ids_module, "stable_hash", lambda text: len(text) % buckets)
         found = Vocabulary.of(ours).translate_to(Vocabulary.of(theirs))

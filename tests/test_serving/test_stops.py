@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import orjson
 import pytest
 
@@ -264,5 +266,8 @@ def test_a_stop_does_not_wait_for_a_bundle_that_is_being_opened(two) -> None:
     """That takes a second or two beside requests, and the answer to a stop says that it is in force."""
     one, _ = two
     with one._reloading:  # as long as a refresh runs
-        stop(one, "item", "a0")
+        asked = threading.Thread(target=stop, args=(one, "item", "a0"), daemon=True)
+        asked.start()
+        asked.join(20)
+        assert not asked.is_alive()
         assert "a0" not in seen(one)["list"]
