@@ -12,6 +12,7 @@ import msgspec
 import numpy as np
 
 from features.errors import Unavailable
+from serving.candidates import Floats
 from serving.decide import Decision, encoded, feature_rows, new_id, told_by
 from serving.engine import Engine
 from serving.explain import explain
@@ -139,9 +140,7 @@ def why_filled(query: Query, slate: Slate) -> str | None:
 def fill(live: Live, query: Query, slate: Slate, decision: Decision) -> Answer:
     """The answer's body: each item with its score, source and reason."""
     reasons = item_reasons(live.ranker, query, slate.items, slate.sources, live.language(query.context.locale, WORDS))
-    # A float32 times a million is exact as a double, so all of them at once round to the digits that each alone would.
-    scores = slate.scores.astype(np.float64).round(6).tolist()
-    listed = zip(decision.items, scores, slate.sources, reasons, strict=True)
+    listed = zip(decision.items, rounded(slate.scores), slate.sources, reasons, strict=True)
     answer: Answer = {
         "requestId": decision.request_id,
         "decisionId": decision.decision_id,
@@ -153,6 +152,15 @@ def fill(live: Live, query: Query, slate: Slate, decision: Decision) -> Answer:
     answer |= told_trouble(query)
     lap("fill")
     return answer
+
+
+def rounded(scores: Floats) -> list[float]:
+    """Scores as an answer tells them: with six digits after the point.
+
+    A million times a float32 is exact as a double, so all at once they get the digits that `round` gives each.
+    """
+    told: list[float] = scores.astype(np.float64).round(6).tolist()
+    return told
 
 
 def remember(engine: Engine, decisions: Sequence[Decision], answer: Answer) -> Answer:

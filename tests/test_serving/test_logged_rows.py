@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
+
 import msgspec
 import numpy as np
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -118,6 +120,14 @@ def test_a_log_holds_what_was_known_of_the_items(toy_engine):
     np.testing.assert_array_equal(rows[:, FEATURE_NAMES.index("item_price")], prices)
 
 
+@given(hnp.arrays(np.float32, st.integers(0, 8), elements=st.floats(width=32, allow_nan=False)))
+@example(np.array([1 / 128, 3 / 128, 0.1, 0.9999995, -1e-9, 1e30, np.inf], np.float32))
+def test_scores_are_rounded_at_once_as_each_alone_would_be(scores):
+    """To the last bit, ties and signs of zero included: nobody sees from an answer how it was made."""
+    each = [value if np.isinf(value) else round(value, 6) for value in scores.tolist()]
+    assert list(map(repr, pipeline.rounded(scores))) == list(map(repr, each))
+
+
 def test_ids_are_new_and_in_the_order_of_time(monkeypatch):
     """An index over them grows at its end; beside the moment there are 80 random bits, so nobody guesses one."""
     made = [new_id() for _ in range(2_000)]
@@ -128,3 +138,18 @@ def test_ids_are_new_and_in_the_order_of_time(monkeypatch):
     monkeypatch.setattr("time.time_ns", lambda: 1_700_000_000_000_000_000)
     alike = {new_id() for _ in range(1_000)}
     assert len({each[:12] for each in alike}) == 1 and len({each[12:] for each in alike}) == 1_000
+
+
+def test_a_child_gives_none_of_its_parents_ids():
+    """Random bits wait for their ids, and a fork would copy them."""
+    new_id()
+    reading, writing = os.pipe()
+    child = os.fork()
+    if not child:
+        os.write(writing, new_id().encode())
+        os._exit(0)
+    os.waitpid(child, 0)
+    theirs = os.read(reading, 32).decode()
+    for end in (reading, writing):
+        os.close(end)
+    assert len(theirs) == 32 and theirs[12:] != new_id()[12:]

@@ -60,6 +60,32 @@ def test_a_wish_tells_its_age_or_the_price_that_fell(told, toy_bundle) -> None:
     assert "25%" in told("wishlist", "a3", ("wishlist", "a3", 12), ranker=ranker, locale="ja")
 
 
+def test_a_wish_tells_its_age_without_a_source_that_knows_wishes(told, toy_bundle) -> None:
+    """A page may list wishes where the recipe has no such source; what was taken off again is just a wish."""
+    ranker = Ranker(toy_bundle)
+    del ranker.sources["wishlist"]
+    kept, gone = ("wishlist", "a3", 12), ("wishlist_remove", "a3", 3)
+    assert told("wishlist", "a3", kept, ranker=ranker) == "On your wishlist for 12 days" == told("wishlist", "a3", kept)
+    assert told("wishlist", "a3", kept, gone, ranker=ranker) == "On your wishlist" == told("wishlist", "a3", kept, gone)
+
+
+def test_a_title_with_braces_is_told_as_it_is(told, toy_bundle) -> None:
+    ranker = Ranker(toy_bundle)
+    ranker.shelf.apply([("a0", {"title": "{item} {0}"})])
+    assert told("sequence", "a1", ("purchase", "a0", 3), ranker=ranker) == "Often chosen after {item} {0}"
+    assert told("item-item", "a1", ("purchase", "a0", 3), ranker=ranker) == "Because you chose {item} {0}"
+
+
+def test_each_place_gets_the_words_of_its_own_source(toy_bundle, history_of) -> None:
+    """Sources are asked once each, however their items lie between those of others."""
+    asked = Query(now=AS_OF, history=history_of(("purchase", "a0", 3), ("view", "b1", 2)))
+    rows = toy_bundle.items.rows_of(["a1", "b2", "b1", "a0", "b0"])
+    sources = ["item-item", "popularity", "viewed", "personal-frequency", "popularity"]
+    mixed = item_reasons(Ranker(toy_bundle), asked, rows, sources, "en")
+    alone = [item_reasons(Ranker(toy_bundle), asked, rows[[at]], [sources[at]], "en")[0] for at in range(len(rows))]
+    assert mixed == alone and mixed[2] == "You looked at this" and mixed[3] == "You bought this 3 days ago"
+
+
 def test_the_next_item_names_what_it_follows(told) -> None:
     assert told("sequence", "a1", ("purchase", "a0", 3)) == "Often chosen after Title a0"
     assert told("sequence", "b1", ("purchase", "a0", 3)) == WORDS["en"]["for-you"]
