@@ -94,9 +94,10 @@ class Connection(HttpToolsProtocol):
     """One client, as the server sees it: its requests are counted as they arrive, and it is not waited for for ever."""
 
     gate: ClassVar[Gate] = Gate()
-    shortcut: ClassVar[Shortcut | None] = None
+    shortcut: ClassVar[Shortcut] = Shortcut()
     _served: Any = None
     _ours: Any = None
+    """What answers requests that take the shortcut."""
     _timer: TimerHandle | None = None
     _reader_timer: TimerHandle | None = None
     _stage = Stage.NOTHING
@@ -106,9 +107,9 @@ class Connection(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """A client connected: the first request is awaited."""
         super().connection_made(transport)
-        self._served = self._ours = self.app
-        if self.shortcut is not None and not self.root_path:
-            self._ours = self.shortcut.behind(self._served)
+        self.access_log = False  # ours is `serving.logs`; the server's own would be put together and thrown away
+        self._served = self.app
+        self._ours = self._served if self.root_path else self.shortcut.behind(self._served)
         crowded = len(self.connections) > self.gate.connections
         self._wait(HASTE_SECONDS if crowded else self.gate.seconds)
 
@@ -140,8 +141,7 @@ class Connection(HttpToolsProtocol):
             self.app = cast("Any", _TURNED_AWAY[why])
         else:
             why = None
-            short = self._ours is not self._served and self.shortcut.leads(self.parser.get_method(), self.url)
-            self.app = self._ours if short else self._served
+            self.app = self._ours if self.shortcut.leads(self.parser.get_method(), self.url) else self._served
         super().on_headers_complete()
         if why is None and not self.pipeline:
             self._counted = True

@@ -47,11 +47,11 @@ class Shortcut:
     """The same for the server: such requests it gives to our layers at once, past the framework's around them.
 
     Args:
-        app: our layers.
+        app: our layers; None while there are none.
         paths: of the endpoints.
     """
 
-    def __init__(self, app: ASGIApp, paths: Iterable[str]) -> None:
+    def __init__(self, app: ASGIApp | None = None, paths: Iterable[str] = ()) -> None:
         self._app, self._urls = app, frozenset(path.encode() for path in paths)
 
     def leads(self, method: bytes, url: bytes) -> bool:
@@ -60,8 +60,8 @@ class Shortcut:
 
     def behind(self, served: ASGIApp) -> ASGIApp:
         """Our layers behind what the server has put around the application: it hears of clients from its proxies."""
-        if not isinstance(served, ProxyHeadersMiddleware):
-            return self._app
+        if self._app is None or not isinstance(served, ProxyHeadersMiddleware):
+            return self._app or served
         hearing = copy(served)
         hearing.app = self._app
         return hearing
