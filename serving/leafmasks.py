@@ -27,28 +27,35 @@ _LOWEST, _HIGHEST = np.int32(-(2**31)), np.int32(2**31 - 1)
 _INFINITE = np.int32(0x7F800000)
 """The bits of infinity: those of NaN lie above."""
 _SIGN = np.int32(31)
+_TREES = 4
+"""So many are gone through before their leaves are added up."""
 _ROWS = 16
 """Rows of which the numbers are turned around at once: a line of the cache."""
 
 
 @dataclass(frozen=True, slots=True)
 class LeafMasks:
-    """The nodes of a forest, a tree after the other.
+    """The nodes of a forest, in the order of what they compare and of their thresholds.
+
+    So of all nodes that compare the same, those that send every row to the right come first, and those that send every
+    row to the left come last: nobody looks at these.
 
     Args:
         asked: int32[a], what is compared: twice the column, and one more where its missing values are the largest.
+        begins: int64[a + 1], where the nodes of each begin.
         which: int32[n], the place in `asked` of what each node compares.
         threshold: int32[n], in the order of `ordered`; what is above it goes right.
         mask: uint32[n], the leaves of its tree that a node leaves to those that go right.
-        starts: int64[trees + 1], where the nodes of each tree begin.
+        tree: int32[n], of each node.
         value: float64[trees x 32], of the leaves.
     """
 
     asked: npt.NDArray[np.int32]
+    begins: npt.NDArray[np.int64]
     which: npt.NDArray[np.int32]
     threshold: npt.NDArray[np.int32]
     mask: npt.NDArray[np.uint32]
-    starts: npt.NDArray[np.int64]
+    tree: npt.NDArray[np.int32]
     value: Doubles
 
     @classmethod
@@ -56,21 +63,22 @@ class LeafMasks:
         cls, column: Places, threshold: Doubles, right: npt.NDArray[np.bool_], begin: Places, end: Places,
         tree: Places, value: Doubles,
     ) -> LeafMasks:  # fmt: skip
-        """Of the nodes of all trees, a tree after the other, and of their leaves, from left to right.
+        """Of the nodes of all trees and of their leaves, from left to right.
 
         Args:
             column, threshold: [n], what each node asks.
             right: bool[n], whether a missing value goes right.
             begin, end: [n], the leaves on its left are `begin` to `end - 1` of its tree.
-            tree: [n], ascending.
+            tree: [n], of each node.
             value: float64[trees, 32], of the leaves.
         """
         asked, which = np.unique(2 * column.astype(np.int64) + right, return_inverse=True)
-        left = (np.int64(1) << end) - (np.int64(1) << begin)
-        starts = np.cumsum([0, *np.bincount(tree, minlength=len(value))])
+        left, limit = (np.int64(1) << end) - (np.int64(1) << begin), ordered(_floor(threshold))
+        order = np.lexsort((limit, which))
+        begins = np.cumsum([0, *np.bincount(which, minlength=len(asked))])
         return cls(
-            asked.astype(np.int32), which.astype(np.int32), ordered(_floor(threshold)), ~left.astype(np.uint32),
-            starts.astype(np.int64), value.ravel(),
+            asked.astype(np.int32), begins.astype(np.int64), which[order].astype(np.int32), limit[order],
+            ~left[order].astype(np.uint32), tree[order].astype(np.int32), value.ravel(),
         )  # fmt: skip
 
     def predict(self, block: npt.NDArray[np.float32]) -> Doubles:
@@ -78,8 +86,8 @@ class LeafMasks:
         out = np.empty(len(block))
         if len(block):
             _scored(
-                np.ascontiguousarray(block), self.asked, self.which, self.threshold, self.mask, self.starts,
-                self.value, out,
+                np.ascontiguousarray(block), self.asked, self.begins, self.which, self.threshold, self.mask,
+                self.tree, self.value, out,
             )  # fmt: skip
         return out
 
@@ -158,16 +166,26 @@ def _ask_six(x: Any, nodes: Any, at: Any, which: Any, threshold: Any, mask: Any,
 
 
 @helper
-def _through(
-    x: Any, low: Any, high: Any, start: Any, end: Any, which: Any, threshold: Any, mask: Any, nodes: Any, state: Any
+def _told_apart(
+    low: Any, high: Any, begins: Any, threshold: Any, mask: Any, tree: Any, left: Any, nodes: Any, counts: Any
 ) -> Any:  # fmt: skip
-    """Send all rows through the nodes of a tree; those that send all the same way are asked only once."""
-    left, count = _ALL, 0
-    for node in range(start, end):
-        all_right = low[which[node]] > threshold[node]
-        left &= mask[node] if all_right else _ALL
-        nodes[count] = node
-        count += high[which[node]] > threshold[node] and not all_right
+    """Fill for each tree what is left of its leaves by nodes that send all rows right, and the nodes to be asked."""
+    left[:], counts[:] = _ALL, 0
+    for at in range(len(low)):
+        node, end = begins[at], begins[at + 1]
+        while node < end and low[at] > threshold[node]:
+            left[tree[node]] &= mask[node]
+            node += 1
+        while node < end and high[at] > threshold[node]:
+            own = tree[node]
+            nodes[own, counts[own]] = node
+            counts[own] += 1
+            node += 1
+
+
+@helper
+def _through(x: Any, which: Any, threshold: Any, mask: Any, nodes: Any, count: Any, left: Any, state: Any) -> Any:
+    """Send all rows through the nodes of a tree that part them."""
     state[:] = left
     at = 0
     while count - at >= 6:
@@ -180,20 +198,39 @@ def _through(
         at += 2
 
 
-@kernel("f4[2], i4[1], i4[1], i4[1], u4[1], i8[1], f8[1], out f8[1]")
+@helper
+def _leaf(state: Any, first: Any) -> Any:
+    return first + np.int64(trailing_zeros(state))
+
+
+@kernel("f4[2], i4[1], i8[1], i4[1], i4[1], u4[1], i4[1], f8[1], out f8[1]")
 def _scored(
-    block: Any, asked: Any, which: Any, threshold: Any, mask: Any, starts: Any, value: Any, out: Any
+    block: Any, asked: Any, begins: Any, which: Any, threshold: Any, mask: Any, tree: Any, value: Any, out: Any
 ) -> Any:  # fmt: skip
-    rows = (len(block) + _ROWS - 1) // _ROWS * _ROWS
+    rows, trees = (len(block) + _ROWS - 1) // _ROWS * _ROWS, len(value) // MOST_LEAVES
     bits, x = np.empty((block.shape[1], rows), np.int32), np.empty((len(asked), rows), np.int32)
     low, high = np.empty(len(asked), np.int32), np.empty(len(asked), np.int32)
     _turned(block, bits)
     for at in range(len(asked)):
         _put_in_order(bits, asked[at], at, x, low, high)
-    state, total, nodes = np.empty(rows, np.uint32), np.zeros(rows), np.empty(MOST_LEAVES, np.int64)
-    for tree in range(len(starts) - 1):
-        _through(x, low, high, starts[tree], starts[tree + 1], which, threshold, mask, nodes, state)
-        first = MOST_LEAVES * tree
-        for row in range(rows):
-            total[row] += value[first + np.int64(trailing_zeros(state[row]))]
+    left, counts = np.empty(trees, np.uint32), np.empty(trees, np.int64)
+    nodes = np.empty((trees, MOST_LEAVES), np.int64)
+    _told_apart(low, high, begins, threshold, mask, tree, left, nodes, counts)
+    state, total = np.empty((_TREES, rows), np.uint32), np.zeros(rows)
+    for first in range(0, trees, _TREES):
+        many = min(_TREES, trees - first)
+        for at in range(many):
+            own = first + at
+            _through(x, which, threshold, mask, nodes[own], counts[own], left[own], state[at])
+        place = MOST_LEAVES * first
+        if many == _TREES:  # a row's total is read and written once for all
+            for row in range(rows):
+                summed = total[row] + value[_leaf(state[0, row], place)]
+                summed += value[_leaf(state[1, row], place + MOST_LEAVES)]
+                summed += value[_leaf(state[2, row], place + 2 * MOST_LEAVES)]
+                total[row] = summed + value[_leaf(state[3, row], place + 3 * MOST_LEAVES)]
+        else:
+            for at in range(many):
+                for row in range(rows):
+                    total[row] += value[_leaf(state[at, row], place + MOST_LEAVES * at)]
     out[:] = total[: len(out)]
