@@ -13,6 +13,8 @@ from collections.abc import Callable
 from contextvars import Context, copy_context
 from typing import Any, ParamSpec, TypeVar
 
+from serving.watch import lap
+
 P = ParamSpec("P")
 Result = TypeVar("Result")
 
@@ -33,8 +35,11 @@ class Together:
         answer: asyncio.Future[Result] = loop.create_future()
         if not self._waiting:
             loop.call_soon(self._run, loop)
-        self._waiting.append((answer, copy_context(), lambda: work(*args, **kwargs)))
-        return await answer
+        self._waiting.append((answer, copy_context(), lambda: _begun(work, *args, **kwargs)))
+        try:
+            return await answer
+        finally:
+            lap("wait")  # for those that were worked on in the same go
 
     def _run(self, loop: asyncio.AbstractEventLoop) -> None:
         for _ in range(min(self._at_once, len(self._waiting))):
@@ -47,3 +52,8 @@ class Together:
                 answer.set_exception(error)
         if self._waiting:
             loop.call_soon(self._run, loop)
+
+
+def _begun(work: Callable[P, Result], *args: P.args, **kwargs: P.kwargs) -> Result:
+    lap("wait")
+    return work(*args, **kwargs)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 REQUEST_ID = "kokyaku.request_id"
 """Where the id of a request stands, in its scope."""
-STAGES = ("read", "hydrate", "gather", "filter", "score", "fillable", "decide", "fill", "log", "encode")
+STAGES = ("read", "wait", "hydrate", "gather", "filter", "score", "fillable", "decide", "fill", "log", "encode")
 """Of a request, in the order of its flow; a page goes through some of them once for each of its modules."""
 
 

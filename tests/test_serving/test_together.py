@@ -8,6 +8,7 @@ from contextvars import ContextVar
 import pytest
 
 from serving.together import Together
+from serving.watch import Watch, lap, unwatch, watch_with
 
 asked: ContextVar[int] = ContextVar("asked")
 
@@ -58,6 +59,33 @@ def test_who_is_gone_costs_nothing():
 
     asyncio.run(several())
     assert done == [0, 2]
+
+
+def test_waiting_is_no_stage_of_the_work(monkeypatch: pytest.MonkeyPatch):
+    """What others take is told as waiting, before the work and after it."""
+    now = [0]
+    monkeypatch.setattr("serving.watch.perf_counter_ns", lambda: now[0])
+
+    def work() -> None:
+        now[0] += 20_000_000
+        lap("score")
+
+    async def ask(together: Together) -> dict[str, float]:
+        watch = Watch()
+        token = watch_with(watch)
+        await together(work)
+        now[0] += 1_000_000
+        lap("encode")
+        unwatch(token)
+        return watch.milliseconds()
+
+    async def several() -> list[dict[str, float]]:
+        together = Together(at_once=3)
+        return await asyncio.gather(*(ask(together) for _ in range(3)))
+
+    assert asyncio.run(several()) == [
+        {"wait": 40.0 + done, "score": 20.0, "encode": 1.0} for done in range(3)  # two others' work, and answers
+    ]
 
 
 @pytest.mark.parametrize("at_once", [1, 2, 8])
