@@ -124,17 +124,28 @@ class Live:
         return self.histories.at(row, self.translation)
 
 
-def item_card(live: Live, row: int) -> Mapping[str, Any]:
+def item_card(live: Live, row: int) -> dict[str, Any]:
     """What a page shows of an item, as on the wire: the bundle's words, or what the shop changed since."""
-    words, shelf = live.bundle.words(row), live.ranker.shelf
-    changed = shelf.texts.get(row, {})
-    return {
-        "itemId": words.item_id,
-        "title": changed.get("title") or words.title,
-        "price": shelf.price_of(row),
-        "imageUrl": changed.get("imageUrl") or words.image_url,
-        "category": words.category,
-    }
+    return item_cards(live, [row])[0]
+
+
+def item_cards(live: Live, rows: Sequence[int]) -> list[dict[str, Any]]:
+    """`item_card` of several items."""
+    words_of, shelf = live.bundle.words, live.ranker.shelf
+    found = []
+    for row, price in zip(rows, shelf.prices_of(rows), strict=True):
+        words, changed = words_of(row), shelf.texts.get(row, _UNCHANGED)
+        found.append({
+            "itemId": words.item_id,
+            "title": changed.get("title") or words.title,
+            "price": price,
+            "imageUrl": changed.get("imageUrl") or words.image_url,
+            "category": words.category,
+        })  # fmt: skip
+    return found
+
+
+_UNCHANGED: Mapping[str, Any] = {}
 
 
 class Past(NamedTuple):

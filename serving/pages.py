@@ -163,7 +163,7 @@ class Plan:
             shown.append(rows)
             pinned.append([row for row, source in zip(rows.tolist(), sources, strict=True) if source == PIN])
             sells = self.offered.sells(choice.action)
-            taken.add(choice.action, rows.tolist(), self.offered.category, sells=sells)
+            taken.add(choice.action, rows, self.offered.category, sells=sells)
         return {"requestId": request_id, "slots": slots}, with_features(self.now, decisions, shown, pinned)
 
     def _choice(

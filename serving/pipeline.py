@@ -17,7 +17,7 @@ from serving.decide import Decision, encoded, feature_rows, new_id, told_by
 from serving.engine import Engine
 from serving.explain import explain
 from serving.hydrate import hydrate, told_trouble
-from serving.live import Live, item_card
+from serving.live import Live, item_cards
 from serving.placing import PIN
 from serving.query import Query
 from serving.reasons import WORDS, item_reasons
@@ -194,7 +194,7 @@ def noted(engine: Engine, decisions: Sequence[Decision], unwritten: Sequence[Dec
 def cards(live: Live, query: Query, rows: Any, sources: Sequence[str], wished: Sequence[bool]) -> list[Answer]:
     """What a page shows of items: card, reason, heart."""
     reasons = item_reasons(live.ranker, query, rows, sources, live.language(query.context.locale, WORDS))
-    return [
-        {**item_card(live, row), "source": source, "reason": reason, "wished": heart}
-        for row, source, reason, heart in zip(rows.tolist(), sources, reasons, wished, strict=True)
-    ]
+    found = item_cards(live, rows.tolist())
+    for card, source, reason, heart in zip(found, sources, reasons, wished, strict=True):
+        card["source"], card["reason"], card["wished"] = source, reason, heart
+    return found

@@ -125,9 +125,10 @@ class Query(msgspec.Struct, frozen=True):
             what: names it; a source stands for what it alone reads.
             read: depends on `history`, `now` and `what` only. Nobody changes what it returned.
         """
-        key = id(self.history), self.now, what
-        if key not in self.notes.found:
+        key, notes = (id(self.history), self.now, what), self.notes.found
+        held = notes.get(key)
+        if held is None:
             # The history is kept beside it: no other one can have its id as long as the notes are there.
-            self.notes.found[key] = self.history, read()
-        found: T = self.notes.found[key][1]
+            held = notes[key] = self.history, read()
+        found: T = held[1]
         return found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from math import isnan
 from typing import Any, cast
 
@@ -77,5 +77,8 @@ class Shelf:
 
     def price_of(self, row: int) -> float | None:
         """The price now; None where unknown."""
-        value: float = self.price.item(row)
-        return None if isnan(value) else round(value, 4)
+        return self.prices_of([row])[0]
+
+    def prices_of(self, rows: Sequence[int]) -> list[float | None]:
+        """`price_of` of several items."""
+        return [None if isnan(price) else round(price, 4) for price in self.price[rows].tolist()]

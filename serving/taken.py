@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from serving.candidates import Rows
@@ -26,11 +25,10 @@ class Taken:
     selling: int = 0
     left: dict[str, tuple[Rows, tuple[str, ...]]] = field(default_factory=dict)
 
-    def add(self, name: str | None, rows: Iterable[int], category: Rows, *, sells: bool) -> None:
+    def add(self, name: str | None, rows: Rows, category: Rows, *, sells: bool) -> None:
         """A slot was filled."""
         self.left.clear()
         self.names.add(name or "")
-        for row in rows:
-            self.items.add(row)
-            self.categories[int(category[row])] += 1
+        self.items.update(rows.tolist())
+        self.categories.update(category[rows].tolist())
         self.selling += sells
