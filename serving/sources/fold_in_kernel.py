@@ -87,7 +87,8 @@ def _by_factors(vectors: Any, items: Any, weights: Any, alpha: float, gram: Any,
     for begin in range(0, len(items), EIGHT):
         for at in range(EIGHT):
             if begin + at >= len(items):
-                rows[at] = 0
+                for column in range(width):
+                    rows[at, column] = 0
                 continue
             which, extra = items[begin + at], max(alpha * weights[begin + at], LEAST)
             root = np.sqrt(extra)
