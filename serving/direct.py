@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from copy import copy
+from typing import Any, cast
 
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -62,9 +63,9 @@ class Shortcut:
         """Our layers behind what the server has put around the application: it hears of clients from its proxies."""
         if self._app is None or not isinstance(served, ProxyHeadersMiddleware):
             return self._app or served
-        hearing = copy(served)
+        hearing: Any = copy(served)  # the server has types of its own for what is the same
         hearing.app = self._app
-        return hearing
+        return cast("ASGIApp", hearing)
 
 
 def endpoints_of(routes: Iterable[BaseRoute]) -> dict[str, Endpoint]:

@@ -1,8 +1,8 @@
 """What holds for every answer, whoever makes it: an id, headers that browsers obey, and a closed door by default.
 
-The API's own routes look at their keys themselves (`serving.http`), pages at their cookies and sessions. Whatever else
-the process answers, the framework's paths above all, needs the admin key unless it is named here. Pure ASGI: it costs
-each request a few microseconds.
+The API's own routes look at their keys themselves (`serving.endpoint`), pages at their cookies and sessions. Whatever
+else the process answers, the framework's paths above all, needs the admin key unless it is named here. Pure ASGI: it
+costs each request a few microseconds.
 """
 
 from __future__ import annotations
