@@ -84,7 +84,8 @@ def test_waiting_is_no_stage_of_the_work(monkeypatch: pytest.MonkeyPatch):
         return await asyncio.gather(*(ask(together) for _ in range(3)))
 
     assert asyncio.run(several()) == [
-        {"wait": 40.0 + done, "score": 20.0, "encode": 1.0} for done in range(3)  # two others' work, and answers
+        {"wait": 40.0 + done, "score": 20.0, "encode": 1.0}
+        for done in range(3)  # two others' work, and answers
     ]
 
 
