@@ -141,7 +141,7 @@ def _leave_foremost(items: Any, scores: Any, count: int, wanted: int) -> int:
     if count <= wanted:
         return count
     steps, sizes, bits = np.empty(count, np.int32), np.zeros(STEPS, np.int32), scores.view(np.int32)
-    scale = np.float32(STEPS - 1) / (high - low)
+    scale = np.float32(STEPS - 1) / (high - low)  # which is finite: nothing usable is as low as the highest is high
     scale = scale if scale < np.inf else np.float32(0)  # all alike: one step
     for at in range(count):
         steps[at] = np.int32((scores[at] - low) * scale)
