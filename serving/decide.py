@@ -92,8 +92,8 @@ _encoder = msgspec.json.Encoder(enc_hook=_written)
 
 
 _chance: deque[str] = deque()
-"""Random bits that no id has yet. The system is asked for those of many ids at once: a call of it costs a request more
-than all else that is to do for an id."""
+"""Random bits that no id has yet. The system is asked for those of many ids at once: a call of it costs as much as all
+else that is to do for an id."""
 os.register_at_fork(after_in_child=_chance.clear)  # else a child would give its parent's ids a second time
 
 
