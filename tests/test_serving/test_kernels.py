@@ -20,6 +20,7 @@ from features import compiled
 from features.compiled import KERNELS, available, switched, warm
 from features.confidence import ConfidenceParams, preferences
 from features.history import History
+from features.ids import Vocabulary
 from features.kinds import EventType
 from features.moments import DAY
 from serving import slate_kernel
@@ -115,13 +116,19 @@ def opinion_of(said: dict[int, float], ranked: bool) -> Opinion:
     return Opinion(items, scores, order[np.argsort(-scores[order], kind="stable")])
 
 
-def shelf_of(random: np.random.Generator, count: int, mixed: bool) -> Shelf:
-    """Items of which some are away for each reason, where it is mixed."""
-    away = random.random((4, count)) < 0.15 * mixed
+NAMES = Vocabulary.of([f"i{number:02d}" for number in range(91)])
+
+
+def shelf_of(random: np.random.Generator, mixed: bool) -> Shelf:
+    """Items of which some are away for each reason, where it is mixed; some come back."""
+    away, count = random.random((5, len(NAMES))) < 0.15 * mixed, len(NAMES)
     shared = SimpleNamespace(price=np.ones(count, np.float32), category=random.integers(-1, 4, count).astype(np.int32))
-    shelf = Shelf(SimpleNamespace(items=range(count), arrays={}, shared=shared, catalogue=~away[0]))  # type: ignore[arg-type]
-    shelf.withdrawn, shelf.stopped, shelf.in_stock = away[1], away[2], ~away[3]
-    shelf.apply([])
+    arrays = {"item.in_stock": ~away[0]}
+    shelf = Shelf(SimpleNamespace(items=NAMES, arrays=arrays, shared=shared, catalogue=~away[1]))  # type: ignore[arg-type]
+    for name in (NAMES[row] for row in np.flatnonzero(away[2]).tolist()):
+        shelf.apply([(name, {"withdraw": True, "inStock": bool(random.random() < 0.5)})])
+    shelf.stop([NAMES[row] for row in np.flatnonzero(away[3]).tolist()])
+    shelf.apply([(NAMES[row], {"withdraw": False, "inStock": True}) for row in np.flatnonzero(away[4]).tolist()])
     return shelf
 
 
@@ -152,7 +159,7 @@ def test_unions_are_the_same(several, count, most, bought, seed):
     """What some propose beside what is bought, what others know, what filters take out, and how far the rounds go."""
     random = np.random.default_rng(seed)
     heard = {f"s{at}": opinion_of(*said) for at, said in enumerate(several)}
-    owned, shelf = np.array(sorted(bought), np.int32), shelf_of(random, 91, seed % 3 > 0)
+    owned, shelf = np.array(sorted(bought), np.int32), shelf_of(random, seed % 3 > 0)
     business = Burying(random.random(91) < 0.1) if seed % 5 == 0 else None
     query = Query(
         now=AS_OF, history=viewed(seed % 11), barred=(2,) if seed % 7 == 0 else (),
