@@ -67,12 +67,13 @@ class Shelf:
         self.away = self._sum(slice(None))
 
     def _sum(self, rows: npt.NDArray[np.intp] | slice) -> npt.NDArray[np.uint8]:
-        """`away` of some items; a request that looks at hundreds waits for one line of memory each, and not for four."""
+        """`away` of some items: a request that looks at hundreds waits for one line of memory each, not for four."""
         told = {
             "catalogue": ~self.bundle.catalogue[rows], "withdrawn": self.withdrawn[rows],
             "stopped": self.stopped[rows], "in_stock": ~self.in_stock[rows],
         }  # fmt: skip
-        return np.bitwise_or.reduce([np.uint8(AWAY[name]) * gone for name, gone in told.items()], dtype=np.uint8)
+        found: npt.NDArray[np.uint8] = sum(np.uint8(AWAY[name]) * gone for name, gone in told.items())
+        return found
 
     def knows(self, item_id: str) -> bool:
         """Whether the item stands in the bundle or was upserted since."""
