@@ -61,7 +61,7 @@ class Breadth(msgspec.Struct, frozen=True):
     """
 
     per_source: Annotated[int, msgspec.Meta(ge=1)] = 100
-    most: Annotated[int, msgspec.Meta(ge=0)] = 160
+    most: Annotated[int, msgspec.Meta(ge=0)] = 120
 
 
 USUAL = Breadth()

@@ -79,7 +79,7 @@ def command(
 
       kokyaku bench candidates
 
-      kokyaku bench candidates --most 160 --data online-retail --path online_retail.csv.gz --json candidates.json
+      kokyaku bench candidates --most 120 --data online-retail --path online_retail.csv.gz --json candidates.json
     """
     part = checked_split(split)
     if preset not in PRESETS:
