@@ -197,7 +197,7 @@ def _unreadable(path: Path, error: OSError) -> BundleError:
 
 def _map(path: Path) -> Array:
     try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
+        array = np.lib.format.open_memmap(str(path), mode="r")  # a path would be resolved, folder by folder
     except (OSError, ValueError) as error:
         raise BundleError("an array cannot be read", where=str(path), got=str(error), hint=AGAIN) from None
     breathe()

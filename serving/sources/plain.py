@@ -12,6 +12,7 @@ from features.history import History
 from features.ids import Vocabulary
 from features.kinds import EventType
 from features.moments import DAY
+from features.pace import breathe
 from serving.bundle import Bundle
 from serving.candidates import Floats, Opinion, Rows
 from serving.query import Query
@@ -70,11 +71,15 @@ def _by_item(items: Rows, scores: Floats) -> Opinion:
     """
     place = np.full(items.max(initial=-1) + 1, -1, np.int32)
     place[items] = np.arange(len(items), dtype=np.int32)
-    known = np.flatnonzero(place >= 0)
+    breathe()
+    known = np.flatnonzero(place >= 0).astype(np.int32)
+    breathe()
     rising = place[known]
+    breathe()
     order = np.zeros(len(items), np.int32)
     order[rising] = np.arange(len(rising), dtype=np.int32)
-    return Opinion(known.astype(np.int32), scores[rising], order)
+    breathe()
+    return Opinion(known, scores[rising], order)
 
 
 class Popularity:
