@@ -64,6 +64,9 @@ class Database(Protocol):
     def insert_new(self, connection: Connection, statement: str, rows: Sequence[Sequence[Any]]) -> list[bool]:
         """Run an INSERT that passes over a taken key for each row, in order: which rows are new."""
 
+    def count_new(self, connection: Connection, statement: str, rows: Sequence[Sequence[Any]]) -> int:
+        """`insert_new` where nobody asks which: how many rows are new."""
+
     def query(self, statement: str, parameters: Sequence[Any] = ()) -> list[Any]:
         """All rows of a SELECT, as of the last commit."""
 

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import mmap
 import os
+import re
 import sqlite3
 import threading
 import time
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -38,6 +40,20 @@ _SETTINGS = (
     "PRAGMA foreign_keys = OFF",
     "PRAGMA wal_autocheckpoint = 4000",
 )
+
+
+_SEVERAL = (64, 16, 4, 1)
+"""Rows of one statement; few different ones, so that each is prepared once."""
+
+
+@cache
+def _several(statement: str, count: int) -> str:
+    """An INSERT of one row as one of several."""
+    before, row, after = _ROW.split(statement)
+    return before + ", ".join([row] * count) + after
+
+
+_ROW = re.compile(r"(?<=VALUES )(\([?, ]+\))")
 
 
 class SqliteDatabase:
@@ -97,6 +113,16 @@ class SqliteDatabase:
     def insert_new(self, connection: Connection, statement: str, rows: Sequence[Sequence[Any]]) -> list[bool]:
         """Row by row: here that costs nothing."""
         return [connection.execute(statement, row).rowcount > 0 for row in rows]
+
+    def count_new(self, connection: Connection, statement: str, rows: Sequence[Sequence[Any]]) -> int:
+        """Many rows in one statement: beside each the interpreter's lock is handed over, which holds requests up."""
+        new, at = 0, 0
+        for size in _SEVERAL:
+            while len(rows) - at >= size:
+                values = [value for row in rows[at : at + size] for value in row]
+                new += connection.execute(_several(statement, size), values).rowcount
+                at += size
+        return new
 
     def query(self, sql: str, parameters: Sequence[Any] = ()) -> list[Any]:
         """All rows of a SELECT, on this thread's own connection, as of the last commit.

@@ -16,6 +16,7 @@ from typing import Any
 
 import msgspec
 
+from features.pace import breathe
 from serving.frames import HEADER, MAGIC, SUFFIX, frames
 from serving.store import Store
 from serving.store_upkeep import LogPosition, add_decisions, forget_logs, log_offset
@@ -90,6 +91,7 @@ def _drain_file(path: Path, store: Store) -> Drained:
 def _read(data: bytes) -> tuple[Drained, list[tuple[dict[str, Any], bytes]], int]:
     found, decisions, at = Drained(), [], 0
     for start, end, payload in frames(data):
+        breathe()
         found.damaged_bytes += start - at
         at = end
         decision = _decoded(payload)

@@ -104,6 +104,10 @@ class PostgresDatabase:
             new.discard(row[0])  # the same key again is not new
         return found
 
+    def count_new(self, connection: Connection, statement: str, rows: Sequence[Sequence[Any]]) -> int:
+        """As `insert_new`."""
+        return sum(self.insert_new(connection, statement, rows))
+
     def query(self, statement: str, parameters: Sequence[Any] = ()) -> list[Any]:
         """All rows of a SELECT, as of the last commit of any replica.
 

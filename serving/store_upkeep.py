@@ -98,9 +98,9 @@ def add_decisions(store: Store, decisions: Sequence[tuple[dict[str, Any], bytes]
                 decision = scrubbed(orjson.loads(payload), random_token())
                 payload = orjson.dumps(decision)
             rows.append(_decision_row(decision, payload))
-        added = store.database.insert_new(connection, sql.ADD_DECISION, rows)
+        added = store.database.count_new(connection, sql.ADD_DECISION, rows)
         connection.execute(sql.ADVANCE_META, (_LOG + position.name, position.offset))
-    return sum(added)
+    return added
 
 
 def scrubbed(decision: dict[str, Any], token: str) -> dict[str, Any]:

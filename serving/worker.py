@@ -147,7 +147,7 @@ async def _watch(opened: Engine, thread: ThreadPoolExecutor) -> None:
         try:
             if await loop.run_in_executor(thread, _taken_up, opened):
                 settle_memory()
-            await loop.run_in_executor(thread, drain, opened.shop.decision_logs, opened.store)
+            await loop.run_in_executor(thread, _drained, opened)
             trouble = ""
         except KokyakuError as error:
             if error.line() != trouble:  # told once, however long it lasts
@@ -171,6 +171,11 @@ def _taken_up(opened: Engine) -> bool:
 
     with gently(look_again):
         return opened.refresh()
+
+
+def _drained(opened: Engine) -> None:
+    with gently():
+        drain(opened.shop.decision_logs, opened.store)
 
 
 def _last(opened: Engine) -> None:
