@@ -158,7 +158,7 @@ async def _watch(opened: Engine, thread: ThreadPoolExecutor) -> None:
 
 
 def _taken_up(opened: Engine) -> bool:
-    """`Engine.refresh` beside requests; what the shop takes off does not wait for a bundle that is being opened."""
+    """`Engine.refresh` beside requests; neither what the shop takes off nor the log waits for a bundle to be opened."""
     looked = time.monotonic()
 
     def look_again() -> None:
@@ -168,6 +168,7 @@ def _taken_up(opened: Engine) -> bool:
             with contextlib.suppress(KokyakuError):  # the next watch tells
                 opened.refresh_stops()
                 opened.refresh_shelf()
+                drain(opened.shop.decision_logs, opened.store)
 
     with gently(look_again):
         return opened.refresh()
