@@ -67,7 +67,7 @@ def test_the_stages_add_up_to_hardly_more_than_the_request(service):
     assert {key[2] for key in found if key[0] == "kokyaku_stage_seconds_count"} <= set(STAGES)
     stages = {key[2]: found[key] for key in found if key[:2] == ("kokyaku_stage_seconds_count", "/v1/recommendations")}
     assert stages == dict.fromkeys(
-        ("read", "hydrate", "gather", "filter", "score", "decide", "fill", "log", "encode"), 1
+        ("read", "wait", "hydrate", "gather", "filter", "score", "decide", "fill", "log", "encode"), 1
     )  # fmt: skip
     for route in ("/v1/recommendations", "/v1/pages"):
         spent = sum(found[key] for key in found if key[:2] == ("kokyaku_stage_seconds_sum", route))
@@ -78,7 +78,7 @@ def test_the_stages_add_up_to_hardly_more_than_the_request(service):
 def test_explain_says_how_long_each_stage_took(service):
     """In the order of the flow, up to where the answer was made."""
     told = service.post("/v1/recommendations", {"userId": "ann", "explain": True}).json()["explain"]["milliseconds"]
-    assert list(told) == ["read", "hydrate", "gather", "filter", "score", "decide", "fill", "log"]
+    assert list(told) == ["read", "wait", "hydrate", "gather", "filter", "score", "decide", "fill", "log"]
     assert all(0 <= spent < 30_000 for spent in told.values())
 
 

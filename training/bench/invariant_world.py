@@ -6,6 +6,7 @@ Time only goes forward, so a step of a part is reproduced by running the part ag
 from __future__ import annotations
 
 import itertools
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -197,9 +198,9 @@ class World(Crowd):
 def numbered_ids(part: Part) -> Iterator[None]:
     """Ids of decisions and events that come of the seed: where a draw is made anew, its point hangs on such an id."""
     random, names = np.random.default_rng((79, part.seed, part.number)), vars(decide)
-    before = {name: names[name] for name in ("os", "time")}
+    before = {name: names[name] for name in ("os", "time", "_chance")}
     numbers = itertools.count()
-    names["os"] = SimpleNamespace(urandom=random.bytes)
+    names["os"], names["_chance"] = SimpleNamespace(urandom=random.bytes), deque()
     names["time"] = SimpleNamespace(time_ns=lambda: next(numbers) << 20)
     try:
         yield

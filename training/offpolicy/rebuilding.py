@@ -245,8 +245,8 @@ def ask(
         if drawn and choice.action is None:
             choice, _ = instead(offered, live.policies[str(slot.policy)], slot, taken, choice, vetoed)
         families[family] += 1
-        rows = offered.unused(was.action, taken, slot)[0].tolist()
-        answers.append(Answer(tuple(choice.eligible), tuple(live.bundle.items[row] for row in rows), holdout))
+        rows, _ = offered.unused(was.action, taken, slot)
+        answers.append(Answer(tuple(choice.eligible), tuple(live.bundle.ids_of(rows)), holdout))
         taken.add(was.action, rows, offered.category, sells=offered.sells(was.action))
     return tuple(answers)
 
