@@ -35,7 +35,7 @@ def nothing_first(monkeypatch: Monkey) -> None:
 def items_twice(monkeypatch: Monkey) -> None:
     own = offered.Taken.add
     monkeypatch.setattr(
-        offered.Taken, "add", lambda self, name, rows, *rest, **told: own(self, name, [], *rest, **told)
+        offered.Taken, "add", lambda self, name, rows, *rest, **told: own(self, name, rows[:0], *rest, **told)
     )
 
 
