@@ -25,10 +25,13 @@ $(VENV)/.ready: requirements.txt pyproject.toml
 demo: $(VENV)/.ready
 	$(BIN)/kokyaku demo $(DEMO)
 
+# Kernels are compiled first, once: services that tests start would wait for it, each for itself.
 test: $(VENV)/.ready
+	$(BIN)/python -m serving compile
 	$(BIN)/pytest -n 2 --dist loadfile $(TESTS)
 
 soak: $(VENV)/.ready
+	$(BIN)/python -m serving compile
 	$(BIN)/pytest -m soak $(TESTS)
 
 check: $(VENV)/.ready
