@@ -100,6 +100,15 @@ def open_wishes(history: History, items: Rows) -> tuple[npt.NDArray[np.bool_], n
     return wished, at
 
 
+def wishlist(history: History) -> tuple[Rows, npt.NDArray[np.int64]]:
+    """int32[m] and int64[m]: the items that are on the wishlist now, and since when; the latest first."""
+    asked = np.unique(history.of_types(EventType.WISHLIST).item)
+    asked = asked[asked >= 0]
+    still, since = open_wishes(history, asked)
+    order = np.argsort(-since[still], kind="stable")
+    return asked[still][order], since[still][order]
+
+
 def wished_since(history: History, items: Rows) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.int64]]:
     """`open_wishes` with a kernel."""
     at = np.empty(len(items), np.int64)

@@ -12,7 +12,7 @@ from features.kinds import EventType
 from features.moments import DAY, MICROSECOND, format_instant
 from features.order_reports import lines_of
 from features.orders import OrderLine
-from features.personal import open_wishes
+from features.personal import wishlist
 from serving.due import due_items
 from serving.engine import Engine
 from serving.fields import MAPS
@@ -79,11 +79,8 @@ def profile(engine: Engine, live: Live, user_id: str, history: History) -> dict[
 
 def open_since(history: History) -> list[tuple[int, int]]:
     """Item rows on the wishlist now with the instant since when, latest first."""
-    asked = np.unique(history.of_types(EventType.WISHLIST).item)
-    hearts, since = open_wishes(history, asked)
-    hearts &= asked >= 0
-    order = np.argsort(-since[hearts], kind="stable")
-    return list(zip(asked[hearts][order].tolist(), since[hearts][order].tolist(), strict=True))
+    items, since = wishlist(history)
+    return list(zip(items.tolist(), since.tolist(), strict=True))
 
 
 def active_customers(live: Live, limit: int, query: str) -> list[dict[str, Any]]:

@@ -10,9 +10,8 @@ import msgspec
 import numpy as np
 
 from features.errors import RequestError, Unavailable
-from features.kinds import EventType
 from features.moments import format_instant
-from features.personal import open_wishes
+from features.personal import wishlist
 from serving.asking import note_questions
 from serving.candidates import Rows
 from serving.counting import counts_of
@@ -261,7 +260,7 @@ def _slot(
     about = "" if content.about is None else title_of(now.live.ranker, content.about)
     heading = content.module.again if once_more else content.module.title
     query = content.query
-    hearts = query.once(_hearts, lambda: _hearts(query))
+    hearts = query.once(wishlist, lambda: frozenset(wishlist(query.history)[0].tolist()))
     return {
         **head,
         "kind": content.module.kind,
@@ -269,13 +268,6 @@ def _slot(
         "items": cards(now.live, query, rows, sources, [row in hearts for row in rows.tolist()]),
         "reason": decision.fallback,
     }
-
-
-def _hearts(query: Query) -> frozenset[int]:
-    """The items that are wished for."""
-    asked = np.unique(query.history.of_types(EventType.WISHLIST).item)
-    still, _ = open_wishes(query.history, asked)
-    return frozenset(asked[still].tolist())
 
 
 def told_of(content: Said) -> Answer:

@@ -18,7 +18,7 @@ from features.journey import Stage, stage_of
 from features.kinds import EventType
 from features.moments import DAY, MINUTE, LocalTime, is_zone, local_time
 from features.orders import FAILED, READY, OrderLine
-from features.personal import open_wishes
+from features.personal import wishlist
 from serving.candidates import Rows
 from serving.delivery import Expected
 from serving.due import Due, due_items
@@ -158,10 +158,7 @@ class Situation:
     @cached_property
     def wishes(self) -> Rows:
         """int32: items wished for, the latest first."""
-        asked = np.unique(self.history.of_types(EventType.WISHLIST).item)
-        hearts, since = open_wishes(self.history, asked)
-        hearts &= asked >= 0
-        return asked[hearts][np.argsort(-since[hearts], kind="stable")]
+        return wishlist(self.history)[0]
 
     @cached_property
     def wished(self) -> frozenset[int]:

@@ -168,13 +168,14 @@ def _taken_up(opened: Engine) -> bool:
             with contextlib.suppress(KokyakuError):  # the next watch tells
                 opened.refresh_stops()
                 opened.refresh_shelf()
-                drain(opened.shop.decision_logs, opened.store)
+                _drained(opened)
 
     with gently(look_again):
         return opened.refresh()
 
 
 def _drained(opened: Engine) -> None:
+    """Bring what was logged into the store beside requests; nothing else is looked at while it rests."""
     with gently():
         drain(opened.shop.decision_logs, opened.store)
 
