@@ -27,8 +27,8 @@ _LOWEST, _HIGHEST = np.int32(-(2**31)), np.int32(2**31 - 1)
 _INFINITE = np.int32(0x7F800000)
 """The bits of infinity: those of NaN lie above."""
 _SIGN = np.int32(31)
-_TREES = 4
-"""So many are gone through before their leaves are added up."""
+_TREES, _NODES = 4, 4
+"""So many trees are gone through before their leaves are added up, and so many of a tree's nodes are asked at once."""
 _ROWS = 16
 """Rows of which the numbers are turned around at once: a line of the cache."""
 
@@ -43,16 +43,14 @@ class LeafMasks:
     Args:
         asked: int32[a], what is compared: twice the column, and one more where its missing values are the largest.
         begins: int64[a + 1], where the nodes of each begin.
-        which: int32[n], the place in `asked` of what each node compares.
         threshold: int32[n], in the order of `ordered`; what is above it goes right.
         mask: uint32[n], the leaves of its tree that a node leaves to those that go right.
         tree: int32[n], of each node.
-        value: float64[trees x 32], of the leaves.
+        value: float64[trees x 32], of the leaves; there are `_TREES` or a multiple of it, some of which say nothing.
     """
 
     asked: npt.NDArray[np.int32]
     begins: npt.NDArray[np.int64]
-    which: npt.NDArray[np.int32]
     threshold: npt.NDArray[np.int32]
     mask: npt.NDArray[np.uint32]
     tree: npt.NDArray[np.int32]
@@ -73,12 +71,14 @@ class LeafMasks:
             value: float64[trees, 32], of the leaves.
         """
         asked, which = np.unique(2 * column.astype(np.int64) + right, return_inverse=True)
+        filled = np.zeros((-(-len(value) // _TREES) * _TREES, MOST_LEAVES))
+        filled[: len(value)] = value
         left, limit = (np.int64(1) << end) - (np.int64(1) << begin), ordered(_floor(threshold))
         order = np.lexsort((limit, which))
         begins = np.cumsum([0, *np.bincount(which, minlength=len(asked))])
         return cls(
-            asked.astype(np.int32), begins.astype(np.int64), which[order].astype(np.int32), limit[order],
-            ~left[order].astype(np.uint32), tree[order].astype(np.int32), value.ravel(),
+            asked.astype(np.int32), begins.astype(np.int64), limit[order], ~left[order].astype(np.uint32),
+            tree[order].astype(np.int32), filled.ravel(),
         )  # fmt: skip
 
     def predict(self, block: npt.NDArray[np.float32]) -> Doubles:
@@ -86,8 +86,8 @@ class LeafMasks:
         out = np.empty(len(block))
         if len(block):
             _scored(
-                np.ascontiguousarray(block), self.asked, self.begins, self.which, self.threshold, self.mask,
-                self.tree, self.value, out,
+                np.ascontiguousarray(block), self.asked, self.begins, self.threshold, self.mask, self.tree, self.value,
+                out,
             )  # fmt: skip
         return out
 
@@ -120,56 +120,47 @@ def _turned(block: Any, out: Any) -> Any:
 
 
 @helper
-def _put_in_order(bits: Any, asked: Any, at: Any, out: Any, low: Any, high: Any) -> Any:
-    """Fill a row with what is compared, as `ordered`, and its smallest and its largest."""
-    column, missing = asked >> 1, _HIGHEST if asked & 1 else _LOWEST
-    for row in range(out.shape[1]):
+def _compared(bits: Any, column: Any, missing: Any, at: Any, x: Any) -> Any:
+    """Fill a row with the numbers of a column, as `ordered`; returns the smallest and the largest."""
+    for row in range(x.shape[1]):
         number = np.int32(0) if bits[column, row] == _LOWEST else bits[column, row]
-        out[at, row] = missing if number & _HIGHEST > _INFINITE else number ^ (number >> _SIGN & _HIGHEST)
-    least, most = out[at, 0], out[at, 0]
-    for row in range(out.shape[1]):
-        least, most = min(least, out[at, row]), max(most, out[at, row])
-    low[at], high[at] = least, most
+        x[at, row] = missing if number & _HIGHEST > _INFINITE else number ^ (number >> _SIGN & _HIGHEST)
+    least, most = x[at, 0], x[at, 0]
+    for row in range(x.shape[1]):
+        least, most = min(least, x[at, row]), max(most, x[at, row])
+    return least, most
 
 
 @helper
-def _ruled(state: Any, mask: Any, right: Any) -> Any:
-    """What is left of a row's leaves after a node."""
-    return state & mask if right else state
+def _put_in_order(bits: Any, asked: Any, x: Any, place: Any, low: Any, high: Any) -> Any:
+    """Fill what is compared, and for each that is asked its place, its smallest and its largest.
 
-
-@helper
-def _ask_two(x: Any, nodes: Any, at: Any, which: Any, threshold: Any, mask: Any, state: Any) -> Any:
-    """Send all rows through two nodes: the state is read and written half as often."""
-    a, b = nodes[at], nodes[at + 1]
-    of_a, of_b, limit_a, limit_b, mask_a, mask_b = which[a], which[b], threshold[a], threshold[b], mask[a], mask[b]
-    for row in range(len(state)):
-        left = _ruled(state[row], mask_a, x[of_a, row] > limit_a)
-        state[row] = _ruled(left, mask_b, x[of_b, row] > limit_b)
-
-
-@helper
-def _ask_six(x: Any, nodes: Any, at: Any, which: Any, threshold: Any, mask: Any, state: Any) -> Any:
-    """The same for six nodes."""
-    a, b, c, d, e, f = nodes[at], nodes[at + 1], nodes[at + 2], nodes[at + 3], nodes[at + 4], nodes[at + 5]
-    of_a, of_b, of_c, of_d, of_e, of_f = which[a], which[b], which[c], which[d], which[e], which[f]
-    limit_a, limit_b, limit_c, limit_d = threshold[a], threshold[b], threshold[c], threshold[d]
-    limit_e, limit_f = threshold[e], threshold[f]
-    mask_a, mask_b, mask_c, mask_d, mask_e, mask_f = mask[a], mask[b], mask[c], mask[d], mask[e], mask[f]
-    for row in range(len(state)):
-        left = _ruled(state[row], mask_a, x[of_a, row] > limit_a)
-        left = _ruled(left, mask_b, x[of_b, row] > limit_b)
-        left = _ruled(left, mask_c, x[of_c, row] > limit_c)
-        left = _ruled(left, mask_d, x[of_d, row] > limit_d)
-        left = _ruled(left, mask_e, x[of_e, row] > limit_e)
-        state[row] = _ruled(left, mask_f, x[of_f, row] > limit_f)
+    There are as few rows as will do, so that they stay in the nearest cache: none for what is alike for all, and one
+    for a column without missing values, whichever side those go to.
+    """
+    count, whole, before = 0, False, -1
+    for at in range(len(asked)):
+        column = asked[at] >> 1
+        if whole and column == before:
+            place[at], low[at], high[at] = place[at - 1], low[at - 1], high[at - 1]
+            continue
+        missing = _HIGHEST if asked[at] & 1 else _LOWEST
+        low[at], high[at] = _compared(bits, column, missing, count, x)
+        place[at], whole, before = count, low[at] != missing and high[at] != missing, column
+        count += low[at] < high[at]
 
 
 @helper
 def _told_apart(
-    low: Any, high: Any, begins: Any, threshold: Any, mask: Any, tree: Any, left: Any, nodes: Any, counts: Any
+    low: Any, high: Any, place: Any, begins: Any, threshold: Any, mask: Any, tree: Any, left: Any, counts: Any,
+    places: Any, limits: Any, masks: Any,
 ) -> Any:  # fmt: skip
-    """Fill for each tree what is left of its leaves by nodes that send all rows right, and the nodes to be asked."""
+    """Fill for each tree what is left of its leaves by nodes that send all rows right, and how many nodes part them.
+
+    Of these it fills by tree, from its `MOST_LEAVES`-th place on, the place of what they compare, their thresholds and
+    masks; the last is repeated until there are so many that they can be asked `_NODES` at a time, for asked twice a
+    node says the same.
+    """
     left[:], counts[:] = _ALL, 0
     for at in range(len(low)):
         node, end = begins[at], begins[at + 1]
@@ -177,60 +168,63 @@ def _told_apart(
             left[tree[node]] &= mask[node]
             node += 1
         while node < end and high[at] > threshold[node]:
-            own = tree[node]
-            nodes[own, counts[own]] = node
-            counts[own] += 1
+            to = MOST_LEAVES * tree[node] + counts[tree[node]]
+            places[to], limits[to], masks[to] = place[at], threshold[node], mask[node]
+            counts[tree[node]] += 1
             node += 1
+    for own in range(len(counts)):
+        while counts[own] % _NODES:
+            to = MOST_LEAVES * own + counts[own]
+            places[to], limits[to], masks[to] = places[to - 1], limits[to - 1], masks[to - 1]
+            counts[own] += 1
 
 
 @helper
-def _through(x: Any, which: Any, threshold: Any, mask: Any, nodes: Any, count: Any, left: Any, state: Any) -> Any:
-    """Send all rows through the nodes of a tree that part them."""
-    state[:] = left
-    at = 0
-    while count - at >= 6:
-        _ask_six(x, nodes, at, which, threshold, mask, state)
-        at += 6
-    while count - at > 0:
-        if count - at == 1:
-            nodes[at + 1] = nodes[at]  # asked twice, a node says the same
-        _ask_two(x, nodes, at, which, threshold, mask, state)
-        at += 2
+def _through(
+    x: Any, left: Any, counts: Any, places: Any, limits: Any, masks: Any, value: Any, total: Any
+) -> Any:  # fmt: skip
+    """Send all rows through all trees and add up their leaves.
+
+    One function without calls in it: each would cost as much as a node does.
+    """
+    rows = len(total)
+    state = np.empty((_TREES, rows), np.uint32)
+    for first in range(0, len(left), _TREES):
+        for own in range(_TREES):
+            state[own] = left[first + own]
+            begin = MOST_LEAVES * (first + own)
+            for a in range(begin, begin + counts[first + own], _NODES):
+                b, c, d = a + 1, a + 2, a + 3
+                of_a, of_b, of_c, of_d = places[a], places[b], places[c], places[d]
+                limit_a, limit_b, limit_c, limit_d = limits[a], limits[b], limits[c], limits[d]
+                mask_a, mask_b, mask_c, mask_d = masks[a], masks[b], masks[c], masks[d]
+                for row in range(rows):
+                    word = state[own, row]
+                    word = word & mask_a if x[of_a, row] > limit_a else word
+                    word = word & mask_b if x[of_b, row] > limit_b else word
+                    word = word & mask_c if x[of_c, row] > limit_c else word
+                    state[own, row] = word & mask_d if x[of_d, row] > limit_d else word
+        leaf = MOST_LEAVES * first
+        for row in range(rows):  # a row's total is read and written once for all of these trees
+            summed = total[row] + value[leaf + np.int64(trailing_zeros(state[0, row]))]
+            summed += value[leaf + MOST_LEAVES + np.int64(trailing_zeros(state[1, row]))]
+            summed += value[leaf + 2 * MOST_LEAVES + np.int64(trailing_zeros(state[2, row]))]
+            total[row] = summed + value[leaf + 3 * MOST_LEAVES + np.int64(trailing_zeros(state[3, row]))]
 
 
-@helper
-def _leaf(state: Any, first: Any) -> Any:
-    return first + np.int64(trailing_zeros(state))
-
-
-@kernel("f4[2], i4[1], i8[1], i4[1], i4[1], u4[1], i4[1], f8[1], out f8[1]")
+@kernel("f4[2], i4[1], i8[1], i4[1], u4[1], i4[1], f8[1], out f8[1]")
 def _scored(
-    block: Any, asked: Any, begins: Any, which: Any, threshold: Any, mask: Any, tree: Any, value: Any, out: Any
+    block: Any, asked: Any, begins: Any, threshold: Any, mask: Any, tree: Any, value: Any, out: Any
 ) -> Any:  # fmt: skip
     rows, trees = (len(block) + _ROWS - 1) // _ROWS * _ROWS, len(value) // MOST_LEAVES
     bits, x = np.empty((block.shape[1], rows), np.int32), np.empty((len(asked), rows), np.int32)
     low, high = np.empty(len(asked), np.int32), np.empty(len(asked), np.int32)
+    place = np.empty(len(asked), np.int64)
     _turned(block, bits)
-    for at in range(len(asked)):
-        _put_in_order(bits, asked[at], at, x, low, high)
+    _put_in_order(bits, asked, x, place, low, high)
     left, counts = np.empty(trees, np.uint32), np.empty(trees, np.int64)
-    nodes = np.empty((trees, MOST_LEAVES), np.int64)
-    _told_apart(low, high, begins, threshold, mask, tree, left, nodes, counts)
-    state, total = np.empty((_TREES, rows), np.uint32), np.zeros(rows)
-    for first in range(0, trees, _TREES):
-        many = min(_TREES, trees - first)
-        for at in range(many):
-            own = first + at
-            _through(x, which, threshold, mask, nodes[own], counts[own], left[own], state[at])
-        place = MOST_LEAVES * first
-        if many == _TREES:  # a row's total is read and written once for all
-            for row in range(rows):
-                summed = total[row] + value[_leaf(state[0, row], place)]
-                summed += value[_leaf(state[1, row], place + MOST_LEAVES)]
-                summed += value[_leaf(state[2, row], place + 2 * MOST_LEAVES)]
-                total[row] = summed + value[_leaf(state[3, row], place + 3 * MOST_LEAVES)]
-        else:
-            for at in range(many):
-                for row in range(rows):
-                    total[row] += value[_leaf(state[at, row], place + MOST_LEAVES * at)]
+    places, limits = np.empty(len(value), np.int64), np.empty(len(value), np.int32)
+    masks, total = np.empty(len(value), np.uint32), np.zeros(rows)
+    _told_apart(low, high, place, begins, threshold, mask, tree, left, counts, places, limits, masks)
+    _through(x, left, counts, places, limits, masks, value, total)
     out[:] = total[: len(out)]

@@ -9,6 +9,7 @@ import numpy as np
 from features.compiled import helper, kernel
 
 _FEW = 256
+_PLACE = np.uint64(0xFFFFFFFF)
 _LARGEST = np.finfo(np.float32).max
 
 
@@ -128,10 +129,16 @@ def descending(scores: Any, places: Any) -> int:
         rising = np.int64(number ^ (number >> np.int32(31) & np.int32(0x7FFFFFFF)))
         keys[count] = np.uint64(np.int64(0x7FFFFFFF) - rising) << np.uint64(32) | np.uint64(place)
         count += 1
-    keys = keys[:count]
-    keys.sort()  # quicker than to sort places by their scores
+    if count > _FEW:
+        keys[:count].sort()  # quicker than to sort places by their scores
+        for at in range(count):
+            places[at] = np.int64(keys[at] & _PLACE)
+        return count
     for at in range(count):
-        places[at] = np.int64(keys[at] & np.uint64(0xFFFFFFFF))
+        before = 0
+        for other in range(count):
+            before += keys[other] < keys[at]
+        places[before] = np.int64(keys[at] & _PLACE)
     return count
 
 
