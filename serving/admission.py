@@ -20,7 +20,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from features.errors import ConfigError, Unavailable
 from serving.decide import new_id
-from serving.direct import Shortcut
+from serving.direct import Shortcut, Whole
 from serving.telemetry import Tally
 
 P = ParamSpec("P")
@@ -136,13 +136,16 @@ class Connection(HttpToolsProtocol):
         self._stage = Stage.BODY
         # Of the tasks those whose request is not whole yet do not work.
         why = self.gate.refusal(len(self.tasks) - self.gate.unfinished, len(self.connections))
+        short = False
         if why is not None and self.url.partition(b"?")[0] not in PROBES:
             TURNED_AWAY.add((why,))
             self.app = cast("Any", _TURNED_AWAY[why])
         else:
-            why = None
-            self.app = self._ours if self.shortcut.leads(self.parser.get_method(), self.url) else self._served
+            why, short = None, self.shortcut.leads(self.parser.get_method(), self.url)
+            self.app = self._ours if short else self._served
         super().on_headers_complete()
+        if short:
+            self.cycle.transport = cast("Any", Whole(self.cycle))
         if why is None and not self.pipeline:
             self._counted = True
             self.gate.unfinished += 1

@@ -68,6 +68,40 @@ class Shortcut:
         return cast("ASGIApp", hearing)
 
 
+class Whole:
+    """In the place of the transport of one answer: head and body leave together.
+
+    The server writes the one and then the other, each with a system call that wakes the client up.
+
+    Args:
+        cycle: the server's, of the request that is answered.
+    """
+
+    def __init__(self, cycle: Any) -> None:
+        self._cycle, self._transport = cycle, cycle.transport
+        self._head: bytes | None = None
+        """Until the body comes; empty once it came."""
+
+    def write(self, data: bytes) -> None:
+        """Keep the head for the body; pass on all else, such as that the client may go on with his."""
+        if self._head is None and self._cycle.response_started:
+            self._head = data
+        else:
+            self._transport.write(self._head + data if self._head else data)
+            self._head = self._head and b""
+
+    def close(self) -> None:
+        """The answer ends here, perhaps before its body."""
+        if self._head:
+            self.write(b"")
+        self._transport.close()
+
+    def is_closing(self) -> bool:
+        """As the transport says."""
+        closing: bool = self._transport.is_closing()
+        return closing
+
+
 def endpoints_of(routes: Iterable[BaseRoute]) -> dict[str, Endpoint]:
     """The endpoints among the routes of an application, by path."""
     found = (getattr(route, "endpoint", None) for route in routes)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 import threading
 import time
@@ -11,11 +12,13 @@ from collections.abc import Iterator
 import orjson
 import pytest
 import uvicorn
+from uvicorn.protocols.http.flow_control import FlowControl
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from serving.access import Access
 from serving.admission import Connection
 from serving.bodies import MAX_BODY
-from serving.direct import Direct, Shortcut, endpoints_of
+from serving.direct import Direct, Shortcut, Whole, endpoints_of
 from serving.endpoint import Endpoint
 from serving.face import face
 from serving.http import HANDLERS
@@ -128,6 +131,17 @@ def test_the_server_knows_the_shortcut(server):
     assert Connection.gate.unfinished == 0
 
 
+def test_answers_of_the_short_way_leave_in_one_piece(server, monkeypatch):
+    port, _ = server
+    told, done = [], Connection.on_response_complete
+    monkeypatch.setattr(
+        Connection, "on_response_complete", lambda it: (told.append(type(it.cycle.transport) is Whole), done(it))
+    )
+    for path in (PATH, "/x"):
+        sent(port, written("POST", path))
+    assert told == [True, False]
+
+
 @pytest.mark.parametrize("line", [
     ("GET", PATH), ("HEAD", PATH), ("OPTIONS", PATH), ("POST", PATH + "?"), ("POST", PATH + "/"),
     ("POST", "/v1/%72ecommendations"), ("POST", f"http://127.0.0.1{PATH}"),
@@ -151,6 +165,72 @@ def test_behind_a_proxy_the_client_is_the_one_that_it_names(server):
     sent(port, written("POST", PATH))
     assert seen[0] == (("192.0.2.7", 0), "https")
     assert (seen[1][0][0], seen[1][1]) == ("127.0.0.1", "http")
+
+
+# --- an answer in one piece -------------------------------------------------------------------------------------------
+
+
+class Wire:
+    """A transport that tells what was done to it."""
+
+    def __init__(self) -> None:
+        self.done: list[bytes | str] = []
+
+    def write(self, data: bytes) -> None:
+        self.done.append(data)
+
+    def close(self) -> None:
+        self.done.append("closed")
+
+    def is_closing(self) -> bool:
+        return "closed" in self.done
+
+
+def answered_with(*bodies: bytes, expecting: bool = False, broken: bool = False) -> list[bytes | str]:
+    """What the server's own cycle does to the transport for one answer: pieces of a body after a head."""
+    wire = Wire()
+
+    async def app(scope, receive, send) -> None:
+        if expecting:
+            await receive()
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % length)]})
+        assert wire.done == [CONTINUE][:expecting]  # the head waits for the body
+        if broken:
+            raise OSError
+        for at, body in enumerate(bodies, start=1):
+            await send({"type": "http.response.body", "body": body, "more_body": at < len(bodies)})
+
+    async def run() -> None:
+        event = asyncio.Event()
+        event.set()
+        cycle = RequestResponseCycle(
+            {"method": "POST"}, wire, FlowControl(wire), log, log, False, [], event, expecting, False, lambda: None
+        )  # fmt: skip
+        cycle.transport = Whole(cycle)
+        await cycle.run_asgi(app)
+
+    length, log = sum(map(len, bodies)), logging.Logger("silent")
+    wire.pause_reading = wire.resume_reading = lambda: None
+    asyncio.run(run())
+    return wire.done
+
+
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+HEAD = b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\nconnection: close\r\n\r\n"
+
+
+def test_head_and_body_leave_together():
+    assert answered_with(b"body") == [HEAD % 4 + b"body", "closed"]
+    assert answered_with(b"") == [HEAD % 0, "closed"]
+    assert answered_with(b"one", b"", b"two") == [HEAD % 6 + b"one", b"", b"two", "closed"]
+
+
+def test_who_may_go_on_with_his_body_is_told_at_once():
+    assert answered_with(b"body", expecting=True) == [CONTINUE, HEAD % 4 + b"body", "closed"]
+
+
+def test_an_answer_that_breaks_off_leaves_as_far_as_it_came():
+    assert answered_with(b"body", broken=True) == [HEAD % 4, "closed"]
 
 
 # --- a service --------------------------------------------------------------------------------------------------------
