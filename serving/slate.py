@@ -13,7 +13,7 @@ from serving.candidates import Candidates, Floats, Rows
 from serving.placing import Placed
 from serving.query import Query
 from serving.scoring import Beside, Columns, Scorer, Trees
-from serving.selecting import Selector, Trace, first
+from serving.selecting import Selector, Trace
 from serving.watch import lap
 
 Blocks = dict[tuple[tuple[str, ...], tuple[str, ...]], Floats]
@@ -90,15 +90,15 @@ def choose(found: Scored, query: Query, selector: Selector | None = None) -> Sla
     """Give the places: to the highest scores, or as the selector says."""
     candidates = found.candidates
     if selector is None:
-        places = found.order[: query.num_results]
-        chosen = first(found.scores[places], query.num_results)
+        places, trace = found.order[: query.num_results], None
+        values = found.scores[places]
     else:
         items, scores = candidates.items[found.order], found.scores[found.order]
         chosen = selector.select(items, scores, query.num_results, query.now, fits=query.fits)
-        places = found.order[chosen.places]
+        places, values, trace = found.order[chosen.places], chosen.values, chosen.trace
     names = tuple([candidates.sources[column] for column in found.leading[places].tolist()])
     read = None if found.block is None else found.block[places, : len(FEATURE_NAMES)]
-    return Slate(candidates.items[places], chosen.values, names, candidates, trace=chosen.trace, features=read)
+    return Slate(candidates.items[places], values, names, candidates, trace=trace, features=read)
 
 
 def descending(scores: Floats) -> Columns:
