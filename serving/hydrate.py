@@ -112,19 +112,12 @@ def known_of(
     except Unavailable:
         history, trouble = engine.mapped_history_of(live, user_id), OUTDATED
     # An event that was acknowledged in this very microsecond counts: as-of windows are half-open. All of it is past.
-    now = max(now, *_latest(history)) + MICROSECOND
+    now = max(now, history.last) + MICROSECOND
     try:
         person = engine.person_of(live, user_id, visitor_id, now, found)
     except Unavailable:
         person, trouble = NOBODY, OUTDATED
     return now, history, person, trouble
-
-
-def _latest(history: History) -> tuple[int, int]:
-    """When the latest of its events happened, and when the latest was received; 0 without any."""
-    if not len(history):
-        return 0, 0
-    return history.time.item(-1), history.recorded.item(history.recorded.argmax())
 
 
 def addressed(live: Live, query: Query, holdout: bool) -> Query:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import random
 import sqlite3
-from dataclasses import replace
 
 import msgspec
 import numpy as np
@@ -300,7 +299,7 @@ def test_a_hash_that_was_begun_is_the_whole_one():
 def test_a_slice_is_read_with_its_items_moved(toy_shop, toy_bundle, history_of, kernels):
     """As if it was mapped and moved: items that are none, items that the other vocabulary lacks, no events at all."""
     past = history_of(("view", "a0", 3), ("purchase", "b1", 2), ("view", "b3", 1))
-    past = replace(past, item=np.array([0, -1, 7], np.int32))
+    past = msgspec.structs.replace(past, item=np.array([0, -1, 7], np.int32))
     mapped = Histories(Vocabulary.of(["c:ann", "c:bob"]), toy_bundle.items, np.array([0, 3, 3]), past)
     name = write_history(toy_shop.histories, mapped, [], {"store_id": "s", "store_seq": 0, "as_of": 1, "dataset": None})
     publish_history(toy_shop.histories, name)

@@ -498,7 +498,7 @@ def test_a_new_store_under_an_old_dataset_is_synced_from_its_beginning(shop, fil
 def test_a_damaged_history_is_made_anew(shop, filled):
     """Damage is noticed by its checksum, and the remedy that doctor names works."""
     report = sync(shop, now=NOON + 50 * DAY)
-    path = shop.histories / report.history / "time.npy"
+    path = shop.histories / report.history / "events.npy"
     path.write_bytes(path.read_bytes()[:-1] + b"\xff")
     again = sync(shop, now=NOON + 50 * DAY)
     assert again.history_renewed and again.history != report.history
