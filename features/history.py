@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -48,7 +49,7 @@ class History(msgspec.Struct, frozen=True, eq=False):
     """unit_price x quantity - discount; NaN where the price is unknown."""
     key: npt.NDArray[np.uint64]
     """Hash of event_id, for deduplication."""
-    known_by: int | None = None
+    known_by: Any = None  # an int; of any type, so that seven columns can be given as a sequence
     """The instant at which all of them were known, where whoever read them has looked already."""
 
     def __len__(self) -> int:
@@ -66,7 +67,8 @@ class History(msgspec.Struct, frozen=True, eq=False):
         """The instant of the latest that happened or was received; 0 without any."""
         if self.known_by is None:
             return max(self.time.item(-1), self.recorded.item(self.recorded.argmax())) if len(self) else 0
-        return self.known_by
+        known_by: int = self.known_by
+        return known_by
 
     def as_of(self, now: int) -> History:
         """What was known at `now`: `time < now and recorded <= now`."""

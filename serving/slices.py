@@ -15,7 +15,7 @@ import weakref
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -89,7 +89,8 @@ class Slices:
             last = read_slice(self._file, place, count, translation is not None, moved, block)
             if last < 0:
                 raise _ends_early(self._folder)
-            return History(*[np.ndarray((count,), kind, block, count * at) for kind, at in _PLACES], known_by=last)
+            columns: list[Any] = [np.ndarray((count,), kind, block, count * at) for kind, at in _PLACES]
+            return History(*columns, last)
         records = np.frombuffer(_bytes(self._file, count * RECORD, place, self._folder), EVENT)
         found = History(*(records[name].copy() for name in FIELDS))
         return found if translation is None else found.with_items(translation)
@@ -131,7 +132,7 @@ def _opened(folder: Path, name: str, opened: list[int]) -> tuple[int, np.dtype[n
         ) from None  # fmt: skip
     opened.append(file)
     os.posix_fadvise(file, 0, 0, os.POSIX_FADV_RANDOM)  # what lies beside it is somebody else's
-    return file, laid.dtype, cast("int", laid.offset)
+    return file, laid.dtype, laid.offset
 
 
 def _bytes(file: int, size: int, place: int, folder: Path) -> bytes:

@@ -147,7 +147,7 @@ PROJECTS = st.lists(
 TOLD = st.fixed_dictionaries({}, optional={
     **dict.fromkeys(("name", "region", "postalPrefix", "timeZone", "tier"), WORDS | ANYTHING),
     "points": st.integers(0, 9) | ANYTHING, "projects": PROJECTS | ANYTHING, "orders": ANYTHING, "postal_prefix": WORDS,
-    **{name: MAPPED | ANYTHING for name in ("attributes", "answers", "asked", "shown", "channels", "consents")},
+    **dict.fromkeys(("attributes", "answers", "asked", "shown", "channels", "consents"), MAPPED | ANYTHING),
     GUEST: st.none() | st.fixed_dictionaries({}, optional={"name": WORDS, "answers": MAPPED}),
 })  # fmt: skip
 
@@ -164,7 +164,9 @@ def test_a_profile_read_in_one_go_is_what_a_closer_look_finds(fields, ordered):
     found = people._synced(mapped, 0, LATER)
     assert found is None or repr(found) == repr(closer)  # a number stays whole where it is
     assert people._synced(mapped, 1, LATER) is people._synced(None, None, LATER) is NOBODY
-    usual = all(isinstance(fields.get(name, ""), str) for name in ("name", "region", "postalPrefix", "timeZone", "tier"))
+    usual = all(
+        isinstance(fields.get(name, ""), str) for name in ("name", "region", "postalPrefix", "timeZone", "tier")
+    )
     if usual and not fields.keys() - {"name", "region", "postalPrefix", "timeZone", "tier", "consents"}:
         assert found is not None
 
