@@ -89,8 +89,9 @@ class Slices:
             last = read_slice(self._file, place, count, translation is not None, moved, block)
             if last < 0:
                 raise _ends_early(self._folder)
-            columns: list[Any] = [np.ndarray((count,), kind, block, count * at) for kind, at in _PLACES]
-            return History(*columns, last)
+            told: list[Any] = [np.ndarray((count,), kind, block, count * at) for kind, at in _PLACES]
+            told.append(last)
+            return History(*told)
         records = np.frombuffer(_bytes(self._file, count * RECORD, place, self._folder), EVENT)
         found = History(*(records[name].copy() for name in FIELDS))
         return found if translation is None else found.with_items(translation)
