@@ -68,6 +68,8 @@ def told_of(orders: Sequence[OrderLine], now: int) -> list[Told]:
 
 def known_of(history: History, now: int) -> History:
     """`History.as_of`, without copying where nothing was recorded late."""
+    if history.known_by is not None and history.known_by < now:
+        return history
     n = int(history.time.searchsorted(now))
     if n and int(history.recorded[:n].max()) > now:
         return history.as_of(now)

@@ -7,9 +7,11 @@ the store has received since). A *subject* is the unit of decision: `customer_su
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import Any
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -28,8 +30,7 @@ def visitor_subject(visitor_id: str) -> str:
     return f"v:{visitor_id}"
 
 
-@dataclass(frozen=True, slots=True)
-class History:
+class History(msgspec.Struct, frozen=True, eq=False):
     """Events of one subject (or of many, one after the other), oldest first. All arrays have the same length.
 
     Ties in time are ordered by `key`, so that two builds of the same events are equal to the byte.
@@ -48,6 +49,8 @@ class History:
     """unit_price x quantity - discount; NaN where the price is unknown."""
     key: npt.NDArray[np.uint64]
     """Hash of event_id, for deduplication."""
+    known_by: Any = None  # an int; of any type, so that seven columns can be given as a sequence
+    """The instant at which all of them were known, where whoever read them has looked already."""
 
     def __len__(self) -> int:
         return len(self.time)
@@ -59,8 +62,18 @@ class History:
             self.value[which], self.key[which],
         )  # fmt: skip
 
+    @property
+    def last(self) -> int:
+        """The instant of the latest that happened or was received; 0 without any."""
+        if self.known_by is None:
+            return max(self.time.item(-1), self.recorded.item(self.recorded.argmax())) if len(self) else 0
+        known_by: int = self.known_by
+        return known_by
+
     def as_of(self, now: int) -> History:
         """What was known at `now`: `time < now and recorded <= now`."""
+        if self.known_by is not None and self.known_by < now:
+            return self
         if not len(self) or (self.time.max() < now and self.recorded.max() <= now):
             return self
         return self.take((self.time < now) & (self.recorded <= now))
@@ -77,7 +90,7 @@ class History:
             moved = translation.take(self.item)  # -1 takes the last one's: that is put right where there is any
             if self.item.min(initial=0) < 0:
                 moved[self.item < 0] = -1
-        return History(self.time, self.recorded, moved, self.type, self.quantity, self.value, self.key)
+        return msgspec.structs.replace(self, item=moved)
 
     def joined(self, later: History) -> History:
         """Both in order of time, an event that stands in both kept once."""
@@ -101,7 +114,6 @@ def _table_of(types: tuple[int, ...]) -> npt.NDArray[np.bool_]:
     return table
 
 
-FIELDS = tuple(field.name for field in fields(History))
 DTYPES: Mapping[str, type[np.generic]] = {
     "time": np.int64,
     "recorded": np.int64,
@@ -111,6 +123,7 @@ DTYPES: Mapping[str, type[np.generic]] = {
     "value": np.float32,
     "key": np.uint64,
 }
+FIELDS = tuple(DTYPES)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import re
+import struct
 import unicodedata
+from hashlib import blake2b
 
 _UNSEEN = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 MAX_ID_LENGTH = 512
 """Ids are non-empty strings of any characters; longer ones are rejected, not cut."""
+_LENGTH, _NUMBER = struct.Struct("<I").pack, struct.Struct("<Q").unpack
+"""A length as four bytes, and eight bytes as a number; the smallest first."""
+_UNITS = float(1 << 53)
+"""So many numbers a hash can be in [0, 1)."""
 
 
 def fold(text: str) -> str:
@@ -35,12 +41,13 @@ def stable_hash(*parts: str) -> int:
 
     Each part is prefixed by its length, so ("ab", "c") and ("a", "bc") differ.
     """
-    return int.from_bytes(hashlib.blake2b(_laid_out(parts), digest_size=8).digest(), "little")
+    found: int = _NUMBER(blake2b(_laid_out(parts), digest_size=8).digest())[0]
+    return found
 
 
 def unit_hash(*parts: str) -> float:
     """A hash of strings as a number in [0, 1), for assignment and draws."""
-    return (stable_hash(*parts) >> 11) / float(1 << 53)
+    return (stable_hash(*parts) >> 11) / _UNITS
 
 
 class UnitHash:
@@ -53,20 +60,21 @@ class UnitHash:
     __slots__ = ("_begun",)
 
     def __init__(self, *parts: str) -> None:
-        self._begun = hashlib.blake2b(_laid_out(parts), digest_size=8)
+        self._begun = blake2b(_laid_out(parts), digest_size=8)
 
     def __call__(self, *parts: str) -> float:
         """The number of the strings that it was made with and these."""
         hashed = self._begun.copy()
         hashed.update(_laid_out(parts))
-        return (int.from_bytes(hashed.digest(), "little") >> 11) / float(1 << 53)
+        found: float = (_NUMBER(hashed.digest())[0] >> 11) / _UNITS
+        return found
 
 
 def _laid_out(parts: tuple[str, ...]) -> bytes:
     told = b""
     for part in parts:  # few and short
         raw = part.encode("utf-8", "surrogatepass")
-        told += len(raw).to_bytes(4, "little") + raw
+        told += _LENGTH(len(raw)) + raw
     return told
 
 

@@ -36,6 +36,18 @@ class Connection(Protocol):
         """Run one statement for each row of parameters."""
 
 
+class Mark(NamedTuple):
+    """Differs from what it was as soon as any process has committed something.
+
+    Args:
+        file: which database it is; another one has taken its place where this differs.
+        commit: which commit was the last one.
+    """
+
+    file: int
+    commit: bytes
+
+
 class Condition(NamedTuple):
     """How a database is, for `kokyaku doctor`."""
 
@@ -69,6 +81,9 @@ class Database(Protocol):
 
     def query(self, statement: str, parameters: Sequence[Any] = ()) -> list[Any]:
         """All rows of a SELECT, as of the last commit."""
+
+    def mark(self) -> Mark | None:
+        """A mark of the last commit, without asking the database; None: only a query tells."""
 
     def alone(self, name: str, busy: str) -> AbstractContextManager[None]:
         """Hold a lock of that name against every process that uses this database.

@@ -22,7 +22,8 @@ from urllib.parse import quote
 
 from features.errors import DataError, Unavailable
 from features.files import exclusive
-from serving.backend import Condition, Connection
+from serving.backend import Condition, Connection, Mark
+from serving.commit_mark import CommitMark
 
 BUSY_SECONDS = 5.0
 _LOOK_SECONDS = 1.0
@@ -78,6 +79,8 @@ class SqliteDatabase:
         self._local = threading.local()
         self._readers: dict[int, sqlite3.Connection] = {}
         self._closed = False
+        self._file = 0
+        """How often another file took the place of ours."""
         try:
             self._create_file()
             self._create_schema(steps)
@@ -102,6 +105,7 @@ class SqliteDatabase:
                 try:
                     yield connection
                     connection.execute("COMMIT")
+                    self._mark.change()
                 except BaseException:
                     if connection.in_transaction:
                         connection.execute("ROLLBACK")
@@ -138,6 +142,11 @@ class SqliteDatabase:
             self._drop_reader()
             raise self._explained(error) from error
         return rows
+
+    def mark(self) -> Mark | None:
+        """A mark of the last commit of any process. That another file took the place of ours is noticed by `query`."""
+        commit = self._mark.read()
+        return None if commit is None else Mark(self._file, commit)
 
     def checkpoint(self) -> bool:
         """Move the write-ahead log into the file and cut it to nothing; False when a reader was in the way."""
@@ -199,6 +208,7 @@ class SqliteDatabase:
         with self._write_lock:
             self._closed = True
             self._drop_writer()
+            self._mark.close()
         for connection in list(self._readers.values()):
             connection.close()
         self._readers.clear()
@@ -211,6 +221,7 @@ class SqliteDatabase:
     def _create_file(self) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
+        self._mark = CommitMark(self.path.with_name(f"{self.path.name}-mark"))
 
     def _create_schema(self, steps: Sequence[Sequence[str]]) -> None:
         connection = self._connect()
@@ -285,11 +296,13 @@ class SqliteDatabase:
             raise self._gone("closed")
         identity = self._identity()
         if connection is None or local.identity != identity:
+            self._file += connection is not None
             self._drop_reader()
             self._close_readers_of_dead_threads()
             connection = self._connect()
             local.connection, local.identity = connection, identity
             self._readers[threading.get_ident()] = connection
+        self._mark.look_again()
         local.look_at = now + _LOOK_SECONDS
         return connection
 

@@ -27,6 +27,7 @@ from serving.decision_log import DecisionLog, Discard
 from serving.erase import sweep_here
 from serving.live import Live, open_past, open_ranker, stamp_of, translation_of
 from serving.newer import Found, newer_of
+from serving.news import News
 from serving.person import Consents, Person
 from serving.policy_files import open_policies
 from serving.query import Query
@@ -81,6 +82,7 @@ class Engine:
             config, config.hash, ranker, past.histories, past.translation, past.seq, past.name, stamp, policies,
             past.people,
         )  # fmt: skip
+        self._news = News(self.store.database, self.live.reach)
         self.refresh_shelf()
         self.refresh_stops()
 
@@ -90,6 +92,8 @@ class Engine:
         Raises:
             Unavailable: the store cannot be read now.
         """
+        if user_id is not None and self._news.none_of(user_id, live.reach):
+            return Found(live.row_of(user_id, None))
         newer = newer_of(self.store.database, user_id, visitor_id, live.reach)
         return Found(live.row_of(user_id, visitor_id), newer)
 
@@ -258,6 +262,7 @@ class Engine:
             histories=past.histories, translation=past.translation, history_seq=past.seq, history_name=past.name,
             people=past.people,
         )  # fmt: skip
+        self._news = News(self.store.database, self.live.reach)
 
     def _turn(self, **parts: Any) -> None:
         """From now on requests begin with these parts of `Live`."""

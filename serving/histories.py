@@ -1,7 +1,8 @@
 """The history artefact: what each subject did up to a sequence number of the store, mapped by every worker.
 
-Beside `Histories.arrays()` it holds the links between its subjects, so that erasure finds a customer's visitors
-without the dataset, and the customers' profiles (`serving.profiles`). Erasure overwrites a subject's slice and profile
+Each event is a record (`serving.slices`), so that those of a subject lie together. Beside them and `Histories.arrays()`
+it holds the links between its subjects, so that erasure finds a customer's visitors without the dataset, and the
+customers' profiles (`serving.profiles`). Erasure overwrites a subject's slice and profile
 in place, in the mapped files themselves: workers see it at once. From then on `erased.json` names the arrays whose
 checksums no longer hold; the next sync writes a new artefact.
 """
@@ -26,12 +27,12 @@ from features.ids import Array, Vocabulary
 from features.moments import to_datetime
 from serving.artifact import Artifact, live_name, publish_live, read_manifest, verify_files, write_artifact
 from serving.profiles import ARRAYS, People, Profile, people_arrays, people_in
-from serving.slices import Slices
+from serving.slices import EVENTS, ColumnSlices, Slices, columns_in, records_of
 from serving.tombstones import Erased
 
 KIND = "history"
-FORMAT = 2
-"""1 had no profiles. A program of that time must not erase in a history that has them."""
+FORMAT = 3
+"""1 had no profiles, 2 an array a column. A program of that time must not erase in a history that has others."""
 ERASED = "erased.json"
 LINK_ARRAYS = ("links.customer", "links.visitor")
 _BLANKS: dict[str, Any] = {"type": 0, "item": -1, "value": np.nan}
@@ -64,7 +65,10 @@ def write_history(
     known = profiles or {}
     histories = histories.with_subjects(known)
     people = people_arrays(histories.subjects, known)
-    arrays = {**histories.arrays(), **_link_arrays(histories.subjects, links), **people}
+    columns = histories.arrays()
+    index = {name: columns[name] for name in columns.keys() - set(FIELDS)}
+    events = {EVENTS: records_of(histories.events)}
+    arrays = {**index, **events, **_link_arrays(histories.subjects, links), **people}
     write_artifact(parent / name, arrays, {"kind": KIND, "format": FORMAT, **manifest})
     return name
 
@@ -78,7 +82,9 @@ def open_history(folder: Path, *, verify: bool = True) -> tuple[Histories, dict[
     if verify:
         verify_history(folder)
     artifact = Artifact.open(folder, kind=KIND, format=FORMAT, verify=False)
-    histories = replace(Histories.from_arrays(artifact.arrays), read=Slices(folder))
+    arrays = artifact.arrays
+    read = Slices(folder) if EVENTS in arrays else ColumnSlices(folder)
+    histories = replace(Histories.from_arrays({**arrays, **columns_in(arrays)}), read=read)
     return histories, dict(artifact.manifest)
 
 
@@ -164,14 +170,15 @@ def overwrite(folder: Path, subjects: Collection[str]) -> Overwritten:
     rows = [row for subject in subjects if (row := known.find(subject)) is not None]
     if not rows:
         return Overwritten()
-    names = {*FIELDS, *_SUBJECT_ARRAYS, *({_PROFILES} & mapped.keys())}
+    names = {EVENTS, *FIELDS, *_SUBJECT_ARRAYS, _PROFILES} & mapped.keys()
     write_atomically(folder / ERASED, orjson.dumps({"changed": sorted(names | changed_files(folder))}))
     arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r+", allow_pickle=False) for name in names}
     for row in rows:
         _blank_id(known, row, arrays)
     slices = [slice(int(mapped["offsets"][row]), int(mapped["offsets"][row + 1])) for row in rows]
+    columns = columns_in(arrays)
     for name, where in ((name, where) for name in ("type", *FIELDS) for where in slices):
-        arrays[name][where] = _BLANKS.get(name, 0)
+        columns[name][where] = _BLANKS.get(name, 0)
     bounds = mapped.get(ARRAYS[0], np.zeros(len(known) + 1, np.int64))
     for row in rows if _PROFILES in arrays else ():
         arrays[_PROFILES][bounds[row] : bounds[row + 1]] = 0

@@ -13,6 +13,7 @@ import msgspec
 from features.errors import RequestError, Unavailable
 from features.history import History
 from features.moments import MICROSECOND, is_zone
+from serving import people
 from serving.context import completed
 from serving.decide import in_holdout
 from serving.eligibility import why_not
@@ -90,7 +91,8 @@ def looked(engine: Engine, live: Live, request: Any) -> Looked:
 
 def consents_of(engine: Engine, live: Live, request: Any, found: Found | None = None) -> Consents:
     """What the subject agreed to, as the shop was told; a request may say more, and may always refuse."""
-    kept = engine.consents_of(live, request.user_id, request.visitor_id, found)
+    found = found or engine.find(live, request.user_id, request.visitor_id)
+    kept = people.consents_of(live, request.user_id, request.visitor_id, live.assumed, found)
     said = getattr(request, "consents", None)
     if not said:
         return kept
@@ -112,19 +114,12 @@ def known_of(
     except Unavailable:
         history, trouble = engine.mapped_history_of(live, user_id), OUTDATED
     # An event that was acknowledged in this very microsecond counts: as-of windows are half-open. All of it is past.
-    now = max(now, *_latest(history)) + MICROSECOND
+    now = max(now, history.last) + MICROSECOND
     try:
-        person = engine.person_of(live, user_id, visitor_id, now, found)
+        person = people.person_of(engine, live, user_id, visitor_id, now, found)
     except Unavailable:
         person, trouble = NOBODY, OUTDATED
     return now, history, person, trouble
-
-
-def _latest(history: History) -> tuple[int, int]:
-    """When the latest of its events happened, and when the latest was received; 0 without any."""
-    if not len(history):
-        return 0, 0
-    return history.time.item(-1), history.recorded.item(history.recorded.argmax())
 
 
 def addressed(live: Live, query: Query, holdout: bool) -> Query:

@@ -20,6 +20,7 @@ from features.errors import BundleError, ConfigError
 from features.history import FIELDS
 from features.shop import Shop
 from serving.artifact import live_name, read_manifest
+from serving.slices import EVENTS
 
 VARIABLE = "KOKYAKU_MEMORY"
 """Names in the environment how much a service may take, such as `1500M`, where that is less than the machine has."""
@@ -100,7 +101,7 @@ def budget_of(shop: Shop) -> Budget:
     known = history or {}
     items = _entries(bundle, "items.rows", 4)
     factors = max((_entries(bundle, name, 4) for name in bundle if name.endswith("item_factors")), default=0)
-    events = sum(size for name, size in known.items() if name in FIELDS)
+    events = sum(size for name, size in known.items() if name in (EVENTS, *FIELDS))
     return Budget(
         items, factors // max(items, 1), _entries(known, "subjects.rows", 4), PROGRAM + items * AN_ITEM,
         sum(bundle.values()), sum(known.values()) - events, events,

@@ -85,11 +85,11 @@ class Consents(msgspec.Struct, frozen=True):
         said = self.told.get(purpose)
         if said is None:
             return purpose in self.assumed
-        return (said.get("granted") if isinstance(said, Mapping) else said) is True
+        return (said.get("granted") if isinstance(said, dict) else said) is True
 
     def refuses(self, purpose: str) -> bool:
         """Whether a person was told to have said no."""
-        return isinstance(self.told.get(purpose), Mapping) and not self.to(purpose)
+        return isinstance(self.told.get(purpose), dict) and not self.to(purpose)
 
 
 NOBODY = Person()

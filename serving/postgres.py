@@ -133,6 +133,9 @@ class PostgresDatabase:
             return rows
         raise AssertionError("unreachable")
 
+    def mark(self) -> None:
+        """None: what another replica has committed is known to the server alone."""
+
     @contextmanager
     def alone(self, name: str, busy: str) -> Iterator[None]:
         """Hold an advisory lock of the shop, against all replicas; it goes with the connection that took it."""

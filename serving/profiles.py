@@ -81,16 +81,17 @@ class People:
 
     def at(self, row: int | None) -> Profile | None:
         """The profile of the subject in that row, likewise; None also where the row is None."""
-        raw = self._bytes(row)
+        raw = self.json_at(row)
         return None if raw is None else _decoded(_profile, raw)
 
     def agreed(self, row: int | None) -> Any:
         """The consents of the profile of the subject in that row; None where there are none."""
-        raw = self._bytes(row)
+        raw = self.json_at(row)
         found = None if raw is None else _decoded(_agreed, raw)
         return None if found is None else found.fields.consents
 
-    def _bytes(self, row: int | None) -> bytes | None:
+    def json_at(self, row: int | None) -> bytes | None:
+        """That profile as it is kept, copied at this moment: where it is being erased it may be no JSON any more."""
         if row is None:
             return None
         start, end = self._bounds[row], self._bounds[row + 1]

@@ -107,6 +107,15 @@ NEWER_OF_CUSTOMER: Final = """
             WHERE links.customer_id = ?1 AND events.seq > ?2 AND events.customer_id IS NULL)
     UNION ALL SELECT 2, 0, NULL WHERE EXISTS (SELECT 1 FROM orders WHERE customer_id = ?1 AND change > ?4)"""
 """Of events and orders only whether there are any: what is in them is read with consent only."""
+NEWS: Final = """
+    SELECT 0 AS kind, those.seq, coalesce(those.customer_id, links.customer_id) FROM (
+            SELECT seq, customer_id, visitor_id FROM events WHERE seq > ?1 ORDER BY seq LIMIT ?4) AS those
+        LEFT JOIN links ON those.customer_id IS NULL AND links.visitor_id = those.visitor_id
+    UNION ALL SELECT * FROM (
+        SELECT 1, change, customer_id FROM customers WHERE change > ?2 ORDER BY change LIMIT ?4) AS fields
+    UNION ALL SELECT * FROM (
+        SELECT 2, change, customer_id FROM orders WHERE change > ?3 ORDER BY change LIMIT ?4) AS orders"""
+"""Whose rows came after some numbers, in their order; an anonymous event is of everybody whom its visitor became."""
 NEWER_OF_VISITOR: Final = """
     SELECT 0 AS kind, change, payload FROM visitors WHERE visitor_id = ?1
     UNION ALL SELECT 1, 0, NULL WHERE EXISTS (

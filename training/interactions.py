@@ -6,10 +6,11 @@ Each row is exactly what the service folds in for that subject at that moment: b
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 import scipy.sparse as sp
+from msgspec import structs
 
 from features.confidence import ConfidenceParams, preferences
 from features.errors import DataError
@@ -59,7 +60,7 @@ def preference_matrix(
     # One subject's preferences over items numbered subject * n_items + item are all subjects' preferences at once,
     # so the arithmetic is not merely alike: it is the same function.
     number = known.subject_rows().astype(np.int64) * n_items + known.events.item
-    pairs, weights = preferences(replace(known.events, item=number), now, params)
+    pairs, weights = preferences(structs.replace(known.events, item=number), now, params)
     rows, items = np.divmod(pairs.astype(np.int64), max(n_items, 1))
     inside = items < width
     return _csr(rows[inside], items[inside], weights[inside], (len(histories), width))

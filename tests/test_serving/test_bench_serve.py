@@ -93,7 +93,7 @@ def test_a_bench_leaves_the_shop_as_it_was(made) -> None:
     before = stamps()
     with aside(made) as shop:
         answers(shop, routes_of(shop)[f"{EVENTS}-20"], 2)
-        linked = next(shop.histories.glob("*/time.npy")), next(made.histories.glob("*/time.npy"))
+        linked = next(shop.histories.glob("*/events.npy")), next(made.histories.glob("*/events.npy"))
         assert linked[0].samefile(linked[1])
         copied = Engine(shop, worker=None)
         assert copied.store.last_seq() == 40

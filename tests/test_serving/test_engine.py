@@ -11,7 +11,7 @@ import pytest
 
 from features import pace
 from features.errors import Unavailable
-from features.history import Histories, History, customer_subject, visitor_subject
+from features.history import FIELDS, Histories, History, customer_subject, visitor_subject
 from features.ids import Vocabulary
 from features.moments import DAY
 from serving import worker
@@ -32,7 +32,7 @@ def publish_history(shop, name: str, subjects: dict[str, History], seq: int) -> 
     items = Vocabulary.of([f"{group}{number}" for group in "ba" for number in (3, 2, 1, 0)])
     events = [subjects[subject] for subject in order]
     offsets = np.cumsum([0, *(len(one) for one in events)]).astype(np.int64)
-    together = History(*(np.concatenate([getattr(one, name) for one in events]) for name in History.__slots__))
+    together = History(*(np.concatenate([getattr(one, name) for one in events]) for name in FIELDS))
     histories = Histories(Vocabulary.of(order), items, offsets, together)
     manifest = {"store_id": "s", "store_seq": seq, "as_of": AS_OF, "dataset": name}
     publish_live(shop.histories, write_history(shop.histories, histories, [], manifest))

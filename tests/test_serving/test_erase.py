@@ -429,7 +429,7 @@ def test_checksums_hold_except_where_erasure_changed_the_files(tmp_path):
     assert overwrite(folder, ["c:ann"]) == (1, 0)
     assert overwrite(folder, ["c:ann", "c:nobody"]) == (0, 0)
     verify_history(folder)
-    assert {"type", "key", "subjects.blob"} <= set(orjson.loads((folder / "erased.json").read_bytes())["changed"])
+    assert {"events", "subjects.blob"} <= set(orjson.loads((folder / "erased.json").read_bytes())["changed"])
     offsets = folder / "offsets.npy"
     offsets.write_bytes(offsets.read_bytes()[:-1] + b"\x7f")
     with pytest.raises(BundleError, match="checksum"):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import random
 import sqlite3
-from dataclasses import replace
 
 import msgspec
 import numpy as np
@@ -156,8 +155,8 @@ def test_what_was_agreed_to_before_the_sync_and_taken_back_since_is_no(toy_engin
     assert not hydrate(toy_engine, live, wire.RecommendationsRequest(user_id="ann"), AS_OF + DAY)[0].personal
 
 
-def test_of_whom_nothing_was_told_since_the_store_is_asked_once(toy_engine, monkeypatch):
-    """After a sync one statement proves that there is nothing newer; a word or an event more costs what it needs."""
+def test_of_whom_nothing_was_told_since_the_store_is_not_asked(toy_engine, monkeypatch):
+    """After a sync one statement tells who has news: nobody. A word or an event more costs what it needs."""
     toy_engine.store.put_customer("ann", {"tier": "gold", "consents": {"personalization": YES}}, AS_OF)
     view = StoredEvent(event_id="e", occurred_at=AS_OF, recorded_at=AS_OF, type="view", item_id="a0", customer_id="ann")
     toy_engine.store.append_sync([view])
@@ -166,18 +165,22 @@ def test_of_whom_nothing_was_told_since_the_store_is_asked_once(toy_engine, monk
     asked, query = [], toy_engine.store.database.query
     monkeypatch.setattr(toy_engine.store.database, "query", lambda *given: asked.append(given[0]) or query(*given))
     read, _ = hydrate(toy_engine, toy_engine.live, wire.RecommendationsRequest(user_id="ann"), AS_OF + DAY)
-    assert (read.history.item.tolist(), read.person.tier, asked) == ([0], "gold", [sql.NEWER_OF_CUSTOMER])
+    assert (read.history.item.tolist(), read.person.tier, asked) == ([0], "gold", [sql.NEWS])
+    asked.clear()
+    assert hydrate(toy_engine, toy_engine.live, wire.RecommendationsRequest(user_id="ann"), AS_OF + DAY)[0].personal
+    assert asked == []
     toy_engine.store.append_sync([msgspec.structs.replace(view, event_id="f")])
     asked.clear()
     read, _ = hydrate(toy_engine, toy_engine.live, wire.RecommendationsRequest(user_id="ann"), AS_OF + DAY)
-    assert (read.history.item.tolist(), asked) == ([0, 0], [sql.NEWER_OF_CUSTOMER, sql.EVENTS_OF_CUSTOMER])
+    assert (read.history.item.tolist(), asked) == ([0, 0], [sql.NEWS, sql.NEWER_OF_CUSTOMER, sql.EVENTS_OF_CUSTOMER])
 
 
 # --- consent comes first ----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("statement", "values"), [(sql.NEWER_OF_CUSTOMER, ("a", 0, 0, 0)), (sql.NEWER_OF_VISITOR, ("a", 0))]
+    ("statement", "values"),
+    [(sql.NEWER_OF_CUSTOMER, ("a", 0, 0, 0)), (sql.NEWER_OF_VISITOR, ("a", 0)), (sql.NEWS, (0, 0, 0, 9))],
 )
 def test_the_look_that_brings_consents_reads_nothing_else_of_anybody(toy_engine, statement, values):
     """SQLite itself tells which columns a statement touches: of events, orders and links only whose they are."""
@@ -204,7 +207,7 @@ def test_who_refuses_is_read_no_further(toy_engine, monkeypatch):
     asked, query = [], toy_engine.store.database.query
     monkeypatch.setattr(toy_engine.store.database, "query", lambda *given: asked.append(given[0]) or query(*given))
     read, _ = hydrate(toy_engine, toy_engine.live, wire.RecommendationsRequest(user_id="ann"), AS_OF)
-    assert (read.personal, len(read.history), asked) == (False, 0, [sql.NEWER_OF_CUSTOMER])
+    assert (read.personal, len(read.history), asked) == (False, 0, [sql.NEWS, sql.NEWER_OF_CUSTOMER])
 
 
 # --- freshness --------------------------------------------------------------------------------------------------------
@@ -300,7 +303,7 @@ def test_a_hash_that_was_begun_is_the_whole_one():
 def test_a_slice_is_read_with_its_items_moved(toy_shop, toy_bundle, history_of, kernels):
     """As if it was mapped and moved: items that are none, items that the other vocabulary lacks, no events at all."""
     past = history_of(("view", "a0", 3), ("purchase", "b1", 2), ("view", "b3", 1))
-    past = replace(past, item=np.array([0, -1, 7], np.int32))
+    past = msgspec.structs.replace(past, item=np.array([0, -1, 7], np.int32))
     mapped = Histories(Vocabulary.of(["c:ann", "c:bob"]), toy_bundle.items, np.array([0, 3, 3]), past)
     name = write_history(toy_shop.histories, mapped, [], {"store_id": "s", "store_seq": 0, "as_of": 1, "dataset": None})
     publish_history(toy_shop.histories, name)

@@ -11,14 +11,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from features.compiled import switched
 from features.errors import BundleError, ConfigError
 from features.history import FIELDS, Histories, History
 from features.ids import Vocabulary
 from features.shop import Shop
+from serving import histories as history_files
 from serving import memory
-from serving.histories import open_history, overwrite, publish_history, write_history
+from serving.artifact import write_artifact
+from serving.histories import open_history, overwrite, publish_history, verify_history, write_history
 from serving.memory import AN_ITEM, PROGRAM, Room, admit, budget_of, room_of, words
-from serving.slices import Slices
+from serving.slices import EVENTS, ColumnSlices, Slices
 
 MIB = 1 << 20
 
@@ -32,11 +35,17 @@ def histories(toy_bundle, history_of) -> Histories:
     return Histories(Vocabulary.of(["c:ann", "c:bob", "c:cat"]), toy_bundle.items, np.array([0, 2, 2, 5]), events)
 
 
-@pytest.fixture
-def published(toy_shop, histories) -> Shop:
-    """The toy shop with a history."""
+@pytest.fixture(params=["records", "columns"])
+def published(toy_shop, histories, request) -> Shop:
+    """The toy shop with a history, as this program writes it or as one of format 2 did: with a file a column."""
     manifest = {"store_id": "s", "store_seq": 0, "as_of": 1, "dataset": None}
-    publish_history(toy_shop.histories, write_history(toy_shop.histories, histories, [], manifest))
+    if request.param == "records":
+        name = write_history(toy_shop.histories, histories, [], manifest)
+    else:
+        name = "older"
+        arrays = {**histories.arrays(), **history_files.people_arrays(histories.subjects, {})}
+        write_artifact(toy_shop.histories / name, arrays, {"kind": "history", "format": 2, **manifest})
+    publish_history(toy_shop.histories, name)
     return toy_shop
 
 
@@ -53,7 +62,7 @@ class TestBudget:
         assert (budget.items, budget.factors, budget.customers) == (8, 2, 3)
         files = [path for folder in (published.bundles, published.histories) for path in folder.glob("*/*.npy")]
         assert budget.bundle + budget.index + budget.history == sum(path.stat().st_size for path in files)
-        assert budget.history == sum(path.stat().st_size for path in files if path.stem in FIELDS)
+        assert budget.history == sum(path.stat().st_size for path in files if path.stem in (EVENTS, *FIELDS))
         assert budget.own == PROGRAM + 8 * AN_ITEM
         assert budget.needed == budget.worker + budget.bundle + 8 * AN_ITEM
 
@@ -151,7 +160,8 @@ class TestSlices:
     def test_what_is_read_is_what_is_mapped(self, published, histories) -> None:
         folder = next(published.histories.glob("*/"))
         read, _ = open_history(folder)
-        assert isinstance(read.read, Slices)
+        assert isinstance(read.read, Slices if (folder / f"{EVENTS}.npy").exists() else ColumnSlices)
+        assert equal(read.events, histories.events)
         assert all(equal(read.at(row), histories.at(row)) for row in range(3))
         assert len(read.of("c:bob")) == 0
         assert equal(read.of("c:cat"), histories.at(2))
@@ -167,10 +177,12 @@ class TestSlices:
         folder = next(published.histories.glob("*/"))
         read, _ = open_history(folder)
         assert len(read.of("c:ann")) == 2
-        overwrite(folder, ["c:ann"])
+        assert overwrite(folder, ["c:ann"]) == (2, 0)
         assert len(read.of("c:ann")) == 0
         assert read.at(0).item.tolist() == [-1, -1]
-        assert read.at(0).time.tolist() == [0, 0]
+        assert read.at(0).time.tolist() == read.at(0).key.tolist() == read.at(0).type.tolist() == [0, 0]
+        assert np.isnan(read.at(0).value).all()
+        verify_history(folder)
 
     def test_its_files_are_closed_with_it(self, published) -> None:
         def opened() -> int:
@@ -179,15 +191,32 @@ class TestSlices:
 
         if not Path("/proc/self/fd").exists():
             pytest.skip("open files are counted in /proc")
-        slices = Slices(next(published.histories.glob("*/")))
-        assert opened() == len(FIELDS)
+        folder = next(published.histories.glob("*/"))
+        records = (folder / f"{EVENTS}.npy").exists()
+        slices = Slices(folder) if records else ColumnSlices(folder)
+        assert opened() == (1 if records else len(FIELDS))
         del slices
         gc.collect()
         assert opened() == 0
 
-    def test_a_file_that_is_too_short_is_told(self, published) -> None:
+    @pytest.mark.parametrize("kernels", [True, False])
+    def test_a_file_that_is_too_short_is_told(self, published, kernels) -> None:
         folder = next(published.histories.glob("*/"))
-        slices = Slices(folder)
-        os.truncate(folder / "value.npy", 140)
-        with pytest.raises(BundleError, match="ends too early"):
-            slices(2, 5)
+        read, _ = open_history(folder)
+        file = next(path for name in (EVENTS, "value") if (path := folder / f"{name}.npy").exists())
+        os.truncate(file, file.stat().st_size - 1)
+        with switched(kernels), pytest.raises(BundleError, match="ends too early"):
+            read.at(2)
+
+    @pytest.mark.parametrize("kernels", [True, False])
+    def test_by_when_all_of_it_was_known(self, published, histories, kernels) -> None:
+        """The latest instant of its columns, whether whoever read it has looked or not."""
+        with switched(kernels):
+            read, _ = open_history(next(published.histories.glob("*/")))
+            for row in (0, 2):
+                expected = max(histories.at(row).time.max(), histories.at(row).recorded.max())
+                mine = read.at(row)
+                assert mine.last == histories.at(row).last == expected
+                assert mine.as_of(expected + 1) is mine
+                assert mine.known_by in (expected, None) and histories.at(row).known_by is None
+            assert read.at(1).last == 0

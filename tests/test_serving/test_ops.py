@@ -90,12 +90,12 @@ def _break_bundle(shop):
 
 def _break_history(shop):
     (name,) = [path for path in shop.histories.iterdir() if path.is_dir()]
-    (name / "time.npy").write_bytes(b"")
+    (name / "events.npy").write_bytes(b"")
 
 
 def _lose_history_file(shop):
     (name,) = [path for path in shop.histories.iterdir() if path.is_dir()]
-    (name / "time.npy").unlink()
+    (name / "events.npy").unlink()
 
 
 def _newer_than_now(shop):

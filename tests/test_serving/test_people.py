@@ -4,21 +4,26 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from features.dataset import Dataset
+from features.ids import Vocabulary
 from features.moments import DAY
 from features.order_reports import Report
 from features.orders import OrderLine, Step
+from serving import people
 from serving import store_upkeep as upkeep
 from serving.clock import set_clock
 from serving.engine import Engine
 from serving.events import StoredEvent
+from serving.fields import GUEST, decode, plain
 from serving.newer import NOTHING
 from serving.people import consents_of
 from serving.person import NOBODY, Consents, Person, Project
+from serving.profiles import People, Profile, people_arrays
 from serving.sync import sync
 from tests.test_serving.conftest import AS_OF
 
@@ -131,6 +136,39 @@ def test_nonsense_of_an_import_is_left_out_and_the_rest_is_read(toy_engine, make
     renewed(toy_engine)
     assert person(toy_engine, "ann") == Person(region="x", projects=(Project("garden", 1),))
     assert consents(toy_engine, "ann") == Consents()
+
+
+WORDS = st.sampled_from(["dog", "", "Ann"])
+ANYTHING = st.none() | st.booleans() | st.integers(-3, 3) | st.floats(-3, 3) | WORDS | st.lists(WORDS, max_size=2)
+MAPPED = st.dictionaries(st.sampled_from(["name", "pet"]), ANYTHING | WORDS, max_size=2)
+PROJECTS = st.lists(
+    st.fixed_dictionaries({"kind": WORDS}, optional={"since": st.integers(0, 3), "note": ANYTHING}), max_size=2
+)
+TOLD = st.fixed_dictionaries({}, optional={
+    **dict.fromkeys(("name", "region", "postalPrefix", "timeZone", "tier"), WORDS | ANYTHING),
+    "points": st.integers(0, 9) | ANYTHING, "projects": PROJECTS | ANYTHING, "orders": ANYTHING, "postal_prefix": WORDS,
+    **dict.fromkeys(("attributes", "answers", "asked", "shown", "channels", "consents"), MAPPED | ANYTHING),
+    GUEST: st.none() | st.fixed_dictionaries({}, optional={"name": WORDS, "answers": MAPPED}),
+})  # fmt: skip
+
+
+@given(TOLD, st.booleans())
+@settings(max_examples=400, deadline=None)
+def test_a_profile_read_in_one_go_is_what_a_closer_look_finds(fields, ordered):
+    """Whatever stands in it: what is not as it nearly always is gets the closer look."""
+    profile = Profile(fields=fields, orders=(report(), report(at=LATER, state="shipped")) if ordered else ())
+    subjects = Vocabulary.of(["c:ann", "c:bob"])
+    arrays = people_arrays(subjects, {"c:ann": profile})
+    mapped = People(subjects, arrays["people.offsets"], arrays["people.bytes"], (0, 0))
+    closer = people._person(plain(decode(msgspec.json.encode(fields))), list(profile.orders), LATER)
+    found = people._synced(mapped, 0, LATER)
+    assert found is None or repr(found) == repr(closer)  # a number stays whole where it is
+    assert people._synced(mapped, 1, LATER) is people._synced(None, None, LATER) is NOBODY
+    usual = all(
+        isinstance(fields.get(name, ""), str) for name in ("name", "region", "postalPrefix", "timeZone", "tier")
+    )
+    if usual and not fields.keys() - {"name", "region", "postalPrefix", "timeZone", "tier", "consents"}:
+        assert found is not None
 
 
 # --- visitors and sign-ins --------------------------------------------------------------------------------------------

@@ -167,7 +167,7 @@ def test_only_its_owner_can_read_the_store(store, tmp_path):
     """Events are personal data: the file, its log and its index are closed to others."""
     store.append_sync([event("e1")])
     modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.glob("store.db*")}
-    assert set(modes) == {"store.db", "store.db-wal", "store.db-shm"}
+    assert set(modes) == {"store.db", "store.db-wal", "store.db-shm", "store.db-mark"}
     assert all(mode & 0o077 == 0 for mode in modes.values()), modes
 
 

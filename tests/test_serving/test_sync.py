@@ -420,7 +420,7 @@ def test_the_history_is_one_that_serving_can_map(shop, filled):
     report = sync(shop, now=NOON + 50 * DAY)
     histories, manifest = open_history(shop.histories / report.history)
     assert live_name(shop.histories) == report.history
-    assert (manifest["kind"], manifest["format"], manifest["store_seq"]) == ("history", 2, 4)
+    assert (manifest["kind"], manifest["format"], manifest["store_seq"]) == ("history", 3, 4)
     assert (manifest["as_of"], manifest["dataset"]) == (NOON + 50 * DAY, report.import_id)
     assert list(histories.subjects) == ["c:ann", "c:bob"]
     assert len(histories.of("c:ann")) == 3  # the laptop's event before the sign-in is hers
@@ -498,7 +498,7 @@ def test_a_new_store_under_an_old_dataset_is_synced_from_its_beginning(shop, fil
 def test_a_damaged_history_is_made_anew(shop, filled):
     """Damage is noticed by its checksum, and the remedy that doctor names works."""
     report = sync(shop, now=NOON + 50 * DAY)
-    path = shop.histories / report.history / "time.npy"
+    path = shop.histories / report.history / "events.npy"
     path.write_bytes(path.read_bytes()[:-1] + b"\xff")
     again = sync(shop, now=NOON + 50 * DAY)
     assert again.history_renewed and again.history != report.history

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from features.build import histories_as_of
 from features.dataset import Dataset
@@ -47,7 +46,7 @@ def bundle():
 def past_of(*lines: tuple, value: float = np.nan) -> History:
     """(day, item, type), with this price on every line."""
     past = histories_of([("c:x", *line) for line in lines]).at(0)
-    return replace(past, value=np.full(len(past), value, np.float32))
+    return structs.replace(past, value=np.full(len(past), value, np.float32))
 
 
 def said(source, past: History) -> dict[int, float]:
