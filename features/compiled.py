@@ -26,6 +26,8 @@ import numpy.typing as npt
 numba: Any
 trailing_zeros: Any
 """Of an integer, for kernels: the place of its lowest bit."""
+ask_ahead: Any
+"""Of an array and a first place, for kernels: the memory fetches what stands there while other work goes on."""
 
 
 _alone = threading.RLock()
@@ -52,8 +54,9 @@ try:
     with _without_scipy():
         import numba
         from numba.cpython.unsafe.numbers import trailing_zeros
+        from features.prefetch import ask_ahead
 except ImportError:
-    numba = trailing_zeros = None
+    numba = trailing_zeros = ask_ahead = None
 
 SWITCH = "KOKYAKU_KERNELS"
 """`numpy` in this variable of the environment leaves numba alone."""

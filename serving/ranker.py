@@ -185,11 +185,10 @@ class Ranker:
 
     def _own_voice(self, query: Query) -> Voice:
         """The recipe's for this task."""
-        recipe = self.bundle.recipe
-        voice: Order = recipe.ranker or self.weights_for(query)
+        voice: Order = self.bundle.recipe.ranker or self.weights_for(query)
         if self._session is None or query.anchors:
             return voice
-        return InSession(voice, self._session, recipe.session_weight)
+        return InSession(voice, self._session, self.bundle.recipe.session_weight)
 
     def selector(self, voice: Voice | None, selection: SelectionSpec | None = None) -> Selector | None:
         """What trades off, as `rank` says; None where nothing does."""
@@ -259,7 +258,8 @@ class Ranker:
         source = self.sources[name]
         if not source.personal:
             return source.opine(query)
-        return query.once((source, query.anchors), lambda: source.opine(query))
+        what = (source.opine, query.anchors) if query.anchors else source.opine
+        return query.once(what, source.opine, query)
 
     def fill(self, query: Query, slate: Slate, selector: Selector | None = None) -> Slate:
         """Fill the places at the end that the sources left empty; never displace what they chose.
