@@ -59,7 +59,8 @@ def _sort(keys: Any) -> None:
         return
     given = keys.copy()
     for at in range(len(given)):
-        key, place = given[at], 0
+        key: Any = given[at]
+        place = 0
         for other in range(len(given)):
             place += given[other] < key
         keys[place] = key
@@ -68,7 +69,8 @@ def _sort(keys: Any) -> None:
 @kernel("i4[1], i8[1], i1[1], f4[1], f4[1], out f8[2]")
 def sort_events(item: Any, time: Any, kind: Any, quantity: Any, value: Any, events: Any) -> Any:
     """`by_item`: fills `events`; returns how many there are, and the bits of their types."""
-    keys, count, types = np.empty(len(item), np.int64), 0, 0
+    keys, count = np.empty(len(item), np.int64), 0
+    types: Any = 0
     for at in range(len(item)):
         if item[at] >= 0:
             keys[count] = np.int64(item[at]) << 32 | at

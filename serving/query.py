@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
-from typing import Annotated, Any, TypeVar, cast
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 
@@ -89,7 +89,7 @@ class Notes:
         return self.others.setdefault((id(history), now), Notes(history, now))
 
 
-_UNREAD = object()
+_UNREAD: Any = object()
 
 
 class Query(msgspec.Struct, frozen=True):
@@ -145,7 +145,7 @@ class Query(msgspec.Struct, frozen=True):
         notes = self.notes
         if notes.history is not self.history or notes.now != self.now:
             notes = notes.of(self.history, self.now)
-        found = notes.found.get(what, _UNREAD)
+        found: T = notes.found.get(what, _UNREAD)
         if found is _UNREAD:
             found = notes.found[what] = read(*given)
-        return cast("T", found)
+        return found

@@ -20,16 +20,15 @@ ITEM, TIME, TYPE, QUANTITY, VALUE = 0, 1, 2, 3, 4
 """Columns, as of `features.by_item`. All constants stand here: see `features.compiled`."""
 
 
-@kernel("i4[1], f4[1], i8[1], i4[1], f4[1], out f8[1], out u8[1], out i4[1], out f4[1]")
-def neighbours(
-    items: Any, given: Any, indptr: Any, indices: Any, weights: Any, sums: Any, marks: Any, found: Any, scores: Any
-) -> int:  # fmt: skip
-    """Add up what the neighbours of some items are given; fills the items, ascending, and returns how many there are.
+@kernel("i4[1], f4[1], i8[1], i4[1], f4[1], out f8[1], out u8[1]")
+def neighbours(items: Any, given: Any, indptr: Any, indices: Any, weights: Any, sums: Any, marks: Any) -> Any:
+    """Add up what the neighbours of some items are given; returns the neighbours, ascending, and the sum of each.
 
     `sums` and `marks`, a bit an item, are 0 and are left so.
     """
     for at in range(len(items)):
         ask_ahead(indptr, items[at])
+    edges = 0
     for at in range(-AHEAD, len(items)):
         later = at + AHEAD
         if later < len(items):
@@ -38,11 +37,13 @@ def neighbours(
                 ask_ahead(weights, edge)
         if at < 0:
             continue
+        edges += indptr[items[at] + 1] - indptr[items[at]]
         for edge in range(indptr[items[at]], indptr[items[at] + 1]):
             other = np.uint32(indices[edge])  # a number with a sign might count from the end
             sums[other] += weights[edge] * given[at]
             marks[other >> np.uint32(6)] |= np.uint64(1) << np.uint64(other & np.uint32(63))
-    count = 0
+    room = min(edges, len(sums))
+    found, scores, count = np.empty(room, np.int32), np.empty(room, np.float32), 0
     for word in range(len(marks)):
         left = marks[word]
         while left:
@@ -54,7 +55,7 @@ def neighbours(
                 found[count], scores[count] = other, score
                 count += 1
         marks[word] = 0
-    return count
+    return found[:count], scores[:count]
 
 
 @helper
@@ -125,7 +126,7 @@ def cycles(
             if events[at, TYPE] == RETURN:
                 back += events[at, QUANTITY]
             elif events[at, TYPE] == PURCHASE:
-                day = np.int64(events[at, TIME]) // DAY
+                day: Any = np.int64(events[at, TIME]) // DAY
                 if days == 0 or day != last:
                     logs += _log(float(day - last)) if days else 0.0
                     days, last = days + 1, day
