@@ -26,6 +26,8 @@ import numpy.typing as npt
 numba: Any
 trailing_zeros: Any
 """Of an integer, for kernels: the place of its lowest bit."""
+ask_ahead: Any
+"""Of an array and a first place, for kernels: the memory fetches what stands there while other work goes on."""
 
 
 _alone = threading.RLock()
@@ -52,8 +54,10 @@ try:
     with _without_scipy():
         import numba
         from numba.cpython.unsafe.numbers import trailing_zeros
+
+        from features.prefetch import ask_ahead
 except ImportError:
-    numba = trailing_zeros = None
+    numba = trailing_zeros = ask_ahead = None
 
 SWITCH = "KOKYAKU_KERNELS"
 """`numpy` in this variable of the environment leaves numba alone."""
@@ -66,26 +70,27 @@ _CODES = {"f4": "float32", "f8": "float64", "i1": "int8", "i4": "int32", "i8": "
 class Kernel:
     """A function over arrays and numbers, compiled when it is first used or warmed.
 
+    What a call runs stands in a slot of each kernel, so that nothing stands between the caller and machine code.
+
     Args:
         function: what to compile.
         signature: its arguments, such as `f4[2], out f8[1], i8`: a type, then the dimensions of an array, which is
             C-contiguous and only read where it does not say `out`.
     """
 
+    __slots__ = ("__call__", "_compiled", "function", "signature")
+    __call__: Callable[..., Any]
+
     def __init__(self, function: Callable[..., Any], signature: str) -> None:
         self.function, self.signature = function, signature
         self._compiled: Callable[..., Any] | None = None
-        self._run: Callable[..., Any] = lambda *args: self.warm()(*args)
-
-    def __call__(self, *args: Any) -> Any:
-        """Run it."""
-        return self._run(*args)
+        self.__call__ = lambda *args: self.warm()(*args)
 
     def warm(self) -> Callable[..., Any]:
         """Compile it, or load what an earlier process compiled."""
         if self._compiled is None:
             types = tuple(_type(each.strip()) for each in self.signature.split(","))
-            self._compiled = self._run = _jit(self.function, types)
+            self._compiled = self.__call__ = _jit(self.function, types)
         return self._compiled
 
     def timed_into(self, spent: dict[str, int]) -> None:
@@ -98,11 +103,11 @@ class Kernel:
             spent[name] = spent.get(name, 0) + perf_counter_ns() - begun
             return found
 
-        self._run = timed_run
+        self.__call__ = timed_run
 
     def untimed(self) -> None:
         """Run it as it is."""
-        self._run = self.warm()
+        self.__call__ = self.warm()
 
 
 KERNELS: list[Kernel] = []

@@ -14,6 +14,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from features.by_item import ByItem, by_item
 from features.compiled import available, kernel
 from features.history import History
 from features.kinds import EventType
@@ -21,6 +22,8 @@ from features.moments import DAY
 
 Floats = npt.NDArray[np.float32]
 _DAY = 86_400_000_000
+ITEM, TIME, TYPE, QUANTITY = 0, 1, 2, 3
+"""Columns, as of `features.by_item`; what kernels ask for stands in their file: see `features.compiled`."""
 
 EVENT_WEIGHTS: Mapping[str, float] = {
     "purchase": 1.0,
@@ -79,20 +82,20 @@ def confidence(history: History, now: int, params: ConfidenceParams) -> Floats:
 
 
 def preferences(
-    history: History, now: int, params: ConfidenceParams, by_code: Floats | None = None
+    history: History, now: int, params: ConfidenceParams, by_code: Floats | None = None, past: ByItem | None = None
 ) -> tuple[npt.NDArray[np.int32], Floats]:  # fmt: skip
     """One subject's distinct items and the summed confidence of each, positive ones only, items ascending.
 
     Args:
         history, now, params: as for `confidence`.
-        by_code: `params.by_code()`, from who has it at hand.
+        by_code, past: `params.by_code()` and `by_item(history)`, from who has them at hand.
     """
     by_code = params.by_code() if by_code is None else by_code
     if available() and history.item.dtype == np.int32:  # a fit numbers pairs of customer and item, in 64 bits
-        items, weights = np.empty(len(history), np.int32), np.empty(len(history), np.float32)
+        events = (by_item(history) if past is None else past).events
+        items, weights = np.empty(len(events), np.int32), np.empty(len(events), np.float32)
         count = _preferred(
-            history.time, history.item, history.type, history.quantity, now, by_code, params.half_life_days,
-            params.quantity, params.damped, items, weights,
+            events, now, by_code, params.half_life_days, params.quantity, params.damped, items, weights
         )  # fmt: skip
         return items[:count], weights[:count]
     weights = confidence(history, now, params)
@@ -105,24 +108,21 @@ def preferences(
     return items[keep], np.log2(1 + summed[keep].astype(np.float64)).astype(np.float32)
 
 
-@kernel("i8[1], i4[1], i1[1], f4[1], i8, f4[1], f8, f8, b1, out i4[1], out f4[1]")
+@kernel("f8[2], i8, f4[1], f8, f8, b1, out i4[1], out f4[1]")
 def _preferred(
-    time: Any, item: Any, kind: Any, quantity: Any, now: int, by_code: Any, half_life: float, more: float, damped: bool,
-    items: Any, out: Any,
+    events: Any, now: int, by_code: Any, half_life: float, more: float, damped: bool, items: Any, out: Any
 ) -> int:  # fmt: skip
-    """`preferences`: fills `items` and `out`, and returns how many there are."""
-    order = np.argsort(item, kind="mergesort")  # of one item in order of time
+    """`preferences` of events in the order of `by_item`: fills `items` and `out`, and returns how many there are."""
     count, at = 0, 0
-    while at < len(order):
-        which, total = item[order[at]], 0.0
-        while at < len(order) and item[order[at]] == which:
-            event = order[at]
-            age = max((now - time[event]) / (_DAY * half_life), 0.0)
-            amount = 1 + more * np.log2(max(float(quantity[event]), 1.0))
-            total += float(np.float32(by_code[kind[event]] * amount * np.exp2(-age)))
+    while at < len(events):
+        which, total = events[at, ITEM], 0.0
+        while at < len(events) and events[at, ITEM] == which:
+            age = max((now - events[at, TIME]) / (_DAY * half_life), 0.0)
+            amount = 1 + more * np.log2(max(events[at, QUANTITY], 1.0))
+            total += float(np.float32(by_code[np.int64(events[at, TYPE])] * amount * np.exp2(-age)))
             at += 1
         summed = np.float32(total)
-        if which >= 0 and summed > 0:
+        if summed > 0:
             items[count], out[count] = which, np.log2(1 + float(summed)) if damped else summed
             count += 1
     return count

@@ -68,12 +68,28 @@ class Filter(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="ca
 
 
 class Notes:
-    """What was read of a history so far. They live and die with the query, so nothing of a person outlives it."""
+    """What was read so far of one history at one moment. It lives and dies with the query: no longer than a request.
 
-    __slots__ = ("found",)
+    Those of other histories and moments, where queries that were made from one have other ones, stand beside it.
+    """
 
-    def __init__(self) -> None:
-        self.found: dict[tuple[int, int, Hashable], tuple[History, Any]] = {}
+    __slots__ = ("found", "history", "now", "others")
+
+    def __init__(self, history: History | None = None, now: int = 0) -> None:
+        self.history, self.now = history, now
+        self.found: dict[Hashable, Any] = {}
+        self.others: dict[tuple[int, int], Notes] = {}
+
+    def of(self, history: History, now: int) -> Notes:
+        """Those of a history at a moment: these, where nothing was noted before."""
+        if self.history is None:
+            self.history, self.now = history, now
+            return self
+        # Each keeps its history, so that no other one can have the same id.
+        return self.others.setdefault((id(history), now), Notes(history, now))
+
+
+_UNREAD: Any = object()
 
 
 class Query(msgspec.Struct, frozen=True):
@@ -118,17 +134,18 @@ class Query(msgspec.Struct, frozen=True):
     trouble: str | None = None
     notes: Notes = msgspec.field(default_factory=Notes)
 
-    def once(self, what: Hashable, read: Callable[[], T]) -> T:
+    def once(self, what: Hashable, read: Callable[..., T], *given: Any) -> T:
         """What `read` finds in this history at this moment, looked for once however often it is asked for.
 
         Args:
             what: names it; a source stands for what it alone reads.
-            read: depends on `history`, `now` and `what` only. Nobody changes what it returned.
+            read, given: the function and its arguments; what it finds depends on `history`, `now` and `what` only.
+                Nobody changes what it returned.
         """
-        key, notes = (id(self.history), self.now, what), self.notes.found
-        held = notes.get(key)
-        if held is None:
-            # The history is kept beside it: no other one can have its id as long as the notes are there.
-            held = notes[key] = self.history, read()
-        found: T = held[1]
+        notes = self.notes
+        if notes.history is not self.history or notes.now != self.now:
+            notes = notes.of(self.history, self.now)
+        found: T = notes.found.get(what, _UNREAD)
+        if found is _UNREAD:
+            found = notes.found[what] = read(*given)
         return found

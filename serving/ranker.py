@@ -21,7 +21,7 @@ from serving.candidates import NOTHING, Candidates, Opinion, Rows
 from serving.filters import apply_filters
 from serving.placing import PIN, place
 from serving.query import Context, Query
-from serving.recipe import RankerSpec, SelectionSpec
+from serving.recipe import RankerSpec, Recipe, SelectionSpec
 from serving.scoring import TASKS, Beside, Blend, InSession, Order, Scorer, Task, Trees, Weights
 from serving.selecting import Selector, first, joined, taken
 from serving.shelf import Shelf
@@ -47,7 +47,9 @@ class Ranker:
         self.business = business
         self.sources: Mapping[str, Source] = build_sources(bundle, self.shelf)
         self._trees: dict[tuple[str, Task], Trees] = {}
-        self._session = bundle.recipe.session if bundle.recipe.session_weight else None
+        self._voices = {
+            (task, given): _own_voice(bundle.recipe, task, given) for task in TASKS for given in (True, False)
+        }
 
     def prepare(self) -> None:
         """Work out what the first request would otherwise wait for.
@@ -163,33 +165,23 @@ class Ranker:
     def scorer(self, query: Query, voice: Voice | None = None) -> Scorer:
         """What orders the candidates of this query; where no session runs, as if there were no such thing."""
         task = task_of(query)
-        if voice is None:
-            voice = self._own_voice(query)
-        if isinstance(voice, InSession):
-            base = self.scorer(query, voice.voice)
-            runs = voice.weight > 0 and len(self.opinion(voice.source, query).items)
-            return Beside(base, voice.source, voice.weight) if runs else base
-        if not isinstance(voice, RankerSpec):
-            return Blend(voice)
-        return self._tree(voice, task)
+        voice = self._voices[task, bool(query.anchors)] if voice is None else voice
+        order = voice.voice if isinstance(voice, InSession) else voice
+        scorer = self._tree(order, task) if isinstance(order, RankerSpec) else Blend(order)
+        if isinstance(voice, InSession) and voice.weight > 0 and len(self.opinion(voice.source, query).items):
+            return Beside(scorer, voice.source, voice.weight)
+        return scorer
 
     def _tree(self, voice: RankerSpec, task: Task) -> Trees:
-        if (voice.name, task) not in self._trees:
-            self._trees[voice.name, task] = Trees(self.bundle, voice, task)
-        return self._trees[voice.name, task]
+        found = self._trees.get((voice.name, task))
+        if found is None:
+            found = self._trees[voice.name, task] = Trees(self.bundle, voice, task)
+        return found
 
     def impersonal(self, query: Query, voice: Voice | None = None) -> Scorer:
         """A blend of the sources that know nothing of the subject; trees and the session read what is personal."""
         weights = self.weights_for(query) if voice is None or isinstance(voice, RankerSpec | InSession) else voice
         return Blend({name: weight for name, weight in weights.items() if not self.sources[name].personal})
-
-    def _own_voice(self, query: Query) -> Voice:
-        """The recipe's for this task."""
-        recipe = self.bundle.recipe
-        voice: Order = recipe.ranker or self.weights_for(query)
-        if self._session is None or query.anchors:
-            return voice
-        return InSession(voice, self._session, recipe.session_weight)
 
     def selector(self, voice: Voice | None, selection: SelectionSpec | None = None) -> Selector | None:
         """What trades off, as `rank` says; None where nothing does."""
@@ -200,8 +192,7 @@ class Ranker:
 
     def weights_for(self, query: Query) -> Weights:
         """The recipe's weights: another set where what was bought before is excluded."""
-        recipe = self.bundle.recipe
-        return recipe.new_weights if task_of(query) == "new" and recipe.new_weights else recipe.weights
+        return _weights(self.bundle.recipe, task_of(query))
 
     def considered(self, query: Query, names: Iterable[str]) -> Candidates:
         """The foremost of what the named sources propose and the filters leave: what a scorer orders."""
@@ -259,7 +250,8 @@ class Ranker:
         source = self.sources[name]
         if not source.personal:
             return source.opine(query)
-        return query.once((source, query.anchors), lambda: source.opine(query))
+        what = (source.opine, query.anchors) if query.anchors else source.opine
+        return query.once(what, source.opine, query)
 
     def fill(self, query: Query, slate: Slate, selector: Selector | None = None) -> Slate:
         """Fill the places at the end that the sources left empty; never displace what they chose.
@@ -304,3 +296,14 @@ class Ranker:
 def task_of(query: Query) -> Task:
     """`new` where what was bought before is excluded, else `all`."""
     return "new" if "purchased" in query.filter.exclude else "all"
+
+
+def _weights(recipe: Recipe, task: Task) -> Weights:
+    return recipe.new_weights if task == "new" and recipe.new_weights else recipe.weights
+
+
+def _own_voice(recipe: Recipe, task: Task, given: bool) -> Voice:
+    """The recipe's; where items are given that the answer should relate to, the running session has no part in it."""
+    voice: Order = recipe.ranker or _weights(recipe, task)
+    session = recipe.session if recipe.session_weight and not given else None
+    return voice if session is None else InSession(voice, session, recipe.session_weight)

@@ -138,12 +138,8 @@ class Neighbours:
     def _summed(self, items: Rows, weights: Floats) -> Opinion:
         """The same with a kernel, over tables of this thread."""
         count = len(self._indptr) - 1
-        found, scores = scratch("neighbour", count, np.int32), scratch("neighbour_score", count, np.float32)
         sums, marks = scratch("neighbour_sum", count, np.float64), scratch("neighbour_mark", count // 64 + 1, np.uint64)
-        many = kernels.neighbours(
-            items, weights, self._indptr, self._indices, self._weights, sums, marks, found, scores
-        )
-        return Opinion(found[:many].copy(), scores[:many].copy())
+        return Opinion(*kernels.neighbours(items, weights, self._indptr, self._indices, self._weights, sums, marks))
 
     def causes(self, query: Query, items: Rows) -> Rows:
         """The past item (or anchor) that gives the most weight to each item."""

@@ -48,7 +48,7 @@ class ContextPopularity:
 
     def _deepest(self, query: Query) -> tuple[int, dict[str, str]]:
         """The row of the list and what it is made for, looked for once a query."""
-        return query.once((self, query.context), lambda: self._found(self.told(query)))
+        return query.once((self, query.context), self._found, query)
 
     def told(self, query: Query) -> dict[str, str]:
         """What the request tells of the dimensions that cells have, season and part of the local day included."""
@@ -58,7 +58,8 @@ class ContextPopularity:
         told = zip(DIMENSIONS, values, strict=True)
         return {name: value for name, value in told if value and name in self._dimensions}
 
-    def _found(self, told: Mapping[str, str]) -> tuple[int, dict[str, str]]:
+    def _found(self, query: Query) -> tuple[int, dict[str, str]]:
+        told = self.told(query)
         for size in range(len(told), 0, -1):
             for names in combinations(told, size):
                 cell = {name: told[name] for name in names}

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 import msgspec
 import numpy as np
 
+from features.by_item import ByItem, by_item
 from features.confidence import ConfidenceParams, preferences
 from serving.candidates import Floats, Opinion, Rows
 from serving.query import Query
@@ -44,7 +45,15 @@ class Preferences:
 
     def of(self, query: Query) -> tuple[Rows, Floats]:
         """int32[m] ascending, float32[m] above 0; as `features.confidence.preferences`."""
-        return query.once(self._key, lambda: preferences(query.history, query.now, self.params, self._by_code))
+        return query.once(self._key, self._read, query)
+
+    def _read(self, query: Query) -> tuple[Rows, Floats]:
+        return preferences(query.history, query.now, self.params, self._by_code, past_of(query))
+
+
+def past_of(query: Query) -> ByItem:
+    """The subject's events in the order of their items, sorted once a query for all sources."""
+    return query.once(by_item, by_item, query.history)
 
 
 def no_causes(items: Rows) -> Rows:

@@ -6,32 +6,48 @@ from typing import Any
 
 import numpy as np
 
-from features.compiled import helper, kernel, trailing_zeros
+from features.compiled import ask_ahead, helper, kernel, trailing_zeros
 
 DAY = 86_400_000_000
 LAST_BITS = 0xFFF
+LINE = 16
+"""Numbers of four bytes that the memory hands over at once."""
+AHEAD = 4
+"""So many items before it is their turn their neighbours are asked for."""
 WISHLIST, WISHLIST_REMOVE, PURCHASE, RETURN = 5, 6, 7, 8
-"""Codes of `EventType`. All constants stand here: see `features.compiled`."""
+"""Codes of `EventType`."""
+ITEM, TIME, TYPE, QUANTITY, VALUE = 0, 1, 2, 3, 4
+"""Columns, as of `features.by_item`. All constants stand here: see `features.compiled`."""
 
 
-@kernel("i4[1], f4[1], i8[1], i4[1], f4[1], out f8[1], out u8[1], out i4[1], out f4[1]")
-def neighbours(
-    items: Any, given: Any, indptr: Any, indices: Any, weights: Any, sums: Any, marks: Any, found: Any, scores: Any
-) -> int:  # fmt: skip
-    """Add up what the neighbours of some items are given; fills the items, ascending, and returns how many there are.
+@kernel("i4[1], f4[1], i8[1], i4[1], f4[1], out f8[1], out u8[1]")
+def neighbours(items: Any, given: Any, indptr: Any, indices: Any, weights: Any, sums: Any, marks: Any) -> Any:
+    """Add up what the neighbours of some items are given; returns the neighbours, ascending, and the sum of each.
 
     `sums` and `marks`, a bit an item, are 0 and are left so.
     """
     for at in range(len(items)):
+        ask_ahead(indptr, items[at])
+    edges = 0
+    for at in range(-AHEAD, len(items)):
+        later = at + AHEAD
+        if later < len(items):
+            for edge in range(indptr[items[later]], indptr[items[later] + 1], LINE):
+                ask_ahead(indices, edge)
+                ask_ahead(weights, edge)
+        if at < 0:
+            continue
+        edges += indptr[items[at] + 1] - indptr[items[at]]
         for edge in range(indptr[items[at]], indptr[items[at] + 1]):
-            other = indices[edge]
+            other = np.uint32(indices[edge])  # a number with a sign might count from the end
             sums[other] += weights[edge] * given[at]
-            marks[other >> 6] |= np.uint64(1) << np.uint64(other & 63)
-    count = 0
+            marks[other >> np.uint32(6)] |= np.uint64(1) << np.uint64(other & np.uint32(63))
+    room = min(edges, len(sums))
+    found, scores, count = np.empty(room, np.int32), np.empty(room, np.float32), 0
     for word in range(len(marks)):
         left = marks[word]
         while left:
-            other = 64 * word + np.int64(trailing_zeros(left))
+            other = np.uint32(64 * word + np.int64(trailing_zeros(left)))
             left &= left - np.uint64(1)
             score = np.float32(sums[other])
             sums[other] = 0
@@ -39,7 +55,7 @@ def neighbours(
                 found[count], scores[count] = other, score
                 count += 1
         marks[word] = 0
-    return count
+    return found[:count], scores[:count]
 
 
 @helper
@@ -48,28 +64,28 @@ def _kept(bought: float, back: float) -> float:
     return min(max(1 - back / max(bought, 1e-9), 0.0), 1.0)
 
 
-@kernel("i8[1], i4[1], i1[1], f4[1], i8, f8, f8, f8, f4[1], out i4[1], out f4[1]")
+@kernel("f8[2], i8, f8, f8, f8, f4[1], out i4[1], out f4[1]")
 def frequency(
-    time: Any, item: Any, kind: Any, quantity: Any, now: int, half_life: float, floor: float, popular_weight: float,
-    popular: Any, found: Any, scores: Any,
+    events: Any, now: int, half_life: float, floor: float, popular_weight: float, popular: Any, found: Any, scores: Any
 ) -> int:  # fmt: skip
     """`PersonalFrequency`: fills the items that were bought or brought back, ascending, and returns how many."""
-    order, count, at = np.argsort(item, kind="mergesort"), 0, 0
-    while at < len(order):
-        which, weight, pieces, back, lines = item[order[at]], 0.0, 0.0, 0.0, 0
-        while at < len(order) and item[order[at]] == which:
-            event = order[at]
-            if kind[event] == PURCHASE:
-                weight += floor + np.exp2(-(now - time[event]) / half_life)
-                pieces += quantity[event]
-            back += quantity[event] if kind[event] == RETURN else 0.0
-            lines += kind[event] == PURCHASE or kind[event] == RETURN
+    count, at = 0, 0
+    while at < len(events):
+        which, weight, pieces, back, lines = events[at, ITEM], 0.0, 0.0, 0.0, 0
+        while at < len(events) and events[at, ITEM] == which:
+            if events[at, TYPE] == PURCHASE:
+                weight += floor + np.exp2(-(now - events[at, TIME]) / half_life)
+                pieces += events[at, QUANTITY]
+                lines += 1
+            elif events[at, TYPE] == RETURN:
+                back += events[at, QUANTITY]
+                lines += 1
             at += 1
-        if which < 0 or lines == 0:
+        if lines == 0:
             continue
         score = weight * _kept(pieces, back)
         if score > 0 and len(popular):
-            score += popular_weight * popular[which]
+            score += popular_weight * popular[np.int64(which)]
         found[count], scores[count] = which, score if score > 0 else -np.inf
         count += 1
     return count
@@ -95,35 +111,35 @@ def _again(since: float, median: float, spread: float, repeat: float, kept: floa
     return score if score > 0 else -np.inf
 
 
-@kernel("i8[1], i4[1], i1[1], f4[1], i8, f4[1], f4[1], f4[1], f8, f8, f8, out i4[1], out i8[1], out f8[2], out f4[1]")
+@kernel("f8[2], i8, f4[2], f8, f8, f8, out i4[1], out f8[2], out f4[1]")
 def cycles(
-    time: Any, item: Any, kind: Any, quantity: Any, now: int, log_days: Any, spreads: Any, repeats: Any, within: float,
-    belief: float, horizon: float, found: Any, own: Any, out: Any, scores: Any,
+    events: Any, now: int, rhythm: Any, within: float, belief: float, horizon: float, found: Any, out: Any, scores: Any
 ) -> int:  # fmt: skip
-    """`Cycles`: fills items, own intervals, by row of `out` since, median, spread and repeat, and the scores."""
-    order, count, at = np.argsort(item, kind="mergesort"), 0, 0
-    k = within / max(1 - within, 1e-6)
-    while at < len(order):
-        which, days, last, logs, pieces, back = item[order[at]], 0, -1, 0.0, 0.0, 0.0
-        while at < len(order) and item[order[at]] == which:
-            event = order[at]
-            if kind[event] == RETURN:
-                back += quantity[event]
-            elif kind[event] == PURCHASE:
-                day = time[event] // DAY
+    """`Cycles`: fills items, by row of `out` since, median, spread, repeat and own intervals, and the scores.
+
+    `rhythm` has of each item the mean of its log-days, their spread, and how many buy it again.
+    """
+    count, at, k = 0, 0, within / max(1 - within, 1e-6)
+    while at < len(events):
+        which, days, last, logs, pieces, back = np.int64(events[at, ITEM]), 0, -1, 0.0, 0.0, 0.0
+        while at < len(events) and events[at, ITEM] == which:
+            if events[at, TYPE] == RETURN:
+                back += events[at, QUANTITY]
+            elif events[at, TYPE] == PURCHASE:
+                day: Any = np.int64(events[at, TIME]) // DAY
                 if days == 0 or day != last:
                     logs += _log(float(day - last)) if days else 0.0
                     days, last = days + 1, day
-                pieces += quantity[event]
+                pieces += events[at, QUANTITY]
             at += 1
-        if which < 0 or days == 0:
+        if days == 0:
             continue
         intervals = days - 1
         share = within + (1 - within) * k / (intervals + k)
-        since, median = now / DAY - last, np.exp((logs + k * log_days[which]) / (intervals + k))
-        spread = max(spreads[which] * np.sqrt(share), 0.05)
-        repeat = (belief * repeats[which] + intervals) / (belief + intervals)
-        found[count], own[count] = which, intervals
+        since, median = now / DAY - last, np.exp((logs + k * rhythm[which, 0]) / (intervals + k))
+        spread = max(rhythm[which, 1] * np.sqrt(share), 0.05)
+        repeat = (belief * rhythm[which, 2] + intervals) / (belief + intervals)
+        found[count], out[4, count] = which, intervals
         out[0, count], out[1, count], out[2, count], out[3, count] = since, median, spread, repeat
         scores[count] = _again(since, median, spread, repeat, _kept(pieces, back), horizon)
         count += 1
@@ -158,37 +174,32 @@ def _fallen(then: float, price: float) -> float:
 
 
 @kernel(
-    "i8[1], i4[1], i1[1], f4[1], f4[1], i8, f4[1], i8[1], i8[1], f4[1], f8[1], f8[1], f8, f8, f8, out i4[1], "
-    "out i8[1], out f8[2], out f4[1]"
-)
+    "f8[2], i8, f4[1], i8[1], i8[1], f4[1], f8[1], f8[1], f8, f8, f8, out i4[1], out f8[2], out f4[1]"
+)  # fmt: skip
 def wishes(
-    time: Any, item: Any, kind: Any, quantity: Any, value: Any, now: int, prices: Any, starts: Any, since: Any,
-    listed: Any, edges: Any, hazard: Any, horizon: float, gain: float, again: float, found: Any, removed: Any,
-    told: Any, scores: Any,
+    events: Any, now: int, prices: Any, starts: Any, since: Any, listed: Any, edges: Any, hazard: Any, horizon: float,
+    gain: float, again: float, found: Any, told: Any, scores: Any,
 ) -> int:  # fmt: skip
-    """`Wishlist`: fills items, how often each was taken off, age and drop by row of `told`, and the scores."""
+    """`Wishlist`: fills items, by row of `told` age, how often each was taken off and drop, and the scores."""
     count, at = 0, 0
-    if not (kind == WISHLIST).any():
-        return 0
-    order = np.argsort(item, kind="mergesort")
-    while at < len(order):
-        which, wish, gone = item[order[at]], -1, 0
-        while at < len(order) and item[order[at]] == which:
-            what = kind[order[at]]
+    while at < len(events):
+        which, wish, gone = np.int64(events[at, ITEM]), -1, 0
+        while at < len(events) and events[at, ITEM] == which:
+            what = events[at, TYPE]
             if what == WISHLIST:
-                wish = order[at]
+                wish = at
             elif what in (WISHLIST_REMOVE, PURCHASE):
                 wish = -1
             gone += what == WISHLIST_REMOVE
             at += 1
-        if which < 0 or wish < 0:
+        if wish < 0:
             continue
-        then = value[wish] / max(float(quantity[wish]), 1e-9)
+        moment, then = events[wish, TIME], events[wish, VALUE] / max(events[wish, QUANTITY], 1e-9)
         if not np.isfinite(then):
-            then = _listed_price(which, time[wish], starts, since, listed)
-        age, drop = (now - time[wish]) / DAY, _fallen(then, prices[which])
+            then = _listed_price(which, np.int64(moment), starts, since, listed)
+        age, drop = (now - moment) / DAY, _fallen(then, prices[which])
         ahead = _cumulated(age + horizon, edges, hazard) - _cumulated(age, edges, hazard)
-        found[count], removed[count], told[0, count], told[1, count] = which, gone, age, drop
+        found[count], told[0, count], told[1, count], told[2, count] = which, age, gone, drop
         scores[count] = -np.expm1(-ahead * (1 + gain * drop) * again**gone)
         count += 1
     return count

@@ -46,7 +46,7 @@ class Sequence(Neighbours):
         self._last = int(spec.params.get("last", 5))
 
     def _past(self, query: Query) -> tuple[Rows, Floats]:
-        return query.once(self, lambda: self._latest(query.history))
+        return query.once(self, self._latest, query.history)
 
     def _latest(self, history: History) -> tuple[Rows, Floats]:
         """The items that came last, and the weight of each."""
@@ -116,7 +116,7 @@ class Session(Neighbours):
 
     def intent(self, query: Query) -> Intent:
         """What the running session is about, read once a query."""
-        return query.once(self, lambda: self._read(self.running(query), query.now) if self._runs(query) else _NO_INTENT)
+        return query.once(self, self._read, query)
 
     def running(self, query: Query) -> History:
         """Events of the session that runs now; none where the last lies longer ago than a break."""
@@ -129,13 +129,15 @@ class Session(Neighbours):
 
     def _runs(self, query: Query) -> bool:
         """Whether anything happened so lately that the session is not over."""
-        return bool(len(query.history)) and query.now - query.history.time.item(-1) <= self._break
+        moments = query.history.time
+        return len(moments) > 0 and query.now - moments.item(-1) <= self._break
 
-    def _read(self, seen: History, now: int) -> Intent:
+    def _read(self, query: Query) -> Intent:
+        seen = self.running(query)
         if not len(seen):
-            return Intent(seen.item, seen.value, np.zeros(0, bool))
+            return _NO_INTENT
         items, where = np.unique(seen.item, return_inverse=True)
-        weights = self._says[seen.type] * np.exp2(-(now - seen.time) / self._half_life)
+        weights = self._says[seen.type] * np.exp2(-(query.now - seen.time) / self._half_life)
         interest = np.bincount(where, weights=weights, minlength=len(items))
         left = interest > 0
         bought = np.isin(items[left], seen.of_types(EventType.PURCHASE).item)

@@ -7,6 +7,7 @@ from typing import cast
 import numpy as np
 import numpy.typing as npt
 
+from features.by_item import ByItem, bits
 from features.compiled import available
 from features.history import History
 from features.ids import Vocabulary
@@ -18,14 +19,10 @@ from serving.candidates import Floats, Opinion, Rows
 from serving.query import Query
 from serving.recipe import SourceSpec
 from serving.sources import kernels
-from serving.sources.contract import no_causes
+from serving.sources.contract import no_causes, past_of
 
 Doubles = npt.NDArray[np.float64]
-
-
-def lines_of(query: Query) -> History:
-    """What the subject bought and brought back, read once a query."""
-    return query.once("lines", lambda: query.history.of_types(EventType.PURCHASE, EventType.RETURN))
+_LINES = bits((EventType.PURCHASE, EventType.RETURN))
 
 
 def kept_share(lines: History, items: Rows) -> Doubles:
@@ -118,13 +115,13 @@ class PersonalFrequency:
         self._half_life = DAY * float(spec.params.get("half_life_days", 120.0))
         self._floor = float(spec.params.get("count_weight", 0.0))
         self._popular_weight = float(spec.params.get("popular_weight", 0.0))
-        self._popular = cast("Floats | None", bundle.source_arrays(spec.name).get("popular"))
+        self._popular = np.asarray(bundle.source_arrays(spec.name).get("popular", ()), np.float32)
 
     def opine(self, query: Query) -> Opinion:
         """Items bought before, by how often and how lately."""
         if available():
-            return self._counted(query.history, query.now)
-        past = lines_of(query)
+            return self._counted(past_of(query), query.now)
+        past = query.history.of_types(EventType.PURCHASE, EventType.RETURN)
         past = past.take(past.item >= 0)
         if not len(past):
             return Opinion.none()
@@ -132,16 +129,17 @@ class PersonalFrequency:
         items, where = np.unique(past.item, return_inverse=True)
         weight = np.where(bought, self._floor + np.exp2(-(query.now - past.time) / self._half_life), 0)
         scores = np.bincount(where, weights=weight) * kept_share(past, items)
-        if self._popular is not None:
+        if len(self._popular):
             scores += np.where(scores > 0, self._popular_weight * self._popular[items], 0)
         return Opinion(items, np.where(scores > 0, scores, -np.inf).astype(np.float32))
 
-    def _counted(self, history: History, now: int) -> Opinion:
+    def _counted(self, past: ByItem, now: int) -> Opinion:
         """The same with a kernel."""
-        items, scores = np.empty(len(history), np.int32), np.empty(len(history), np.float32)
+        if not past.types & _LINES:
+            return Opinion.none()
+        items, scores = np.empty(len(past.events), np.int32), np.empty(len(past.events), np.float32)
         count = kernels.frequency(
-            history.time, history.item, history.type, history.quantity, now, self._half_life, self._floor,
-            self._popular_weight, self._popular if self._popular is not None else scores[:0], items, scores,
+            past.events, now, self._half_life, self._floor, self._popular_weight, self._popular, items, scores
         )  # fmt: skip
         return Opinion(items[:count], scores[:count])
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import cast
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from features.by_item import ByItem, bits, by_item
 from features.compiled import available
 from features.history import History
 from features.kinds import EventType
@@ -18,32 +19,53 @@ from serving.candidates import Floats, Opinion, Rows
 from serving.query import Query
 from serving.recipe import SourceSpec
 from serving.sources import kernels
-from serving.sources.plain import kept_share, lines_of
+from serving.sources.contract import past_of
+from serving.sources.plain import kept_share
 
 Doubles = npt.NDArray[np.float64]
+_BOUGHT = bits((EventType.PURCHASE,))
 
 
-@dataclass(frozen=True, slots=True)
-class Cycles:
+class Cycles(msgspec.Struct, frozen=True):
     """What the next purchase of some items looks like for one customer.
 
     Args:
         items: int32[m], ascending: what was bought before.
-        since: float64[m], days since the last purchase day.
-        median: float64[m], days; the middle of the next interval.
-        spread: float64[m], standard deviation of its logarithm.
-        repeat: float64[m], the probability that there is a next purchase at all, before looking at `since`.
-        own: int64[m], intervals of the customer's own that this knows of.
-        scores: float32[m], of the source, where a kernel worked them out.
+        told: float64[5, m], by row what the properties say.
+        scores: float32[m], of the source; -inf where there is no next purchase.
     """
 
     items: Rows
-    since: Doubles
-    median: Doubles
-    spread: Doubles
-    repeat: Doubles
-    own: npt.NDArray[np.int64]
-    scores: Floats | None = None
+    told: Doubles
+    scores: Floats
+
+    @property
+    def since(self) -> Doubles:
+        """float64[m]: days since the last purchase day."""
+        return cast("Doubles", self.told[0])
+
+    @property
+    def median(self) -> Doubles:
+        """float64[m]: days; the middle of the next interval."""
+        return cast("Doubles", self.told[1])
+
+    @property
+    def spread(self) -> Doubles:
+        """float64[m]: standard deviation of the logarithm of the next interval."""
+        return cast("Doubles", self.told[2])
+
+    @property
+    def repeat(self) -> Doubles:
+        """float64[m]: the probability that there is a next purchase at all, before looking at `since`."""
+        return cast("Doubles", self.told[3])
+
+    @property
+    def own(self) -> Doubles:
+        """float64[m]: how many intervals of the customer's own this knows of."""
+        return cast("Doubles", self.told[4])
+
+
+_NO_CYCLES = Cycles(np.empty(0, np.int32), np.empty((5, 0)), np.empty(0, np.float32))
 
 
 class Replenishment:
@@ -70,31 +92,27 @@ class Replenishment:
     def __init__(self, spec: SourceSpec, bundle: Bundle) -> None:
         arrays = bundle.source_arrays(spec.name)
         self.name = spec.name
-        self._mean = np.asarray(arrays["log_days"], np.float32)
-        self._spread = np.asarray(arrays["spread"], np.float32)
-        self._repeat = np.asarray(arrays["repeat"], np.float32)
+        # Side by side: of each item all three are asked for.
+        self._rhythm = np.stack([arrays[name] for name in ("log_days", "spread", "repeat")], axis=1).astype(np.float32)
         self._within, self._belief = (float(value) for value in arrays["shrinkage"])
         self._horizon = float(spec.params.get("horizon_days", 28.0))
 
     def opine(self, query: Query) -> Opinion:
         """What was bought before, by the probability that it is bought again in the next days."""
         found = self.due(query)
-        if found.scores is not None:
-            return Opinion(found.items, found.scores)
-        before = elapsed(found.since, found.median, found.spread)
-        after = elapsed(found.since + self._horizon, found.median, found.spread)
-        score = found.repeat * (after - before) / np.maximum(1 - found.repeat * before, 1e-9)
-        score *= kept_share(lines_of(query), found.items)
-        return Opinion(found.items, np.where(score > 0, score, -np.inf).astype(np.float32))
+        return Opinion(found.items, found.scores)
 
     def due(self, query: Query) -> Cycles:
         """The subject's cycles, worked out once a query."""
-        return query.once(self, lambda: self.cycles(query.history if available() else lines_of(query), query.now))
+        return query.once(self, self._due, query)
+
+    def _due(self, query: Query) -> Cycles:
+        return self._worked_out(past_of(query), query.now) if available() else self.cycles(query.history, query.now)
 
     def cycles(self, history: History, now: int) -> Cycles:
         """The cycle of each item that was bought before: one purchase uses the item's, two and more the own as well."""
         if available():
-            return self._worked_out(history, now)
+            return self._worked_out(by_item(history), now)
         past = Purchases.of(history.of_types(EventType.PURCHASE))
         items, start, count = np.unique(past.item, return_index=True, return_counts=True)
         own = count - 1
@@ -104,28 +122,36 @@ class Replenishment:
         place = np.repeat(np.arange(len(items)), count)
         total = np.bincount(place, weights=logs, minlength=len(items))
         k = self._within / max(1 - self._within, 1e-6)
-        mean = (total + k * self._mean[items]) / (own + k)
+        log_days, spread, repeat = self._rhythm[items].T
+        mean = (total + k * log_days) / (own + k)
         share = self._within + (1 - self._within) * k / (own + k)
-        return Cycles(
-            items=items,
-            since=now / DAY - past.day[start + own],
-            median=np.exp(mean),
-            spread=np.maximum(self._spread[items] * np.sqrt(share), 0.05),
-            repeat=(self._belief * self._repeat[items] + own) / (self._belief + own),
-            own=own,
-        )
+        told = np.stack([
+            now / DAY - past.day[start + own],
+            np.exp(mean),
+            np.maximum(spread * np.sqrt(share), 0.05),
+            (self._belief * repeat + own) / (self._belief + own),
+            own,
+        ])  # fmt: skip
+        kept = kept_share(history.of_types(EventType.PURCHASE, EventType.RETURN), items)
+        return Cycles(items, told, self._scores(told, kept))
 
-    def _worked_out(self, history: History, now: int) -> Cycles:
+    def _scores(self, told: Doubles, kept: Doubles) -> Floats:
+        """float32[m], of cycles, by the share of each item that was not brought back."""
+        since, median, spread, repeat, _ = told
+        before, after = elapsed(since, median, spread), elapsed(since + self._horizon, median, spread)
+        score = repeat * (after - before) / np.maximum(1 - repeat * before, 1e-9) * kept
+        return np.where(score > 0, score, -np.inf).astype(np.float32)
+
+    def _worked_out(self, past: ByItem, now: int) -> Cycles:
         """The same with a kernel."""
-        most = len(history)
-        items, own, scores = np.empty(most, np.int32), np.empty(most, np.int64), np.empty(most, np.float32)
-        told = np.empty((4, most))
+        if not past.types & _BOUGHT:
+            return _NO_CYCLES
+        most = len(past.events)
+        items, told, scores = np.empty(most, np.int32), np.empty((5, most)), np.empty(most, np.float32)
         count = kernels.cycles(
-            history.time, history.item, history.type, history.quantity, now, self._mean, self._spread, self._repeat,
-            self._within, self._belief, self._horizon, items, own, told, scores,
+            past.events, now, self._rhythm, self._within, self._belief, self._horizon, items, told, scores
         )  # fmt: skip
-        since, median, spread, repeat = told[:, :count]
-        return Cycles(items[:count], since, median, spread, repeat, own[:count], scores[:count])
+        return Cycles(items[:count], told[:, :count], scores[:count])
 
     def causes(self, query: Query, items: Rows) -> Rows:
         """Each item speaks for itself: it was bought."""

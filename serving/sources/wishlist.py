@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import cast
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from features.by_item import ByItem, bits
 from features.compiled import available
 from features.history import History
 from features.kinds import EventType
@@ -18,27 +19,42 @@ from serving.candidates import Floats, Opinion, Rows
 from serving.query import Query
 from serving.recipe import SourceSpec
 from serving.sources import kernels
+from serving.sources.contract import past_of
 
 Doubles = npt.NDArray[np.float64]
+_WISHED = bits((EventType.WISHLIST,))
 
 
-@dataclass(frozen=True, slots=True)
-class Wishes:
+class Wishes(msgspec.Struct, frozen=True):
     """What is on the wishlist now.
 
     Args:
         items: int32[m], ascending.
-        age: float64[m], days since the item was put there (last).
-        removed: int64[m], how often it was taken off before.
-        drop: float64[m], by how much the price fell since, as a share; 0 where it did not or is not known.
-        scores: float32[m], of the source, where a kernel worked them out.
+        told: float64[3, m], by row what the properties say.
+        scores: float32[m], of the source.
     """
 
     items: Rows
-    age: Doubles
-    removed: npt.NDArray[np.int64]
-    drop: Doubles
-    scores: Floats | None = None
+    told: Doubles
+    scores: Floats
+
+    @property
+    def age(self) -> Doubles:
+        """float64[m]: days since the item was put there (last)."""
+        return cast("Doubles", self.told[0])
+
+    @property
+    def removed(self) -> Doubles:
+        """float64[m]: how often it was taken off before."""
+        return cast("Doubles", self.told[1])
+
+    @property
+    def drop(self) -> Doubles:
+        """float64[m]: by how much the price fell since, as a share; 0 where it did not or is not known."""
+        return cast("Doubles", self.told[2])
+
+
+_NO_WISHES = Wishes(np.empty(0, np.int32), np.empty((3, 0)), np.empty(0, np.float32))
 
 
 class Wishlist:
@@ -70,22 +86,15 @@ class Wishlist:
     def opine(self, query: Query) -> Opinion:
         """What is wished now."""
         found = self.wishes(query)
-        if not len(found.items):
-            return Opinion.none()
-        if found.scores is not None:
-            return Opinion(found.items, found.scores)
-        ahead = cumulated(found.age + self._horizon, self._edges, self._hazard)
-        hazard = ahead - cumulated(found.age, self._edges, self._hazard)
-        hazard *= (1 + self._gain * found.drop) * self._again**found.removed
-        return Opinion(found.items, (-np.expm1(-hazard)).astype(np.float32))
+        return Opinion(found.items, found.scores) if len(found.items) else Opinion.none()
 
     def wishes(self, query: Query) -> Wishes:
         """The open wishes, with their age, what became of earlier ones, and how the price moved; once a query."""
-        return query.once(self, lambda: self._wishes(query))
+        return query.once(self, self._wishes, query)
 
     def _wishes(self, query: Query) -> Wishes:
         if available():
-            return self._read(query.history, query.now)
+            return self._read(past_of(query), query.now)
         told = query.history.of_types(EventType.WISHLIST, EventType.WISHLIST_REMOVE)
         told = told.take(told.item >= 0)
         asked = np.unique(told.item)
@@ -95,20 +104,28 @@ class Wishlist:
         removed = np.searchsorted(gone, items, "right") - np.searchsorted(gone, items, "left")
         then = self._price_then(told, items, since)
         with np.errstate(invalid="ignore", divide="ignore"):
-            drop = np.where(then > 0, 1 - self.prices[items] / then, 0)
-        return Wishes(items, (query.now - since) / DAY, removed, np.clip(np.nan_to_num(drop), 0, 1))
+            drop = np.clip(np.nan_to_num(np.where(then > 0, 1 - self.prices[items] / then, 0)), 0, 1)
+        age = (query.now - since) / DAY
+        return Wishes(items, np.stack([age, removed, drop]), self._scores(age, removed, drop))
 
-    def _read(self, history: History, now: int) -> Wishes:
+    def _scores(self, age: Doubles, removed: npt.NDArray[np.int64], drop: Doubles) -> Floats:
+        """float32[m], of wishes."""
+        ahead = cumulated(age + self._horizon, self._edges, self._hazard)
+        hazard = ahead - cumulated(age, self._edges, self._hazard)
+        hazard *= (1 + self._gain * drop) * self._again**removed
+        return cast("Floats", (-np.expm1(-hazard)).astype(np.float32))
+
+    def _read(self, past: ByItem, now: int) -> Wishes:
         """The same with a kernel, and the score of each."""
-        most = len(history)
-        items, removed, scores = np.empty(most, np.int32), np.empty(most, np.int64), np.empty(most, np.float32)
-        told = np.empty((2, most))
+        if not past.types & _WISHED:
+            return _NO_WISHES
+        most = len(past.events)
+        items, told, scores = np.empty(most, np.int32), np.empty((3, most)), np.empty(most, np.float32)
         count = kernels.wishes(
-            history.time, history.item, history.type, history.quantity, history.value, now, self.prices, self._starts,
-            self._since, self._listed, self._edges, self._hazard, self._horizon, self._gain, self._again, items,
-            removed, told, scores,
+            past.events, now, self.prices, self._starts, self._since, self._listed, self._edges, self._hazard,
+            self._horizon, self._gain, self._again, items, told, scores,
         )  # fmt: skip
-        return Wishes(items[:count], told[0, :count], removed[:count], told[1, :count], scores[:count])
+        return Wishes(items[:count], told[:, :count], scores[:count])
 
     def causes(self, query: Query, items: Rows) -> Rows:
         """Each item speaks for itself: it is wished."""
