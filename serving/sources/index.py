@@ -71,17 +71,22 @@ class Index:
 
     def best(self, vector: Floats, count: int) -> Proposals:
         """The items with the `count` highest inner products among those looked at, best first, ties by item."""
+        found = self.near(vector, count)
+        return best(found.scores, found.items, count)
+
+    def near(self, vector: Floats, count: int) -> Proposals:
+        """A few more than `count` items, in any order, among which those with the highest inner products are."""
         wanted, near = LOOKED_AT * count, count + count // _SPARE
         if not available():
             close = best(*self._looked_at(vector, wanted), near).items
-            return best(cast("Floats", self.vectors[close] @ vector), close, count)
+            return Proposals(close, cast("Floats", self.vectors[close] @ vector))
         room = len(self.items)
-        top, values = np.empty(min(count, room), np.int32), np.empty(min(count, room), np.float32)
+        top, values = np.empty(min(near, room), np.int32), np.empty(min(near, room), np.float32)
         found = search(
-            self.centres, self.starts, self.items, self.codes, self.scales, self.vectors, vector, wanted, near,
+            self.centres, self.starts, self.items, self.codes, self.scales, self.vectors, vector, wanted,
             scratch("index_item", room, np.int32), scratch("index_score", room, np.float32), top, values,
         )  # fmt: skip
-        return Proposals(top[:found], values[:found])
+        return Proposals(top, values) if found == len(top) else Proposals(top[:found], values[:found])
 
     def _looked_at(self, vector: Floats, wanted: int) -> tuple[Floats, Rows]:
         """At least so many items in the groups that speak most for a vector, with their products nearly."""
