@@ -119,16 +119,23 @@ def _wanted(top: Any, many: int, count: int, bought: Any) -> int:
 
 
 @helper
-def _united(marks: Any, slot: Any, merged: Any) -> int:
-    """Fill the marked items, ascending, and the place of each among them; returns how many there are."""
+def _united(blocks: Any, marks: Any, slot: Any, merged: Any) -> int:
+    """Fill the marked items, ascending, and the place of each among them; returns how many there are.
+
+    A bit of `blocks` stands for a word of marks that is not 0: most are, and are not looked at.
+    """
     count = 0
-    for word in range(len(marks)):  # from the lowest bit on: quicker than to sort them
-        left = marks[word]
-        while left:
-            item = 64 * word + np.int64(trailing_zeros(left))
-            left &= left - np.uint64(1)
-            slot[item], merged[count] = count, item
-            count += 1
+    for block in range(len(blocks)):  # from the lowest bit on: quicker than to sort the items
+        words = blocks[block]
+        while words:
+            word = 64 * block + np.int64(trailing_zeros(words))
+            words &= words - np.uint64(1)
+            left = marks[word]
+            while left:
+                item = 64 * word + np.int64(trailing_zeros(left))
+                left &= left - np.uint64(1)
+                slot[item], merged[count] = count, item
+                count += 1
     return count
 
 
@@ -154,7 +161,7 @@ def _grouped(gone: Any, why: Any, leave: int, counts: Any) -> None:
 
 
 @helper
-def _rounds(top: Any, lengths: Any, most: int, marks: Any, heard: Any) -> Any:
+def _rounds(top: Any, lengths: Any, most: int, blocks: Any, marks: Any, heard: Any) -> Any:
     """Mark the items that the rounds over the sources' lists come to, and fill how far each list is heard.
 
     They end where one item more than `most` would come in; 0: there is no end.
@@ -164,15 +171,16 @@ def _rounds(top: Any, lengths: Any, most: int, marks: Any, heard: Any) -> Any:
         for source in range(len(lengths)):
             if turn >= lengths[source]:
                 continue
-            item = top[source, turn]
-            bit = np.uint64(1) << np.uint64(item & 63)
-            if marks[item >> 6] & bit:
+            item = np.uint32(top[source, turn])
+            word, bit = item >> np.uint32(6), np.uint64(1) << np.uint64(item & np.uint32(63))
+            if marks[word] & bit:
                 continue
             if most and count == most:
                 for other in range(len(lengths)):
                     heard[other] = min(lengths[other], turn + (other < source))
                 return
-            marks[item >> 6] |= bit
+            marks[word] |= bit
+            blocks[word >> np.uint32(6)] |= np.uint64(1) << np.uint64(word & np.uint32(63))
             count += 1
 
 
@@ -190,33 +198,36 @@ def _noted(top: Any, values: Any, heard: Any, slot: Any, said: Any, ranks: Any) 
 def _thought(items: Any, scores: Any, marks: Any, slot: Any, column: int, opinions: Any) -> None:
     """Fill a column with what a source has said of the marked items."""
     for at in range(len(items)):
-        item = items[at]
-        if marks[item >> 6] >> np.uint64(item & 63) & np.uint64(1) and np.isfinite(scores[at]):
+        item = np.uint32(items[at])
+        marked = marks[item >> np.uint32(6)] >> np.uint64(item & np.uint32(63)) & np.uint64(1)
+        if marked and np.isfinite(scores[at]):
             opinions[slot[item], column] = scores[at]
 
 
 @kernel(
-    "16 i4[1], 16 f4[1], i8, i8, i8, i4[1], u1[1], b1[1], i4[1], i4[1], b1, out i4[1], out u8[1], out i4[2], out f4[3]"
+    "16 i4[1], 16 f4[1], i8, i8, i8, i4[1], u1[1], b1[1], i4[1], i4[1], b1, out i4[1], out u8[1], out i4[1], out f4[3], "
+    "out i4[1]"
 )
 def unite(
     items: Any, scores: Any, sources: int, count: int, most: int, bought: Any, away: Any, buried: Any, category: Any,
-    barred: Any, only_stock: bool, slot: Any, marks: Any, rows: Any, told: Any,
+    barred: Any, only_stock: bool, slot: Any, marks: Any, merged: Any, told: Any, gone: Any,
 ) -> Any:  # fmt: skip
     """Merge the best of several sources, without what a common filter takes out.
 
     Of each source these are the items and scores among which its best are, in any order. Each proposes `count` beside
-    what is bought, and of what is left of that the rounds of `serving.union` take `most`. Fills `rows[0]` with the
+    what is bought, and of what is left of that the rounds of `serving.union` take `most`. Fills `merged` with the
     items that stay, ascending, and by row and source: `told[0]` with the score of what it proposes, `told[1]` with what
     it said of the item whether it proposes it or not, `told[2]` with the place of what it proposes; NaN where there is
-    none. Fills `rows[1]` with what leaves, in the order of the filters and of the items. `slot` holds anything;
+    none. Fills `gone` with what leaves, in the order of the filters and of the items. `slot` holds anything;
     `marks`, a bit an item, is 0 and left so.
 
     Returns how many stay, and how many each of the filters took out.
     """
     size, leave, minded = count + len(bought), 0, _ALL if only_stock else _BUT_STOCK
+    blocks = np.zeros(len(marks) // 64 + 1, np.uint64)
     top, values = np.empty((sources, size), np.int32), np.empty((sources, size), np.float32)
     lengths, heard, counts = np.empty(sources, np.int64), np.empty(sources, np.int64), np.zeros(_REASONS, np.int64)
-    gone, why = rows[1], np.empty(sources * size, np.int8)
+    why = np.empty(sources * size, np.int8)
     for source in range(sources):
         many = _best(items[source], scores[source], top[source], values[source], size)
         many, stay = _wanted(top[source], many, count, bought) if len(bought) else many, 0
@@ -239,14 +250,14 @@ def unite(
     for at in range(leave):
         marks[gone[at] >> 6] = 0
     _grouped(gone, why, leave, counts)
-    _rounds(top, lengths, most, marks, heard)
-    found = _united(marks, slot, rows[0])
+    _rounds(top, lengths, most, blocks, marks, heard)
+    found = _united(blocks, marks, slot, merged)
     _noted(top, values, heard, slot, told[0, :found], told[2, :found])
     told[1, :found] = np.nan
     for source in range(sources):
         _thought(items[source], scores[source], marks, slot, source, told[1])
     for row in range(found):
-        marks[rows[0, row] >> 6] = 0
+        marks[merged[row] >> 6] = 0
     return found, counts[0], counts[1], counts[2], counts[3], counts[4], counts[5]
 
 

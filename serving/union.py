@@ -54,21 +54,22 @@ def _merged(
 ) -> Candidates:  # fmt: skip
     """`united` by the common filters alone, with a kernel."""
     sources, size, catalogue = len(opinions), count + len(bought), len(shelf.away)
-    near = [opinion.near(size) for opinion in opinions.values()]
-    rows, told = np.empty((2, size * sources), np.int32), np.empty((3, size * sources, sources), np.float32)
-    spare = MOST_SOURCES - sources
+    near, spare = [opinion.near(size) for opinion in opinions.values()], MOST_SOURCES - sources
+    room = min(most or size * sources, size * sources)
+    items, told = np.empty(room, np.int32), np.empty((3, room, sources), np.float32)
+    gone = np.empty(size * sources, np.int32)
     stay, *out = unite(
         (*[each.items for each in near], *_NO_ITEMS[:spare]), (*[each.scores for each in near], *_SILENT[:spare]),
         sources, count, most, bought, *common_tables(shelf, query, business),
-        scratch("candidate", catalogue, np.int32), scratch("candidate_mark", catalogue // 64 + 1, np.uint64), rows,
-        told,
+        scratch("candidate", catalogue, np.int32), scratch("candidate_mark", catalogue // 64 + 1, np.uint64), items,
+        told, gone,
     )  # fmt: skip
-    items, (said, thought, ranks) = rows[0, :stay], told[:, :stay]
+    items, (said, thought, ranks) = items[:stay], told[:, :stay]
     if sources > 1:  # what one alone proposes it thinks just that of
         for column, (opinion, found) in enumerate(zip(opinions.values(), near, strict=True)):
             if found is not opinion:
                 opinion.tell(items, thought, column)
-    return Candidates(items, tuple(opinions), said, thought, told_out(rows[1], out), ranks)
+    return Candidates(items, tuple(opinions), said, thought, told_out(gone, out), ranks)
 
 
 _NO_ITEMS, _SILENT = (NOTHING,) * MOST_SOURCES, (NO_SCORES,) * MOST_SOURCES
