@@ -75,7 +75,7 @@ class Kernel:
     Args:
         function: what to compile.
         signature: its arguments, such as `f4[2], out f8[1], i8`: a type, then the dimensions of an array, which is
-            C-contiguous and only read where it does not say `out`.
+            C-contiguous and only read where it does not say `out`. A number before it: a tuple of so many.
     """
 
     __slots__ = ("__call__", "_compiled", "function", "signature")
@@ -220,6 +220,9 @@ def _made(
 
 
 def _type(code: str) -> Any:
+    many, _, each = code.partition(" ")
+    if many.isdigit():
+        return numba.types.UniTuple(_type(each), int(many))
     out, code = code.startswith("out "), code.removeprefix("out ")
     scalar = getattr(numba.types, _CODES[code[:2]])
     if "[" not in code:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -14,10 +15,10 @@ from serving import candidates_kernel as kernels
 Rows = npt.NDArray[np.int32]
 Floats = npt.NDArray[np.float32]
 NOTHING: Rows = np.empty(0, np.int32)
+NO_SCORES: Floats = np.empty(0, np.float32)
 
 
-@dataclass(frozen=True, slots=True)
-class Proposals:
+class Proposals(msgspec.Struct, frozen=True, eq=False):
     """What one source proposes: distinct item rows and finite scores, best first."""
 
     items: Rows
@@ -26,7 +27,10 @@ class Proposals:
     @staticmethod
     def none() -> Proposals:
         """The source has nothing to say."""
-        return Proposals(np.empty(0, np.int32), np.empty(0, np.float32))
+        return _NO_PROPOSALS
+
+
+_NO_PROPOSALS = Proposals(NOTHING, NO_SCORES)
 
 
 @dataclass(eq=False)
@@ -36,27 +40,26 @@ class Opinion:
     Args:
         items: int32[n], ascending and distinct: what it has an opinion of.
         scores: float32[n]; higher is better.
-        order: int32[n], places of the items, best first and ties by row, where the source knows it beforehand.
+        ranked: all of it that it would propose, ties by item, where the source knows the order beforehand.
     """
 
     items: Rows
     scores: Floats
-    order: Rows | None = None
+    ranked: Proposals | None = None
 
     @staticmethod
     def none() -> Opinion:
         """The source has nothing to say."""
         return _SILENCE
 
-    @property
-    def finds_its_best(self) -> bool:
-        """Whether `best` is more than a look at all scores."""
-        return self.order is not None
+    def near(self, count: int) -> Opinion | Proposals:
+        """Items and scores among which the `count` highest are, in any order: all that is known, or what is quicker."""
+        return self if self.ranked is None else self.best(count)
 
     def best(self, count: int) -> Proposals:
         """The `count` highest, best first."""
-        if self.order is not None:
-            return Proposals(self.items[self.order[:count]], self.scores[self.order[:count]])
+        if self.ranked is not None:
+            return Proposals(self.ranked.items[:count], self.ranked.scores[:count])
         return best(self.scores, self.items, count)
 
     def of(self, items: Rows) -> Floats:
@@ -75,11 +78,10 @@ class Opinion:
             out[:, column] = self.of(items)
 
 
-_SILENCE = Opinion(NOTHING, np.empty(0, np.float32))
+_SILENCE = Opinion(NOTHING, NO_SCORES)
 
 
-@dataclass(frozen=True, slots=True)
-class Candidates:
+class Candidates(msgspec.Struct, frozen=True, eq=False):
     """The union of proposals.
 
     Args:
@@ -96,7 +98,7 @@ class Candidates:
     sources: tuple[str, ...]
     scores: Floats
     opinions: Floats
-    removed: tuple[tuple[str, Rows], ...] = field(default=())
+    removed: tuple[tuple[str, Rows], ...] = ()
     ranks: Floats | None = None
 
     def __len__(self) -> int:

@@ -10,69 +10,100 @@ from features.compiled import helper, kernel, trailing_zeros
 
 NO_SCORE = np.float32(-1e30)
 """Scores at or below it stand for "not eligible" in some libraries."""
-_BINS = 512
 _BURIED, _BARRED, _ALL, _BUT_STOCK = 8, 32, 0xFF, 0xEF
 """Bits beside those of `Shelf.away`, by the places of their reasons in `filters.COMMON`; and which of all count."""
+_REASONS = 6
+_NONE = np.int32(-(2**31))
+"""Lower than what stands for any score."""
+_FEW = 300
+"""As many numbers are sorted by counting as soon as by splitting them."""
+_LOW = np.uint64(0xFFFFFFFF)
 
 
 @helper
-def _key(score: Any, item: Any) -> Any:
-    """A number in whose order the highest score comes first, ties by item."""
-    bits = np.float32(score + np.float32(0)).view(np.int32)  # both zeros are one
-    rising = np.int64(bits ^ (bits >> np.int32(31) & np.int32(0x7FFFFFFF)))
-    return np.uint64(np.int64(0x7FFFFFFF) - rising) << np.uint64(32) | np.uint64(np.uint32(item))
+def _turned(bits: Any) -> Any:
+    """The bits of a score as a whole number that rises with it; and back."""
+    return np.int32(bits ^ (bits >> np.int32(31) & np.int32(0x7FFFFFFF)))
 
 
 @helper
-def _score_of(key: Any) -> Any:
-    """The score in a `_key`."""
-    rising = np.int32(np.int64(0x7FFFFFFF) - np.int64(key >> np.uint64(32)))
-    return np.int32(rising ^ (rising >> np.int32(31) & np.int32(0x7FFFFFFF))).view(np.float32)
+def _rising(scores: Any, numbers: Any) -> int:
+    """Fill a whole number that rises with each score, both zeros one; returns how many of the scores are usable."""
+    bits, usable = scores.view(np.int32), np.int32(0)
+    for at in range(len(scores)):
+        score = scores[at]
+        right = score > NO_SCORE and score < np.inf
+        numbers[at] = (np.int32(0) if score == 0 else _turned(bits[at])) if right else _NONE
+        usable = np.int32(usable + np.int32(right))
+    return int(usable)
 
 
 @helper
-def _edge(scores: Any, begin: int, end: int, size: int, low: float, high: float, which: Any) -> int:
-    """Fill the bin of each usable score between the lowest and the highest, and return that of the `size`-th best."""
-    bins: Any = np.zeros(_BINS, np.int64)
-    scale = _BINS / (high - low)
-    for at in range(begin, end):
-        if scores[at] > NO_SCORE and scores[at] < np.inf:
-            place: Any = min(np.int64((float(scores[at]) - low) * scale), _BINS - 1)
-            which[at - begin] = place
-            bins[place] += 1
-    above, edge = 0, _BINS
-    while above < size:
-        edge -= 1
-        above += bins[edge]
-    return edge
+def _cut(numbers: Any, count: int, wanted: int) -> Any:
+    """The number that `wanted` of some reach, or more where some are equal; there are more than `wanted`.
+
+    Halving what lies between the lowest and the highest takes many looks at all of them, but each is quick: nothing
+    depends on what was found before, so the machine compares eight at once.
+    """
+    low, high = numbers[0], numbers[0]
+    for at in range(count):
+        low, high = min(low, numbers[at]), max(high, numbers[at])
+    least, most = np.int64(low), np.int64(high)
+    while least < most:
+        middle, reach = np.int32((least + most + 1) >> 1), np.int32(0)
+        for at in range(count):
+            reach = np.int32(reach + np.int32(numbers[at] >= middle))
+        if reach == wanted:
+            return middle
+        if reach > wanted:
+            least = np.int64(middle)
+        else:
+            most = np.int64(middle) - 1
+    return np.int32(least)
 
 
 @helper
-def _best(scores: Any, items: Any, begin: int, end: int, top: Any, values: Any, size: int) -> int:
-    """`best` of a part of the scores: what lies in too low a bin is never sorted."""
-    usable, low, high = 0, np.inf, -np.inf
-    for at in range(begin, end):
-        if scores[at] > NO_SCORE and scores[at] < np.inf:
-            usable, low, high = usable + 1, min(low, float(scores[at])), max(high, float(scores[at]))
-    which, edge = np.zeros(end - begin, np.int16), 0
-    if size < usable and low < high:
-        edge = _edge(scores, begin, end, size, low, high, which)
-    keys, count = np.empty(usable, np.uint64), 0
-    for at in range(begin, end):
-        if which[at - begin] >= edge and scores[at] > NO_SCORE and scores[at] < np.inf:
-            keys[count] = _key(scores[at], items[at])
-            count += 1
-    keys = keys[:count]
-    keys.sort()
-    for at in range(min(count, size)):
-        top[at], values[at] = np.int32(keys[at] & np.uint64(0xFFFFFFFF)), _score_of(keys[at])
-    return min(count, size)
+def _sort(keys: Any) -> None:
+    """Ascending; of a few distinct numbers the place of each is how many are lower, which is told without a guess."""
+    for at in range(1, len(keys)):
+        if keys[at] < keys[at - 1]:
+            break
+    else:
+        return  # what training put in order
+    if len(keys) > _FEW:
+        keys.sort()
+        return
+    given = keys.copy()
+    for at in range(len(given)):
+        key, place = given[at], 0
+        for other in range(len(given)):
+            place += given[other] < key
+        keys[place] = key
+
+
+@helper
+def _best(items: Any, scores: Any, top: Any, values: Any, size: int) -> int:
+    """`best`, of which `top` and `values` have room for `size`."""
+    count = len(items)
+    numbers, keys, many = np.empty(count, np.int32), np.empty(count + 1, np.uint64), 0
+    usable = _rising(scores, numbers)
+    least = _cut(numbers, count, size) if usable > size else np.int32(_NONE + 1)
+    for at in range(count):  # what does not reach it is written over by the next
+        rank = np.uint64(np.int64(0x7FFFFFFF) - np.int64(numbers[at]))
+        keys[many] = rank << np.uint64(32) | np.uint64(np.uint32(items[at]))
+        many += numbers[at] >= least
+    _sort(keys[:many])
+    told = values.view(np.int32)
+    for at in range(min(many, size)):
+        top[at] = np.int32(keys[at] & _LOW)
+        told[at] = _turned(np.int32(np.int64(0x7FFFFFFF) - np.int64(keys[at] >> np.uint64(32))))
+    return min(many, size)
 
 
 @kernel("f4[1], i4[1], out i4[1], out f4[1]")
 def best(scores: Any, items: Any, top: Any, values: Any) -> Any:
     """Fill `top` and `values` with the highest usable scores, best first, ties by item; returns how many there are."""
-    return _best(scores, items, 0, len(scores), top, values, len(top))
+    return _best(items, scores, top, values, len(top))
 
 
 @helper
@@ -88,16 +119,23 @@ def _wanted(top: Any, many: int, count: int, bought: Any) -> int:
 
 
 @helper
-def _united(marks: Any, slot: Any, merged: Any) -> int:
-    """Fill the marked items, ascending, and the place of each among them; returns how many there are."""
+def _united(blocks: Any, marks: Any, slot: Any, merged: Any) -> int:
+    """Fill the marked items, ascending, and the place of each among them; returns how many there are.
+
+    A bit of `blocks` stands for a word of marks that is not 0: most are, and are not looked at.
+    """
     count = 0
-    for word in range(len(marks)):  # from the lowest bit on: quicker than to sort them
-        left = marks[word]
-        while left:
-            item = 64 * word + np.int64(trailing_zeros(left))
-            left &= left - np.uint64(1)
-            slot[item], merged[count] = count, item
-            count += 1
+    for block in range(len(blocks)):  # from the lowest bit on: quicker than to sort the items
+        words = blocks[block]
+        while words:
+            word = 64 * block + np.int64(trailing_zeros(words))
+            words &= words - np.uint64(1)
+            left = marks[word]
+            while left:
+                item = 64 * word + np.int64(trailing_zeros(left))
+                left &= left - np.uint64(1)
+                slot[item], merged[count] = count, item
+                count += 1
     return count
 
 
@@ -111,34 +149,19 @@ def _is_barred(code: Any, barred: Any) -> Any:
 
 
 @helper
-def _grouped(gone: Any, why: Any, leave: int) -> Any:
-    """Put what leaves in the order of its filters, and of its items."""
+def _grouped(gone: Any, why: Any, leave: int, counts: Any) -> None:
+    """Put what leaves in the order of its filters, and of its items, and count it by filter."""
     keys = np.empty(leave, np.uint64)
     for at in range(leave):
         keys[at] = np.uint64(why[at]) << np.uint64(32) | np.uint64(gone[at])
-    keys.sort()
+        counts[why[at]] += 1
+    _sort(keys)
     for at in range(leave):
-        gone[at], why[at] = np.int32(keys[at] & np.uint64(0xFFFFFFFF)), np.int8(keys[at] >> np.uint64(32))
+        gone[at] = np.int32(keys[at] & _LOW)
 
 
 @helper
-def _listed(
-    items: Any, scores: Any, starts: Any, ranked: Any, count: int, bought: Any, top: Any, values: Any, lengths: Any
-) -> Any:  # fmt: skip
-    """Fill what each source proposes, best first, and how much that is."""
-    size = count + len(bought)
-    for source in range(len(lengths)):
-        begin, end = starts[source], starts[source + 1]
-        if ranked[source]:
-            many = min(end - begin, size)
-            top[source, :many], values[source, :many] = items[begin : begin + many], scores[begin : begin + many]
-        else:
-            many = _best(scores, items, begin, end, top[source], values[source], size)
-        lengths[source] = _wanted(top[source], many, count, bought) if len(bought) else many
-
-
-@helper
-def _rounds(top: Any, lengths: Any, most: int, marks: Any, heard: Any) -> Any:
+def _rounds(top: Any, lengths: Any, most: int, blocks: Any, marks: Any, heard: Any) -> Any:
     """Mark the items that the rounds over the sources' lists come to, and fill how far each list is heard.
 
     They end where one item more than `most` would come in; 0: there is no end.
@@ -148,62 +171,67 @@ def _rounds(top: Any, lengths: Any, most: int, marks: Any, heard: Any) -> Any:
         for source in range(len(lengths)):
             if turn >= lengths[source]:
                 continue
-            item = top[source, turn]
-            bit = np.uint64(1) << np.uint64(item & 63)
-            if marks[item >> 6] & bit:
+            item = np.uint32(top[source, turn])
+            word, bit = item >> np.uint32(6), np.uint64(1) << np.uint64(item & np.uint32(63))
+            if marks[word] & bit:
                 continue
             if most and count == most:
                 for other in range(len(lengths)):
                     heard[other] = min(lengths[other], turn + (other < source))
                 return
-            marks[item >> 6] |= bit
+            marks[word] |= bit
+            blocks[word >> np.uint32(6)] |= np.uint64(1) << np.uint64(word & np.uint32(63))
             count += 1
 
 
 @helper
-def _noted(
-    items: Any, scores: Any, starts: Any, ranked: Any, top: Any, values: Any, heard: Any, marks: Any, slot: Any,
-    said: Any, ranks: Any, opinions: Any,
-) -> Any:  # fmt: skip
-    """Fill for the marked items what was heard of them, and what the sources that are not ranked think of them."""
-    said[:, :], ranks[:, :], opinions[:, :] = np.nan, np.nan, np.nan
+def _noted(top: Any, values: Any, heard: Any, slot: Any, said: Any, ranks: Any) -> None:
+    """Fill for the items that stay what was heard of them, and in which place."""
+    said[:, :], ranks[:, :] = np.nan, np.nan
     for source in range(len(heard)):
         for at in range(heard[source]):
             row = slot[top[source, at]]
             said[row, source], ranks[row, source] = values[source, at], at
-        for at in range(starts[source], starts[source] if ranked[source] else starts[source + 1]):
-            item = items[at]
-            if marks[item >> 6] >> np.uint64(item & 63) & np.uint64(1) and np.isfinite(scores[at]):
-                opinions[slot[item], source] = scores[at]
+
+
+@helper
+def _thought(items: Any, scores: Any, marks: Any, slot: Any, column: int, opinions: Any) -> None:
+    """Fill a column with what a source has said of the marked items."""
+    for at in range(len(items)):
+        item = np.uint32(items[at])
+        marked = marks[item >> np.uint32(6)] >> np.uint64(item & np.uint32(63)) & np.uint64(1)
+        if marked and np.isfinite(scores[at]):
+            opinions[slot[item], column] = scores[at]
 
 
 @kernel(
-    "i4[1], f4[1], i8[1], b1[1], i8, i8, i4[1], u1[1], b1[1], i4[1], i4[1], b1, out i4[1], out u8[1], out i4[1], "
-    "out f4[2], out f4[2], out f4[2], out i4[1], out i1[1], out i8[1]"
+    "16 i4[1], 16 f4[1], i8, i8, i8, i4[1], u1[1], b1[1], i4[1], i4[1], b1, out i4[1], out u8[1], out i4[1], out f4[3], "
+    "out i4[1]"
 )
 def unite(
-    items: Any, scores: Any, starts: Any, ranked: Any, count: int, most: int, bought: Any, away: Any, buried: Any,
-    category: Any, barred: Any, only_stock: bool, slot: Any, marks: Any, merged: Any, said: Any, ranks: Any,
-    opinions: Any, gone: Any, why: Any, counts: Any,
+    items: Any, scores: Any, sources: int, count: int, most: int, bought: Any, away: Any, buried: Any, category: Any,
+    barred: Any, only_stock: bool, slot: Any, marks: Any, merged: Any, told: Any, gone: Any,
 ) -> Any:  # fmt: skip
-    """Merge the best of several sources, without what a common filter takes out; source s has
-    items[starts[s]:starts[s + 1]].
+    """Merge the best of several sources, without what a common filter takes out.
 
-    Of a source that is `ranked` these are its best, best first; of another all that it has an opinion of, ascending.
-    Each proposes `count` beside what is bought, and of what is left of that the rounds of `serving.union` take `most`.
-    Fills `merged` with the items that stay, ascending, and by row and source: `said` and `ranks` with the score and
-    the place of what it proposes, `opinions` with what one that is not ranked thinks; NaN where there is none. Fills
-    `gone` and `why` with what leaves and the number of its filter, in the order of both, and `counts` with how many
-    stay and leave. `slot` holds anything; `marks`, a bit an item, is 0 and left so.
+    Of each source these are the items and scores among which its best are, in any order. Each proposes `count` beside
+    what is bought, and of what is left of that the rounds of `serving.union` take `most`. Fills `merged` with the
+    items that stay, ascending, and by row and source: `told[0]` with the score of what it proposes, `told[1]` with what
+    it said of the item whether it proposes it or not, `told[2]` with the place of what it proposes; NaN where there is
+    none. Fills `gone` with what leaves, in the order of the filters and of the items. `slot` holds anything;
+    `marks`, a bit an item, is 0 and left so.
+
+    Returns how many stay, and how many each of the filters took out.
     """
-    sources, size, leave = len(starts) - 1, count + len(bought), 0
-    minded = _ALL if only_stock else _BUT_STOCK
+    size, leave, minded = count + len(bought), 0, _ALL if only_stock else _BUT_STOCK
+    blocks = np.zeros(len(marks) // 64 + 1, np.uint64)
     top, values = np.empty((sources, size), np.int32), np.empty((sources, size), np.float32)
-    lengths, heard = np.empty(sources, np.int64), np.empty(sources, np.int64)
-    _listed(items, scores, starts, ranked, count, bought, top, values, lengths)
+    lengths, heard, counts = np.empty(sources, np.int64), np.empty(sources, np.int64), np.zeros(_REASONS, np.int64)
+    why = np.empty(sources * size, np.int8)
     for source in range(sources):
-        stay = 0
-        for at in range(lengths[source]):
+        many = _best(items[source], scores[source], top[source], values[source], size)
+        many, stay = _wanted(top[source], many, count, bought) if len(bought) else many, 0
+        for at in range(many):
             item = top[source, at]
             # As in `sift`: in a helper, which would be given four arrays an item, this took five times as long.
             out: Any = np.int64(away[item]) & minded
@@ -221,15 +249,16 @@ def unite(
         lengths[source] = stay
     for at in range(leave):
         marks[gone[at] >> 6] = 0
-    _grouped(gone, why, leave)
-    _rounds(top, lengths, most, marks, heard)
-    found = _united(marks, slot, merged)
-    _noted(
-        items, scores, starts, ranked, top, values, heard, marks, slot, said[:found], ranks[:found], opinions[:found]
-    )
+    _grouped(gone, why, leave, counts)
+    _rounds(top, lengths, most, blocks, marks, heard)
+    found = _united(blocks, marks, slot, merged)
+    _noted(top, values, heard, slot, told[0, :found], told[2, :found])
+    told[1, :found] = np.nan
+    for source in range(sources):
+        _thought(items[source], scores[source], marks, slot, source, told[1])
     for row in range(found):
         marks[merged[row] >> 6] = 0
-    counts[0], counts[1] = found, leave
+    return found, counts[0], counts[1], counts[2], counts[3], counts[4], counts[5]
 
 
 @kernel("i4[1], f4[1], i4[1], i8, out f4[2]")

@@ -26,7 +26,7 @@ Named = tuple[str, Callable[[Candidates], Mask]]
 
 COMMON = ("not-in-catalogue", "withdrawn", "stopped", "buried", "out-of-stock", "bought-lately")
 """Why an item leaves whatever was asked for."""
-_NONE = np.empty(0, bool)
+_NONE, _NO_CODES = np.empty(0, bool), np.empty(0, np.int32)
 
 
 def apply_filters(
@@ -45,16 +45,18 @@ def common_tables(shelf: Shelf, query: Query, business: Business | None) -> tupl
     buried = None if business is None else business.buried(query)
     return (
         shelf.away, _NONE if buried is None else buried, shelf.bundle.shared.category,
-        np.array(query.barred, np.int32), query.filter.in_stock,
+        np.array(query.barred, np.int32) if query.barred else _NO_CODES, query.filter.in_stock,
     )  # fmt: skip
 
 
-def told_out(gone: Rows, why: Sequence[int]) -> tuple[tuple[str, Rows], ...]:
-    """What a kernel took out, by reason; both lists are in the order of the reasons."""
-    ends = [at for at in range(1, len(why)) if why[at] != why[at - 1]]
-    return tuple(
-        (COMMON[why[begin]], gone[begin:end]) for begin, end in zip([0, *ends], [*ends, len(why)], strict=True)
-    )
+def told_out(gone: Rows, counts: Sequence[int]) -> tuple[tuple[str, Rows], ...]:
+    """What a kernel took out, by reason: so many by each of `COMMON`, which stand one behind the other."""
+    told, begin = [], 0
+    for reason, count in zip(COMMON, counts, strict=True):
+        if count:
+            told.append((reason, gone[begin : begin + count]))
+            begin += count
+    return tuple(told)
 
 
 def without(candidates: Candidates, filters: Iterable[Named]) -> Candidates:
@@ -90,8 +92,8 @@ def _common_out(shelf: Shelf, query: Query, found: Candidates, business: Busines
     )  # fmt: skip
     if stay == count:
         return found
-    order = np.argsort(why[: count - stay], kind="stable")
-    removed = told_out(gone[order], why[order].tolist())
+    why = why[: count - stay]
+    removed = told_out(gone[np.argsort(why, kind="stable")], np.bincount(why, minlength=len(COMMON)).tolist())
     return Candidates(items[:stay], found.sources, scores[:stay], opinions[:stay], (*found.removed, *removed))
 
 

@@ -9,19 +9,21 @@ filters left, so that a filter cannot empty a list.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from itertools import accumulate
 
 import numpy as np
 
 from features.compiled import available, scratch
 from serving import slate_kernel as kernels
 from serving.business import Business
-from serving.candidates import Candidates, Floats, Opinion, Rows
+from serving.candidates import NO_SCORES, NOTHING, Candidates, Floats, Opinion, Rows
 from serving.candidates_kernel import unite
 from serving.filters import apply_filters, asked, common_tables, told_out, without
 from serving.query import Query
 from serving.scoring import ranks_of
 from serving.shelf import Shelf
+
+MOST_SOURCES = 16
+"""As many are united by a kernel; a recipe of more pays for it with time."""
 
 
 def united(
@@ -38,7 +40,7 @@ def united(
     """
     if not opinions:
         return Candidates.of_best(opinions, count)
-    if not available():
+    if not available() or len(opinions) > MOST_SOURCES:
         found = Candidates.of_best(opinions, count, bought)
         return shortened(apply_filters(shelf, query, found, business), most)
     filters = list(asked(shelf, query))
@@ -50,28 +52,27 @@ def _merged(
     opinions: Mapping[str, Opinion], count: int, most: int, bought: Rows, shelf: Shelf, query: Query,
     business: Business | None,
 ) -> Candidates:  # fmt: skip
-    """`united` by the common filters alone, with a kernel; sources that find their best in a way of their own do so."""
-    heard, sources, size = tuple(opinions.values()), len(opinions), count + len(bought)
-    ranked = [opinion.finds_its_best for opinion in heard]
-    listed = [opinion.best(size) if own else opinion for own, opinion in zip(ranked, heard, strict=True)]
-    starts = np.array([*accumulate([len(each.items) for each in listed], initial=0)])
-    rows = np.concatenate([each.items for each in listed])
-    scores = np.concatenate([each.scores for each in listed])
-    room = min(size * sources, len(rows))
-    items, gone, why = np.empty(room, np.int32), np.empty(room, np.int32), np.empty(room, np.int8)
-    said, ranks, told = np.empty((3, room, sources), np.float32)
-    counts, catalogue = np.empty(2, np.int64), len(shelf.bundle.items)
-    unite(
-        rows, scores, starts, np.array(ranked), count, most, bought, *common_tables(shelf, query, business),
+    """`united` by the common filters alone, with a kernel."""
+    sources, size, catalogue = len(opinions), count + len(bought), len(shelf.away)
+    near, spare = [opinion.near(size) for opinion in opinions.values()], MOST_SOURCES - sources
+    room = min(most or size * sources, size * sources)
+    items, told = np.empty(room, np.int32), np.empty((3, room, sources), np.float32)
+    gone = np.empty(size * sources, np.int32)
+    stay, *out = unite(
+        (*[each.items for each in near], *_NO_ITEMS[:spare]), (*[each.scores for each in near], *_SILENT[:spare]),
+        sources, count, most, bought, *common_tables(shelf, query, business),
         scratch("candidate", catalogue, np.int32), scratch("candidate_mark", catalogue // 64 + 1, np.uint64), items,
-        said, ranks, told, gone, why, counts,
+        told, gone,
     )  # fmt: skip
-    stay, leave = counts.tolist()
-    for column, (own, opinion) in enumerate(zip(ranked, heard, strict=True)):
-        if own:
-            opinion.tell(items[:stay], told, column)
-    removed = told_out(gone[:leave], why[:leave].tolist()) if leave else ()
-    return Candidates(items[:stay], tuple(opinions), said[:stay], told[:stay], removed, ranks[:stay])
+    items, (said, thought, ranks) = items[:stay], told[:, :stay]
+    if sources > 1:  # what one alone proposes it thinks just that of
+        for column, (opinion, found) in enumerate(zip(opinions.values(), near, strict=True)):
+            if found is not opinion:
+                opinion.tell(items, thought, column)
+    return Candidates(items, tuple(opinions), said, thought, told_out(gone, out), ranks)
+
+
+_NO_ITEMS, _SILENT = (NOTHING,) * MOST_SOURCES, (NO_SCORES,) * MOST_SOURCES
 
 
 def shortened(candidates: Candidates, most: int) -> Candidates:

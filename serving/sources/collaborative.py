@@ -82,7 +82,7 @@ class Pointing(Opinion):
     """
 
     def __init__(self, items: Rows, vectors: Floats, factors: Floats, index: Index | None, vector: Floats) -> None:
-        self.items, self.order = items, None
+        self.items, self.ranked = items, None
         self._vectors, self._factors, self._index, self._vector = vectors, factors, index, vector
 
     @cached_property
@@ -90,10 +90,9 @@ class Pointing(Opinion):
         """float32[n]: of all items."""
         return cast("Floats", self._vectors @ self._vector)
 
-    @property
-    def finds_its_best(self) -> bool:
-        """Always: what nobody proposes is not worked out."""
-        return True
+    def near(self, count: int) -> Proposals:
+        """Its best: what nobody proposes is not worked out."""
+        return super().best(count) if self._index is None else self._index.near(self._vector, count)
 
     def best(self, count: int) -> Proposals:
         """The `count` highest, best first; from the index nearly so."""

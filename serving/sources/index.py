@@ -3,12 +3,13 @@
 Training groups the vectors of large catalogues by k-means (an inverted file, as Jegou et al. 2011 call it) and keeps
 those of a group side by side, each number as one byte: what a request waits for is the memory. It looks at the groups
 whose centre speaks most for it, until it has seen enough items, and asks the whole vectors of the best of those. It may
-miss some that a full scan would find; `recall` says how many, and a small catalogue has no index.
+miss some that a full scan would find; `recall` says how many, training finds out how many items are enough
+(`training.indexing`), and a small catalogue has no index.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -23,12 +24,8 @@ from serving.sources.vector_kernels import search
 LEAST_ITEMS = 20_000
 """In a smaller catalogue a full scan costs less than a tenth of a request."""
 LOOKED_AT = 24
-"""Items that are looked at for each one that is wanted, at least."""
-LEAST_RECALL = 0.95
-"""Of an index that finds less of what a full scan finds nothing is published."""
+"""Items that are looked at for each one that is wanted, where an index does not say that fewer will do."""
 _PASSES = 8
-
-
 _SPARE = 8
 """One in so many is looked up beyond those that are wanted: codes are not exact."""
 _LARGEST = 127
@@ -45,6 +42,8 @@ class Index:
         codes: int8[n, k], the vectors, each divided by its scale and rounded.
         scales: float32[n].
         vectors: float32[n_items, k], of all items.
+        looked_at: so many items are looked at for each one that is wanted, at least.
+        least: and so many in all.
     """
 
     centres: Floats
@@ -53,6 +52,8 @@ class Index:
     codes: npt.NDArray[np.int8]
     scales: Floats
     vectors: Floats
+    looked_at: int = LOOKED_AT
+    least: int = 0
 
     @classmethod
     def of(cls, arrays: Mapping[str, Array], vectors: Floats) -> Index | None:
@@ -63,25 +64,32 @@ class Index:
             codes, scales = coded(vectors[arrays["index.items"]])
             arrays = {**arrays, "index.codes": codes, "index.scales": scales}
         named: dict[str, Any] = {name: arrays[f"index.{name}"] for name in NAMES}
-        return cls(**named, vectors=vectors)
+        looked_at, least = arrays.get("index.looks", (LOOKED_AT, 0))  # older ones do not say
+        return cls(**named, vectors=vectors, looked_at=int(looked_at), least=int(least))
 
     def arrays(self) -> dict[str, Array]:
         """Named as arrays of a source."""
-        return {f"index.{name}": getattr(self, name) for name in NAMES}
+        named = {f"index.{name}": getattr(self, name) for name in NAMES}
+        return {**named, "index.looks": np.array([self.looked_at, self.least])}
 
     def best(self, vector: Floats, count: int) -> Proposals:
         """The items with the `count` highest inner products among those looked at, best first, ties by item."""
-        wanted, near = LOOKED_AT * count, count + count // _SPARE
+        found = self.near(vector, count)
+        return best(found.scores, found.items, count)
+
+    def near(self, vector: Floats, count: int) -> Proposals:
+        """A few more than `count` items, in any order, among which those with the highest inner products are."""
+        wanted, near = max(self.looked_at * count, self.least), count + count // _SPARE
         if not available():
             close = best(*self._looked_at(vector, wanted), near).items
-            return best(cast("Floats", self.vectors[close] @ vector), close, count)
+            return Proposals(close, cast("Floats", self.vectors[close] @ vector))
         room = len(self.items)
-        top, values = np.empty(min(count, room), np.int32), np.empty(min(count, room), np.float32)
+        top, values = np.empty(min(near, room), np.int32), np.empty(min(near, room), np.float32)
         found = search(
-            self.centres, self.starts, self.items, self.codes, self.scales, self.vectors, vector, wanted, near,
+            self.centres, self.starts, self.items, self.codes, self.scales, self.vectors, vector, wanted,
             scratch("index_item", room, np.int32), scratch("index_score", room, np.float32), top, values,
         )  # fmt: skip
-        return Proposals(top[:found], values[:found])
+        return Proposals(top, values) if found == len(top) else Proposals(top[:found], values[:found])
 
     def _looked_at(self, vector: Floats, wanted: int) -> tuple[Floats, Rows]:
         """At least so many items in the groups that speak most for a vector, with their products nearly."""
@@ -127,28 +135,39 @@ def indexed(vectors: Floats, listed: npt.NDArray[np.bool_], seed: int = 0) -> In
     return Index(centres, starts, rows[order], *coded(mine[order]), vectors)
 
 
-def index_arrays(vectors: Floats, listed: npt.NDArray[np.bool_]) -> dict[str, Array]:
-    """The arrays of an index beside a source's vectors; none where few items are listed: looking at all is cheap.
+def index_of(vectors: Floats, listed: npt.NDArray[np.bool_]) -> Index | None:
+    """An index over a source's vectors; None where few items are listed: looking at all is cheap.
 
     Args:
         vectors, listed: as for `indexed`.
     """
-    return indexed(vectors, listed).arrays() if int(listed.sum()) >= LEAST_ITEMS else {}
+    return indexed(vectors, listed) if int(listed.sum()) >= LEAST_ITEMS else None
 
 
-def recall(index: Index, vectors: Floats, subjects: Floats, count: int = 100) -> float:
-    """The share of the `count` best items of a full scan that the index finds, in the mean over subjects.
+def scanned(index: Index, subjects: Floats, count: int) -> list[Rows]:
+    """For each subject the `count` best items of an index, ascending, as a full scan finds them.
 
     Args:
-        index: of some of the vectors.
-        vectors: float32[n_items, k].
         subjects: float32[m, k], folded-in customers.
         count: proposals of each.
     """
     rows = np.sort(index.items)
-    mine = vectors[rows]
-    found = [np.isin(index.best(each, count).items, best(mine @ each, rows, count).items).sum() for each in subjects]
-    return float(np.mean(found) / min(count, len(rows)))
+    mine = index.vectors[rows]
+    return [np.sort(best(mine @ subject, rows, count).items) for subject in subjects]
+
+
+def recall(index: Index, subjects: Floats, wanted: Sequence[Rows]) -> float:
+    """The share of the best items that an index finds, in the mean over subjects.
+
+    Args:
+        subjects: as for `scanned`.
+        wanted: what that says of them.
+    """
+    found = [
+        np.isin(index.best(subject, len(rows)).items, rows).mean()
+        for subject, rows in zip(subjects, wanted, strict=True)
+    ]
+    return float(np.mean(found))
 
 
 def _nearest(vectors: Floats, centres: Floats) -> npt.NDArray[np.intp]:

@@ -15,7 +15,7 @@ from features.kinds import EventType
 from features.moments import DAY
 from features.pace import breathe
 from serving.bundle import Bundle
-from serving.candidates import Floats, Opinion, Rows
+from serving.candidates import Floats, Opinion, Proposals, Rows
 from serving.query import Query
 from serving.recipe import SourceSpec
 from serving.sources import kernels
@@ -55,7 +55,7 @@ class RankedLists:
         """One of the lists."""
         if row not in self._opinions:
             listed = self._items[row]
-            self._opinions[row] = _by_item(listed[listed >= 0], self._scores[row])
+            self._opinions[row] = _by_item(listed[: np.count_nonzero(listed >= 0)], self._scores[row])
         return self._opinions[row]
 
 
@@ -66,6 +66,7 @@ def _by_item(items: Rows, scores: Floats) -> Opinion:
         items: int32[m], distinct.
         scores: float32[m or more].
     """
+    scores = scores[: len(items)]
     place = np.full(items.max(initial=-1) + 1, -1, np.int32)
     place[items] = np.arange(len(items), dtype=np.int32)
     breathe()
@@ -73,10 +74,7 @@ def _by_item(items: Rows, scores: Floats) -> Opinion:
     breathe()
     rising = place[known]
     breathe()
-    order = np.zeros(len(items), np.int32)
-    order[rising] = np.arange(len(rising), dtype=np.int32)
-    breathe()
-    return Opinion(known, scores[rising], order)
+    return Opinion(known, scores[rising], Proposals(items, scores))
 
 
 class Popularity:

@@ -10,12 +10,9 @@ from features.compiled import helper, kernel, sums_in_any_order
 
 NO_SCORE = np.float32(-1e30)
 """As of `serving.candidates_kernel`; all constants stand here: see `features.compiled`."""
-STEPS = 1024
-FEW = 300
-"""As many numbers are sorted by counting as soon as by splitting them."""
 SEEN = np.int32(-(2**31))
 """Lower than what stands for any score."""
-LOW = np.uint64(0xFFFFFFFF)
+LAST = 2**31 - 1
 
 
 @sums_in_any_order
@@ -35,57 +32,59 @@ def products(vectors: Any, items: Any, vector: Any, column: int, out: Any) -> No
 
 
 @sums_in_any_order
-def _coded_product(codes: Any, row: int, vector: Any) -> Any:
-    """The same of a vector of whole numbers."""
-    total = np.float32(0)
-    for place in range(len(vector)):
-        total += np.float32(codes[row, place]) * vector[place]
-    return total
+def _say(codes: Any, scales: Any, begin: int, end: int, vector: Any, scores: Any) -> None:
+    """Fill the inner products of the vectors of a group with one, as exact as codes are."""
+    first, places = np.uint64(begin), np.uint64(len(vector))  # nothing below 0: no place is counted from the end
+    for row in range(np.uint64(end - begin)):
+        total = np.float32(0)
+        for place in range(places):
+            total += np.float32(codes[first + row, place]) * vector[place]
+        scores[row] = total * scales[first + row]
 
 
 @helper
-def _turned(bits: Any) -> Any:
-    """The bits of a score as a whole number that rises with it; and back."""
-    return np.int32(bits ^ (bits >> np.int32(31) & np.int32(0x7FFFFFFF)))
-
-
-@helper
-def _rising(score: Any, bits: Any) -> Any:
+def _turned(score: Any, bits: Any) -> Any:
     """A whole number that rises with the score whose bits are given; both zeros are one."""
-    return np.int32(0) if score == 0 else _turned(bits)
+    return np.int32(0) if score == 0 else np.int32(bits ^ (bits >> np.int32(31) & np.int32(0x7FFFFFFF)))
 
 
 @helper
-def _usable(score: Any) -> Any:
-    return score > NO_SCORE and score < np.inf
+def _rising(scores: Any, numbers: Any) -> int:
+    """Fill a whole number that rises with each score; returns how many of the scores are usable."""
+    bits, usable = scores.view(np.int32), np.int32(0)
+    for at in range(len(scores)):
+        right = scores[at] > NO_SCORE and scores[at] < np.inf
+        numbers[at] = _turned(scores[at], bits[at]) if right else SEEN
+        usable = np.int32(usable + np.int32(right))
+    return int(usable)
 
 
 @helper
-def _key(score: Any, bits: Any, item: Any) -> Any:
-    """A number by which the highest score comes first, ties by item."""
-    return np.uint64(np.int64(0x7FFFFFFF) - _rising(score, bits)) << np.uint64(32) | np.uint64(item)
-
-
-@helper
-def _sort(keys: Any) -> None:
-    """Ascending: of a few distinct numbers the place of each is how many are lower, which is told without a guess."""
-    if len(keys) > FEW:
-        keys.sort()
-        return
-    given = keys.copy()
-    for key in given:
-        place = 0
-        for other in given:
-            place += other < key
-        keys[place] = key
+def _cut(numbers: Any, count: int, wanted: int) -> Any:
+    """As of `serving.candidates_kernel`: the number that `wanted` of some reach, or more where some are equal."""
+    low, high = numbers[0], numbers[0]
+    for at in range(count):
+        low, high = min(low, numbers[at]), max(high, numbers[at])
+    least, most = np.int64(low), np.int64(high)
+    while least < most:
+        middle, reach = np.int32((least + most + 1) >> 1), np.int32(0)
+        for at in range(count):
+            reach = np.int32(reach + np.int32(numbers[at] >= middle))
+        if reach == wanted:
+            return middle
+        if reach > wanted:
+            least = np.int64(middle)
+        else:
+            most = np.int64(middle) - 1
+    return np.int32(least)
 
 
 @helper
 def _highest(numbers: Any) -> int:
     """Where the highest is, the first of several."""
     most = numbers[0]
-    for number in numbers:
-        most = max(most, number)
+    for at in range(len(numbers)):
+        most = max(most, numbers[at])
     at = 0
     while numbers[at] != most:
         at += 1
@@ -104,7 +103,7 @@ def _look(
     bits = said.view(np.int32)
     for group in range(len(centres)):
         said[group] = _product(centres, group, vector)
-        order[group] = _rising(said[group], bits[group])
+        order[group] = _turned(said[group], bits[group])
     for _ in range(len(centres)):
         if count >= wanted:
             break
@@ -112,89 +111,60 @@ def _look(
         if order[group] == SEEN:
             break
         order[group] = SEEN
-        for row in range(starts[group], starts[group + 1]):
-            found[count], scores[count] = items[row], _coded_product(codes, row, vector) * scales[row]
-            count += 1
+        begin, end = starts[group], starts[group + 1]
+        _say(codes, scales, begin, end, vector, scores[count:])
+        found[count : count + end - begin] = items[begin:end]
+        count += end - begin
     return count
 
 
 @helper
-def _leave_usable(items: Any, scores: Any, count: int) -> Any:
-    """Move what is usable to the front; returns how many there are, and the lowest and highest score."""
-    usable, low, high = 0, np.float32(np.inf), np.float32(-np.inf)
-    for at in range(count):
-        score = scores[at]
-        if _usable(score):
-            items[usable], scores[usable] = items[at], score
-            usable, low, high = usable + 1, min(low, score), max(high, score)
-    return usable, low, high
+def _foremost(items: Any, scores: Any, wanted: int, top: Any) -> int:
+    """Fill the items of the `wanted` highest usable scores, ties by item; returns how many there are."""
+    numbers, places, many, stay = np.empty(len(items), np.int32), np.empty(len(items) + 1, np.int32), 0, 0
+    usable = _rising(scores, numbers)
+    least = np.int32(SEEN + 1) if usable <= wanted else _cut(numbers, len(numbers), wanted)
+    for at in range(len(items)):  # what does not reach it is written over by the next
+        places[many] = at
+        many += numbers[at] >= least
+    last = _last(items, numbers, places[:many], least, wanted)
+    for at in range(many):
+        item = items[places[at]]
+        if numbers[places[at]] > least or item <= last:
+            top[stay] = item
+            stay += 1
+    return stay
 
 
 @helper
-def _leave_foremost(items: Any, scores: Any, count: int, wanted: int) -> int:
-    """Move the items of the `wanted` highest usable scores, ties by item, to the front; returns how many there are.
-
-    Scores are counted by steps of equal height, which tells the step at which enough are reached: only there it is
-    looked at who is before whom.
-    """
-    count, low, high = _leave_usable(items, scores, count)
-    if count <= wanted:
-        return count
-    steps, sizes, bits = np.empty(count, np.int32), np.zeros(STEPS, np.int32), scores.view(np.int32)
-    scale = np.float32(STEPS - 1) / (high - low)  # which is finite: nothing usable is as low as the highest is high
-    scale = scale if scale < np.inf else np.float32(0)  # all alike: one step
-    for at in range(count):
-        steps[at] = np.int32((scores[at] - low) * scale)
-    for at in range(count):
-        sizes[np.uint32(steps[at])] += 1
-    cut, above = STEPS - 1, 0
-    while above + sizes[cut] < wanted:
-        above, cut = above + sizes[cut], cut - 1
-    keys, front, level = np.empty(sizes[cut], np.uint64), 0, 0
-    for at in range(count):
-        if steps[at] > cut:
-            items[front] = items[at]
-            front += 1
-        elif steps[at] == cut:
-            keys[level] = _key(scores[at], bits[at], items[at])
-            level += 1
-    _sort(keys)
-    for at in range(front, wanted):
-        items[at] = np.int32(keys[at - front] & LOW)
-    return wanted
+def _last(items: Any, numbers: Any, places: Any, least: Any, wanted: int) -> int:
+    """Up to which item those stay that just reach it, if no more than `wanted` stay."""
+    if len(places) <= wanted:
+        return LAST
+    level, many = np.empty(len(places) + 1, np.int32), 0
+    for at in range(len(places)):
+        level[many] = items[places[at]]
+        many += numbers[places[at]] == least
+    level[:many].sort()
+    stay = many - (len(places) - wanted)
+    return np.int64(level[stay - 1]) if stay else -1
 
 
-@helper
-def _order(items: Any, scores: Any, count: int, top: Any, values: Any) -> Any:
-    """Fill `top` and `values` with the highest usable scores, best first, ties by item; returns how many there are."""
-    keys, bits, told, usable = np.empty(count, np.uint64), scores.view(np.int32), values.view(np.int32), 0
-    for at in range(count):
-        if _usable(scores[at]):
-            keys[usable] = _key(scores[at], bits[at], items[at])
-            usable += 1
-    _sort(keys[:usable])
-    usable = min(usable, len(top))
-    for at in range(usable):
-        top[at] = np.int32(keys[at] & LOW)
-        told[at] = _turned(np.int32(np.int64(0x7FFFFFFF) - np.int64(keys[at] >> np.uint64(32))))
-    return usable
-
-
-@kernel("f4[2], i8[1], i4[1], i1[2], f4[1], f4[2], f4[1], i8, i8, out i4[1], out f4[1], out i4[1], out f4[1]")
+@kernel("f4[2], i8[1], i4[1], i1[2], f4[1], f4[2], f4[1], i8, out i4[1], out f4[1], out i4[1], out f4[1]")
 def search(
-    centres: Any, starts: Any, items: Any, codes: Any, scales: Any, vectors: Any, vector: Any, wanted: int, near: int,
-    found: Any, scores: Any, top: Any, values: Any,
+    centres: Any, starts: Any, items: Any, codes: Any, scales: Any, vectors: Any, vector: Any, wanted: int, found: Any,
+    scores: Any, top: Any, values: Any,
 ) -> Any:  # fmt: skip
-    """`Index.best`: look at `wanted` items by their codes, and at `near` of those by their vectors.
+    """`Index.near`: look at `wanted` items by their codes, and at the best of those by their vectors.
 
-    Fills `top` and `values` with the highest inner products, best first, ties by item; returns how many there are.
-    `found` and `scores` have room for all items, and hold anything.
+    Fills `top` with as many items as there is room for, in any order, and `values` with their inner products; returns
+    how many there are. `found` and `scores` have room for all items, and hold anything.
     """
     count = _look(centres, starts, items, codes, scales, vector, wanted, found, scores)
-    count = _leave_foremost(found, scores, count, near)
+    count = _foremost(found[:count], scores[:count], len(top), top)
     for row in range(count):
-        scores[row] = _product(vectors, found[row], vector)
-    return _order(found, scores, count, top, values)
+        values[row] = _product(vectors, top[row], vector)
+    return count
 
 
 @kernel("i4[1], f4[2], i4[1], out i4[1]")

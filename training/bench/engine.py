@@ -18,7 +18,7 @@ from serving.engine import Engine
 from serving.http import HANDLERS
 from serving.query import Query
 from serving.sources import Factors
-from serving.sources.index import recall
+from serving.sources.index import recall, scanned
 from serving.watch import STAGES, Watch, unwatch, watch_with
 from training.bench.aside import aside
 from training.bench.bodies import EVENTS, LISTS, routes_of
@@ -143,7 +143,8 @@ def _recalls(engine: Engine, shop: Shop) -> list[Row]:
         vectors = [source.fold_in(Query(engine.clock.now(), past)) for past in pasts]
         known = [vector for vector in vectors if vector is not None]
         if known:
-            found = recall(source.index, source.index.vectors, np.stack(known), _INDEXED)
+            subjects = np.stack(known)
+            found = recall(source.index, subjects, scanned(source.index, subjects, _INDEXED))
             rows.append(_row(shop, source.name, f"index-recall@{_INDEXED}", found))
     return rows
 

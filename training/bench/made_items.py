@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import numpy.typing as npt
+import scipy.sparse as sp
 
 from features.assemble import FINGERPRINT, SharedTables
 from features.ids import Array, Vocabulary
@@ -12,8 +15,8 @@ from serving.prior import DIMENSIONS
 from serving.recipe import RankerSpec, Recipe, SourceSpec, as_json
 from serving.scoring import ranking_names
 from serving.sources.context import cell_key
-from serving.sources.index import index_arrays
 from serving.trees import Forest
+from training.indexing import SAMPLE, with_index
 from training.methods import resolved_recipe
 
 Floats = npt.NDArray[np.float32]
@@ -100,9 +103,7 @@ def _sources(
         **_lists(rng, popular, len(REGIONS), min(n, 5_000_000 // len(REGIONS)), "popularity"),
         **Vocabulary.of(sorted(REGIONS)).arrays("popularity.regions"),
         "personal-frequency.popular": popular.astype(np.float32),
-        "ials.item_factors": vectors,
-        "ials.gram": vectors.T @ vectors,
-        **{f"ials.{name}": array for name, array in index_arrays(vectors, np.ones(n, bool)).items()},
+        **{f"ials.{name}": array for name, array in _factors(vectors, category).items()},
         **{f"{source}.{name}": array for source in ("item-item", "sequence", "session")
            for name, array in made_neighbours(rng, popular, category).items()},
         **_lists(rng, popular, len(cells), min(n, 300), "context-popularity"),
@@ -130,6 +131,17 @@ def _lists(
         f"{name}.items": order.astype(np.int32),
         f"{name}.scores": np.take_along_axis(scores, order, axis=1).astype(np.float32),
     }
+
+
+def _factors(vectors: Floats, category: npt.NDArray[np.int32]) -> Mapping[str, Array]:
+    """Vectors, and an index over them for customers who lean to a category each, as the made ones do."""
+    rng, n = np.random.default_rng(0), len(vectors)
+    who = np.repeat(np.arange(SAMPLE), rng.geometric(1 / 20, SAMPLE))
+    liked = np.where(rng.random(len(who)) < 0.6, rng.integers(0, n, SAMPLE)[who], rng.integers(0, n, len(who)))
+    items = np.minimum(category[liked] * IN_CATEGORY + (IN_CATEGORY * rng.random(len(who)) ** 3).astype(int), n - 1)
+    bought = sp.csr_matrix((np.ones(len(who), np.float32), (who, items)), (SAMPLE, n))
+    arrays = {"item_factors": vectors, "gram": vectors.T @ vectors}
+    return with_index(arrays, np.ones(n, bool), bought, alpha=1.0, regularization=0.01)
 
 
 def made_neighbours(
