@@ -35,7 +35,7 @@ class Factors:
             self._factors.shape[1], dtype=np.float32
         )
         self._fold = Fold(self._factors, gram, float(spec.params.get("alpha", 1.0)))
-        self._preferences = Preferences(spec)
+        self._preferences = Preferences(spec, bundle.recipe.past)
         # What is not in the catalogue is never shown: where that is most of the items, only the others are scored.
         listed = bundle.catalogue
         sparse = listed.mean() < COMPACT_BELOW if len(listed) else False
@@ -118,7 +118,7 @@ class Neighbours:
         self._indptr = np.asarray(arrays["indptr"], np.int64)
         self._indices = np.asarray(arrays["indices"], np.int32)
         self._weights = np.asarray(arrays["weights"], np.float32)
-        self._preferences = Preferences(spec)
+        self._preferences = Preferences(spec, bundle.recipe.past)
         self._binary = bool(spec.params.get("binary", False))
 
     def opine(self, query: Query) -> Opinion:

@@ -36,15 +36,22 @@ def confidence_of(spec: SourceSpec) -> ConfidenceParams:
 
 
 class Preferences:
-    """The subject's items and the confidence of each, read once a query for all sources that weigh events alike."""
+    """The subject's items and the confidence of each, read once a query for all sources that weigh events alike.
 
-    def __init__(self, spec: SourceSpec) -> None:
-        self.params = confidence_of(spec)
+    Args:
+        spec: of the source.
+        most: so many items, those of the highest confidence; 0: all (`serving.recipe.Breadth`).
+    """
+
+    def __init__(self, spec: SourceSpec, most: int = 0) -> None:
+        self.params, self._most = confidence_of(spec), most
         self._key, self._by_code = msgspec.json.encode(self.params, order="sorted"), self.params.by_code()
 
     def of(self, query: Query) -> tuple[Rows, Floats]:
         """int32[m] ascending, float32[m] above 0; as `features.confidence.preferences`."""
-        return query.once(self._key, lambda: preferences(query.history, query.now, self.params, self._by_code))
+        return query.once(
+            self._key, lambda: preferences(query.history, query.now, self.params, self._by_code, self._most)
+        )
 
 
 def no_causes(items: Rows) -> Rows:

@@ -291,9 +291,9 @@ def test_quotas_choose_from_all_that_was_gathered(narrow, history_of):
 
 
 def test_a_manifest_of_before_there_was_a_limit_orders_all(toy_bundle):
-    """What was trained on all candidates goes on ordering all of them; a new recipe says how many."""
+    """What was trained on all candidates and all of the past goes on so; a new recipe says how many."""
     written = as_json(toy_bundle.recipe)
     assert from_json(written) == toy_bundle.recipe
     assert toy_bundle.recipe.breadth == USUAL
-    del written["candidates"]
-    assert from_json(written).breadth == Breadth(USUAL.per_source, 0)
+    del written["candidates"], written["past"]
+    assert from_json(written).breadth == Breadth(USUAL.per_source, 0, past=0)

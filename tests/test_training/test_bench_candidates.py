@@ -22,7 +22,7 @@ from training.cli import main
 from training.contest import Arena, contest, contest_of
 from training.split import Window
 
-EACH, MOST = Breadth(40, 0), Breadth(100, 80)
+EACH, MOST = Breadth(40, 0, past=0), Breadth(100, 80, past=0)
 BASE = "100 each, trees of 100 each"
 FEWER = ("40 each, trees of 100 each", "80 in all, trees of 100 each")
 OWN = ("40 each, trees of 40 each", "80 in all, trees of 80 in all")
@@ -173,7 +173,7 @@ def test_the_verb_tells_and_writes_what_was_measured(result, monkeypatch, tmp_pa
     with pytest.raises(SystemExit, match="0"):
         main(["bench", "candidates", "--most", "200"])
     assert [len(each) for each in asked] == [6, 1]
-    assert asked[1] == [Breadth(100, 200)]
+    assert asked[1] == [Breadth(100, 200, past=0)]
 
 
 @pytest.mark.parametrize(("option", "least"), [("--each", 40), ("--most", 80)])

@@ -1,4 +1,4 @@
-"""`kokyaku bench candidates`: how many candidates a list needs: what fewer save, and what they lose.
+"""`kokyaku bench candidates`: how far a list has to look around: what less of it saves, and what that loses.
 
 Everything after the sources costs in proportion to the candidates. Two ways to have fewer: each source proposes fewer
 (`40 each`), or of what all propose the foremost go on (`160 in all`, see `serving.union`). They are compared with all
@@ -6,6 +6,9 @@ of a hundred from each source, twice on the same customers: by trees that learne
 as many as they are asked to order, with the sources that are worth hearing then, which is what another default would
 mean. Trees learn on the windows before the judged one, over the full catalogue, and the ranker that serves is asked;
 beside the two tasks of training also for lists of one category, where a filter takes most candidates away.
+
+In the same way a past that is cut to its foremost items is compared with all of it, where lists consider as many
+candidates as new recipes do.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ from functools import cache as remembered
 from pathlib import Path
 from typing import Annotated
 
+import msgspec
 import numpy as np
 import typer
 from rich.box import SIMPLE
@@ -30,7 +34,7 @@ from features.history import Histories
 from features.ids import Array
 from serving.bundle import Bundle
 from serving.ranker import LONG, WIDE, Ranker
-from serving.recipe import Breadth, Recipe
+from serving.recipe import USUAL, Breadth, Recipe
 from serving.settings.shop import ModelSettings
 from training.bench import category_asked
 from training.bench.accuracy import Result, bars
@@ -51,8 +55,10 @@ from training.voices import voices_for
 
 METRICS = (PRIMARY, "recall@20")
 CATEGORY = "lists of one category"
-ALL = Breadth(100, 0)
-"""What the others are compared with."""
+ALL = Breadth(100, 0, past=0)
+"""What fewer candidates are compared with."""
+WHOLE = msgspec.structs.replace(USUAL, past=0)
+"""What less of the past is compared with."""
 TIMED = 200
 """Customers whose answers are timed."""
 
@@ -60,6 +66,9 @@ TIMED = 200
 def command(
     each: Annotated[list[int] | None, typer.Option(help="So many of each source, all of them; again for more.")] = None,
     most: Annotated[list[int] | None, typer.Option(help="So many in all; again for more.")] = None,
+    past: Annotated[
+        list[int] | None, typer.Option(min=1, help="Instead: so many items of the past; again for more.")
+    ] = None,
     data: Annotated[str, typer.Option(help="complete-journey or online-retail.")] = "complete-journey",
     path: Annotated[Path | None, typer.Option(help="The shop's file, where it is not a package.")] = None,
     split: Annotated[
@@ -70,24 +79,30 @@ def command(
     resamples: Annotated[int, typer.Option(min=10, max=100_000, help="Of the bootstrap.")] = 2000,
     json: JsonOption = None,
 ) -> None:
-    """Measure what fewer candidates do to lists of twenty, and to the time of an answer.
+    """Measure what fewer candidates, or less of the past, do to lists of twenty, and to the time of an answer.
 
-    Differences from all of a hundred of each source are paired by customer, with their 95 % interval. Times are of one
-    processor, of the ranking alone. By default: 40 and 60 each; 80, 120, 160 and 240 in all.
+    Differences from all of a hundred of each source, or from all of the past, are paired by customer, with their 95 %
+    interval. Times are of one processor, of the ranking alone. By default: 40 and 60 each; 80, 120, 160 and 240 in all.
 
     Examples:
 
       kokyaku bench candidates
+
+      kokyaku bench candidates --past 50 --past 100 --past 200
 
       kokyaku bench candidates --most 120 --data online-retail --path online_retail.csv.gz --json candidates.json
     """
     part = checked_split(split)
     if preset not in PRESETS:
         raise ConfigError("no such preset", where="--preset", got=preset, hint=" or ".join(PRESETS))
-    wanted = breadths_of(each or ([] if most else [40, 60]), most or ([] if each else [80, 120, 160, 240]))
+    if past and (each or most):
+        hint = "ask twice: each is compared with something else"
+        raise ConfigError("beside --past no number of candidates is tried", where="--past", got=past, hint=hint)
+    cut = [msgspec.structs.replace(WHOLE, past=number) for number in past or ()]
+    wanted = cut or breadths_of(each or ([] if most else [40, 60]), most or ([] if each else [80, 120, 160, 240]))
     with bars() as tell:
         result = run(
-            wanted, data, path, split=part, preset="quick" if preset == "quick" else "full", cache=cache,
+            wanted, data, path, base=WHOLE if cut else ALL, split=part, preset="quick" if preset == "quick" else "full", cache=cache,
             resamples=resamples, tell=tell,
         )  # fmt: skip
     for line in result.notes:
@@ -108,18 +123,20 @@ def breadths_of(each: Sequence[int], most: Sequence[int]) -> list[Breadth]:
         if numbers and min(numbers) < times * max(KS):
             hint = f"a list of {max(KS)} asks for {times * max(KS)} at least"
             raise ConfigError("too few candidates", where=where, got=min(numbers), hint=hint)
-    return [*(Breadth(number, 0) for number in each), *(Breadth(ALL.per_source, number) for number in most)]
+    one = [msgspec.structs.replace(ALL, per_source=number) for number in each]
+    return [*one, *(msgspec.structs.replace(ALL, most=number) for number in most)]
 
 
 def run(
-    breadths: Sequence[Breadth], data: str = "complete-journey", path: Path | None = None, *,
+    breadths: Sequence[Breadth], data: str = "complete-journey", path: Path | None = None, *, base: Breadth = ALL,
     split: Split = "valid", preset: Preset = "quick", cache: Path | None = None, resamples: int = 2000,
     tell: Tell = lambda what, done, total: None,
 ) -> Result:  # fmt: skip
     """Measure a shop.
 
     Args:
-        breadths: to compare with `ALL`.
+        breadths: to compare.
+        base: with what.
         data: a shop of `training.bench.shops`; the other arguments and errors as of `training.bench.accuracy.run`.
     """
     case, cache = case_of(data), cache or default_cache()
@@ -130,13 +147,13 @@ def run(
     chosen_on, judged = case.windows(split)
     notes = [f"{data}, judged on {judged}.", *reads(split, data, cache)]
     ready = prepare(histories, chosen_on, judged, dataset=dataset, preset=preset, tell=tell)
-    found = measure(ready, data, breadths, resamples=resamples, tell=tell)
+    found = measure(ready, data, breadths, base=base, resamples=resamples, tell=tell)
     return Result(found.rows, [*notes, *found.notes])
 
 
 @dataclass(frozen=True)
 class Ready:
-    """What does not depend on how many candidates there are.
+    """What does not depend on how far a list looks around.
 
     Args:
         earlier: where sources are heard to find out which are worth it.
@@ -196,18 +213,18 @@ def prepare(
 
 
 def measure(
-    ready: Ready, data: str, breadths: Sequence[Breadth], *, resamples: int = 2000,
+    ready: Ready, data: str, breadths: Sequence[Breadth], *, base: Breadth = ALL, resamples: int = 2000,
     tell: Tell = lambda what, done, total: None,
 ) -> Result:  # fmt: skip
-    """Judge `ALL`, and each other breadth by the trees of that and by trees of its own."""
+    """Judge the base, and each other breadth by the trees of that and by trees of its own."""
     learned: dict[Breadth, tuple[Recipe, Mapping[str, Array]]] = {}
     notes = list(ready.listed.notes)
-    for breadth in dict.fromkeys((ALL, *breadths)):
+    for breadth in dict.fromkeys((base, *breadths)):
         recipe, trees = learn(ready, breadth)
         learned[breadth] = recipe, trees
         voices = recipe.ranker.voices if recipe.ranker else ()
         notes.append(f"{named(breadth)}: trees listen to {', '.join(voices)}.")
-    pairs = dict.fromkeys((by, breadth) for breadth in learned for by in (ALL, breadth))
+    pairs = dict.fromkeys((by, breadth) for breadth in learned for by in (base, breadth))
     tried = [judge(ready, *learned[by], by, breadth, tell) for by, breadth in pairs]
     rows = [row for each in tried for row in _rows(data, each, tried[0], resamples)]
     return Result([*rows, *_costs(data, tried)], notes)
@@ -215,11 +232,13 @@ def measure(
 
 def named(breadth: Breadth) -> str:
     """As tables call it."""
+    if breadth.past:
+        return f"{breadth.past} of the past"
     return f"{breadth.most} in all" if breadth.most else f"{breadth.per_source} each"
 
 
 def learn(ready: Ready, breadth: Breadth) -> tuple[Recipe, Mapping[str, Array]]:
-    """The recipe of a ranker that considers so many candidates, and its trees."""
+    """The recipe of a ranker that looks so far, and its trees."""
     sources, start = ready.listed.sources, ready.judged.window.start
     heard, _ = voices_for(ready.earlier.broad(breadth), [each.name for each in sources if each.name != SESSION])
     unfit = ready.rankers.unfit([each for each in sources if each.name in heard], start)
