@@ -149,9 +149,8 @@ class Neighbours:
         """The past item (or anchor) that gives the most weight to each item."""
         past, weights = self._anchors(query)
         if available():
-            slot = scratch("shown", len(self._indptr) - 1, np.int32, -1)
             found = np.empty(len(items), np.int32)
-            kernels.given_most(past, weights, self._indptr, self._indices, self._weights, items, slot, found)
+            kernels.given_most(past, weights, self._indptr, self._indices, self._weights, items, found)
             return found
         at, place = self._edges(past)
         if not len(at) or not len(items):

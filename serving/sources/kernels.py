@@ -9,7 +9,6 @@ import numpy as np
 from features.compiled import helper, kernel, trailing_zeros
 
 DAY = 86_400_000_000
-LAST_BITS = 0xFFF
 WISHLIST, WISHLIST_REMOVE, PURCHASE, RETURN = 5, 6, 7, 8
 """Codes of `EventType`. All constants stand here: see `features.compiled`."""
 
@@ -194,25 +193,28 @@ def wishes(
     return count
 
 
-@kernel("i4[1], f4[1], i8[1], i4[1], f4[1], i4[1], out i4[1], out i4[1]")
-def given_most(
-    past: Any, given: Any, indptr: Any, indices: Any, weights: Any, items: Any, slot: Any, causes: Any
-) -> None:  # fmt: skip
+@helper
+def _place(indices: Any, begin: int, end: int, item: int) -> int:
+    """Where an item stands among some that ascend; `end` where it is not among them."""
+    low, many = np.uint64(begin), np.uint64(end - begin)
+    while many > 1:
+        half = many >> np.uint64(1)
+        low += half if indices[low + half] <= item else np.uint64(0)
+        many -= half
+    return np.int64(low) if many and indices[low] == item else end
+
+
+@kernel("i4[1], f4[1], i8[1], i4[1], f4[1], i4[1], out i4[1]")
+def given_most(past: Any, given: Any, indptr: Any, indices: Any, weights: Any, items: Any, causes: Any) -> None:
     """Fill in for each item the past one that gives it the most weight, -1 where none does.
 
-    `slot` is -1 for all items, and is left so. Hardly any neighbour is among the items: a small table that stays at
-    hand says so of most, by the last bits of their numbers.
+    Neighbours of an item ascend, and few items are asked about: each is looked up, and most neighbours are not read.
     """
-    most, marks = np.zeros(len(items), np.float32), np.zeros(LAST_BITS + 1, np.uint8)
-    for row in range(len(items)):
-        slot[items[row]], causes[row] = row, -1
-        marks[items[row] & LAST_BITS] = 1
+    most = np.zeros(len(items), np.float32)
+    causes[:] = -1
     for at in range(len(past)):
-        for edge in range(indptr[past[at]], indptr[past[at] + 1]):
-            if not marks[indices[edge] & LAST_BITS]:
-                continue
-            row = slot[indices[edge]]
-            if row >= 0 and weights[edge] * given[at] > most[row]:
-                most[row], causes[row] = weights[edge] * given[at], past[at]
-    for row in range(len(items)):
-        slot[items[row]] = -1
+        begin, end = indptr[past[at]], indptr[past[at] + 1]
+        for row in range(len(items)):
+            place = _place(indices, begin, end, items[row])
+            if place < end and weights[place] * given[at] > most[row]:
+                most[row], causes[row] = weights[place] * given[at], past[at]

@@ -30,6 +30,8 @@ SESSION_WEIGHTS: Mapping[Shown, float] = {
     "cart_remove": -3.0,
 }  # fmt: skip
 """What an event of the running session says of the interest in its item."""
+LATELY = 200
+"""So many events are looked at first for the last steps; hardly ever are they not among them."""
 
 
 class Sequence(Neighbours):
@@ -50,13 +52,22 @@ class Sequence(Neighbours):
 
     def _latest(self, history: History) -> tuple[Rows, Floats]:
         """The items that came last, and the weight of each."""
+        lately = history.time.searchsorted(history.time[-LATELY]) if len(history) > LATELY else 0
+        for begin in (lately, 0):
+            items, step = self._steps(history.take(slice(begin, None)))
+            if begin == 0 or step.max(initial=-1) >= self._last - 1:
+                break  # all that happened before is further away
+        recent = step < self._last
+        return items[recent], (self._decay ** step[recent]).astype(np.float32)
+
+    def _steps(self, history: History) -> tuple[Rows, npt.NDArray[np.intp]]:
+        """The items, ascending, and how many steps ago each came last."""
         past = history.of_types(*self._types)
         past = past.take(past.item >= 0)
         # Of the reversed events the first of an item is its latest.
         items, place = np.unique(past.item[::-1], return_index=True)
         _, step = np.unique(-past.time[::-1][place], return_inverse=True)
-        recent = step < self._last
-        return items[recent], (self._decay ** step[recent]).astype(np.float32)
+        return items, step
 
 
 @dataclass(frozen=True, slots=True)
