@@ -23,7 +23,7 @@ def with_index(
 ) -> Mapping[str, Array]:  # fmt: skip
     """What was fitted with an index beside its vectors, where the catalogue is large and the index finds enough.
 
-    Some vectors do not fall into groups (those of `bpr` point everywhere): then a request looks at all of them.
+    Some vectors do not fall into groups (those of `bpr` point everywhere): all of those are looked at, by their bytes.
 
     Args:
         arrays: `item_factors` and `gram` among them.
@@ -32,13 +32,16 @@ def with_index(
         alpha, regularization: of the fold-in.
     """
     vectors = arrays["item_factors"].view(np.float32)
-    found = index_arrays(vectors, listed)
-    index = Index.of(found, vectors)
-    if index is None:
-        return arrays
     gram = arrays["gram"].view(np.float32) + np.float32(regularization) * np.eye(vectors.shape[1], dtype=np.float32)
     subjects = folded_sample(vectors[np.flatnonzero(listed)], matrix, np.float32(alpha), gram)
-    return {**arrays, **found} if recall(index, vectors, subjects) >= LEAST_RECALL else arrays
+    for groups in (0, 1):
+        found = index_arrays(vectors, listed, groups)
+        index = Index.of(found, vectors)
+        if index is None:
+            break
+        if recall(index, vectors, subjects) >= LEAST_RECALL:
+            return {**arrays, **found}
+    return arrays
 
 
 def folded_sample(vectors: Floats, matrix: sp.csr_matrix, alpha: np.float32, gram: Floats) -> Floats:
