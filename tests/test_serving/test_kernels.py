@@ -69,14 +69,35 @@ def test_a_source_says_the_same(kind, toy_bundle, history_of, events, seed, coun
         assert proposed.items.tolist() == best(said.scores, said.items, count).items.tolist()
 
 
-@given(events=EVENTS, seed=st.integers(0, 9), quantity=st.sampled_from([0.0, 0.5]), damped=st.booleans())
-def test_preferences_are_the_same(history_of, events, seed, quantity, damped):
+@given(
+    events=EVENTS, seed=st.integers(0, 9), quantity=st.sampled_from([0.0, 0.5]), damped=st.booleans(),
+    most=st.integers(0, 5),
+)  # fmt: skip
+def test_preferences_are_the_same(history_of, events, seed, quantity, damped, most):
     past, params = priced(history_of(*events), seed), ConfidenceParams(quantity=quantity, damped=damped)
-    items, weights = preferences(past, AS_OF, params)
+    items, weights = preferences(past, AS_OF, params, most=most)
     with switched(False):
-        plain = preferences(past, AS_OF, params)
+        plain = preferences(past, AS_OF, params, most=most)
     assert items.tolist() == plain[0].tolist()
     np.testing.assert_allclose(weights, plain[1], rtol=3e-6, atol=2e-7)
+
+
+@pytest.mark.parametrize("kernels", [True, False], ids=["kernels", "numpy"])
+@given(days=st.lists(st.integers(1, 3), min_size=1, max_size=12), most=st.integers(1, 13), halved=st.booleans())
+def test_the_foremost_of_the_past_are_those_of_the_highest_confidence(days, most, halved, kernels):
+    """Ties go to the lower item, items stay ascending, and no weight changes; what is no longer than that is whole."""
+    count, item = len(days), np.arange(len(days), dtype=np.int32)
+    time = AS_OF - np.array(days) * DAY
+    past = History(
+        time, time, item, np.full(count, EventType.PURCHASE, np.int8), np.ones(count, np.float32),
+        np.ones(count, np.float32), item.astype(np.uint64),
+    )  # fmt: skip
+    params = ConfidenceParams(half_life_days=1.0 if halved else 1e12)  # or all alike
+    with switched(kernels):
+        everything, foremost = (preferences(past, AS_OF, params, most=limit) for limit in (0, most))
+    order = sorted(range(count), key=lambda at: (-everything[1][at], at))
+    assert foremost[0].tolist() == sorted(order[:most])
+    assert foremost[1].tolist() == everything[1][foremost[0]].tolist()
 
 
 @given(EVENTS, st.sampled_from([(), ("purchased",), ("viewed", "wished")]), st.integers(1, 8), st.integers(0, 3))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -14,10 +15,10 @@ from features.ids import Vocabulary
 from features.kinds import EventType
 from features.moments import DAY
 from serving.bundle import Bundle, text_arrays
-from serving.recipe import Breadth, Recipe, SelectionSpec
+from serving.recipe import USUAL, Breadth, Recipe, SelectionSpec
 from training.bench import candidates, category_asked
 from training.bench.accuracy import Result
-from training.bench.candidates import ALL, METRICS, Ready, learn, measure, prepare, run, table_of
+from training.bench.candidates import ALL, METRICS, WHOLE, Ready, learn, measure, prepare, run, table_of
 from training.cli import main
 from training.contest import Arena, contest, contest_of
 from training.split import Window
@@ -98,6 +99,20 @@ def test_trees_learn_on_as_many_as_they_will_order(ready, fewer):
     assert all(again[key] is trees[key] for key in trees)
 
 
+def test_less_of_the_past_is_compared_with_all_of_it(ready):
+    """Examples, trees and lists are those of sources that hear so little; everybody has more than one item."""
+    short = msgspec.structs.replace(WHOLE, past=1)
+    rows = measure(ready, "toy", [short], base=WHOLE, resamples=50).rows
+    base, *others = dict.fromkeys(row.subject for row in rows)
+    assert base == "120 in all, trees of 120 in all"
+    assert others == ["1 of the past, trees of 120 in all", "1 of the past, trees of 1 of the past"]
+    gaps = [row.value for row in rows if row.metric == "recall@20-difference" and row.subject in others]
+    assert any(gaps)
+    recipe, trees = learn(ready, short)
+    assert recipe.past == 1
+    assert any(not np.array_equal(tree, learn(ready, WHOLE)[1].get(name)) for name, tree in trees.items())
+
+
 def test_recipes_are_judged_beside_each_other_as_each_would_serve(ready):
     """A champion that considers more is judged so, whatever its challenger considers: novelty reaches far down."""
     weights, novel = dict.fromkeys(("popularity", "ials", "item-item", "bpr"), 1.0), SelectionSpec(novelty=1.0)
@@ -161,8 +176,14 @@ def test_the_table_has_a_line_for_who_learned_and_who_serves(result):
 
 def test_the_verb_tells_and_writes_what_was_measured(result, monkeypatch, tmp_path, capsys):
     """By default several of each way are tried; one way alone where only that is named."""
-    asked = []
-    monkeypatch.setattr(candidates, "run", lambda breadths, *_, **__: asked.append(breadths) or result)
+    asked, bases = [], []
+
+    def told(breadths, *_, base, **__) -> Result:
+        asked.append(breadths)
+        bases.append(base)
+        return result
+
+    monkeypatch.setattr(candidates, "run", told)
     with pytest.raises(SystemExit, match="0"):
         main(["bench", "candidates", "--json", str(tmp_path / "rows.json")])
     told = capsys.readouterr().out
@@ -172,8 +193,20 @@ def test_the_verb_tells_and_writes_what_was_measured(result, monkeypatch, tmp_pa
     assert {row["subject"] for row in rows} == {BASE, *FEWER, *OWN}
     with pytest.raises(SystemExit, match="0"):
         main(["bench", "candidates", "--most", "200"])
-    assert [len(each) for each in asked] == [6, 1]
+    with pytest.raises(SystemExit, match="0"):
+        main(["bench", "candidates", "--past", "50", "--past", "200"])
+    assert [len(each) for each in asked] == [6, 1, 2]
     assert asked[1] == [Breadth(100, 200, past=0)]
+    assert asked[2] == [msgspec.structs.replace(USUAL, past=number) for number in (50, 200)]
+    assert bases == [ALL, ALL, WHOLE]
+    assert msgspec.structs.replace(USUAL, past=0) == WHOLE
+
+
+def test_two_questions_at_once_are_refused(capsys):
+    """Each would be compared with something else."""
+    with pytest.raises(SystemExit, match="2"):
+        main(["bench", "candidates", "--past", "50", "--most", "120"])
+    assert "ask twice" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("option", "least"), [("--each", 40), ("--most", 80)])

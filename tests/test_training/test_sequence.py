@@ -13,7 +13,7 @@ from features.kinds import EventType
 from features.moments import DAY, MINUTE
 from serving.query import Query
 from serving.recipe import Recipe, SourceSpec
-from serving.sources import build_sources
+from serving.sources import Sequence, build_sources, ordered
 from tests.test_training.test_fitting import NOW, histories_of
 from training.fitting import Cut, fit_bundle
 from training.methods import resolved
@@ -133,6 +133,29 @@ def test_older_steps_count_geometrically() -> None:
     past = histories_of([("c:x", 10, 1), ("c:x", 90, 0), ("c:x", 91, 3), ("c:x", 91, 5)]).at(0)
     said = source.opine(Query(now=NOW, history=past))
     assert dict(zip(said.items.tolist(), said.scores.tolist(), strict=True)) == pytest.approx({4: 1.0, 1: 0.25})
+
+
+@pytest.fixture(scope="module")
+def chained():
+    return bundle(CHAIN, SEQUENCE)
+
+
+EVENTS = st.tuples(st.integers(1, 9), st.integers(0, 5), st.sampled_from([PURCHASE, VIEW, EventType.SEARCH]))
+
+
+@given(
+    lines=st.lists(EVENTS),
+    last=st.integers(1, 4), lately=st.integers(1, 5),
+)  # fmt: skip
+def test_the_last_steps_are_the_same_however_few_events_are_looked_at_first(chained, lines, last, lately) -> None:
+    source = Sequence(SourceSpec("sequence", "sequence", "sequence", {"last": last}), chained)
+    past = histories_of([("c:x", day, item, kind) for day, item, kind in lines]).events
+    with pytest.MonkeyPatch.context() as patch:
+        told = []
+        for limit in (10**6, lately):
+            patch.setattr(ordered, "LATELY", limit)
+            told.append([each.tolist() for each in source._latest(past)])
+    assert told[0] == told[1]
 
 
 def test_nothing_after_the_moment_is_learned() -> None:

@@ -102,8 +102,8 @@ def command(
     wanted = cut or breadths_of(each or ([] if most else [40, 60]), most or ([] if each else [80, 120, 160, 240]))
     with bars() as tell:
         result = run(
-            wanted, data, path, base=WHOLE if cut else ALL, split=part, preset="quick" if preset == "quick" else "full", cache=cache,
-            resamples=resamples, tell=tell,
+            wanted, data, path, base=WHOLE if cut else ALL, split=part,
+            preset="quick" if preset == "quick" else "full", cache=cache, resamples=resamples, tell=tell,
         )  # fmt: skip
     for line in result.notes:
         console.print(line, highlight=False)
