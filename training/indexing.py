@@ -45,7 +45,7 @@ def with_index(
 
 
 def folded_sample(vectors: Floats, matrix: sp.csr_matrix, alpha: np.float32, gram: Floats) -> Floats:
-    """float32[m, k]: vectors of some subjects, drawn from a seed, as a request folds them in.
+    """float32[m, k]: vectors of some subjects, drawn from a seed, folded in with all of their past.
 
     Args:
         vectors: float32[catalogue, k].

@@ -194,14 +194,14 @@ def wishes(
 
 
 @helper
-def _place(indices: Any, begin: int, end: int, item: int) -> int:
-    """Where an item stands among some that ascend; `end` where it is not among them."""
+def _last(indices: Any, begin: int, end: int, item: int) -> int:
+    """The last place of an item among some that ascend; another one's, or `begin` where it is not among them."""
     low, many = np.uint64(begin), np.uint64(end - begin)
     while many > 1:
         half = many >> np.uint64(1)
         low += half if indices[low + half] <= item else np.uint64(0)
         many -= half
-    return np.int64(low) if many and indices[low] == item else end
+    return np.int64(low)
 
 
 @kernel("i4[1], f4[1], i8[1], i4[1], f4[1], i4[1], out i4[1]")
@@ -215,6 +215,8 @@ def given_most(past: Any, given: Any, indptr: Any, indices: Any, weights: Any, i
     for at in range(len(past)):
         begin, end = indptr[past[at]], indptr[past[at] + 1]
         for row in range(len(items)):
-            place = _place(indices, begin, end, items[row])
-            if place < end and weights[place] * given[at] > most[row]:
-                most[row], causes[row] = weights[place] * given[at], past[at]
+            place = _last(indices, begin, end, items[row])
+            while begin <= place < end and indices[place] == items[row]:  # which may stand there twice
+                if weights[place] * given[at] > most[row]:
+                    most[row], causes[row] = weights[place] * given[at], past[at]
+                place -= 1
