@@ -329,7 +329,7 @@ def test_a_worker_that_may_write_nowhere_takes_over_what_was_compiled_before(tmp
 
 @pytest.mark.parametrize("seed", range(20))
 def test_causes_are_those_that_give_most(seed):
-    """Also at the beginning or the end of a list, where none holds an item or one does twice, and in lists of nothing."""
+    """Also at the beginning or the end of a list, where it stands twice, where it does not, and in an empty one."""
     random = np.random.default_rng(seed)
     lists = [np.sort(random.integers(12, size=size)).astype(np.int32) for size in random.choice([0, 4, 20], 12)]
     indptr = np.concatenate([[0], np.cumsum([len(each) for each in lists])])

@@ -18,7 +18,7 @@ from serving.bundle import Bundle, text_arrays
 from serving.recipe import USUAL, Breadth, Recipe, SelectionSpec
 from training.bench import candidates, category_asked
 from training.bench.accuracy import Result
-from training.bench.candidates import ALL, METRICS, WHOLE, Ready, learn, measure, prepare, run, table_of
+from training.bench.candidates import ALL, METRICS, WHOLE, Ready, judge, learn, measure, prepare, run, table_of
 from training.cli import main
 from training.contest import Arena, contest, contest_of
 from training.split import Window
@@ -88,7 +88,7 @@ def test_differences_are_those_of_the_same_customers(result):
 def test_trees_learn_on_as_many_as_they_will_order(ready, fewer):
     """Examples of fewer candidates are fewer; trees of another breadth are other trees, and each is remembered."""
     window = ready.rankers.windows(ready.judged.window.start)[-1]
-    (few, trees), (many, others) = learn(ready, fewer), learn(ready, ALL)
+    ([few], trees), ([many], others) = learn(ready, fewer), learn(ready, ALL)
     assert (few.breadth, many.breadth) == (fewer, ALL)
     named = {each.name: each for each in few.sources}
     heard = [named[name] for name in few.ranker.voices]
@@ -105,12 +105,23 @@ def test_less_of_the_past_is_compared_with_all_of_it(ready):
     rows = measure(ready, "toy", [short], base=WHOLE, resamples=50).rows
     base, *others = dict.fromkeys(row.subject for row in rows)
     assert base == "120 in all, trees of 120 in all"
-    assert others == ["1 of the past, trees of 120 in all", "1 of the past, trees of 1 of the past"]
+    assert others == ["past 1, trees of 120 in all", "past 1, trees of past 1"]
     gaps = [row.value for row in rows if row.metric == "recall@20-difference" and row.subject in others]
     assert any(gaps)
-    recipe, trees = learn(ready, short)
+    [recipe], trees = learn(ready, short)
     assert recipe.past == 1
     assert any(not np.array_equal(tree, learn(ready, WHOLE)[1].get(name)) for name, tree in trees.items())
+
+
+def test_figures_of_several_seeds_are_their_mean(ready):
+    """Of each customer, so that intervals are of what all trees do."""
+    recipes, trees = learn(ready, MOST, seeds=2)
+    mean = judge(ready, recipes, trees, MOST, MOST, lambda *_: None).by_customer
+    each = [judge(ready, [recipe], trees, MOST, MOST, lambda *_: None).by_customer for recipe in recipes]
+    assert not np.array_equal(each[0]["new"][METRICS[0]], each[1]["new"][METRICS[0]])
+    for task, told in mean.items():
+        for metric in METRICS:
+            assert told[metric] == pytest.approx((each[0][task][metric] + each[1][task][metric]) / 2, nan_ok=True)
 
 
 def test_recipes_are_judged_beside_each_other_as_each_would_serve(ready):
