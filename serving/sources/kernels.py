@@ -193,6 +193,34 @@ def wishes(
     return count
 
 
+@kernel("i8[1], i4[1], i1[1], b1[1], i8, out u8[1], out i4[1], out i8[1]")
+def last_steps(
+    time: Any, item: Any, kind: Any, follows: Any, last: int, marks: Any, items: Any, steps: Any
+) -> int:  # fmt: skip
+    """`Sequence`: fills the items of the last steps, ascending, and how many steps ago each came; returns their number.
+
+    From the latest event on: where an item is met first it came last. `marks`, a bit an item, are 0 and left so.
+    """
+    keys, count, step, moment = np.empty(len(time), np.int64), 0, -1, np.int64(0)
+    for at in range(len(time) - 1, -1, -1):
+        which = item[at]
+        if which < 0 or not follows[kind[at]] or marks[which >> 6] >> np.uint64(which & 63) & np.uint64(1):
+            continue
+        if step < 0 or time[at] != moment:
+            step, moment = step + 1, time[at]
+        if step == last:
+            break
+        marks[which >> 6] |= np.uint64(1) << np.uint64(which & 63)
+        keys[count] = np.int64(which) << 32 | step
+        count += 1
+    keys = keys[:count]
+    keys.sort()
+    for at in range(count):
+        items[at], steps[at] = keys[at] >> 32, keys[at] & 0xFFFFFFFF
+        marks[items[at] >> 6] = 0
+    return count
+
+
 @helper
 def _last(indices: Any, begin: int, end: int, item: int) -> int:
     """The last place of an item among some that ascend; another one's, or `begin` where it is not among them."""
