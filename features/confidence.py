@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from features.by_item import ByItem, by_item
-from features.compiled import available, kernel
+from features.compiled import available, helper, kernel
 from features.history import History
 from features.kinds import EventType
 from features.moments import DAY
@@ -82,35 +82,58 @@ def confidence(history: History, now: int, params: ConfidenceParams) -> Floats:
 
 
 def preferences(
-    history: History, now: int, params: ConfidenceParams, by_code: Floats | None = None, past: ByItem | None = None
+    history: History, now: int, params: ConfidenceParams, by_code: Floats | None = None, past: ByItem | None = None,
+    most: int = 0,
 ) -> tuple[npt.NDArray[np.int32], Floats]:  # fmt: skip
     """One subject's distinct items and the summed confidence of each, positive ones only, items ascending.
 
     Args:
         history, now, params: as for `confidence`.
         by_code, past: `params.by_code()` and `by_item(history)`, from who has them at hand.
+        most: so many items, those of the highest confidence, ties by item; 0: all. What is long past says least.
     """
     by_code = params.by_code() if by_code is None else by_code
     if available() and history.item.dtype == np.int32:  # a fit numbers pairs of customer and item, in 64 bits
         events = (by_item(history) if past is None else past).events
         items, weights = np.empty(len(events), np.int32), np.empty(len(events), np.float32)
         count = _preferred(
-            events, now, by_code, params.half_life_days, params.quantity, params.damped, items, weights
+            events, now, by_code, params.half_life_days, params.quantity, params.damped, most, items, weights
         )  # fmt: skip
         return items[:count], weights[:count]
     weights = confidence(history, now, params)
     items, where = np.unique(history.item, return_inverse=True)
     summed = np.bincount(where, weights=weights, minlength=len(items)).astype(np.float32)
     keep = (items >= 0) & (summed > 0)
-    if not params.damped:
-        return items[keep], summed[keep]
-    # In double precision, as the kernel: what is fitted and what is folded in are the same to the last bit.
-    return items[keep], np.log2(1 + summed[keep].astype(np.float64)).astype(np.float32)
+    items, summed = items[keep], summed[keep]
+    if params.damped:
+        # In double precision, as the kernel: what is fitted and what is folded in are the same to the last bit.
+        summed = np.log2(1 + summed.astype(np.float64)).astype(np.float32)
+    if most and len(items) > most:
+        foremost = np.sort(np.argsort(-summed, kind="stable")[:most])
+        return items[foremost], summed[foremost]
+    return items, summed
 
 
-@kernel("f8[2], i8, f4[1], f8, f8, b1, out i4[1], out f4[1]")
+@helper
+def _foremost(items: Any, weights: Any, count: int, most: int) -> int:
+    """Leave the `most` highest weights, ties by item; returns how many there are."""
+    if most == 0 or count <= most:
+        return count
+    edge = np.partition(weights[:count], count - most)[count - most]
+    level, kept = most, 0
+    for at in range(count):
+        level -= weights[at] > edge
+    for at in range(count):
+        tie = weights[at] == edge and level > 0
+        if weights[at] > edge or tie:
+            items[kept], weights[kept] = items[at], weights[at]
+            kept, level = kept + 1, level - tie
+    return kept
+
+
+@kernel("f8[2], i8, f4[1], f8, f8, b1, i8, out i4[1], out f4[1]")
 def _preferred(
-    events: Any, now: int, by_code: Any, half_life: float, more: float, damped: bool, items: Any, out: Any
+    events: Any, now: int, by_code: Any, half_life: float, more: float, damped: bool, most: int, items: Any, out: Any
 ) -> int:  # fmt: skip
     """`preferences` of events in the order of `by_item`: fills `items` and `out`, and returns how many there are."""
     count, at = 0, 0
@@ -125,4 +148,4 @@ def _preferred(
         if summed > 0:
             items[count], out[count] = which, np.log2(1 + float(summed)) if damped else summed
             count += 1
-    return count
+    return _foremost(items, out, count, most)

@@ -181,7 +181,7 @@ def _rhythm(sums: Any, moments: Any, row: int, usual: float, baskets: int, today
 
 @helper
 def _grouped(
-    time: Any, item: Any, kind: Any, only_bought: bool, codes: Any, place: int, now: int, table: Any
+    time: Any, item: Any, kind: Any, only_bought: bool, fades: Any, codes: Any, place: int, table: Any
 ) -> tuple[float, float]:  # fmt: skip
     """Count events, fading ones, and the last moment by the group of the item; returns the sums of the first two."""
     known, faded = 0.0, 0.0
@@ -190,24 +190,23 @@ def _grouped(
         of_kind = what == PURCHASE if only_bought else what in (VIEW, CLICK, CART, WISHLIST)
         if not of_kind or item[at] < 0:
             continue
-        fades = np.exp2(-(now - time[at]) / (DAY * FADE_DAYS))
         known += 1
-        faded += fades
+        faded += fades[at]
         group = codes[item[at], place]
         if group >= 0:
             table[group, 0] += 1
-            table[group, 1] += fades
+            table[group, 1] += fades[at]
             table[group, 2] = time[at]
     return known, faded
 
 
 @helper
 def _taste(
-    time: Any, item: Any, kind: Any, only_bought: bool, items: Any, codes: Any, place: int, now: int, table: Any,
-    out: Any, to: Any,
+    time: Any, item: Any, kind: Any, only_bought: bool, fades: Any, items: Any, codes: Any, place: int, now: int,
+    table: Any, out: Any, to: Any,
 ) -> None:  # fmt: skip
     """Fill share, fading share, days since the last and number of a group into four columns; clean the table."""
-    known, faded = _grouped(time, item, kind, only_bought, codes, place, now, table)
+    known, faded = _grouped(time, item, kind, only_bought, fades, codes, place, table)
     nothing = np.float32(np.nan if known == 0 else 0)
     for row in range(len(items)):
         group = codes[items[row], place]
@@ -294,11 +293,14 @@ def rows(
             _own(sums, moments, row, now, out)
             _rhythm(sums, moments, row, numbers[items[row], _GAP], baskets, today, out)
         _shared(numbers, items[row], row, price, age, out)
+    fades = np.empty(len(time))
+    for at in range(len(time)):
+        fades[at] = np.exp2(-(now - time[at]) / (DAY * FADE_DAYS))
     # Of looks, which come first, only share and days since stay: the other two columns are the purchases'.
-    _taste(time, item, kind, False, items, codes, _CODES[0], now, table, out, _LOOKS)
-    _taste(time, item, kind, True, items, codes, _CODES[1], now, table, out, _CATEGORY)
-    _taste(time, item, kind, True, items, codes, _CODES[2], now, table, out, _DEPARTMENT)
-    _taste(time, item, kind, True, items, codes, _CODES[3], now, table, out, _BRAND)
+    _taste(time, item, kind, False, fades, items, codes, _CODES[0], now, table, out, _LOOKS)
+    _taste(time, item, kind, True, fades, items, codes, _CODES[1], now, table, out, _CATEGORY)
+    _taste(time, item, kind, True, fades, items, codes, _CODES[2], now, table, out, _DEPARTMENT)
+    _taste(time, item, kind, True, fades, items, codes, _CODES[3], now, table, out, _BRAND)
 
 
 @kernel("i8[1], i4[1], i1[1], i4[1], out i8[1]")

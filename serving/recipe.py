@@ -52,16 +52,19 @@ class SelectionSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Breadth(msgspec.Struct, frozen=True):
-    """How many candidates a request considers; `kokyaku bench candidates` shows what other numbers do.
+    """How far a request looks around; `kokyaku bench candidates` shows what other numbers do.
 
     Args:
         per_source: how many each source may propose; twice the length of the list where that is more.
         most: how many of what the filters left are ordered, the foremost of all lists (`serving.union`); a list that
             is longer than a quarter of it asks for four times its length. 0: all of them.
+        past: of the items of the subject's past so many speak for others, those of the highest confidence
+            (`features.confidence`). What a source was fitted on is not cut. 0: all of them.
     """
 
     per_source: Annotated[int, msgspec.Meta(ge=1)] = 100
     most: Annotated[int, msgspec.Meta(ge=0)] = 120
+    past: Annotated[int, msgspec.Meta(ge=0)] = 100
 
 
 USUAL = Breadth()
@@ -76,7 +79,7 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         sources: every source that serves; those without a weight only feed pages and related items.
         weights: source name -> weight in the blend of `/v1/recommendations`.
         new_weights: the same where what was bought before is excluded; empty means `weights`.
-        candidates_per_source, candidates: `Breadth.per_source` and `Breadth.most`.
+        candidates_per_source, candidates, past: `Breadth.per_source`, `Breadth.most` and `Breadth.past`.
         fill: the source that fills holes when the others have too little; it never displaces them.
         ranker: where it is named its trees order the candidates; the weights serve where it may not (the holdout, a
             customer without consent).
@@ -91,6 +94,7 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     new_weights: dict[str, float] = {}
     candidates_per_source: Annotated[int, msgspec.Meta(ge=1)] = USUAL.per_source
     candidates: Annotated[int, msgspec.Meta(ge=0)] = USUAL.most
+    past: Annotated[int, msgspec.Meta(ge=0)] = USUAL.past
     fill: str = "popularity"
     ranker: RankerSpec | None = None
     selection: SelectionSpec = SelectionSpec()
@@ -102,12 +106,14 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def breadth(self) -> Breadth:
-        """How many candidates a request considers."""
-        return Breadth(self.candidates_per_source, self.candidates)
+        """How far a request looks around."""
+        return Breadth(self.candidates_per_source, self.candidates, self.past)
 
     def broad(self, breadth: Breadth) -> Recipe:
-        """The same recipe that considers so many candidates."""
-        return msgspec.structs.replace(self, candidates_per_source=breadth.per_source, candidates=breadth.most)
+        """The same recipe that looks so far."""
+        return msgspec.structs.replace(
+            self, candidates_per_source=breadth.per_source, candidates=breadth.most, past=breadth.past
+        )
 
     @property
     def session(self) -> str | None:
@@ -122,5 +128,5 @@ def as_json(recipe: Recipe) -> dict[str, Any]:
 
 
 def from_json(data: Any) -> Recipe:
-    """Read what `as_json` gave; a manifest of before there was such a limit orders all candidates, as it did."""
-    return msgspec.convert({"candidates": 0, **data}, Recipe)
+    """Read what `as_json` gave; a manifest of before there was a limit goes on without it, as it did."""
+    return msgspec.convert({"candidates": 0, "past": 0, **data}, Recipe)

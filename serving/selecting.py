@@ -24,9 +24,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from features.compiled import available
 from serving.business import PLAIN, Business, Wanted
 from serving.candidates import Floats, Rows
 from serving.recipe import SelectionSpec
+from serving.selecting_kernel import give_places
 from serving.shelf import Shelf
 
 Doubles = npt.NDArray[np.float64]
@@ -152,8 +154,13 @@ def greedy(worth: Doubles, groups: Sequence[Group], count: int) -> tuple[Places,
         return places, worth[places]
     left = worth.copy()
     for codes, keep, above in groups:
-        left *= keep ** ((codes[:, None] == above) & (above >= 0)).sum(axis=1)
+        if len(above):
+            left *= keep ** ((codes[:, None] == above) & (above >= 0)).sum(axis=1)
     places, values = np.empty(count, np.intp), np.empty(count)
+    if available():
+        codes_of, keeps = np.stack([codes for codes, *_ in groups]), np.array([keep for _, keep, _ in groups])
+        give_places(codes_of, keeps, left, places, values)
+        return places, values
     for place in range(count):
         at = int(left.argmax())
         places[place], values[place] = at, left[at]

@@ -33,7 +33,7 @@ def with_index(
 ) -> Mapping[str, Array]:  # fmt: skip
     """What was fitted with an index beside its vectors, where the catalogue is large and the index finds enough.
 
-    Some vectors do not fall into groups (those of `bpr` point everywhere): then a request looks at all of them.
+    Some vectors do not fall into groups (those of `bpr` point everywhere): all of those are looked at, by their bytes.
 
     Args:
         arrays: `item_factors` and `gram` among them.
@@ -42,12 +42,15 @@ def with_index(
         alpha, regularization: of the fold-in.
     """
     vectors = arrays["item_factors"].view(np.float32)
-    index = index_of(vectors, listed)
-    if index is None:
-        return arrays
     gram = arrays["gram"].view(np.float32) + np.float32(regularization) * np.eye(vectors.shape[1], dtype=np.float32)
-    found = quickest(index, folded_sample(vectors[np.flatnonzero(listed)], matrix, np.float32(alpha), gram))
-    return arrays if found is None else {**arrays, **found.arrays()}
+    subjects = folded_sample(vectors[np.flatnonzero(listed)], matrix, np.float32(alpha), gram)
+    for groups in (0, 1):
+        index = index_of(vectors, listed, groups)
+        if index is None:
+            break
+        if (found := quickest(index, subjects)) is not None:
+            return {**arrays, **found.arrays()}
+    return arrays
 
 
 def quickest(index: Index, subjects: Floats) -> Index | None:
@@ -66,7 +69,7 @@ def quickest(index: Index, subjects: Floats) -> Index | None:
 
 
 def folded_sample(vectors: Floats, matrix: sp.csr_matrix, alpha: np.float32, gram: Floats) -> Floats:
-    """float32[m, k]: vectors of some subjects who have items, drawn from a seed, as a request folds them in.
+    """float32[m, k]: vectors of some subjects who have items, drawn from a seed, folded in with all of their past.
 
     Args:
         vectors: float32[catalogue, k].

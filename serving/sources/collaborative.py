@@ -35,7 +35,7 @@ class Factors:
             self._factors.shape[1], dtype=np.float32
         )
         self._fold = Fold(self._factors, gram, float(spec.params.get("alpha", 1.0)))
-        self._preferences = Preferences(spec)
+        self._preferences = Preferences(spec, bundle.recipe.past)
         # What is not in the catalogue is never shown: where that is most of the items, only the others are scored.
         listed = bundle.catalogue
         sparse = listed.mean() < COMPACT_BELOW if len(listed) else False
@@ -117,7 +117,7 @@ class Neighbours:
         self._indptr = np.asarray(arrays["indptr"], np.int64)
         self._indices = np.asarray(arrays["indices"], np.int32)
         self._weights = np.asarray(arrays["weights"], np.float32)
-        self._preferences = Preferences(spec)
+        self._preferences = Preferences(spec, bundle.recipe.past)
         self._binary = bool(spec.params.get("binary", False))
 
     def opine(self, query: Query) -> Opinion:
@@ -144,9 +144,8 @@ class Neighbours:
         """The past item (or anchor) that gives the most weight to each item."""
         past, weights = self._anchors(query)
         if available():
-            slot = scratch("shown", len(self._indptr) - 1, np.int32, -1)
             found = np.empty(len(items), np.int32)
-            kernels.given_most(past, weights, self._indptr, self._indices, self._weights, items, slot, found)
+            kernels.given_most(past, weights, self._indptr, self._indices, self._weights, items, found)
             return found
         at, place = self._edges(past)
         if not len(at) or not len(items):

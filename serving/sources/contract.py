@@ -37,10 +37,15 @@ def confidence_of(spec: SourceSpec) -> ConfidenceParams:
 
 
 class Preferences:
-    """The subject's items and the confidence of each, read once a query for all sources that weigh events alike."""
+    """The subject's items and the confidence of each, read once a query for all sources that weigh events alike.
 
-    def __init__(self, spec: SourceSpec) -> None:
-        self.params = confidence_of(spec)
+    Args:
+        spec: of the source.
+        most: so many items, those of the highest confidence; 0: all (`serving.recipe.Breadth`).
+    """
+
+    def __init__(self, spec: SourceSpec, most: int = 0) -> None:
+        self.params, self._most = confidence_of(spec), most
         self._key, self._by_code = msgspec.json.encode(self.params, order="sorted"), self.params.by_code()
 
     def of(self, query: Query) -> tuple[Rows, Floats]:
@@ -48,7 +53,7 @@ class Preferences:
         return query.once(self._key, self._read, query)
 
     def _read(self, query: Query) -> tuple[Rows, Floats]:
-        return preferences(query.history, query.now, self.params, self._by_code, past_of(query))
+        return preferences(query.history, query.now, self.params, self._by_code, past_of(query), self._most)
 
 
 def past_of(query: Query) -> ByItem:

@@ -110,17 +110,18 @@ def coded(vectors: Floats) -> tuple[npt.NDArray[np.int8], Floats]:
     return np.rint(vectors / scales[:, None]).astype(np.int8), scales.astype(np.float32)
 
 
-def indexed(vectors: Floats, listed: npt.NDArray[np.bool_], seed: int = 0) -> Index:
+def indexed(vectors: Floats, listed: npt.NDArray[np.bool_], seed: int = 0, groups: int = 0) -> Index:
     """Group the vectors of the listed items by k-means, from a seed.
 
     Args:
         vectors: float32[n_items, k].
         listed: bool[n_items], what is ever looked for.
         seed: of the first centres.
+        groups: so many; 0: as many as each has items.
     """
     rows = np.flatnonzero(listed).astype(np.int32)
     mine = np.ascontiguousarray(vectors[rows])
-    groups = max(int(np.sqrt(len(rows))), 1)
+    groups = groups or max(int(np.sqrt(len(rows))), 1)
     random = np.random.default_rng(seed)
     centres = mine[random.choice(len(mine), groups, replace=False)]
     for _ in range(_PASSES):
@@ -135,13 +136,13 @@ def indexed(vectors: Floats, listed: npt.NDArray[np.bool_], seed: int = 0) -> In
     return Index(centres, starts, rows[order], *coded(mine[order]), vectors)
 
 
-def index_of(vectors: Floats, listed: npt.NDArray[np.bool_]) -> Index | None:
+def index_of(vectors: Floats, listed: npt.NDArray[np.bool_], groups: int = 0) -> Index | None:
     """An index over a source's vectors; None where few items are listed: looking at all is cheap.
 
     Args:
-        vectors, listed: as for `indexed`.
+        vectors, listed, groups: as for `indexed`.
     """
-    return indexed(vectors, listed) if int(listed.sum()) >= LEAST_ITEMS else None
+    return indexed(vectors, listed, groups=groups) if int(listed.sum()) >= LEAST_ITEMS else None
 
 
 def scanned(index: Index, subjects: Floats, count: int) -> list[Rows]:

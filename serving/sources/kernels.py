@@ -9,7 +9,6 @@ import numpy as np
 from features.compiled import ask_ahead, helper, kernel, trailing_zeros
 
 DAY = 86_400_000_000
-LAST_BITS = 0xFFF
 LINE = 16
 """Numbers of four bytes that the memory hands over at once."""
 AHEAD = 4
@@ -205,25 +204,58 @@ def wishes(
     return count
 
 
-@kernel("i4[1], f4[1], i8[1], i4[1], f4[1], i4[1], out i4[1], out i4[1]")
-def given_most(
-    past: Any, given: Any, indptr: Any, indices: Any, weights: Any, items: Any, slot: Any, causes: Any
-) -> None:  # fmt: skip
+@kernel("i8[1], i4[1], i1[1], b1[1], i8, out u8[1], out i4[1], out i8[1]")
+def last_steps(
+    time: Any, item: Any, kind: Any, follows: Any, last: int, marks: Any, items: Any, steps: Any
+) -> int:  # fmt: skip
+    """`Sequence`: fills the items of the last steps, ascending, and how many steps ago each came; returns their number.
+
+    From the latest event on: where an item is met first it came last. `marks`, a bit an item, are 0 and left so.
+    """
+    keys, count, step, moment = np.empty(len(time), np.int64), 0, -1, np.int64(0)
+    for at in range(len(time) - 1, -1, -1):
+        which = item[at]
+        if which < 0 or not follows[kind[at]] or marks[which >> 6] >> np.uint64(which & 63) & np.uint64(1):
+            continue
+        if step < 0 or time[at] != moment:
+            step, moment = step + 1, time[at]
+        if step == last:
+            break
+        marks[which >> 6] |= np.uint64(1) << np.uint64(which & 63)
+        keys[count] = np.int64(which) << 32 | step
+        count += 1
+    keys = keys[:count]
+    keys.sort()
+    for at in range(count):
+        items[at], steps[at] = keys[at] >> 32, keys[at] & 0xFFFFFFFF
+        marks[items[at] >> 6] = 0
+    return count
+
+
+@helper
+def _last(indices: Any, begin: int, end: int, item: int) -> int:
+    """The last place of an item among some that ascend; another one's, or `begin` where it is not among them."""
+    low, many = np.uint64(begin), np.uint64(end - begin)
+    while many > 1:
+        half = many >> np.uint64(1)
+        low += half if indices[low + half] <= item else np.uint64(0)
+        many -= half
+    return np.int64(low)
+
+
+@kernel("i4[1], f4[1], i8[1], i4[1], f4[1], i4[1], out i4[1]")
+def given_most(past: Any, given: Any, indptr: Any, indices: Any, weights: Any, items: Any, causes: Any) -> None:
     """Fill in for each item the past one that gives it the most weight, -1 where none does.
 
-    `slot` is -1 for all items, and is left so. Hardly any neighbour is among the items: a small table that stays at
-    hand says so of most, by the last bits of their numbers.
+    Neighbours of an item ascend, and few items are asked about: each is looked up, and most neighbours are not read.
     """
-    most, marks = np.zeros(len(items), np.float32), np.zeros(LAST_BITS + 1, np.uint8)
-    for row in range(len(items)):
-        slot[items[row]], causes[row] = row, -1
-        marks[items[row] & LAST_BITS] = 1
+    most = np.zeros(len(items), np.float32)
+    causes[:] = -1
     for at in range(len(past)):
-        for edge in range(indptr[past[at]], indptr[past[at] + 1]):
-            if not marks[indices[edge] & LAST_BITS]:
-                continue
-            row = slot[indices[edge]]
-            if row >= 0 and weights[edge] * given[at] > most[row]:
-                most[row], causes[row] = weights[edge] * given[at], past[at]
-    for row in range(len(items)):
-        slot[items[row]] = -1
+        begin, end = indptr[past[at]], indptr[past[at] + 1]
+        for row in range(len(items)):
+            place = _last(indices, begin, end, items[row])
+            while begin <= place < end and indices[place] == items[row]:  # which may stand there twice
+                if weights[place] * given[at] > most[row]:
+                    most[row], causes[row] = weights[place] * given[at], past[at]
+                place -= 1

@@ -12,6 +12,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from features.compiled import available, scratch
 from features.history import History
 from features.kinds import EventType
 from features.moments import MINUTE
@@ -19,8 +20,10 @@ from serving.bundle import Bundle
 from serving.candidates import Floats, Opinion, Rows
 from serving.query import Query
 from serving.recipe import SourceSpec
+from serving.sources import kernels
 from serving.sources.collaborative import Neighbours
 
+Places = npt.NDArray[np.intp]
 Followed = Literal["view", "click", "cart", "wishlist", "purchase", "review", "rating"]
 FOLLOWED: tuple[Followed, ...] = ("view", "click", "cart", "wishlist", "purchase")
 """Types of events that make a sequence of items."""
@@ -42,6 +45,7 @@ class Sequence(Neighbours):
     def __init__(self, spec: SourceSpec, bundle: Bundle) -> None:
         super().__init__(spec, bundle)
         self._types = _codes(spec.params.get("types", FOLLOWED))
+        self._follows = np.isin(np.arange(128), self._types)
         self._decay = float(spec.params.get("decay", 0.7))
         self._last = int(spec.params.get("last", 5))
 
@@ -50,13 +54,27 @@ class Sequence(Neighbours):
 
     def _latest(self, history: History) -> tuple[Rows, Floats]:
         """The items that came last, and the weight of each."""
+        items, step = self._steps(history) if not available() else self._walked(history)
+        return items, (self._decay**step).astype(np.float32)
+
+    def _steps(self, history: History) -> tuple[Rows, Places]:
+        """The items of the last steps, ascending, and how many steps ago each came last."""
         past = history.of_types(*self._types)
         past = past.take(past.item >= 0)
         # Of the reversed events the first of an item is its latest.
         items, place = np.unique(past.item[::-1], return_index=True)
         _, step = np.unique(-past.time[::-1][place], return_inverse=True)
         recent = step < self._last
-        return items[recent], (self._decay ** step[recent]).astype(np.float32)
+        return items[recent], step[recent]
+
+    def _walked(self, history: History) -> tuple[Rows, Places]:
+        """The same with a kernel, which reads no more of a long history than it needs."""
+        marks = scratch("neighbour_mark", len(self._indptr) // 64 + 1, np.uint64)
+        items, step = np.empty(len(history), np.int32), np.empty(len(history), np.intp)
+        count = kernels.last_steps(
+            history.time, history.item, history.type, self._follows, self._last, marks, items, step
+        )  # fmt: skip
+        return items[:count], step[:count]
 
 
 @dataclass(frozen=True, slots=True)

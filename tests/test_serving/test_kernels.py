@@ -69,14 +69,35 @@ def test_a_source_says_the_same(kind, toy_bundle, history_of, events, seed, coun
         assert proposed.items.tolist() == best(said.scores, said.items, count).items.tolist()
 
 
-@given(events=EVENTS, seed=st.integers(0, 9), quantity=st.sampled_from([0.0, 0.5]), damped=st.booleans())
-def test_preferences_are_the_same(history_of, events, seed, quantity, damped):
+@given(
+    events=EVENTS, seed=st.integers(0, 9), quantity=st.sampled_from([0.0, 0.5]), damped=st.booleans(),
+    most=st.integers(0, 5),
+)  # fmt: skip
+def test_preferences_are_the_same(history_of, events, seed, quantity, damped, most):
     past, params = priced(history_of(*events), seed), ConfidenceParams(quantity=quantity, damped=damped)
-    items, weights = preferences(past, AS_OF, params)
+    items, weights = preferences(past, AS_OF, params, most=most)
     with switched(False):
-        plain = preferences(past, AS_OF, params)
+        plain = preferences(past, AS_OF, params, most=most)
     assert items.tolist() == plain[0].tolist()
     np.testing.assert_allclose(weights, plain[1], rtol=3e-6, atol=2e-7)
+
+
+@pytest.mark.parametrize("kernels", [True, False], ids=["kernels", "numpy"])
+@given(days=st.lists(st.integers(1, 3), min_size=1, max_size=12), most=st.integers(1, 13), halved=st.booleans())
+def test_the_foremost_of_the_past_are_those_of_the_highest_confidence(days, most, halved, kernels):
+    """Ties go to the lower item, items stay ascending, and no weight changes; what is no longer than that is whole."""
+    count, item = len(days), np.arange(len(days), dtype=np.int32)
+    time = AS_OF - np.array(days) * DAY
+    past = History(
+        time, time, item, np.full(count, EventType.PURCHASE, np.int8), np.ones(count, np.float32),
+        np.ones(count, np.float32), item.astype(np.uint64),
+    )  # fmt: skip
+    params = ConfidenceParams(half_life_days=1.0 if halved else 1e12)  # or all alike
+    with switched(kernels):
+        everything, foremost = (preferences(past, AS_OF, params, most=limit) for limit in (0, most))
+    order = sorted(range(count), key=lambda at: (-everything[1][at], at))
+    assert foremost[0].tolist() == sorted(order[:most])
+    assert foremost[1].tolist() == everything[1][foremost[0]].tolist()
 
 
 @given(EVENTS, st.sampled_from([(), ("purchased",), ("viewed", "wished")]), st.integers(1, 8), st.integers(0, 3))
@@ -307,22 +328,18 @@ def test_a_worker_that_may_write_nowhere_takes_over_what_was_compiled_before(tmp
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_causes_are_the_same_though_numbers_end_alike(seed):
-    """Items whose numbers end in the same bits are told apart, and what was looked up is forgotten."""
+def test_causes_are_those_that_give_most(seed):
+    """Also at the beginning or the end of a list, where it stands twice, where it does not, and in an empty one."""
     random = np.random.default_rng(seed)
-    pool = random.integers(3, size=9) + 4096 * random.permutation(9)  # three endings, nine items
-    count = 9 * 4096
-    lengths = np.zeros(count, np.int64)
-    lengths[pool] = random.integers(6, size=9)
-    indptr = np.concatenate([[0], np.cumsum(lengths)])
-    indices = random.choice(pool, indptr[-1]).astype(np.int32)
-    weights = random.random(indptr[-1]).astype(np.float32)
-    past, items = np.sort(random.choice(pool, 5, replace=False)).astype(np.int32), pool[:4].astype(np.int32)
-    given, slot, causes = random.random(5).astype(np.float32), np.full(count, -1, np.int32), np.empty(4, np.int32)
-    given_most(past, given, indptr, indices, weights, items, slot, causes)
-    said = np.zeros((4, 5), np.float32)
-    for row, at in np.ndindex(4, 5):
+    lists = [np.sort(random.integers(12, size=size)).astype(np.int32) for size in random.choice([0, 4, 20], 12)]
+    indptr = np.concatenate([[0], np.cumsum([len(each) for each in lists])])
+    indices = np.concatenate(lists)
+    weights = random.normal(size=len(indices)).astype(np.float32)
+    past, items = np.sort(random.choice(12, 5, replace=False)).astype(np.int32), np.arange(12, dtype=np.int32)
+    given, causes = random.random(5).astype(np.float32), np.empty(12, np.int32)
+    given_most(past, given, indptr, indices, weights, items, causes)
+    said = np.zeros((12, 5), np.float32)
+    for row, at in np.ndindex(12, 5):
         edges = slice(indptr[past[at]], indptr[past[at] + 1])
         said[row, at] = (weights[edges] * given[at] * (indices[edges] == items[row])).max(initial=0)
     assert causes.tolist() == np.where(said.max(axis=1) > 0, past[said.argmax(axis=1)], -1).tolist()
-    assert (slot == -1).all()

@@ -257,6 +257,21 @@ def test_ranking_for_many_weightings_equals_ranking_for_each(narrow, history_of,
             assert slate.sources == alone.sources
 
 
+def test_only_the_foremost_of_the_past_speak_for_others(make_toy_bundle, toy_bundle, history_of):
+    """What was bought long ago is in the past of both, and speaks only where all of it does."""
+    past = history_of(("purchase", "a0", 300), ("purchase", "b0", 2))
+    for most, spoken in ((1, {"b"}), (2, {"a", "b"}), (0, {"a", "b"})):
+        ranker = Ranker(make_toy_bundle(recipe=msgspec.structs.replace(toy_bundle.recipe, past=most)))
+        near = ranker.opinion("item-item", query(past))
+        assert {name[0] for name in names(ranker, near.items)} == spoken
+        folded = ranker.sources["ials"].fold_in(query(past))
+        assert (folded[0] > 0.01) == ("a" in spoken)
+        causes = ranker.sources["item-item"].causes(query(past), np.array([1, 5], np.int32))
+        assert causes.tolist() == [0 if "a" in spoken else -1, 4]
+        again = ranker.opinion("personal-frequency", query(past))
+        assert names(ranker, again.items) == ["a0", "b0"]  # what is bought again is asked of all of the past
+
+
 @pytest.fixture(scope="module")
 def narrow(make_toy_bundle, toy_bundle):
     """Builds a ranker that orders so many candidates."""
@@ -291,9 +306,9 @@ def test_quotas_choose_from_all_that_was_gathered(narrow, history_of):
 
 
 def test_a_manifest_of_before_there_was_a_limit_orders_all(toy_bundle):
-    """What was trained on all candidates goes on ordering all of them; a new recipe says how many."""
+    """What was trained on all candidates and all of the past goes on so; a new recipe says how many."""
     written = as_json(toy_bundle.recipe)
     assert from_json(written) == toy_bundle.recipe
     assert toy_bundle.recipe.breadth == USUAL
-    del written["candidates"]
-    assert from_json(written).breadth == Breadth(USUAL.per_source, 0)
+    del written["candidates"], written["past"]
+    assert from_json(written).breadth == Breadth(USUAL.per_source, 0, past=0)

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from features.compiled import switched
 from features.errors import ConfigError
 from features.history import History
 from features.ids import Vocabulary
@@ -186,6 +187,19 @@ def test_many_places_underflow_to_nothing_and_never_repeat():
     places, values = greedy(np.ones(400), [(np.zeros(400, np.int32), 0.01, np.empty(0, np.int32))], 400)
     assert sorted(places.tolist()) == list(range(400))
     assert (np.diff(values) <= 0).all()
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_places_are_given_alike_with_and_without_kernels(seed):
+    """To the last bit, with equal values, unknown codes, and items that stand above."""
+    random = np.random.default_rng(seed)
+    worth = random.choice([0.0, 0.25, 0.5, 1.0], 30) if seed % 2 else random.random(30)
+    groups = [(random.integers(-1, 4, 30).astype(np.int32), keep, random.integers(-1, 4, seed % 3).astype(np.int32))
+              for keep in (0.5, 0.9)]  # fmt: skip
+    found = greedy(worth, groups, 12)
+    with switched(False):
+        plain = greedy(worth, groups, 12)
+    assert [each.tolist() for each in found] == [each.tolist() for each in plain]
 
 
 def toy(recipe: Recipe = RECIPE, **arrays) -> Bundle:

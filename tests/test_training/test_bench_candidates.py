@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -14,15 +15,15 @@ from features.ids import Vocabulary
 from features.kinds import EventType
 from features.moments import DAY
 from serving.bundle import Bundle, text_arrays
-from serving.recipe import Breadth, Recipe, SelectionSpec
+from serving.recipe import USUAL, Breadth, Recipe, SelectionSpec
 from training.bench import candidates, category_asked
 from training.bench.accuracy import Result
-from training.bench.candidates import ALL, METRICS, Ready, learn, measure, prepare, run, table_of
+from training.bench.candidates import ALL, METRICS, WHOLE, Ready, judge, learn, measure, prepare, run, table_of
 from training.cli import main
 from training.contest import Arena, contest, contest_of
 from training.split import Window
 
-EACH, MOST = Breadth(40, 0), Breadth(100, 80)
+EACH, MOST = Breadth(40, 0, past=0), Breadth(100, 80, past=0)
 BASE = "100 each, trees of 100 each"
 FEWER = ("40 each, trees of 100 each", "80 in all, trees of 100 each")
 OWN = ("40 each, trees of 40 each", "80 in all, trees of 80 in all")
@@ -87,7 +88,7 @@ def test_differences_are_those_of_the_same_customers(result):
 def test_trees_learn_on_as_many_as_they_will_order(ready, fewer):
     """Examples of fewer candidates are fewer; trees of another breadth are other trees, and each is remembered."""
     window = ready.rankers.windows(ready.judged.window.start)[-1]
-    (few, trees), (many, others) = learn(ready, fewer), learn(ready, ALL)
+    ([few], trees), ([many], others) = learn(ready, fewer), learn(ready, ALL)
     assert (few.breadth, many.breadth) == (fewer, ALL)
     named = {each.name: each for each in few.sources}
     heard = [named[name] for name in few.ranker.voices]
@@ -96,6 +97,31 @@ def test_trees_learn_on_as_many_as_they_will_order(ready, fewer):
     assert any(not np.array_equal(trees[key], others.get(key)) for key in trees)
     again = learn(ready, fewer)[1]
     assert all(again[key] is trees[key] for key in trees)
+
+
+def test_less_of_the_past_is_compared_with_all_of_it(ready):
+    """Examples, trees and lists are those of sources that hear so little; everybody has more than one item."""
+    short = msgspec.structs.replace(WHOLE, past=1)
+    rows = measure(ready, "toy", [short], base=WHOLE, resamples=50).rows
+    base, *others = dict.fromkeys(row.subject for row in rows)
+    assert base == "120 in all, trees of 120 in all"
+    assert others == ["past 1, trees of 120 in all", "past 1, trees of past 1"]
+    gaps = [row.value for row in rows if row.metric == "recall@20-difference" and row.subject in others]
+    assert any(gaps)
+    [recipe], trees = learn(ready, short)
+    assert recipe.past == 1
+    assert any(not np.array_equal(tree, learn(ready, WHOLE)[1].get(name)) for name, tree in trees.items())
+
+
+def test_figures_of_several_seeds_are_their_mean(ready):
+    """Of each customer, so that intervals are of what all trees do."""
+    recipes, trees = learn(ready, MOST, seeds=2)
+    mean = judge(ready, recipes, trees, MOST, MOST, lambda *_: None).by_customer
+    each = [judge(ready, [recipe], trees, MOST, MOST, lambda *_: None).by_customer for recipe in recipes]
+    assert not np.array_equal(each[0]["new"][METRICS[0]], each[1]["new"][METRICS[0]])
+    for task, told in mean.items():
+        for metric in METRICS:
+            assert told[metric] == pytest.approx((each[0][task][metric] + each[1][task][metric]) / 2, nan_ok=True)
 
 
 def test_recipes_are_judged_beside_each_other_as_each_would_serve(ready):
@@ -161,8 +187,14 @@ def test_the_table_has_a_line_for_who_learned_and_who_serves(result):
 
 def test_the_verb_tells_and_writes_what_was_measured(result, monkeypatch, tmp_path, capsys):
     """By default several of each way are tried; one way alone where only that is named."""
-    asked = []
-    monkeypatch.setattr(candidates, "run", lambda breadths, *_, **__: asked.append(breadths) or result)
+    asked, bases = [], []
+
+    def told(breadths, *_, base, **__) -> Result:
+        asked.append(breadths)
+        bases.append(base)
+        return result
+
+    monkeypatch.setattr(candidates, "run", told)
     with pytest.raises(SystemExit, match="0"):
         main(["bench", "candidates", "--json", str(tmp_path / "rows.json")])
     told = capsys.readouterr().out
@@ -172,8 +204,20 @@ def test_the_verb_tells_and_writes_what_was_measured(result, monkeypatch, tmp_pa
     assert {row["subject"] for row in rows} == {BASE, *FEWER, *OWN}
     with pytest.raises(SystemExit, match="0"):
         main(["bench", "candidates", "--most", "200"])
-    assert [len(each) for each in asked] == [6, 1]
-    assert asked[1] == [Breadth(100, 200)]
+    with pytest.raises(SystemExit, match="0"):
+        main(["bench", "candidates", "--past", "50", "--past", "200"])
+    assert [len(each) for each in asked] == [6, 1, 2]
+    assert asked[1] == [Breadth(100, 200, past=0)]
+    assert asked[2] == [msgspec.structs.replace(USUAL, past=number) for number in (50, 200)]
+    assert bases == [ALL, ALL, WHOLE]
+    assert msgspec.structs.replace(USUAL, past=0) == WHOLE
+
+
+def test_two_questions_at_once_are_refused(capsys):
+    """Each would be compared with something else."""
+    with pytest.raises(SystemExit, match="2"):
+        main(["bench", "candidates", "--past", "50", "--most", "120"])
+    assert "ask twice" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("option", "least"), [("--each", 40), ("--most", 80)])

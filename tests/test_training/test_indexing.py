@@ -1,4 +1,4 @@
-"""An index is published where it finds what a full scan finds, and only there."""
+"""An index is published where it finds what a full scan finds, and only there; by groups where that is enough."""
 
 from __future__ import annotations
 
@@ -7,14 +7,19 @@ import pytest
 import scipy.sparse as sp
 
 from serving.sources import index as indexes
+from training import indexing
 from training.indexing import with_index
 
 ITEMS, PLACES = 3_000, 16
 
 
-@pytest.mark.parametrize(("spread", "published"), [(0.3, True), (30.0, False)], ids=["groups", "everywhere"])
-def test_vectors_without_groups_get_none(monkeypatch, spread: float, published: bool):
-    """What lies in groups is found by its group; what points everywhere is not."""
+@pytest.mark.parametrize(
+    ("spread", "least", "groups"), [(0.3, 0.95, 49), (30.0, 0.95, 1), (30.0, 1.01, 0)],
+    ids=["groups", "everywhere", "nowhere"],
+)  # fmt: skip
+def test_vectors_without_groups_are_all_looked_at(monkeypatch, spread: float, least: float, groups: int):
+    """What lies in groups is found by its group, what points everywhere among all; what is not found has none."""
+    monkeypatch.setattr(indexing, "LEAST_RECALL", least)
     monkeypatch.setattr(indexes, "LEAST_ITEMS", 1_000)
     monkeypatch.setattr(indexes, "LOOKED_AT", 3)
     random = np.random.default_rng(2)
@@ -24,7 +29,7 @@ def test_vectors_without_groups_get_none(monkeypatch, spread: float, published: 
     matrix = sp.random(200, int(listed.sum()), 0.002, "csr", random_state=3)
     arrays = {"item_factors": vectors, "gram": vectors.T @ vectors, "other": np.arange(3)}
     found = with_index(arrays, listed, matrix, 3.0, 30.0)
-    assert ("index.codes" in found) == published
+    assert len(found.get("index.centres", ())) == groups
     assert all(found[name] is array for name, array in arrays.items())
 
 

@@ -8,12 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from features.compiled import switched
 from features.errors import ConfigError, DataError
 from features.kinds import EventType
 from features.moments import DAY, MINUTE
 from serving.query import Query
 from serving.recipe import Recipe, SourceSpec
-from serving.sources import build_sources
+from serving.sources import Sequence, build_sources
 from tests.test_training.test_fitting import NOW, histories_of
 from training.fitting import Cut, fit_bundle
 from training.methods import resolved
@@ -133,6 +134,24 @@ def test_older_steps_count_geometrically() -> None:
     past = histories_of([("c:x", 10, 1), ("c:x", 90, 0), ("c:x", 91, 3), ("c:x", 91, 5)]).at(0)
     said = source.opine(Query(now=NOW, history=past))
     assert dict(zip(said.items.tolist(), said.scores.tolist(), strict=True)) == pytest.approx({4: 1.0, 1: 0.25})
+
+
+@pytest.fixture(scope="module")
+def chained():
+    return bundle(CHAIN, SEQUENCE)
+
+
+EVENTS = st.tuples(st.integers(1, 9), st.integers(0, 5), st.sampled_from([PURCHASE, VIEW, EventType.SEARCH]))
+
+
+@given(lines=st.lists(EVENTS), last=st.integers(1, 4))
+def test_the_last_steps_are_the_same_with_and_without_kernels(chained, lines, last) -> None:
+    """Also where an item came again, nothing follows, or one event comes in several steps; marks are left clean."""
+    source = Sequence(SourceSpec("sequence", "sequence", "sequence", {"last": last}), chained)
+    past = histories_of([("c:x", day, item, kind) for day, item, kind in lines]).events
+    told = [[each.tolist() for each in source._latest(past)] for _ in range(2)]
+    with switched(False):
+        assert told == 2 * [[each.tolist() for each in source._latest(past)]]
 
 
 def test_nothing_after_the_moment_is_learned() -> None:

@@ -1,4 +1,4 @@
-"""`kokyaku bench candidates`: how many candidates a list needs: what fewer save, and what they lose.
+"""`kokyaku bench candidates`: how far a list has to look around: what less of it saves, and what that loses.
 
 Everything after the sources costs in proportion to the candidates. Two ways to have fewer: each source proposes fewer
 (`40 each`), or of what all propose the foremost go on (`160 in all`, see `serving.union`). They are compared with all
@@ -6,6 +6,9 @@ of a hundred from each source, twice on the same customers: by trees that learne
 as many as they are asked to order, with the sources that are worth hearing then, which is what another default would
 mean. Trees learn on the windows before the judged one, over the full catalogue, and the ranker that serves is asked;
 beside the two tasks of training also for lists of one category, where a filter takes most candidates away.
+
+In the same way a past that is cut to its foremost items is compared with all of it, where lists consider as many
+candidates as new recipes do.
 """
 
 from __future__ import annotations
@@ -17,10 +20,9 @@ from functools import cache as remembered
 from pathlib import Path
 from typing import Annotated
 
+import msgspec
 import numpy as np
 import typer
-from rich.box import SIMPLE
-from rich.table import Table
 from threadpoolctl import threadpool_limits
 
 from features.build import histories_as_of
@@ -30,11 +32,12 @@ from features.history import Histories
 from features.ids import Array
 from serving.bundle import Bundle
 from serving.ranker import LONG, WIDE, Ranker
-from serving.recipe import Breadth, Recipe
+from serving.recipe import USUAL, Breadth, Recipe
 from serving.settings.shop import ModelSettings
 from training.bench import category_asked
 from training.bench.accuracy import Result, bars
-from training.bench.judging import PRIMARY, arena_of
+from training.bench.candidates_table import METRICS, table_of
+from training.bench.judging import arena_of
 from training.bench.rows import Row, write_rows
 from training.bench.shops import Split, case_of, checked_split, dataset_of, default_cache, reads
 from training.commands.common import JsonOption, console
@@ -43,16 +46,18 @@ from training.evaluate import KS, TASKS
 from training.fitting import Cut
 from training.intervals import Floats, Interval, compare, mean_interval
 from training.meter import Tell, counted
-from training.rankers import EFFORT, Rankers, ranked
-from training.recipes import POPULARITY, PRESETS, SESSION, Menu, Preset, menu
+from training.rankers import EFFORT, OBJECTIVES, Rankers, ranked
+from training.recipes import POPULARITY, PRESETS, SESSION, Menu, Preset, menu, renamed_apart
 from training.session import active_customers
 from training.split import Window
 from training.voices import voices_for
 
-METRICS = (PRIMARY, "recall@20")
 CATEGORY = "lists of one category"
-ALL = Breadth(100, 0)
-"""What the others are compared with."""
+ALL = Breadth(100, 0, past=0)
+"""What fewer candidates are compared with."""
+WHOLE = msgspec.structs.replace(USUAL, past=0)
+"""What less of the past is compared with."""
+RANKER = next(iter(OBJECTIVES))
 TIMED = 200
 """Customers whose answers are timed."""
 
@@ -60,35 +65,46 @@ TIMED = 200
 def command(
     each: Annotated[list[int] | None, typer.Option(help="So many of each source, all of them; again for more.")] = None,
     most: Annotated[list[int] | None, typer.Option(help="So many in all; again for more.")] = None,
+    past: Annotated[
+        list[int] | None, typer.Option(min=1, help="Instead: so many items of the past; again for more.")
+    ] = None,
     data: Annotated[str, typer.Option(help="complete-journey or online-retail.")] = "complete-journey",
     path: Annotated[Path | None, typer.Option(help="The shop's file, where it is not a package.")] = None,
     split: Annotated[
         str, typer.Option(help="valid; test: the quoted window, or second: another; both counted.")
     ] = "valid",
     preset: Annotated[str, typer.Option(help="How much to train: quick or full.")] = "quick",
+    seeds: Annotated[int, typer.Option(min=1, max=50, help="Of trees; a customer's figure is the mean of theirs.")] = 1,
     cache: Annotated[Path | None, typer.Option(help="Folder of imported shops and of the count of reads.")] = None,
     resamples: Annotated[int, typer.Option(min=10, max=100_000, help="Of the bootstrap.")] = 2000,
     json: JsonOption = None,
 ) -> None:
-    """Measure what fewer candidates do to lists of twenty, and to the time of an answer.
+    """Measure what fewer candidates, or less of the past, do to lists of twenty, and to the time of an answer.
 
-    Differences from all of a hundred of each source are paired by customer, with their 95 % interval. Times are of one
+    Differences from all of a hundred of each source, or from all of the past, are paired by customer, with their 95 %
+    interval; trees of another seed alone differ by some percent, which a mean of several evens out. Times are of one
     processor, of the ranking alone. By default: 40 and 60 each; 80, 120, 160 and 240 in all.
 
     Examples:
 
       kokyaku bench candidates
 
+      kokyaku bench candidates --past 50 --past 100 --past 200 --seeds 5
+
       kokyaku bench candidates --most 120 --data online-retail --path online_retail.csv.gz --json candidates.json
     """
     part = checked_split(split)
     if preset not in PRESETS:
         raise ConfigError("no such preset", where="--preset", got=preset, hint=" or ".join(PRESETS))
-    wanted = breadths_of(each or ([] if most else [40, 60]), most or ([] if each else [80, 120, 160, 240]))
+    if past and (each or most):
+        hint = "ask twice: each is compared with something else"
+        raise ConfigError("beside --past no number of candidates is tried", where="--past", got=past, hint=hint)
+    cut = [msgspec.structs.replace(WHOLE, past=number) for number in past or ()]
+    wanted = cut or breadths_of(each or ([] if most else [40, 60]), most or ([] if each else [80, 120, 160, 240]))
     with bars() as tell:
         result = run(
-            wanted, data, path, split=part, preset="quick" if preset == "quick" else "full", cache=cache,
-            resamples=resamples, tell=tell,
+            wanted, data, path, base=WHOLE if cut else ALL, split=part,
+            preset="quick" if preset == "quick" else "full", seeds=seeds, cache=cache, resamples=resamples, tell=tell,
         )  # fmt: skip
     for line in result.notes:
         console.print(line, highlight=False)
@@ -108,18 +124,21 @@ def breadths_of(each: Sequence[int], most: Sequence[int]) -> list[Breadth]:
         if numbers and min(numbers) < times * max(KS):
             hint = f"a list of {max(KS)} asks for {times * max(KS)} at least"
             raise ConfigError("too few candidates", where=where, got=min(numbers), hint=hint)
-    return [*(Breadth(number, 0) for number in each), *(Breadth(ALL.per_source, number) for number in most)]
+    one = [msgspec.structs.replace(ALL, per_source=number) for number in each]
+    return [*one, *(msgspec.structs.replace(ALL, most=number) for number in most)]
 
 
 def run(
-    breadths: Sequence[Breadth], data: str = "complete-journey", path: Path | None = None, *,
-    split: Split = "valid", preset: Preset = "quick", cache: Path | None = None, resamples: int = 2000,
+    breadths: Sequence[Breadth], data: str = "complete-journey", path: Path | None = None, *, base: Breadth = ALL,
+    split: Split = "valid", preset: Preset = "quick", seeds: int = 1, cache: Path | None = None, resamples: int = 2000,
     tell: Tell = lambda what, done, total: None,
 ) -> Result:  # fmt: skip
     """Measure a shop.
 
     Args:
-        breadths: to compare with `ALL`.
+        breadths: to compare.
+        base: with what.
+        seeds: of trees, so many for each breadth.
         data: a shop of `training.bench.shops`; the other arguments and errors as of `training.bench.accuracy.run`.
     """
     case, cache = case_of(data), cache or default_cache()
@@ -130,13 +149,13 @@ def run(
     chosen_on, judged = case.windows(split)
     notes = [f"{data}, judged on {judged}.", *reads(split, data, cache)]
     ready = prepare(histories, chosen_on, judged, dataset=dataset, preset=preset, tell=tell)
-    found = measure(ready, data, breadths, resamples=resamples, tell=tell)
+    found = measure(ready, data, breadths, base=base, seeds=seeds, resamples=resamples, tell=tell)
     return Result(found.rows, [*notes, *found.notes])
 
 
 @dataclass(frozen=True)
 class Ready:
-    """What does not depend on how many candidates there are.
+    """What does not depend on how far a list looks around.
 
     Args:
         earlier: where sources are heard to find out which are worth it.
@@ -158,8 +177,9 @@ class Tried:
     Args:
         name: e.g. `160 in all, trees of 100 each`.
         arena: the judged window, with the trees.
-        recipe: with the ranker.
-        by_customer: task -> metric -> float64[customers], the same customers for all that is tried.
+        recipe: with the ranker of the first seed.
+        by_customer: task -> metric -> float64[customers], the mean of all seeds; the same customers for all that is
+            tried.
     """
 
     name: str
@@ -196,18 +216,17 @@ def prepare(
 
 
 def measure(
-    ready: Ready, data: str, breadths: Sequence[Breadth], *, resamples: int = 2000,
-    tell: Tell = lambda what, done, total: None,
+    ready: Ready, data: str, breadths: Sequence[Breadth], *, base: Breadth = ALL, seeds: int = 1,
+    resamples: int = 2000, tell: Tell = lambda what, done, total: None,
 ) -> Result:  # fmt: skip
-    """Judge `ALL`, and each other breadth by the trees of that and by trees of its own."""
-    learned: dict[Breadth, tuple[Recipe, Mapping[str, Array]]] = {}
+    """Judge the base, and each other breadth by the trees of that and by trees of its own."""
+    learned: dict[Breadth, tuple[list[Recipe], Mapping[str, Array]]] = {}
     notes = list(ready.listed.notes)
-    for breadth in dict.fromkeys((ALL, *breadths)):
-        recipe, trees = learn(ready, breadth)
-        learned[breadth] = recipe, trees
-        voices = recipe.ranker.voices if recipe.ranker else ()
+    for breadth in dict.fromkeys((base, *breadths)):
+        learned[breadth] = recipes, _ = learn(ready, breadth, seeds)
+        voices = recipes[0].ranker.voices if recipes[0].ranker else ()
         notes.append(f"{named(breadth)}: trees listen to {', '.join(voices)}.")
-    pairs = dict.fromkeys((by, breadth) for breadth in learned for by in (ALL, breadth))
+    pairs = dict.fromkeys((by, breadth) for breadth in learned for by in (base, breadth))
     tried = [judge(ready, *learned[by], by, breadth, tell) for by, breadth in pairs]
     rows = [row for each in tried for row in _rows(data, each, tried[0], resamples)]
     return Result([*rows, *_costs(data, tried)], notes)
@@ -215,62 +234,45 @@ def measure(
 
 def named(breadth: Breadth) -> str:
     """As tables call it."""
+    if breadth.past:
+        return f"past {breadth.past}"
     return f"{breadth.most} in all" if breadth.most else f"{breadth.per_source} each"
 
 
-def learn(ready: Ready, breadth: Breadth) -> tuple[Recipe, Mapping[str, Array]]:
-    """The recipe of a ranker that considers so many candidates, and its trees."""
+def learn(ready: Ready, breadth: Breadth, seeds: int = 1) -> tuple[list[Recipe], Mapping[str, Array]]:
+    """The recipes of rankers that look so far, one a seed, and their trees."""
     sources, start = ready.listed.sources, ready.judged.window.start
     heard, _ = voices_for(ready.earlier.broad(breadth), [each.name for each in sources if each.name != SESSION])
     unfit = ready.rankers.unfit([each for each in sources if each.name in heard], start)
     voices = [name for name in heard if name not in unfit]
-    base = Recipe("candidates", sources, {POPULARITY: 1.0}).broad(breadth)
-    recipe = ranked(base, sources, voices)[0]
-    trees, failed = ready.rankers.fit_all([recipe], start)
+    base, recipes = Recipe("candidates", sources, {POPULARITY: 1.0}).broad(breadth), []
+    for seed in range(seeds):
+        recipe = ranked(base, sources, voices, {RANKER: {"seed": seed}})[0]
+        recipes.append(renamed_apart(recipe, (), f"-{seed}"))
+    trees, failed = ready.rankers.fit_all(recipes, start)
     if failed:
-        raise DataError("no ranker can be fitted", where=named(breadth), got=failed[recipe.name])
-    return recipe, trees
+        raise DataError("no ranker can be fitted", where=named(breadth), got=failed[RANKER])
+    return recipes, trees
 
 
 def judge(
-    ready: Ready, recipe: Recipe, trees: Mapping[str, Array], by: Breadth, breadth: Breadth, tell: Tell
+    ready: Ready, recipes: Sequence[Recipe], trees: Mapping[str, Array], by: Breadth, breadth: Breadth, tell: Tell
 ) -> Tried:  # fmt: skip
     """Trees that learned on one breadth, asked to order what comes of another."""
     bundle = ready.judged.bundle
     arena = replace(ready.judged, bundle=Bundle(bundle.manifest, {**bundle.arrays, **trees})).broad(breadth)
     name = f"{named(breadth)}, trees of {named(by)}"
-    found = contest(arena, {name: voices_of(recipe)}, counted(tell, name, 2 * len(arena.truth)))[name]
-    by_customer: dict[str, Mapping[str, Floats]] = {task: found.tasks[task].by_customer for task in TASKS}
-    if pages := category_asked.by_customer(arena, voices_of(recipe)["all"]):
+    voices = {str(seed): voices_of(each) for seed, each in enumerate(recipes)}
+    found = contest(arena, voices, counted(tell, name, 2 * len(arena.truth))).values()
+    by_customer = {task: _mean([each.tasks[task].by_customer for each in found]) for task in TASKS}
+    if pages := _mean([category_asked.by_customer(arena, each["all"]) for each in voices.values()]):
         by_customer[CATEGORY] = pages
-    return Tried(name, arena, recipe, by_customer)
+    return Tried(name, arena, recipes[0], by_customer)
 
 
-def table_of(rows: Sequence[Row], task: str) -> Table:
-    """One task as a table: a line a breadth and the trees that were asked; the change is of the primary metric."""
-    value = {(row.subject, row.metric): row for row in rows if row.task == task}
-    title = {"all": "all purchases", "new": "never bought before"}.get(task, task)
-    table = Table(title=title, box=SIMPLE, pad_edge=False, padding=(0, 1, 0, 0))
-    for column in ("candidates", METRICS[0], "change in % (95 %)", METRICS[1], "rows", "us"):
-        table.add_column(column, no_wrap=True, justify="left" if column == "candidates" else "right")
-    for subject in dict.fromkeys(subject for subject, _ in value):
-        primary, other = (value[subject, metric] for metric in METRICS)
-        change = _change(value.get((subject, f"{PRIMARY}-difference")), primary)
-        costs = (value.get((subject, metric)) for metric in ("candidates", "answer-us"))
-        table.add_row(
-            subject, f"{primary.value:.4f}", change, f"{other.value:.4f}",
-            *(f"{each.value:.0f}" if each else "" for each in costs),
-        )  # fmt: skip
-    return table
-
-
-def _change(row: Row | None, own: Row) -> str:
-    """In percent of the reference's value, with the interval."""
-    if row is None or row.low is None or row.high is None:
-        return ""
-    base = own.value - row.value
-    share, low, high = (100 * each / base if base else np.nan for each in (row.value, row.low, row.high))
-    return f"{share:+.1f} ({low:+.1f} to {high:+.1f})"
+def _mean(several: Sequence[Mapping[str, Floats]]) -> dict[str, Floats]:
+    """By metric, the mean of each customer's figures."""
+    return {metric: np.mean([each[metric] for each in several], axis=0) for metric in several[0]}
 
 
 def _rows(data: str, tried: Tried, base: Tried, resamples: int) -> list[Row]:
