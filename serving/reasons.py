@@ -115,7 +115,7 @@ def item_reasons(ranker: Ranker, query: Query, items: Rows, sources: Sequence[st
         if kind in _ALIKE:
             texts = repeat(_ALIKE[kind](ranker, query, name, words))
         else:
-            texts = _TELL[kind](ranker, query, items if len(places) == 1 else items[mine], name, words)
+            texts = _TELL[kind](ranker, query, items if len(places) == 1 else items.take(mine), name, words)
         for place, text in zip(mine, texts, strict=False):
             told[place] = text
     return told
