@@ -20,8 +20,8 @@ from features.assemble import FINGERPRINT, SharedTables
 from features.compiled import available, scratch
 from features.errors import BundleError
 from features.ids import Array, Vocabulary
+from serving.answer_kernel import collect
 from serving.artifact import AGAIN, Artifact, live_name, write_artifact
-from serving.ids_kernel import collect
 from serving.recipe import Recipe, from_json
 
 KIND = "bundle"
@@ -123,19 +123,12 @@ class Bundle:
         Raises:
             IndexError: a row that is none.
         """
-        if available():
-            room: Array = scratch("ids", _ROOM, np.int8)
-            ends = np.empty(len(rows), np.int64)
-            if collect(self._letters, self.items.offsets, rows, room, ends):
-                bounds = ends.tolist()
-                whole = room[: bounds[-1] if bounds else 0].tobytes().decode("ascii")
-                return [whole[start:end] for start, end in zip([0, *bounds], bounds, strict=False)]
+        if available() and len(rows):
+            room: Array = scratch("lines", _ROOM, np.uint8)
+            size = collect(self.items.blob, self.items.offsets, rows, room)
+            if size > 0:
+                return room[: size - 1].tobytes().decode("utf-8", "surrogatepass").split("\n")
         return [self.items[row] for row in rows.tolist()]
-
-    @cached_property
-    def _letters(self) -> npt.NDArray[np.int8]:
-        """The bytes of all ids, as a kernel takes them."""
-        return self.items.blob.view(np.int8)
 
     def text(self, column: str, row: int) -> str:
         """A text column of an item (`title`, `category`, `brand`, `image_url`); empty where unknown."""

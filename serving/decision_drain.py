@@ -9,18 +9,20 @@ from __future__ import annotations
 import fcntl
 import os
 import zlib
-from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
 from features.pace import breathe
 from serving.frames import HEADER, MAGIC, SUFFIX, frames
 from serving.store import Store
-from serving.store_upkeep import LogPosition, add_decisions, forget_logs, log_offset
+from serving.store_upkeep import Head, LogPosition, add_decisions, forget_logs, log_offset
 from serving.tombstones import Erased
+
+_BREATH = 16
+"""Frames, which take less than a request."""
+_head = msgspec.json.Decoder(Head)
 
 
 @dataclass
@@ -79,7 +81,7 @@ def _drain_file(path: Path, store: Store) -> Drained:
             found.added = add_decisions(store, decisions, LogPosition(path.name, start + end))
             # A request that was under way while somebody was erased may have named them.
             erased = store.erased()
-            if not finished and any(_names(decision, erased) for decision, _ in decisions):
+            if erased and not finished and any(_names(head, erased) for head, _ in decisions):
                 _blank_file(path, start + end, erased)
         if finished:
             found.damaged_bytes += len(data) - end
@@ -88,42 +90,32 @@ def _drain_file(path: Path, store: Store) -> Drained:
     return found
 
 
-def _read(data: bytes) -> tuple[Drained, list[tuple[dict[str, Any], bytes]], int]:
+def _read(data: bytes) -> tuple[Drained, list[tuple[Head, bytes]], int]:
     found, decisions, at = Drained(), [], 0
-    for start, end, payload in frames(data):
-        breathe()
+    for count, (start, end, payload) in enumerate(frames(data)):
+        if count % _BREATH == 0:
+            breathe()
         found.damaged_bytes += start - at
         at = end
-        decision = _decoded(payload)
-        if decision:
-            decisions.append((decision, payload))
-        elif decision is None:
+        head = _decoded(payload)
+        if head is not None:
+            decisions.append((head, payload))
+        elif not _is_blank(payload):
             found.damaged_bytes += end - start
     found.read = len(decisions)
     return found, decisions, at
 
 
-def _decoded(payload: bytes) -> dict[str, Any] | None:
-    """Who and when a decision is of; {} for a blanked frame; None for what is not a decision."""
-    if not payload.strip():
-        return {}
+def _decoded(payload: bytes) -> Head | None:
+    """Whose and from when a decision is; None for a blanked frame and for what is not a decision."""
     try:
-        return msgspec.structs.asdict(_head.decode(payload))
+        return _head.decode(payload)
     except (msgspec.DecodeError, UnicodeDecodeError):
         return None
 
 
-class _Head(msgspec.Struct, frozen=True):
-    """What the store keeps beside a decision's JSON; nothing else of it is decoded."""
-
-    decision_id: str
-    decided_at: int | None = None
-    customer_id: str | None = None
-    visitor_id: str | None = None
-    request_id: str | None = None
-
-
-_head = msgspec.json.Decoder(_Head)
+def _is_blank(payload: bytes) -> bool:
+    return not payload.strip()
 
 
 def _is_finished(fd: int) -> bool:
@@ -143,8 +135,8 @@ def _blank_file(path: Path, drained_to: int, erased: Erased) -> int:
     with file:
         fd = file.fileno()
         for start, _, payload in frames(os.pread(fd, drained_to, 0)):
-            decision = _decoded(payload)
-            if decision and _names(decision, erased):
+            head = _decoded(payload)
+            if head is not None and _names(head, erased):
                 blank = b" " * len(payload)
                 os.pwrite(fd, HEADER.pack(MAGIC, len(blank), zlib.crc32(blank)) + blank, start)
                 count += 1
@@ -153,5 +145,5 @@ def _blank_file(path: Path, drained_to: int, erased: Erased) -> int:
     return count
 
 
-def _names(decision: Mapping[str, Any], erased: Erased) -> bool:
-    return erased.row(decision.get("customer_id"), decision.get("visitor_id"))
+def _names(head: Head, erased: Erased) -> bool:
+    return erased.row(head.customer_id, head.visitor_id)

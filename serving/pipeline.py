@@ -11,7 +11,9 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from features.compiled import available
 from features.errors import Unavailable
+from serving import answer_kernel as kernels
 from serving.candidates import Floats
 from serving.decide import Decision, encoded, feature_rows, new_id, told_by
 from serving.engine import Engine
@@ -159,8 +161,13 @@ def rounded(scores: Floats) -> list[float]:
 
     A million times a float32 is exact as a double, so all at once they get the digits that `round` gives each.
     """
-    told: list[float] = scores.astype(np.float64).round(6).tolist()
-    return told
+    told = np.empty(len(scores))
+    if available():
+        kernels.rounded(np.ascontiguousarray(scores), told)
+    else:
+        np.round(scores.astype(np.float64), 6, told)
+    found: list[float] = told.tolist()
+    return found
 
 
 def remember(engine: Engine, decisions: Sequence[Decision], answer: Answer) -> Answer:

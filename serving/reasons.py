@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import repeat
 
 import numpy as np
 import numpy.typing as npt
@@ -103,19 +104,26 @@ def item_reasons(ranker: Ranker, query: Query, items: Rows, sources: Sequence[st
         sources: for each the name of its source.
         locale: `en` or `ja`; another one gets English.
     """
-    words, kinds, rows = WORDS.get(locale) or WORDS["en"], ranker.bundle.kinds, items.tolist()
-    told = {}
-    for name in dict.fromkeys(sources):
-        mine = np.array([row for row, source in zip(rows, sources, strict=True) if source == name], np.int32)
+    words, kinds = WORDS.get(locale) or WORDS["en"], ranker.bundle.kinds
+    told: list[str] = [""] * len(sources)
+    places: dict[str, list[int]] = {}
+    for place, name in enumerate(sources):
+        places.setdefault(name, []).append(place)
+    for name, mine in places.items():
         kind = name if name in _OWN_WORDS else kinds[name]
-        told[name] = iter(_TELL[kind](ranker, query, mine, name, words))
-    return [next(told[name]) for name in sources]
+        texts: Iterable[str]
+        if kind in _ALIKE:
+            texts = repeat(_ALIKE[kind](ranker, query, name, words))
+        else:
+            texts = _TELL[kind](ranker, query, items if len(places) == 1 else items.take(mine), name, words)
+        for place, text in zip(mine, texts, strict=False):
+            told[place] = text
+    return told
 
 
-def _tell_popular(ranker: Ranker, query: Query, items: Rows, name: str, words: Mapping[str, str]) -> list[str]:
+def _tell_popular(ranker: Ranker, query: Query, name: str, words: Mapping[str, str]) -> str:
     region = query.context.region
-    text = words["popular-in"].format(region=region) if region else words["popular"]
-    return [text] * len(items)
+    return words["popular-in"].format(region=region) if region else words["popular"]
 
 
 def _tell_bought(ranker: Ranker, query: Query, items: Rows, name: str, words: Mapping[str, str]) -> list[str]:
@@ -134,11 +142,11 @@ def _tell_bought(ranker: Ranker, query: Query, items: Rows, name: str, words: Ma
 
 
 def _tell_cause(ranker: Ranker, query: Query, items: Rows, name: str, words: Mapping[str, str]) -> list[str]:
-    causes = ranker.sources[name].causes(query, items)
+    causes = ranker.sources[name].causes(query, items).tolist()
     said, alike = words["goes-with" if query.anchors else "because"], words["for-you"]
+    texts = {cause: said.replace("{item}", title_of(ranker, cause)) for cause in set(causes) if cause >= 0}
     return [
-        alike if cause < 0 or cause == item else said.replace("{item}", title_of(ranker, cause))
-        for item, cause in zip(items.tolist(), causes.tolist(), strict=True)
+        alike if cause < 0 or cause == item else texts[cause] for item, cause in zip(items.tolist(), causes, strict=True)
     ]
 
 
@@ -200,14 +208,14 @@ def _tell_session(ranker: Ranker, query: Query, items: Rows, name: str, words: M
     return texts
 
 
-def _tell_context(ranker: Ranker, query: Query, items: Rows, name: str, words: Mapping[str, str]) -> list[str]:
+def _tell_context(ranker: Ranker, query: Query, name: str, words: Mapping[str, str]) -> str:
     """Region and season of the list, where it is made for them."""
     source = ranker.sources[name]
     cell = source.cell(query) if isinstance(source, ContextPopularity) else {}
     parts = [part for part in ("region", "season") if part in cell]
     key = {"": "popular", "region": "popular-in", "season": "popular-season"}.get("".join(parts), "popular-in-season")
     season = words[cell["season"]] if "season" in cell else ""
-    return [words[key].format(region=cell.get("region", ""), season=season)] * len(items)
+    return words[key].format(region=cell.get("region", ""), season=season)
 
 
 def duration(days: float, words: Mapping[str, str]) -> str:
@@ -225,27 +233,31 @@ def duration(days: float, words: Mapping[str, str]) -> str:
     return words["weeks"].format(n=round(days / 7)) if days < 60 else words["months"].format(n=round(days / 30.4))
 
 
-def _tell_viewed(ranker: Ranker, query: Query, items: Rows, name: str, words: Mapping[str, str]) -> list[str]:
-    return [words["viewed"]] * len(items)
+def _tell_viewed(ranker: Ranker, query: Query, name: str, words: Mapping[str, str]) -> str:
+    return words["viewed"]
 
 
-def _tell_pinned(ranker: Ranker, query: Query, items: Rows, name: str, words: Mapping[str, str]) -> list[str]:
-    return [words["shop"]] * len(items)
+def _tell_pinned(ranker: Ranker, query: Query, name: str, words: Mapping[str, str]) -> str:
+    return words["shop"]
 
 
-_TELL = {
+_ALIKE = {
     PIN: _tell_pinned,
     VIEWED: _tell_viewed,
-    WISHLIST: _tell_wished,
     "popularity": _tell_popular,
+    "context-popularity": _tell_context,
+}
+"""What says the same of all its items."""
+_TELL = {
+    WISHLIST: _tell_wished,
     "personal-frequency": _tell_bought,
     "factors": _tell_cause,
     "neighbours": _tell_cause,
     "replenishment": _tell_due,
     "sequence": _tell_next,
     "session": _tell_session,
-    "context-popularity": _tell_context,
 }
+"""What says of each item something of its own."""
 
 
 def title_of(ranker: Ranker, row: int) -> str:

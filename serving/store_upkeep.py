@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import orjson
 
 from serving import store_sql as sql
@@ -37,6 +38,16 @@ class LogPosition:
 
     name: str
     offset: int
+
+
+class Head(msgspec.Struct, frozen=True, gc=False):
+    """What the store keeps beside a decision's JSON, in the order of its columns; nothing else of it is decoded."""
+
+    decision_id: str
+    customer_id: str | None = None
+    visitor_id: str | None = None
+    request_id: str | None = None
+    decided_at: int = 0
 
 
 def random_token() -> str:
@@ -80,12 +91,11 @@ def forget_logs(store: Store, names: Iterable[str]) -> None:
         connection.executemany(sql.DROP_META, [(_LOG + name,) for name in names])
 
 
-def add_decisions(store: Store, decisions: Sequence[tuple[dict[str, Any], bytes]], position: LogPosition) -> int:
+def add_decisions(store: Store, decisions: Sequence[tuple[Head, bytes]], position: LogPosition) -> int:
     """Store decisions and, in the same transaction, how far their log was read.
 
     Args:
-        decisions: each as a dictionary of at least its ids and its moment, and as its JSON. Those of erased subjects
-            are kept under a random token.
+        decisions: of each its head, and its JSON. Those of erased subjects are kept under a random token.
 
     Returns:
         How many were new.
@@ -93,11 +103,12 @@ def add_decisions(store: Store, decisions: Sequence[tuple[dict[str, Any], bytes]
     rows = []
     with store.database.transaction() as connection:
         erased = store.erased_in(connection)
-        for decision, payload in decisions:
-            if erased.row(decision.get("customer_id"), decision.get("visitor_id")):
-                decision = scrubbed(orjson.loads(payload), random_token())
-                payload = orjson.dumps(decision)
-            rows.append(_decision_row(decision, payload))
+        for head, payload in decisions:
+            if erased.row(head.customer_id, head.visitor_id):
+                token = random_token()
+                head = msgspec.structs.replace(head, customer_id=token, visitor_id=None)
+                payload = orjson.dumps(scrubbed(orjson.loads(payload), token))
+            rows.append((*msgspec.structs.astuple(head), payload))
         added = store.database.count_new(connection, sql.ADD_DECISION, rows)
         connection.execute(sql.ADVANCE_META, (_LOG + position.name, position.offset))
     return added
@@ -106,14 +117,6 @@ def add_decisions(store: Store, decisions: Sequence[tuple[dict[str, Any], bytes]
 def scrubbed(decision: dict[str, Any], token: str) -> dict[str, Any]:
     """A decision without its subject: only `KEPT_OF_A_DECISION`, under the token."""
     return {name: decision[name] for name in KEPT_OF_A_DECISION if name in decision} | {"customer_id": token}
-
-
-def _decision_row(decision: dict[str, Any], payload: bytes) -> tuple[Any, ...]:
-    told = decision.get
-    return (
-        told("decision_id"), told("customer_id"), told("visitor_id"), told("request_id"),
-        int(told("decided_at") or 0), payload,
-    )  # fmt: skip
 
 
 # --- erasure ----------------------------------------------------------------------------------------------------------
