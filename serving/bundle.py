@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache, partial
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -27,18 +27,9 @@ from serving.recipe import Recipe, from_json
 KIND = "bundle"
 FORMAT = 1
 _ROOM = 16_384
-"""Bytes for the ids of one list; where they do not do, ids are read one by one."""
+"""Bytes for the ids or texts of one list; where they do not do, they are read one by one."""
 _REMEMBERED = 16_384
 """So many are remembered."""
-
-
-class Words(NamedTuple):
-    """What is written of an item: the id for a title where it has none; None where nothing is."""
-
-    item_id: str
-    title: str
-    image_url: str | None
-    category: str | None
 
 
 @dataclass(frozen=True)
@@ -50,17 +41,14 @@ class Bundle:
     items: Vocabulary = field(init=False)
     codes_under: Callable[[tuple[str, ...]], frozenset[int]] = field(init=False)
     """`categories_under` as a set, remembered for the paths that were asked for lately."""
-    words: Callable[[int], Words] = field(init=False)
-    """What is written of an item, remembered for those that were asked for lately."""
     title: Callable[[int], str] = field(init=False)
-    """Its title alone, or its id where it has none; remembered likewise."""
+    """The title of an item, or its id where it has none; remembered for those that were asked for lately."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "items", Vocabulary.from_arrays(self.arrays, "items"))
         # A memory that held its bundle would keep it, its open files and its mappings after a swap.
         mine = weakref.proxy(self)
         object.__setattr__(self, "codes_under", lru_cache(maxsize=1024)(partial(Bundle._codes_under, mine)))
-        object.__setattr__(self, "words", lru_cache(maxsize=_REMEMBERED)(partial(Bundle._words, mine)))
         object.__setattr__(self, "title", lru_cache(maxsize=_REMEMBERED)(partial(Bundle._title, mine)))
 
     @property
@@ -123,29 +111,26 @@ class Bundle:
         Raises:
             IndexError: a row that is none.
         """
-        if available():
-            room: Array = scratch("ids", _ROOM, np.int8)
-            ends = np.empty(len(rows), np.int64)
-            if collect(self._letters, self.items.offsets, rows, room, ends):
-                bounds = ends.tolist()
-                whole = room[: bounds[-1] if bounds else 0].tobytes().decode("ascii")
-                return [whole[start:end] for start, end in zip([0, *bounds], bounds, strict=False)]
-        return [self.items[row] for row in rows.tolist()]
+        found = _together(self._letters, self.items.offsets, rows) if available() else None
+        return [self.items[row] for row in rows.tolist()] if found is None else found
 
     @cached_property
     def _letters(self) -> npt.NDArray[np.int8]:
         """The bytes of all ids, as a kernel takes them."""
         return self.items.blob.view(np.int8)
 
+    def texts(self, column: str, rows: npt.NDArray[np.int32]) -> list[str]:
+        """`text` of the items of a list."""
+        found = None
+        if available():
+            blob, offsets = (self.arrays[f"text.{column}.{part}"] for part in ("blob", "offsets"))
+            found = _together(blob.view(np.int8), offsets, rows)
+        return [self.text(column, row) for row in rows.tolist()] if found is None else found
+
     def text(self, column: str, row: int) -> str:
         """A text column of an item (`title`, `category`, `brand`, `image_url`); empty where unknown."""
         offsets, blob = self._texts.get(column) or self._text_column(column)
         return str(blob[offsets[row] : offsets[row + 1]], "utf-8")
-
-    def _words(self, row: int) -> Words:
-        code = self.shared.category.item(row)
-        category = self.text("category_path", code) if code >= 0 else None
-        return Words(self.items[row], self.title(row), self.text("image_url", row) or None, category)
 
     def _title(self, row: int) -> str:
         return self.text("title", row) or self.items[row]
@@ -159,6 +144,22 @@ class Bundle:
         found = offsets, blob
         self._texts[column] = found
         return found
+
+
+def _together(blob: npt.NDArray[np.int8], offsets: Array, rows: npt.NDArray[np.int32]) -> list[str] | None:
+    """The words of some rows; None where they have to be read one by one."""
+    room: Array = scratch("words", _ROOM, np.int8)
+    ends = np.empty(len(rows), np.int64)
+    foreign = collect(blob, offsets, rows, room, ends)
+    if foreign < 0:
+        return None
+    bounds = ends.tolist()
+    whole = room[: bounds[-1] if bounds else 0].tobytes()
+    each = zip([0, *bounds], bounds, strict=False)
+    if foreign:
+        return [str(whole[start:end], "utf-8", "surrogatepass") for start, end in each]
+    text = whole.decode("ascii")
+    return [text[start:end] for start, end in each]
 
 
 def text_of(arrays: Mapping[str, Array], column: str, row: int) -> str:

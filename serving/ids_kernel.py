@@ -1,4 +1,4 @@
-"""The bytes of many ids beside each other, so that a list's ids become text in one go."""
+"""The bytes of many ids or words beside each other, so that a list's become text in one go."""
 
 from __future__ import annotations
 
@@ -8,28 +8,26 @@ from features.compiled import kernel
 
 
 @kernel("i1[1], i8[1], i4[1], out i1[1], out i8[1]")
-def collect(blob: Any, offsets: Any, rows: Any, text: Any, ends: Any) -> bool:
-    """Fill `text` with the ids of some rows, one after the other, and `ends` with where each ends.
+def collect(blob: Any, offsets: Any, rows: Any, text: Any, ends: Any) -> int:
+    """Fill `text` with the words of some rows, one after the other, and `ends` with where each ends.
 
     Args:
-        blob: int8[bytes], offsets: int64[n + 1]: of a `features.ids.Vocabulary`.
+        blob: int8[bytes], offsets: int64[n + 1]: of a `features.ids.Vocabulary`, or of a column of texts.
         rows: int32[m].
         text: int8[room].
         ends: int64[m].
 
     Returns:
-        False where a row is unknown, the room does not do, or a character is none of ASCII, so that bytes are not
-        characters.
+        How many bytes belong to no character of ASCII; -1 where a row is unknown or the room does not do.
     """
-    done = 0
+    done, foreign = 0, 0
     for at in range(len(rows)):
         row = rows[at]
         if row < 0 or row >= len(offsets) - 1 or done + offsets[row + 1] - offsets[row] > len(text):
-            return False
+            return -1
         for place in range(offsets[row], offsets[row + 1]):
-            if blob[place] < 0:
-                return False
+            foreign += blob[place] < 0
             text[done] = blob[place]
             done += 1
         ends[at] = done
-    return True
+    return foreign
