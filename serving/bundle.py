@@ -21,8 +21,8 @@ from features.compiled import available, scratch
 from features.errors import BundleError
 from features.ids import Array, Vocabulary
 from serving.artifact import AGAIN, Artifact, live_name, write_artifact
-from serving.ids_kernel import collect
 from serving.recipe import Recipe, from_json
+from serving.texts_kernel import collect
 
 KIND = "bundle"
 FORMAT = 1
@@ -111,20 +111,13 @@ class Bundle:
         Raises:
             IndexError: a row that is none.
         """
-        found = _together(self._letters, self.items.offsets, rows) if available() else None
+        found = _together(self.items.blob, self.items.offsets, rows)
         return [self.items[row] for row in rows.tolist()] if found is None else found
-
-    @cached_property
-    def _letters(self) -> npt.NDArray[np.int8]:
-        """The bytes of all ids, as a kernel takes them."""
-        return self.items.blob.view(np.int8)
 
     def texts(self, column: str, rows: npt.NDArray[np.int32]) -> list[str]:
         """`text` of the items of a list."""
-        found = None
-        if available():
-            blob, offsets = (self.arrays[f"text.{column}.{part}"] for part in ("blob", "offsets"))
-            found = _together(blob.view(np.int8), offsets, rows)
+        blob, offsets = (self.arrays[f"text.{column}.{part}"] for part in ("blob", "offsets"))
+        found = _together(blob, offsets, rows)
         return [self.text(column, row) for row in rows.tolist()] if found is None else found
 
     def text(self, column: str, row: int) -> str:
@@ -146,20 +139,13 @@ class Bundle:
         return found
 
 
-def _together(blob: npt.NDArray[np.int8], offsets: Array, rows: npt.NDArray[np.int32]) -> list[str] | None:
-    """The words of some rows; None where they have to be read one by one."""
-    room: Array = scratch("words", _ROOM, np.int8)
-    ends = np.empty(len(rows), np.int64)
-    foreign = collect(blob, offsets, rows, room, ends)
-    if foreign < 0:
+def _together(blob: Array, offsets: Array, rows: npt.NDArray[np.int32]) -> list[str] | None:
+    """The texts of some rows; None where they have to be read one by one."""
+    if not available() or not len(rows):
         return None
-    bounds = ends.tolist()
-    whole = room[: bounds[-1] if bounds else 0].tobytes()
-    each = zip([0, *bounds], bounds, strict=False)
-    if foreign:
-        return [str(whole[start:end], "utf-8", "surrogatepass") for start, end in each]
-    text = whole.decode("ascii")
-    return [text[start:end] for start, end in each]
+    room: Array = scratch("lines", _ROOM, np.uint8)
+    size = collect(blob, offsets, rows, room)
+    return room[: size - 1].tobytes().decode("utf-8", "surrogatepass").split("\n") if size > 0 else None
 
 
 def text_of(arrays: Mapping[str, Array], column: str, row: int) -> str:

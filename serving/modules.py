@@ -6,8 +6,9 @@ it: most often the first few items do.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Set
 from dataclasses import dataclass, field
+from itertools import filterfalse, islice
 
 import msgspec
 import numpy as np
@@ -55,13 +56,13 @@ class Filled:
         if part is None:
             return False
         self._found.append(part)
-        for row, source in zip(part.items.tolist(), part.sources, strict=True):
-            self.listed.setdefault(row, source)
+        told, above = zip(part.items.tolist(), part.sources, strict=True), self.listed
+        above |= {row: source for row, source in told if row not in above}
         return True
 
-    def free(self, taken: Container[int]) -> list[int]:
-        """The items so far that are not taken, best first."""
-        return [row for row in self.listed if row not in taken]
+    def free(self, taken: Set[int], most: int | None) -> list[int]:
+        """The items so far that are not taken, best first; at most so many."""
+        return [*islice(filterfalse(taken.__contains__, self.listed), most)]
 
     @property
     def slate(self) -> Slate:

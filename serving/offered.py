@@ -135,22 +135,22 @@ class Offered:
     def _left(self, content: Filled, taken: Taken) -> Items:
         """`unused` where nothing is pinned and no quota holds."""
         size = content.module.size
-        while len(free := self._varied(content.free(taken.items), taken)) < size and content.further():
+        while len(rows := self._varied(content, taken)) < size and content.further():
             pass
-        return free[:size], [content.listed[row] for row in free[:size]]
+        return rows, [content.listed[row] for row in rows]
 
-    def _varied(self, rows: list[int], taken: Taken) -> list[int]:
-        """Those of some items whose category the page has not shown often enough."""
+    def _varied(self, content: Filled, taken: Taken) -> list[int]:
+        """The foremost free items so far, less those whose category the page has shown often enough."""
         if self.per_category is None:
-            return rows
+            return content.free(taken.items, content.module.size)
         shown = taken.categories.copy()
-        kept = []
-        for row in rows:
+        kept: list[int] = []
+        for row in content.free(taken.items, None):
             code = int(self.category[row])
             if code < 0 or shown[code] < self.per_category:
                 kept.append(row)
                 shown[code] += 1
-        return kept
+        return kept[: content.module.size]
 
 
 Build = Callable[[Situation, Module, int], Filled]
