@@ -27,7 +27,8 @@ from serving.filling import first_fillable
 from serving.hydrate import hydrate, looked
 from serving.keeping import Keep, settled
 from serving.live import Live
-from serving.pages import draws_of, told_of
+from serving.occupied import told_of
+from serving.pages import draws_of
 from serving.person import PERSONALIZATION
 from serving.pipeline import Answer, noted, remember
 from serving.query import Filter, Query

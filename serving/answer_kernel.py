@@ -1,4 +1,4 @@
-"""What is told of a list, in one go: the ids of its items, and their scores."""
+"""What is told of the scores of a list, in one go."""
 
 from __future__ import annotations
 
@@ -8,36 +8,8 @@ import numpy as np
 
 from features.compiled import kernel
 
-END = 10
-"""The end of a line; in UTF-8 no other character has this byte. All constants stand here: see `features.compiled`."""
 DIGITS = 1e6
-
-
-@kernel("u1[1], i8[1], i4[1], out u1[1]")
-def collect(blob: Any, offsets: Any, rows: Any, lines: Any) -> int:
-    """Fill `lines` with the ids of some rows, each with the end of a line behind it.
-
-    Args:
-        blob: uint8[bytes], offsets: int64[n + 1]: of a `features.ids.Vocabulary`.
-        rows: int32[m].
-        lines: uint8[room].
-
-    Returns:
-        How many bytes they are; -1 where a row is unknown, the room does not do, or an id has lines of its own.
-    """
-    done = 0
-    for at in range(len(rows)):
-        row = rows[at]
-        if row < 0 or row >= len(offsets) - 1 or done + offsets[row + 1] - offsets[row] >= len(lines):
-            return -1
-        for place in range(offsets[row], offsets[row + 1]):
-            if blob[place] == END:
-                return -1
-            lines[done] = blob[place]
-            done += 1
-        lines[done] = END
-        done += 1
-    return done
+"""All constants stand here: see `features.compiled`."""
 
 
 @kernel("f4[1], out f8[1]")

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache, partial
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -20,25 +20,16 @@ from features.assemble import FINGERPRINT, SharedTables
 from features.compiled import available, scratch
 from features.errors import BundleError
 from features.ids import Array, Vocabulary
-from serving.answer_kernel import collect
 from serving.artifact import AGAIN, Artifact, live_name, write_artifact
 from serving.recipe import Recipe, from_json
+from serving.texts_kernel import collect
 
 KIND = "bundle"
 FORMAT = 1
 _ROOM = 16_384
-"""Bytes for the ids of one list; where they do not do, ids are read one by one."""
+"""Bytes for the ids or texts of one list; where they do not do, they are read one by one."""
 _REMEMBERED = 16_384
 """So many are remembered."""
-
-
-class Words(NamedTuple):
-    """What is written of an item: the id for a title where it has none; None where nothing is."""
-
-    item_id: str
-    title: str
-    image_url: str | None
-    category: str | None
 
 
 @dataclass(frozen=True)
@@ -50,17 +41,14 @@ class Bundle:
     items: Vocabulary = field(init=False)
     codes_under: Callable[[tuple[str, ...]], frozenset[int]] = field(init=False)
     """`categories_under` as a set, remembered for the paths that were asked for lately."""
-    words: Callable[[int], Words] = field(init=False)
-    """What is written of an item, remembered for those that were asked for lately."""
     title: Callable[[int], str] = field(init=False)
-    """Its title alone, or its id where it has none; remembered likewise."""
+    """The title of an item, or its id where it has none; remembered for those that were asked for lately."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "items", Vocabulary.from_arrays(self.arrays, "items"))
         # A memory that held its bundle would keep it, its open files and its mappings after a swap.
         mine = weakref.proxy(self)
         object.__setattr__(self, "codes_under", lru_cache(maxsize=1024)(partial(Bundle._codes_under, mine)))
-        object.__setattr__(self, "words", lru_cache(maxsize=_REMEMBERED)(partial(Bundle._words, mine)))
         object.__setattr__(self, "title", lru_cache(maxsize=_REMEMBERED)(partial(Bundle._title, mine)))
 
     @property
@@ -123,22 +111,19 @@ class Bundle:
         Raises:
             IndexError: a row that is none.
         """
-        if available() and len(rows):
-            room: Array = scratch("lines", _ROOM, np.uint8)
-            size = collect(self.items.blob, self.items.offsets, rows, room)
-            if size > 0:
-                return room[: size - 1].tobytes().decode("utf-8", "surrogatepass").split("\n")
-        return [self.items[row] for row in rows.tolist()]
+        found = _together(self.items.blob, self.items.offsets, rows)
+        return [self.items[row] for row in rows.tolist()] if found is None else found
+
+    def texts(self, column: str, rows: npt.NDArray[np.int32]) -> list[str]:
+        """`text` of the items of a list."""
+        blob, offsets = (self.arrays[f"text.{column}.{part}"] for part in ("blob", "offsets"))
+        found = _together(blob, offsets, rows)
+        return [self.text(column, row) for row in rows.tolist()] if found is None else found
 
     def text(self, column: str, row: int) -> str:
         """A text column of an item (`title`, `category`, `brand`, `image_url`); empty where unknown."""
         offsets, blob = self._texts.get(column) or self._text_column(column)
         return str(blob[offsets[row] : offsets[row + 1]], "utf-8")
-
-    def _words(self, row: int) -> Words:
-        code = self.shared.category.item(row)
-        category = self.text("category_path", code) if code >= 0 else None
-        return Words(self.items[row], self.title(row), self.text("image_url", row) or None, category)
 
     def _title(self, row: int) -> str:
         return self.text("title", row) or self.items[row]
@@ -152,6 +137,15 @@ class Bundle:
         found = offsets, blob
         self._texts[column] = found
         return found
+
+
+def _together(blob: Array, offsets: Array, rows: npt.NDArray[np.int32]) -> list[str] | None:
+    """The texts of some rows; None where they have to be read one by one."""
+    if not available() or not len(rows):
+        return None
+    room: Array = scratch("lines", _ROOM, np.uint8)
+    size = collect(blob, offsets, rows, room)
+    return room[: size - 1].tobytes().decode("utf-8", "surrogatepass").split("\n") if size > 0 else None
 
 
 def text_of(arrays: Mapping[str, Array], column: str, row: int) -> str:

@@ -17,6 +17,7 @@ from features.shop import Shop
 from serving.artifact import live_name
 from serving.bundle import Bundle, open_bundle
 from serving.business import Business
+from serving.candidates import Rows
 from serving.config import ShopConfig
 from serving.delivery import Deliveries
 from serving.effects import SlotPolicy
@@ -126,23 +127,31 @@ class Live:
 
 def item_card(live: Live, row: int) -> dict[str, Any]:
     """What a page shows of an item, as on the wire: the bundle's words, or what the shop changed since."""
-    return item_cards(live, [row])[0]
+    return item_cards(live, np.array([row], np.int32))[0]
 
 
-def item_cards(live: Live, rows: Sequence[int]) -> list[dict[str, Any]]:
-    """`item_card` of several items."""
-    words_of, shelf = live.bundle.words, live.ranker.shelf
-    found = []
-    for row, price in zip(rows, shelf.prices_of(rows), strict=True):
-        words, changed = words_of(row), shelf.texts.get(row, _UNCHANGED)
-        found.append({
-            "itemId": words.item_id,
-            "title": changed.get("title") or words.title,
-            "price": price,
-            "imageUrl": changed.get("imageUrl") or words.image_url,
-            "category": words.category,
-        })  # fmt: skip
-    return found
+def item_cards(live: Live, rows: Rows, ids: Sequence[str] | None = None) -> list[dict[str, Any]]:
+    """`item_card` of several items.
+
+    Args:
+        live: whose.
+        rows: int32[m].
+        ids: theirs, where they are read already.
+    """
+    bundle, shelf, paths = live.bundle, live.ranker.shelf, live.bundle.categories
+    told = zip(
+        bundle.ids_of(rows) if ids is None else ids, bundle.texts("title", rows), shelf.prices_of(rows),
+        bundle.texts("image_url", rows), bundle.shared.category[rows].tolist(), strict=True,
+    )  # fmt: skip
+    cards: list[dict[str, Any]] = [
+        {"itemId": item, "title": title or item, "price": price, "imageUrl": image or None,
+         "category": paths[code] if code >= 0 else None}
+        for item, title, price, image, code in told
+    ]  # fmt: skip
+    for card, row in zip(cards, rows.tolist(), strict=True) if shelf.texts else ():
+        changed = shelf.texts.get(row, _UNCHANGED)
+        card |= {name: new for name in ("title", "imageUrl") if (new := changed.get(name))}
+    return cards
 
 
 _UNCHANGED: Mapping[str, Any] = {}

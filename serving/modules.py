@@ -1,18 +1,20 @@
 """Modules: rows of products for the slots of a page, each from its own kind of source and without filling.
 
-A module shows what its heading promises, or is not shown.
+A module shows what its heading promises, or is not shown. What stands further down in it is ranked when a slot comes to
+it: most often the first few items do.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Set
+from dataclasses import dataclass, field
+from itertools import filterfalse, islice
 
 import msgspec
 import numpy as np
 
 from features.kinds import EventType
-from serving.candidates import Rows, among
+from serving.candidates import NOTHING, Candidates, Rows
 from serving.live import Live
 from serving.pipeline import anchor_weights
 from serving.query import Query
@@ -23,16 +25,53 @@ from serving.settings.pages import Module
 from serving.situation import Situation
 from serving.slate import Slate
 
+_UNASKED = Candidates.of_best({}, 0)
+"""What no source was asked for."""
+_EMPTY = Slate(NOTHING, np.empty(0, np.float32), (), _UNASKED)
 
-@dataclass(frozen=True)
+
+@dataclass(eq=False)
 class Filled:
-    """A module with the items it could show now."""
+    """A module with the items that it could show now.
+
+    Args:
+        module: whose.
+        query: that they are ranked for.
+        parts: lists of items, one below the other; each is ranked when it is asked for. An item that stands in one of
+            them does not stand in a later one once more.
+        about: the item that the module relates to, for its heading.
+    """
 
     module: Module
-    slate: Slate
     query: Query
+    parts: Iterator[Slate]
     about: int | None = None
-    """The item that the module relates to, for its heading."""
+    listed: dict[int, str] = field(default_factory=dict)
+    """The items so far, best first, and the source of each."""
+    _found: list[Slate] = field(default_factory=list)
+
+    def further(self) -> bool:
+        """Rank what stands further down; False where nothing does."""
+        part = next(self.parts, None)
+        if part is None:
+            return False
+        self._found.append(part)
+        told, above = zip(part.items.tolist(), part.sources, strict=True), self.listed
+        above |= {row: source for row, source in told if row not in above}
+        return True
+
+    def free(self, taken: Set[int], most: int | None) -> list[int]:
+        """The items so far that are not taken, best first; at most so many."""
+        return [*islice(filterfalse(taken.__contains__, self.listed), most)]
+
+    @property
+    def slate(self) -> Slate:
+        """All that it could show, as one list."""
+        while self.further():
+            pass
+        if len(self._found) != 1:
+            self._found = [_joined(self._found)]
+        return self._found[0]
 
 
 def build(now: Situation, module: Module, slots: int) -> Filled:
@@ -44,40 +83,51 @@ def build(now: Situation, module: Module, slots: int) -> Filled:
     business = now.live.ranker.business
     spare = FILL_SPARE if business is not None and business.counts_modules else 0
     asked = msgspec.structs.replace(query, num_results=module.size * slots + spare)
-    return _BUILDERS[module.kind](now, asked, module)
+    found = _BUILDERS[module.kind](now, asked, module)
+    found.further()
+    return found
+
+
+def _joined(parts: list[Slate]) -> Slate:
+    """Lists one below the other; how they came about is told of the first that sources were asked for."""
+    asked = next((each for each in parts if each.considered is not _UNASKED), _EMPTY)
+    listed: dict[int, tuple[float, str]] = {}
+    for part in parts:
+        scores = part.scores if part is parts[0] else np.zeros(len(part.items))
+        for row, score, source in zip(part.items.tolist(), scores.tolist(), part.sources, strict=True):
+            listed.setdefault(row, (score, source))
+    scores = np.array([score for score, _ in listed.values()], np.float32)
+    sources = tuple(source for _, source in listed.values())
+    return Slate(
+        np.array([*listed], np.int32), scores, sources, asked.considered, asked.filled, asked.trace, asked.placed
+    )  # fmt: skip
 
 
 def _by_kind(live: Live, kind: str) -> dict[str, float]:
     return {spec.name: 1.0 for spec in live.bundle.recipe.sources if spec.kind == kind}
 
 
-def _only(
-    live: Live, query: Query, module: Module, voice: Voice, about: int | None = None,
-    selection: SelectionSpec | None = None,
-) -> Filled:  # fmt: skip
-    """Rank by one voice and without filling."""
-    slate = live.ranker.rank(query, voice, filled=False, selection=selection)
-    return Filled(module, slate, query, about)
+def _ranked(live: Live, query: Query, voice: Voice, selection: SelectionSpec | None = None) -> Slate:
+    """What one voice says, without filling; where there is none, nobody is asked."""
+    return live.ranker.rank(query, voice, filled=False, selection=selection) if voice else _EMPTY
 
 
-def _near(live: Live, query: Query, module: Module, rows: Iterable[int], about: int | None = None) -> Filled:
-    """What goes with some items; nothing where there are none."""
-    anchors = tuple(rows)
-    near = msgspec.structs.replace(query, anchors=anchors)
-    return _only(live, near, module, anchor_weights(live) if anchors else {}, about)
+def _listed(rows: Rows, source: str) -> Slate:
+    """Items in an order of their own."""
+    return Slate(rows, np.ones(len(rows), np.float32), (source,) * len(rows), _UNASKED)
 
 
-def _before(found: Filled, rows: Rows, source: str) -> Filled:
-    """Some items, as far as they can be shown, in front of what else was found."""
-    first = replace(
-        found.slate, items=rows.astype(np.int32), scores=np.ones(len(rows), np.float32), sources=(source,) * len(rows),
-        features=None,
-    )  # fmt: skip
-    return _then(replace(found, slate=first), found)
+def _near(live: Live, query: Query) -> Slate:
+    """What goes with the anchors of a query; nothing where it has none."""
+    return _ranked(live, query, anchor_weights(live) if query.anchors else {})
+
+
+def _anchored(query: Query, rows: Iterable[int]) -> Query:
+    return msgspec.structs.replace(query, anchors=tuple(rows))
 
 
 def _buy_again(now: Situation, query: Query, module: Module) -> Filled:
-    return _only(now.live, query, module, _by_kind(now.live, "personal-frequency"))
+    return Filled(module, query, iter([_ranked(now.live, query, _by_kind(now.live, "personal-frequency"))]))
 
 
 def _for_you(now: Situation, query: Query, module: Module) -> Filled:
@@ -85,10 +135,11 @@ def _for_you(now: Situation, query: Query, module: Module) -> Filled:
     exclude = tuple({*query.filter.exclude, "purchased"})
     query = msgspec.structs.replace(query, filter=msgspec.structs.replace(query.filter, exclude=exclude))
     if recipe.ranker is not None and len(query.history):
-        return _only(live, query, module, recipe.ranker, selection=recipe.selection)
-    weights = live.ranker.weights_for(query)
-    personal = {name: weight for name, weight in weights.items() if live.ranker.sources[name].personal}
-    return _only(live, query, module, personal, selection=recipe.selection)
+        voice: Voice = recipe.ranker
+    else:
+        weights = live.ranker.weights_for(query)
+        voice = {name: weight for name, weight in weights.items() if live.ranker.sources[name].personal}
+    return Filled(module, query, iter([_ranked(live, query, voice, recipe.selection)]))
 
 
 def _popular(now: Situation, query: Query, module: Module) -> Filled:
@@ -97,72 +148,71 @@ def _popular(now: Situation, query: Query, module: Module) -> Filled:
     It fills every slot that nothing else can, so it ends in all that the shop sells.
     """
     live, near = now.live, _by_kind(now.live, "popularity")
-    here = _by_kind(live, "context-popularity")
-    found = _then(_only(live, query, module, here), _only(live, query, module, near)) if here else None
-    found = found or _only(live, query, module, near)
-    if len(found.slate.items) < query.num_results and query.context.region is not None:
-        anywhere = msgspec.structs.replace(query, context=msgspec.structs.replace(query.context, region=None))
-        found = _then(found, _only(live, anywhere, module, near))
-    return found
 
+    def parts() -> Iterator[Slate]:
+        known: set[int] = set()
+        for voice in (_by_kind(live, "context-popularity"), near):
+            if voice:
+                found = _ranked(live, query, voice)
+                known.update(found.items.tolist())
+                yield found
+        if len(known) < query.num_results and query.context.region is not None:
+            anywhere = msgspec.structs.replace(query.context, region=None)
+            yield _ranked(live, msgspec.structs.replace(query, context=anywhere), near)
 
-def _then(first: Filled, second: Filled) -> Filled:
-    """What the first found, and after it what only the second did."""
-    if not len(second.slate.items):
-        return first
-    new = ~among(second.slate.items, np.sort(first.slate.items))
-    slate = replace(
-        first.slate,
-        items=np.concatenate([first.slate.items, second.slate.items[new]]),
-        scores=np.concatenate([first.slate.scores, np.zeros(int(new.sum()), np.float32)]),
-        sources=(*first.slate.sources, *(name for name, left in zip(second.slate.sources, new, strict=True) if left)),
-        features=None,
-    )
-    return replace(first, slate=slate)
+    return Filled(module, query, parts())
 
 
 def _wishlist(now: Situation, query: Query, module: Module) -> Filled:
     """What is wished, latest first, then what goes with it."""
-    found = _near(now.live, query, module, now.wishes[:20].tolist())
-    return _before(found, _showable(now, query, now.wishes), WISHLIST)
+    near = _anchored(query, now.wishes[:20].tolist())
+
+    def parts() -> Iterator[Slate]:
+        yield _listed(_showable(now, query, now.wishes), WISHLIST)
+        yield _near(now.live, near)
+
+    return Filled(module, near, parts())
 
 
 def _related(now: Situation, query: Query, module: Module) -> Filled:
     """What goes with the product of the page, else with the item viewed last."""
     about = None if query.context.item_id is None else now.live.bundle.items.find(query.context.item_id)
     if about is None:
-        viewed = query.history.of_types(EventType.VIEW).item
-        viewed = viewed[viewed >= 0]
+        viewed = _touched(query, EventType.VIEW)
         about = int(viewed[-1]) if len(viewed) else None
-    return _near(now.live, query, module, () if about is None else (about,), about)
+    near = _anchored(query, () if about is None else (about,))
+    return Filled(module, near, iter([_near(now.live, near)]), about)
 
 
 def _goes_with_order(now: Situation, query: Query, module: Module) -> Filled:
     """What goes with what is on its way; its own category is never offered (`serving.repurchase`)."""
     rows = [row for line in now.awaited if (row := now.row_of(line.item_id)) >= 0]
-    return _near(now.live, query, module, rows[:20], rows[0] if rows else None)
+    near = _anchored(query, rows[:20])
+    return Filled(module, near, iter([_near(now.live, near)]), rows[0] if rows else None)
 
 
 def _viewed(now: Situation, query: Query, module: Module) -> Filled:
     """What was looked at, the latest first, and not bought since."""
-    seen = query.history.of_types(EventType.VIEW)
-    bought = query.history.of_types(EventType.PURCHASE)
-    rows, last = np.unique(seen.item[::-1], return_index=True)
-    rows = rows[np.argsort(last, kind="stable")]
-    rows = rows[(rows >= 0) & ~among(rows, np.unique(bought.item))][: query.num_results]
-    nothing = _only(now.live, query, module, {})
-    return _before(nothing, _showable(now, query, rows.astype(np.int32)), VIEWED)
+    bought = {*_touched(query, EventType.PURCHASE).tolist()}
+    seen = dict.fromkeys(_touched(query, EventType.VIEW)[::-1].tolist())
+    rows = [row for row in seen if row not in bought][: query.num_results]
+    return Filled(module, query, iter([_listed(_showable(now, query, np.array(rows, np.int32)), VIEWED)]))
 
 
 def _session(now: Situation, query: Query, module: Module) -> Filled:
     """What goes with what the subject looks at now; nothing where no session runs."""
-    return _only(now.live, query, module, _by_kind(now.live, "session"))
+    return Filled(module, query, iter([_ranked(now.live, query, _by_kind(now.live, "session"))]))
+
+
+def _touched(query: Query, kind: int) -> Rows:
+    """int32: the items of the subject's events of a kind, oldest first."""
+    rows = query.history.item[query.history.type == kind]
+    return rows[rows >= 0]
 
 
 def _showable(now: Situation, query: Query, rows: Rows) -> Rows:
-    """Those of some items that filters leave, in their order."""
-    kept = now.live.ranker.allowed(query, np.unique(rows))
-    return rows[among(rows, kept)]
+    """Those of some distinct items that filters leave, in their order."""
+    return now.live.ranker.allowed(query, rows) if len(rows) else rows
 
 
 _BUILDERS: dict[str, Callable[[Situation, Query, Module], Filled]] = {

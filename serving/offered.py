@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from itertools import islice
 
 import msgspec
-import numpy as np
 
 from features.history import History
 from serving.asking import ANOTHER, question_now
@@ -21,7 +19,7 @@ from serving.promises import kept_until
 from serving.saying import Fields, Said, say
 from serving.settings.pages import Module, Page, Slot
 from serving.situation import Situation
-from serving.taken import Taken
+from serving.taken import NOTHING, Items, Taken
 
 HOLDOUT = "holdout"
 TAKEN = "already on the page"
@@ -108,7 +106,7 @@ class Offered:
         if isinstance(content, Filled):
             rows, _ = self.unused(name, taken, slot)
             # A pin may bring in what the module has not.
-            left = len(rows) if self.laid is None else int(np.isin(rows, content.slate.items).sum())
+            left = len(rows) if self.laid is None else sum(row in content.listed for row in rows)
             if left < content.module.minimum:
                 return f"too few items ({left} of {content.module.minimum})"
         return None
@@ -118,11 +116,11 @@ class Offered:
         content = self.contents.get(name or "")
         return isinstance(content, Filled) or (content is not None and content.action.sells)
 
-    def unused(self, name: str | None, taken: Taken, slot: Slot) -> tuple[Rows, tuple[str, ...]]:
-        """int32: the items of a module that no earlier slot shows, as this one would show them, and their sources."""
+    def unused(self, name: str | None, taken: Taken, slot: Slot) -> Items:
+        """The items of a module that no earlier slot shows, as this one would show them, and their sources."""
         content = self.contents.get(name or "")
         if not isinstance(content, Filled):
-            return np.empty(0, np.int32), ()
+            return NOTHING
         if self.laid is not None:
             return self.laid.shown(str(name), content, taken, slot, self.per_category)
         found = taken.left.get(str(name))
@@ -130,26 +128,29 @@ class Offered:
             found = taken.left[str(name)] = self._left(content, taken)
         return found
 
-    def _left(self, content: Filled, taken: Taken) -> tuple[Rows, tuple[str, ...]]:
-        """`unused` where nothing is pinned and no quota holds."""
-        slate = content.slate
-        unseen = (at for at, row in enumerate(slate.items.tolist()) if row not in taken.items)
-        free = list(unseen if self.per_category is not None else islice(unseen, content.module.size))
-        if self.per_category is not None:
-            free = self._varied(slate.items, free, taken)
-        free = free[: content.module.size]
-        return slate.items[free], tuple(slate.sources[at] for at in free)
+    def counted(self, rows: list[int]) -> list[int]:
+        """The category of each of some items, as far as the page limits how many of one it shows."""
+        return [] if self.per_category is None or not rows else self.category[rows].tolist()
 
-    def _varied(self, items: Rows, free: list[int], taken: Taken) -> list[int]:
-        """Those of some places whose category the page has not shown often enough."""
+    def _left(self, content: Filled, taken: Taken) -> Items:
+        """`unused` where nothing is pinned and no quota holds."""
+        size = content.module.size
+        while len(rows := self._varied(content, taken)) < size and content.further():
+            pass
+        return rows, [content.listed[row] for row in rows]
+
+    def _varied(self, content: Filled, taken: Taken) -> list[int]:
+        """The foremost free items so far, less those whose category the page has shown often enough."""
+        if self.per_category is None:
+            return content.free(taken.items, content.module.size)
         shown = taken.categories.copy()
-        kept = []
-        for at in free:
-            code = int(self.category[items[at]])
-            if code < 0 or shown[code] < int(self.per_category or 0):
-                kept.append(at)
+        kept: list[int] = []
+        for row in content.free(taken.items, None):
+            code = int(self.category[row])
+            if code < 0 or shown[code] < self.per_category:
+                kept.append(row)
                 shown[code] += 1
-        return kept
+        return kept[: content.module.size]
 
 
 Build = Callable[[Situation, Module, int], Filled]

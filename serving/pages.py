@@ -7,15 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
-import numpy as np
 
 from features.errors import RequestError, Unavailable
-from features.moments import format_instant
-from features.personal import wishlist
 from serving.asking import note_questions
-from serving.candidates import Rows
 from serving.counting import counts_of
-from serving.decide import Decision, feature_rows, new_id, told_by, unit_of
+from serving.decide import Decision, new_id, unit_of
 from serving.drawing import Choice, Draws
 from serving.eligibility import segments_of
 from serving.engine import Engine
@@ -27,22 +23,18 @@ from serving.hydrate import hydrate, told_trouble
 from serving.keeping import Keep, at_once, settled
 from serving.live import Live
 from serving.modules import Filled
+from serving.occupied import Occasion, Occupied, shown
 from serving.offered import Offered, offer
 from serving.pinned import Laid
-from serving.pipeline import Answer, cards, noted, remember
+from serving.pipeline import Answer, noted, remember
 from serving.placing import PIN
 from serving.query import Filter, Query
-from serving.reasons import title_of
-from serving.saying import Said, in_language
 from serving.settings.pages import Page, Slot
 from serving.situation import Situation
 from serving.strict import nearest
 from serving.taken import Taken
 from serving.watch import lap, watching
 from serving.wire import PageRequest
-
-UNFILLED = "no module could be filled"
-NOTHING = "nothing is better here than what could be shown"
 
 
 def page(engine: Engine, request: PageRequest, now: int) -> Answer:
@@ -141,29 +133,22 @@ class Plan:
 
     def decided(self) -> tuple[Answer, list[Decision]]:
         """Slot by slot: veto what cannot be shown, let the policy draw or take the first, use its items up."""
-        request_id = self.draws.request_id if self.draws else new_id()
+        occasion = Occasion(self.now, self.draws.request_id if self.draws else new_id(), self.holdout, self.arms)
         families: Counter[str] = Counter()
-        taken, told = Taken(), told_by(self.now.query.context)
-        slots: list[Answer] = []
-        decisions: list[Decision] = []
-        shown: list[Rows] = []
-        pinned: list[list[int]] = []
-        for position, slot in enumerate(self.layout.slots):
-            vetoed = self.offered.vetoes(slot, taken, drawn=self._is_drawn(slot))
+        offered, taken = self.offered, Taken()
+        page = []
+        for slot in self.layout.slots:
+            vetoed = offered.vetoes(slot, taken, drawn=self._is_drawn(slot))
             choice = self._choice(slot, families, vetoed, taken)
             if choice.action is None and self.draws is not None and slot.policy is not None:
                 choice, vetoed = self._instead(self.draws, slot, taken, choice, vetoed)
-            content = self.offered.contents.get(choice.action or "")
-            rows, sources = self.offered.unused(choice.action, taken, slot)
-            decision = self._decision(request_id, slot, position, vetoed, choice, rows, told)
-            once_more = (choice.action or "") in taken.names
-            slots.append(_slot(self.now, content, decision, rows, sources, once_more=once_more))
-            decisions.append(decision)
-            shown.append(rows)
-            pinned.append([row for row, source in zip(rows.tolist(), sources, strict=True) if source == PIN])
-            sells = self.offered.sells(choice.action)
-            taken.add(choice.action, rows, self.offered.category, sells=sells)
-        return {"requestId": request_id, "slots": slots}, with_features(self.now, decisions, shown, pinned)
+            action = choice.action
+            content = offered.contents.get(action or "")
+            rows, sources = offered.unused(action, taken, slot)
+            page.append(Occupied(slot, choice, vetoed, content, rows, sources, (action or "") in taken.names))
+            taken.add(action, rows, offered.counted(rows), sells=offered.sells(action))
+        slots, decisions = shown(occasion, page)
+        return {"requestId": occasion.request_id, "slots": slots}, decisions
 
     def _choice(
         self, slot: Slot, families: Counter[str], vetoed: list[tuple[str, str]], taken: Taken
@@ -189,45 +174,6 @@ class Plan:
             draws.fresh.pop()  # that nothing was drawn need not hold
         return found
 
-    def _decision(
-        self, request_id: str, slot: Slot, position: int, vetoed: list[tuple[str, str]], choice: Choice, rows: Rows,
-        told: dict[str, str] | None,
-    ) -> Decision:  # fmt: skip
-        live, query = self.now.live, self.now.query
-        return Decision(
-            decision_id=new_id(), request_id=request_id, decided_at=query.now,
-            surface=query.surface, slot=slot.name, position=position, draw_order=position,
-            eligible=choice.eligible, vetoed=vetoed, action_id=choice.action, action_propensity=choice.propensity,
-            items=live.bundle.ids_of(rows),
-            policy=choice.policy, drawn=choice.drawn, reused_from=choice.reused_from, features=choice.features,
-            bundle_id=live.bundle.id, shop_hash=live.shop_hash, holdout=self.holdout,
-            customer_id=query.user_id, visitor_id=query.visitor_id, context=told,
-            arm=self.arms.get(slot.name),
-            fallback=choice.fallback,
-        )  # fmt: skip
-
-
-def with_features(
-    now: Situation, decisions: list[Decision], shown: list[Rows], pinned: list[list[int]]
-) -> list[Decision]:  # fmt: skip
-    """Add the feature rows of all items of the page, assembled in one go: no item stands in two slots.
-
-    Beside what a policy read of the subject (`names` and one row) those of its items stand under `items`. Items that
-    stand where a pin wants them are named under `pinned`.
-    """
-    block = feature_rows(now.live.bundle, now.query, np.concatenate(shown))
-    ends = np.cumsum([len(rows) for rows in shown])
-    out = []
-    for each, rows, fixed, end in zip(decisions, shown, pinned, ends, strict=True):
-        if len(rows):
-            items = {**block, "rows": block["rows"][end - len(rows) : end]}
-            features = items if each.features is None else {**each.features, "items": items}
-            if fixed:
-                features = {**features, "pinned": [now.live.bundle.items[row] for row in fixed]}
-            each = msgspec.structs.replace(each, features=features)
-        out.append(each)
-    return out
-
 
 def explained(now: Situation, offered: Offered) -> Answer:
     """Where each module's items came from, why actions cannot be shown, and what personal data was read."""
@@ -245,41 +191,3 @@ def explained(now: Situation, offered: Offered) -> Answer:
         **(offered.laid.told() if offered.laid else {"pins": [], "quotas": []}),
         "personalData": sorted(now.used | now.query.asked),
     }  # fmt: skip
-
-
-def _slot(
-    now: Situation, content: Filled | Said | None, decision: Decision, rows: Rows, sources: tuple[str, ...], *,
-    once_more: bool,
-) -> Answer:  # fmt: skip
-    head = {"slot": decision.slot, "decisionId": decision.decision_id, "actionId": decision.action_id}
-    if content is None:
-        reason = NOTHING if decision.fallback is None else UNFILLED
-        return {**head, "kind": None, "title": None, "items": [], "reason": reason}
-    if isinstance(content, Said):
-        return {**head, **told_of(content), "items": [], "reason": decision.fallback}
-    about = "" if content.about is None else title_of(now.live.ranker, content.about)
-    heading = content.module.again if once_more else content.module.title
-    query = content.query
-    hearts = query.once(wishlist, lambda: frozenset(wishlist(query.history)[0].tolist()))
-    return {
-        **head,
-        "kind": content.module.kind,
-        "title": in_language(heading, now.locale).replace("{item}", about),
-        "items": cards(now.live, query, rows, sources, [row in hearts for row in rows.tolist()]),
-        "reason": decision.fallback,
-    }
-
-
-def told_of(content: Said) -> Answer:
-    """An action's words and media, as on the wire."""
-    told: Answer = {
-        "kind": content.action.kind, "title": content.title, "text": content.text, "imageUrl": content.image_url,
-        "alt": content.alt, "url": content.url,
-    }  # fmt: skip
-    if content.orders:
-        told["orders"] = list(content.orders)
-    if content.question is not None:
-        told["question"] = content.question
-    if content.expires_at is not None:
-        told["expiresAt"] = format_instant(content.expires_at)
-    return told

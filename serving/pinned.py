@@ -17,7 +17,7 @@ from serving.quotas import Bounds
 from serving.settings.pages import Page, Slot
 from serving.settings.selection import Pin
 from serving.situation import Situation
-from serving.taken import Taken
+from serving.taken import Items, Taken
 
 NO_ITEMS = "its slot does not hold items"
 
@@ -89,7 +89,7 @@ class Laid:
 
     def shown(
         self, name: str, content: Filled, taken: Taken, slot: Slot, per_category: int | None
-    ) -> tuple[Rows, tuple[str, ...]]:  # fmt: skip
+    ) -> Items:  # fmt: skip
         """The items of a module in a slot, and the source of each.
 
         Args:
@@ -98,10 +98,10 @@ class Laid:
             slot: where.
             per_category: items of one category that the page shows at most.
         """
-        slate, away = content.slate, taken.items | self.kept_items(slot)
-        free = [at for at, row in enumerate(slate.items.tolist()) if row not in away]
+        every, away = content.slate.items.tolist(), taken.items | self.kept_items(slot)
+        rows = np.array([row for row in every if row not in away], np.int32)
         pins, quotas = self.items[slot.name], self.business.quotas(content.query, name)
-        ranker, rows = self.now.live.ranker, slate.items[free]
+        ranker = self.now.live.ranker
         found = place(
             rows, pins, quotas, content.module.size, lambda row: ranker.why_gone(content.query, row), taken.items,
             lambda every: self._varied(every, taken, per_category, content.module.size),
@@ -111,9 +111,8 @@ class Laid:
             f"quota {slot.name} {id(quota)}": {"slot": slot.name, "module": name, **told}
             for quota, told in zip(quotas, found.quotas, strict=True)
         }
-        every = np.concatenate([rows, np.array(found.added, np.int32)])[list(found.order)]
-        sources = dict(zip(rows.tolist(), (slate.sources[at] for at in free), strict=True))
-        return every, tuple(PIN if row in found.pinned else sources[row] for row in every.tolist())
+        laid = np.concatenate([rows, np.array(found.added, np.int32)])[list(found.order)].tolist()
+        return laid, [PIN if row in found.pinned else content.listed[row] for row in laid]
 
     def _varied(self, rows: Rows, taken: Taken, per_category: int | None, size: int) -> list[Bounds]:
         """What the page's limit of a category leaves to this slot, for the categories that could pass it."""

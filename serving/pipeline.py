@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -13,8 +13,8 @@ import numpy as np
 
 from features.compiled import available
 from features.errors import Unavailable
-from serving import answer_kernel as kernels
-from serving.candidates import Floats
+from serving.answer_kernel import rounded as round_off
+from serving.candidates import Floats, Rows
 from serving.decide import Decision, encoded, feature_rows, new_id, told_by
 from serving.engine import Engine
 from serving.explain import explain
@@ -163,7 +163,7 @@ def rounded(scores: Floats) -> list[float]:
     """
     told = np.empty(len(scores))
     if available():
-        kernels.rounded(np.ascontiguousarray(scores), told)
+        round_off(np.ascontiguousarray(scores), told)
     else:
         np.round(scores.astype(np.float64), 6, told)
     found: list[float] = told.tolist()
@@ -198,10 +198,9 @@ def noted(engine: Engine, decisions: Sequence[Decision], unwritten: Sequence[Dec
         watching().decided(decisions, unlogged=unlogged, trouble=answer["reason"] if "degraded" in answer else None)
 
 
-def cards(live: Live, query: Query, rows: Any, sources: Sequence[str], wished: Sequence[bool]) -> list[Answer]:
-    """What a page shows of items: card, reason, heart."""
-    reasons = item_reasons(live.ranker, query, rows, sources, live.language(query.context.locale, WORDS))
-    found = item_cards(live, rows.tolist())
-    for card, source, reason, heart in zip(found, sources, reasons, wished, strict=True):
-        card["source"], card["reason"], card["wished"] = source, reason, heart
-    return found
+def cards(
+    live: Live, rows: Rows, ids: Sequence[str], sources: Sequence[str], reasons: Sequence[str], hearts: Container[int]
+) -> list[Answer]:
+    """What a page shows of items: card, source, reason, heart."""
+    told = zip(item_cards(live, rows, ids), rows.tolist(), sources, reasons, strict=True)
+    return [{**card, "source": source, "reason": reason, "wished": row in hearts} for card, row, source, reason in told]

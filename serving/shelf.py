@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from math import isnan
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, cast
 
 import numpy as np
@@ -82,8 +81,12 @@ class Shelf:
 
     def price_of(self, row: int) -> float | None:
         """The price now; None where unknown."""
-        return self.prices_of([row])[0]
+        return self.prices_of(np.array([row], np.int32))[0]
 
-    def prices_of(self, rows: Sequence[int]) -> list[float | None]:
-        """`price_of` of several items."""
-        return [None if isnan(price) else round(price, 4) for price in self.price[rows].tolist()]
+    def prices_of(self, rows: npt.NDArray[np.int32]) -> list[float | None]:
+        """`price_of` of several items.
+
+        Ten thousand times a float32 is exact as a double, so all at once they get the digits that `round` gives each.
+        """
+        told = self.price[rows].astype(np.float64).round(4).tolist()
+        return [None if price != price else price for price in told]

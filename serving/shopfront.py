@@ -22,7 +22,7 @@ from serving.engine import Engine
 from serving.erase import read_receipt
 from serving.intake import take_events
 from serving.intake_people import take_orders
-from serving.live import Live, item_card
+from serving.live import Live, item_cards
 from serving.query import Context
 from serving.web.shopfront import (
     ConsentJson,
@@ -120,7 +120,7 @@ class EngineFront:
         hearts, _ = open_wishes(history, rows)
         shelf = live.ranker.shelf
         out = []
-        for row, heart in zip(rows.tolist(), hearts.tolist(), strict=True):
+        for row, heart, card in zip(rows.tolist(), hearts.tolist(), item_cards(live, rows), strict=True):
             lead = float(shelf.lead_days[row])
             known = {
                 "wished": heart,
@@ -128,7 +128,7 @@ class EngineFront:
                 "brand": live.bundle.text("brand", row) or None,
                 "leadDays": None if lead != lead else lead,
             }
-            out.append(cast("ItemJson", {**item_card(live, row), **known}))
+            out.append(cast("ItemJson", {**card, **known}))
         return out
 
     # ---- what people do and tell

@@ -158,7 +158,15 @@ class Situation:
     @cached_property
     def wishes(self) -> Rows:
         """int32: items wished for, the latest first."""
-        return wishlist(self.history)[0]
+        return self._wishes(self.history)
+
+    @cached_property
+    def hearts(self) -> frozenset[int]:
+        """The same for the hearts of cards; nothing is chosen by them, so it counts as no use of what is personal."""
+        return frozenset(self._wishes(self.query.history).tolist())
+
+    def _wishes(self, history: History) -> Rows:
+        return self.query.once(wishlist, lambda: wishlist(history))[0]
 
     @cached_property
     def wished(self) -> frozenset[int]:

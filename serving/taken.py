@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from serving.candidates import Rows
+Items = tuple[list[int], list[str]]
+"""Rows of items in their order, and the source of each."""
+NOTHING: Items = ([], [])
 
 
 @dataclass
@@ -23,12 +26,19 @@ class Taken:
     names: set[str] = field(default_factory=set)
     categories: Counter[int] = field(default_factory=Counter)
     selling: int = 0
-    left: dict[str, tuple[Rows, tuple[str, ...]]] = field(default_factory=dict)
+    left: dict[str, Items] = field(default_factory=dict)
 
-    def add(self, name: str | None, rows: Rows, category: Rows, *, sells: bool) -> None:
-        """A slot was filled."""
+    def add(self, name: str | None, rows: list[int], categories: Iterable[int], *, sells: bool) -> None:
+        """A slot was filled.
+
+        Args:
+            name: of what took it.
+            rows: its items.
+            categories: their codes, where the page counts them.
+            sells: whether it wants to sell.
+        """
         self.left.clear()
         self.names.add(name or "")
-        self.items.update(rows.tolist())
-        self.categories.update(category[rows].tolist())
+        self.items.update(rows)
+        self.categories.update(categories)
         self.selling += sells

@@ -126,7 +126,7 @@ def test_a_bundle_that_no_longer_serves_is_let_go_of(toy_shop, toy_engine, make_
         return sum(path.resolve().parent == folder for path in Path("/proc/self/fd").iterdir() if path.exists())
 
     bundle = toy_engine.live.bundle
-    bundle.words(0), bundle.codes_under(("food",)), bundle.ids_of(np.array([1], np.int32))
+    bundle.title(0), bundle.codes_under(("food",)), bundle.ids_of(np.array([1], np.int32))
     kept = weakref.ref(bundle)
     del bundle
     assert opened()

@@ -21,7 +21,7 @@ from features.text import UnitHash, unit_hash
 from serving import pipeline, wire
 from serving import store_sql as sql
 from serving import store_upkeep as upkeep
-from serving.bundle import Bundle
+from serving.bundle import Bundle, text_arrays
 from serving.clock import set_clock
 from serving.engine import Engine
 from serving.events import StoredEvent
@@ -321,15 +321,19 @@ def test_a_slice_is_read_with_its_items_moved(toy_shop, toy_bundle, history_of, 
 
 
 @pytest.mark.parametrize("kernels", [True, False])
-def test_the_ids_of_a_list_are_those_of_its_rows(make_toy_bundle, kernels, monkeypatch):
+def test_the_ids_and_texts_of_a_list_are_those_of_its_rows(make_toy_bundle, kernels, monkeypatch):
     """Of any characters and length; a row that is none is no item."""
     plain_one = make_toy_bundle()
-    names = ["a", "item-2", "名前", "x" * 20_000, "é", " ", "a\0b", "h"]
-    strange = Bundle(plain_one.manifest, {**plain_one.arrays, **Vocabulary.of(names).arrays("items")})
+    names = ["a", "item-2", "名前", "x" * 20_000, "é", " ", "a\0b", "two\nlines"]
+    titles = ["", "名前", "x" * 20_000, "two\nlines", "é", " ", "", "h"]
+    new = {**Vocabulary.of(names).arrays("items"), **text_arrays("title", titles)}
+    strange = Bundle(plain_one.manifest, {**plain_one.arrays, **new})
     with switched(kernels):
         for bundle, ids in ((plain_one, ITEMS), (strange, names)):
-            for rows in ([], [0], [2], [4, 0, 2], [7, 0, 3], [1, 1], list(range(8)), [0, 1, 5, 6, 7]):
+            for rows in ([], [0], [2], [4, 0, 2], [7, 0, 3], [1, 1], [6, 0], list(range(8)), [0, 1, 5, 6, 7]):
                 assert bundle.ids_of(np.array(rows, np.int32)) == [ids[row] for row in rows]
+                assert bundle.texts("title", np.array(rows, np.int32)) == [bundle.text("title", row) for row in rows]
             for wrong in (-1, 8, 1000):
                 with pytest.raises(IndexError):
                     bundle.ids_of(np.array([0, wrong], np.int32))
+        assert strange.texts("title", np.arange(8, dtype=np.int32)) == titles

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import msgspec
 import numpy as np
 import orjson
@@ -10,12 +12,13 @@ import pytest
 from features.history import History
 from features.moments import MINUTE
 from serving import pages, wire
-from serving.candidates import Candidates
+from serving.candidates import Candidates, Opinion
 from serving.events import StoredEvent
 from serving.frames import frames
 from serving.hydrate import hydrate
-from serving.modules import Filled, _before, _then, build
+from serving.modules import Filled, build
 from serving.query import Query
+from serving.ranker import Ranker
 from serving.settings.pages import Module
 from serving.situation import Situation
 from serving.slate import Slate
@@ -133,19 +136,51 @@ def test_japanese_words(toy_shop, toy_engine, page_of):
     assert any("Title b3" in item["reason"] for slot in page["slots"] for item in slot["items"])
 
 
-def test_items_that_are_put_together_do_not_keep_the_rows_of_some_of_them():
-    """Rows are of a slate's items, in their order, or there are none."""
+def slate_of(name: str, *rows: int) -> Slate:
+    """Items of one source, with rows of features."""
+    read = np.zeros((len(rows), 3), np.float32)
+    asked = Candidates.of_best({name: Opinion(np.array(sorted(rows), np.int32), np.ones(len(rows), np.float32))}, 9)
+    return Slate(
+        np.array(rows, np.int32), np.ones(len(rows), np.float32), (name,) * len(rows), asked, features=read
+    )  # fmt: skip
 
-    def found(*rows: int) -> Filled:
-        items = np.array(rows, np.int32)
-        nothing = Candidates.of_best({}, 1)
-        read = np.zeros((len(rows), 3), np.float32)
-        slate = Slate(items, np.ones(len(rows), np.float32), ("x",) * len(rows), nothing, features=read)
-        return Filled(Module("popular", {}), slate, Query(0, History.empty()))
 
-    for made, items in (
-        (_then(found(4, 2), found(2, 7)), [4, 2, 7]),
-        (_before(found(4, 2), np.array([5, 2]), "wishlist"), [5, 2, 4]),
-    ):
-        assert made.slate.items.tolist() == items
-        assert made.slate.features is None
+def test_what_stands_further_down_in_a_module_is_ranked_when_it_is_asked_for():
+    """An item keeps its first place and source; feature rows are of a slate's items, or there are none."""
+    made: list[str] = []
+
+    def parts() -> Iterator[Slate]:
+        for name, rows in (("a", (4, 2)), ("b", (2, 7, 1)), ("c", ())):
+            made.append(name)
+            yield slate_of(name, *rows)
+
+    module = Filled(Module("popular", {}), Query(0, History.empty()), parts())
+    assert module.further() and made == ["a"]
+    assert module.free({4}, None) == [2]
+    assert module.further() and made == ["a", "b"]
+    assert module.free({4}, None) == [2, 7, 1]
+    assert module.free({4}, 2) == [2, 7]
+    assert module.listed == {4: "a", 2: "a", 7: "b", 1: "b"}
+    for _ in range(2):
+        slate = module.slate
+        assert made == ["a", "b", "c"] and not module.further()
+        assert slate.items.tolist() == [4, 2, 7, 1] and slate.sources == ("a", "a", "b", "b")
+        assert slate.scores.tolist() == [1, 1, 0, 0] and slate.considered.sources == ("a",)
+        assert slate.features is None
+    alone = Filled(Module("popular", {}), Query(0, History.empty()), iter([slate_of("a", 3)]))
+    assert alone.slate.features is not None
+
+
+def test_a_page_ranks_by_no_voice_that_is_none(page_of, toy_engine, monkeypatch):
+    """Without a look, a wish or an order nothing goes with it; what is explained shows the same items."""
+    tell(toy_engine, ("ann", "purchase", "b3"))
+    asked, rank = [], Ranker.rank
+
+    def spied(self, query, voice=None, **more):
+        asked.append(voice)
+        return rank(self, query, voice, **more)
+
+    monkeypatch.setattr(Ranker, "rank", spied)
+    short, full = page_of(), page_of(explain=True)
+    assert asked and all(asked)
+    assert [slot["items"] for slot in short["slots"]] == [slot["items"] for slot in full["slots"]]
