@@ -214,7 +214,7 @@ def test_a_mark_that_was_removed_is_found_again(open_store, tmp_path, later, mon
     assert not news.none_of("bob", NEW)
 
 
-def test_without_a_mark_nothing_is_certain(tmp_path):
+def test_without_a_mark_nothing_is_certain(tmp_path, monkeypatch):
     """Where no file can be made beside the database, and once it is closed."""
     (tmp_path / "store.db-mark").mkdir()
     store = Store.open(tmp_path / "store.db", SECRET)
@@ -225,6 +225,13 @@ def test_without_a_mark_nothing_is_certain(tmp_path):
     (tmp_path / "store.db-mark").rmdir()
     store = Store.open(tmp_path / "store.db", SECRET)
     assert News(store.database, NEW).none_of("bob", NEW)
+    (tmp_path / "store.db-mark").unlink()
+    (tmp_path / "store.db-mark").mkdir()
+    monkeypatch.setattr("serving.database._LOOK_SECONDS", 0.0)
+    store.database._local.look_at = 0.0
+    assert store.last_seq() == 1 and store.database.mark() is None
+    (tmp_path / "store.db-mark").rmdir()
+    assert store.last_seq() == 1 and store.database.mark() is not None
     store.close()
     assert store.database.mark() is None
 
