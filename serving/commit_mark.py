@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import mmap
 import os
-from contextlib import suppress
 from pathlib import Path
 
 _BYTES = 8
@@ -33,13 +32,19 @@ class CommitMark:
         return None if mapped is None else mapped[:_BYTES]
 
     def change(self) -> None:
-        """Something was committed. Written and not mapped: on a full disk that fails, and does not kill."""
-        with suppress(OSError):
+        """Something was committed.
+
+        It is written and not mapped: on a full disk that fails, and does not kill. Then this process has no mark any
+        more, until somebody looks again, and others hear of the commit when they doubt theirs.
+        """
+        try:
             file = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
             try:
                 os.pwrite(file, os.urandom(_BYTES), 0)
             finally:
                 os.close(file)
+        except OSError:
+            self.close()
 
     def look_again(self) -> None:
         """Map the file that lies there now: somebody may have removed it, or put another one in its place."""

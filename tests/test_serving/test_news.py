@@ -236,6 +236,24 @@ def test_without_a_mark_nothing_is_certain(tmp_path, monkeypatch):
     assert store.database.mark() is None
 
 
+def test_a_commit_whose_mark_cannot_be_written_is_known_all_the_same(open_store, monkeypatch):
+    """On a full disk, or with no file to be had: the process that committed asks, until it can write again."""
+    store = open_store()
+    news = News(store.database, NEW)
+    assert news.none_of("ann", NEW)
+
+    def full(*_: object) -> int:
+        raise OSError(28, "no space")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("serving.commit_mark.os.pwrite", full)
+        store.append_sync([view(1, "ann")])
+    assert not news.none_of("ann", NEW) and not news.none_of("bob", NEW)
+    monkeypatch.setattr("serving.database._LOOK_SECONDS", 0.0)
+    store.database._local.look_at = 0.0
+    assert store.last_seq() == 1 and not news.none_of("ann", NEW) and news.none_of("bob", NEW)
+
+
 def test_nothing_in_it_has_a_name(open_store):
     """Who was erased since may stand in it as a number of this process, which leads back to nobody."""
     store = open_store()
