@@ -21,7 +21,7 @@ class CommitMark:
     """
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self._path, self._owed = path, False
         self._identity: tuple[int, int] | None = None
         self._mapped: mmap.mmap | None = None
         self.look_again()
@@ -35,7 +35,7 @@ class CommitMark:
         """Something was committed.
 
         It is written and not mapped: on a full disk that fails, and does not kill. Then this process has no mark any
-        more, until somebody looks again, and others hear of the commit when they doubt theirs.
+        more, until it can be written, and others hear of the commit when they doubt theirs.
         """
         try:
             file = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -44,6 +44,7 @@ class CommitMark:
             finally:
                 os.close(file)
         except OSError:
+            self._owed = True
             self.close()
 
     def look_again(self) -> None:
@@ -56,8 +57,9 @@ class CommitMark:
         try:
             found = os.fstat(file)
             if (found.st_dev, found.st_ino) != self._identity:
-                if found.st_size < _BYTES:
+                if found.st_size < _BYTES or self._owed:
                     os.pwrite(file, os.urandom(_BYTES), 0)
+                    self._owed = False
                 self._mapped = mmap.mmap(file, _BYTES, access=mmap.ACCESS_READ)
                 self._identity = (found.st_dev, found.st_ino)
         except (OSError, ValueError):
