@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from features.errors import DataError, NotFoundError
 from features.pace import breathe
-from features.text import stable_hash
+from features.text import hash_of, stable_hash
 
 Array = npt.NDArray[np.generic]
 ARRAYS = ("blob", "offsets", "hashes", "rows")
@@ -91,11 +91,12 @@ class Vocabulary(Sequence[str]):
 
     def find(self, text: str) -> int | None:
         """The row of an id, or None when it is unknown."""
-        wanted = stable_hash(text)
+        raw = text.encode("utf-8", "surrogatepass")
+        wanted = hash_of(raw)
         at = bisect_left(self._hashes, wanted)
         while at < len(self._hashes) and self._hashes[at] == wanted:
             row: int = self.rows.item(at)
-            if self[row] == text:
+            if self._bytes[self._bounds[row] : self._bounds[row + 1]] == raw:
                 return row
             at += 1
         return None

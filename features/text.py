@@ -41,7 +41,16 @@ def stable_hash(*parts: str) -> int:
 
     Each part is prefixed by its length, so ("ab", "c") and ("a", "bc") differ.
     """
-    found: int = _NUMBER(blake2b(_laid_out(parts), digest_size=8).digest())[0]
+    return _hashed(_laid_out(parts))
+
+
+def hash_of(raw: bytes) -> int:
+    """`stable_hash` of one string, given as its UTF-8."""
+    return _hashed(_LENGTH(len(raw)) + raw)
+
+
+def _hashed(laid: bytes) -> int:
+    found: int = _NUMBER(blake2b(laid, digest_size=8).digest())[0]
     return found
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import mmap
 import os
-from contextlib import suppress
 from pathlib import Path
 
 _BYTES = 8
@@ -22,7 +21,7 @@ class CommitMark:
     """
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self._path, self._owed = path, False
         self._identity: tuple[int, int] | None = None
         self._mapped: mmap.mmap | None = None
         self.look_again()
@@ -33,13 +32,20 @@ class CommitMark:
         return None if mapped is None else mapped[:_BYTES]
 
     def change(self) -> None:
-        """Something was committed. Written and not mapped: on a full disk that fails, and does not kill."""
-        with suppress(OSError):
+        """Something was committed.
+
+        It is written and not mapped: on a full disk that fails, and does not kill. Then this process has no mark any
+        more, until it can be written, and others hear of the commit when they doubt theirs.
+        """
+        try:
             file = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
             try:
                 os.pwrite(file, os.urandom(_BYTES), 0)
             finally:
                 os.close(file)
+        except OSError:
+            self._owed = True
+            self.close()
 
     def look_again(self) -> None:
         """Map the file that lies there now: somebody may have removed it, or put another one in its place."""
@@ -51,8 +57,9 @@ class CommitMark:
         try:
             found = os.fstat(file)
             if (found.st_dev, found.st_ino) != self._identity:
-                if found.st_size < _BYTES:
+                if found.st_size < _BYTES or self._owed:
                     os.pwrite(file, os.urandom(_BYTES), 0)
+                    self._owed = False
                 self._mapped = mmap.mmap(file, _BYTES, access=mmap.ACCESS_READ)
                 self._identity = (found.st_dev, found.st_ino)
         except (OSError, ValueError):

@@ -1,7 +1,8 @@
 """Who asks: what is known of a subject up to this second, read in the order that consent asks for.
 
 One look at the store tells what the subject agreed to, and whether the store holds events and orders that history and
-profiles lack. Only what is there, and may be used, is read then.
+profiles lack; there is none where nothing newer is known of a customer (`serving.news`). Only what is there, and may be
+used, is read then.
 """
 
 from __future__ import annotations
@@ -80,7 +81,7 @@ def hydrate(
 def looked(engine: Engine, live: Live, request: Any) -> Looked:
     """Where the subject stands and what he agreed to, in one look at the store.
 
-    While it cannot be read nobody agreed to anything, for he may have taken it back there: that is the trouble.
+    While that cannot be read nobody agreed to anything, for he may have taken it back there: that is the trouble.
     """
     try:
         found = engine.find(live, request.user_id, request.visitor_id)

@@ -10,7 +10,7 @@ import hashlib
 import logging
 import time
 from collections.abc import Callable
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -59,6 +59,7 @@ class KeyEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
         return parse_instant(self.expires, where="expires") / SECOND if self.expires else float("inf")
 
 
+@lru_cache(maxsize=128)  # a client sends the same key each time; what was sent stays in this process
 def digest_of(key: str) -> bytes:
     """What is compared instead of a key: 32 bytes, whatever its length."""
     return hashlib.sha256(key.encode()).digest()

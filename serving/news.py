@@ -36,7 +36,7 @@ class News:
     def __init__(self, database: Database, reach: Reach, most: int = MOST) -> None:
         self._database, self._reach, self._most = database, reach, most
         self._known: set[int] = set()
-        self._read = reach
+        self._read, self._file = reach, 0
         self._mark: Mark | None = None
         self._until = 0.0
         self._lock = threading.Lock()
@@ -51,20 +51,20 @@ class News:
         Raises:
             Unavailable: the store cannot be read now.
         """
-        mark = self._database.mark()
-        if mark is None or reach != self._reach:
+        number, mark = hash(customer_id), self._database.mark()
+        if mark is None or reach != self._reach or number in self._known:
             return False
         if (mark != self._mark or time.monotonic() > self._until) and not self._caught_up(mark):
             return False
-        return hash(customer_id) not in self._known
+        return number not in self._known
 
     def _caught_up(self, mark: Mark) -> bool:
         """Read what was committed up to a mark, or as much of it as a request may wait for: whether that was all."""
         with self._lock:
             if len(self._known) > self._most:
                 return False
-            if self._mark is not None and mark.file != self._mark.file:  # another store: its numbers are others
-                self._read = self._reach
+            if mark.file != self._file:  # another store: its numbers are others
+                self._file, self._read = mark.file, self._reach
             until, read = time.monotonic() + TRUST_SECONDS, list(self._read)
             rows = self._database.query(sql.NEWS, (*read, AT_ONCE))
             for kind, number, customer_id in rows:

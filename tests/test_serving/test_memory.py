@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -15,6 +16,7 @@ from features.compiled import switched
 from features.errors import BundleError, ConfigError
 from features.history import FIELDS, Histories, History
 from features.ids import Vocabulary
+from features.moments import DAY
 from features.shop import Shop
 from serving import histories as history_files
 from serving import memory
@@ -32,7 +34,8 @@ def histories(toy_bundle, history_of) -> Histories:
     parts = [history_of(("view", "a0", 3), ("purchase", "b1", 2)), History.empty(),
              history_of(("view", "a1", 9), ("cart", "a2", 8), ("purchase", "a3", 1))]  # fmt: skip
     events = History(*(np.concatenate([getattr(part, name) for part in parts]) for name in FIELDS))
-    return Histories(Vocabulary.of(["c:ann", "c:bob", "c:cat"]), toy_bundle.items, np.array([0, 2, 2, 5]), events)
+    late = msgspec.structs.replace(events, recorded=events.time + np.array([9 * DAY, 0, 0, 0, 0]))
+    return Histories(Vocabulary.of(["c:ann", "c:bob", "c:cat"]), toy_bundle.items, np.array([0, 2, 2, 5]), late)
 
 
 @pytest.fixture(params=["records", "columns"])

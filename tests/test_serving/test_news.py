@@ -193,10 +193,10 @@ def test_a_store_that_was_put_back_is_read_from_the_start(open_store, tmp_path, 
     shutil.copy(tmp_path / "backup", tmp_path / "store.db")
     monkeypatch.setattr("serving.database._LOOK_SECONDS", 0.0)
     store.database._local.look_at = 0.0
-    open_store().append_sync([view(9, "bob")])
+    open_store().append_sync([view(9, "bob"), *(view(n, f"c{n}") for n in range(10, 10 + AT_ONCE))])
     later()
-    news.none_of("bob", NEW)  # it notices
-    assert not news.none_of("bob", NEW) and news.none_of("cleo", NEW)
+    assert [news.none_of("cleo", NEW) for _ in range(4)] == [True, False, True, True]  # it notices, it reads, it knows
+    assert not news.none_of("bob", NEW)
 
 
 def test_a_mark_that_was_removed_is_found_again(open_store, tmp_path, later, monkeypatch):
@@ -214,7 +214,7 @@ def test_a_mark_that_was_removed_is_found_again(open_store, tmp_path, later, mon
     assert not news.none_of("bob", NEW)
 
 
-def test_without_a_mark_nothing_is_certain(tmp_path):
+def test_without_a_mark_nothing_is_certain(tmp_path, monkeypatch):
     """Where no file can be made beside the database, and once it is closed."""
     (tmp_path / "store.db-mark").mkdir()
     store = Store.open(tmp_path / "store.db", SECRET)
@@ -225,8 +225,33 @@ def test_without_a_mark_nothing_is_certain(tmp_path):
     (tmp_path / "store.db-mark").rmdir()
     store = Store.open(tmp_path / "store.db", SECRET)
     assert News(store.database, NEW).none_of("bob", NEW)
+    (tmp_path / "store.db-mark").unlink()
+    (tmp_path / "store.db-mark").mkdir()
+    monkeypatch.setattr("serving.database._LOOK_SECONDS", 0.0)
+    store.database._local.look_at = 0.0
+    assert store.last_seq() == 1 and store.database.mark() is None
+    (tmp_path / "store.db-mark").rmdir()
+    assert store.last_seq() == 1 and store.database.mark() is not None
     store.close()
     assert store.database.mark() is None
+
+
+def test_a_commit_whose_mark_cannot_be_written_is_known_all_the_same(open_store, monkeypatch):
+    """On a full disk, or with no file to be had: the process that committed asks, until it can write again."""
+    store = open_store()
+    news = News(store.database, NEW)
+    assert news.none_of("ann", NEW)
+
+    def full(*_: object) -> int:
+        raise OSError(28, "no space")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("serving.commit_mark.os.pwrite", full)
+        store.append_sync([view(1, "ann")])
+    assert not news.none_of("ann", NEW) and not news.none_of("bob", NEW)
+    monkeypatch.setattr("serving.database._LOOK_SECONDS", 0.0)
+    store.database._local.look_at = 0.0
+    assert store.last_seq() == 1 and not news.none_of("ann", NEW) and news.none_of("bob", NEW)
 
 
 def test_nothing_in_it_has_a_name(open_store):

@@ -152,8 +152,17 @@ TOLD = st.fixed_dictionaries({}, optional={
 })  # fmt: skip
 
 
-@given(TOLD, st.booleans())
-@settings(max_examples=400, deadline=None)
+USUAL = st.fixed_dictionaries({}, optional={
+    **dict.fromkeys(("name", "region", "postalPrefix", "timeZone", "tier"), WORDS), "points": st.integers(0, 9),
+    "attributes": st.dictionaries(WORDS, st.booleans() | st.integers(-3, 3) | st.floats(-3, 3) | WORDS, max_size=2),
+    "answers": st.dictionaries(st.sampled_from(["name", "pet"]), WORDS, max_size=2), "consents": MAPPED,
+    **dict.fromkeys(("asked", "shown"), st.dictionaries(WORDS, st.integers(0, 3), max_size=2)),
+    "channels": st.lists(WORDS, max_size=2),
+})  # fmt: skip
+
+
+@given(TOLD | USUAL, st.booleans())
+@settings(max_examples=300, deadline=None)
 def test_a_profile_read_in_one_go_is_what_a_closer_look_finds(fields, ordered):
     """Whatever stands in it: what is not as it nearly always is gets the closer look."""
     profile = Profile(fields=fields, orders=(report(), report(at=LATER, state="shipped")) if ordered else ())
