@@ -330,7 +330,8 @@ def test_causes_are_the_same_though_numbers_end_alike(seed):
 
 def test_neighbours_ask_the_memory_ahead():
     """Whether they do is seen in the machine's code alone: what they find would be the same."""
-    (code,) = neighbours.warm().inspect_llvm().values()
+    types = tuple(compiled._type(each.strip()) for each in neighbours.signature.split(","))
+    (code,) = compiled.numba.njit(types)(neighbours.function).inspect_llvm().values()
     assert code.count("call void @llvm.prefetch") >= 3
 
 
