@@ -136,6 +136,11 @@ def sums_in_any_order(function: Callable[..., Any]) -> Callable[..., Any]:
     return function if numba is None else _jit(function, None, {"reassoc", "contract"})
 
 
+def inlined(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A `helper` whose code is put in the place of each call: for what is done hundreds of times, of several arrays."""
+    return function if numba is None else cast("Callable[..., Any]", numba.njit(function, inline="always"))
+
+
 def available() -> bool:
     """Whether kernels are used; else numpy serves."""
     return _on

@@ -25,14 +25,14 @@ class Fold:
 
     def __init__(self, vectors: Floats, gram: Floats, alpha: float) -> None:
         self._vectors, self._gram, self._alpha = vectors, gram, alpha
-        self._filled, self._root = equations(gram)
+        self._filled, self._half = equations(gram)
 
     def of(self, items: Rows, weights: Floats) -> Floats:
         """float32[k]: the vector of who has some items, each with its confidence."""
         if not available():
             return folded_in(self._vectors[items], np.float32(self._alpha) * weights, self._gram)
         vector = np.empty(self._vectors.shape[1], np.float32)
-        fold_in(self._vectors, items, weights, self._alpha, self._filled, self._root, vector)
+        fold_in(self._vectors, items, weights, self._alpha, self._filled, self._half, vector)
         return vector
 
 
@@ -50,15 +50,14 @@ def folded_in(mine: Floats, extra: Floats, gram: Floats) -> Floats:
 
 
 def equations(gram: Floats) -> tuple[Doubles, Doubles]:
-    """A Gram matrix as kernels solve with it, and R, lower triangular, with R R' its inverse.
+    """A Gram matrix as kernels solve with it, and H, lower triangular, with H' H its inverse.
 
-    Both are filled up to eights by an identity. R is empty where no such matrix exists: then k equations are solved.
+    Both are filled up to eights by an identity. H is empty where no such matrix exists: then k equations are solved.
     """
     width = -(-len(gram) // EIGHT) * EIGHT
     filled = np.eye(width)
     filled[: len(gram), : len(gram)] = gram
     try:
-        upper = np.linalg.cholesky(filled[::-1, ::-1])[::-1, ::-1]
+        return filled, np.ascontiguousarray(np.linalg.inv(np.linalg.cholesky(filled)))
     except np.linalg.LinAlgError:
         return filled, np.empty((0, 0))
-    return filled, np.ascontiguousarray(np.linalg.inv(upper).T)

@@ -80,6 +80,15 @@ def test_what_is_looked_at_now_comes_first(history_of):
     assert later.items[0] == 0  # a0 again: the session is over
 
 
+def test_what_goes_with_given_items_is_no_question_of_the_session(history_of):
+    """Unless somebody asks for it by name."""
+    ranker, past = ranker_of(session_weight=3.0), history_of(("view", "b2", 1e-5))
+    assert isinstance(ranker.scorer(asked(past)), Beside)
+    assert not isinstance(ranker.scorer(asked(past, anchors=(0,))), Beside)
+    named = InSession(RECIPE.weights, "session", 3.0)
+    assert isinstance(ranker.scorer(asked(past, anchors=(0,)), named), Beside)
+
+
 def test_filters_hold_in_a_session(history_of):
     """What was viewed is not shown where it is excluded, however much the session speaks for it."""
     past = history_of(("view", "b2", 1e-5))

@@ -114,13 +114,13 @@ def test_a_vector_is_folded_in_within_its_array(seed):
     items = np.sort(random.choice(60, count, replace=False)).astype(np.int32)
     gram = (vectors.T @ vectors + np.eye(factors)).astype(np.float32)
     found = [made(np.float32, factors) for _ in range(2)]
-    filled, root = equations(gram)
-    for by, out in zip((root, root[:0, :0]), found, strict=True):
+    filled, half = equations(gram)
+    for by, out in zip((half, half[:0, :0]), found, strict=True):
         fold_in_kernel.fold_in(vectors, items, np.ones(count, np.float32), 2.0, filled, by, out)
     assert made.whole()
     np.testing.assert_allclose(*found, rtol=1e-5, atol=1e-6)
-    table = made(np.float64, len(filled) + 1, len(filled))
-    table[:] = np.vstack([filled, np.ones(len(filled))])
+    table = made(np.float64, len(filled) + 2, len(filled))
+    table[:] = np.vstack([filled, np.ones(len(filled)), np.zeros(len(filled))])
     fold_in_kernel._solve(table)
     assert made.whole()
-    np.testing.assert_allclose(filled @ table[-1], 1, rtol=1e-9)
+    np.testing.assert_allclose(filled @ table[-2], 1, rtol=1e-9)

@@ -33,7 +33,7 @@ from serving.scoring import Blend, ranks_of
 from serving.shelf import Shelf
 from serving.slate import descending
 from serving.sources import KINDS, build_sources
-from serving.sources.kernels import given_most
+from serving.sources.kernels import given_most, neighbours
 from serving.union import united
 
 pytestmark = pytest.mark.skipif(not available(), reason="numba is not installed, or switched off")
@@ -343,3 +343,33 @@ def test_causes_are_those_that_give_most(seed):
         edges = slice(indptr[past[at]], indptr[past[at] + 1])
         said[row, at] = (weights[edges] * given[at] * (indices[edges] == items[row])).max(initial=0)
     assert causes.tolist() == np.where(said.max(axis=1) > 0, past[said.argmax(axis=1)], -1).tolist()
+
+
+def test_neighbours_ask_the_memory_ahead():
+    """Whether they do is seen in the machine's code alone: what they find would be the same."""
+    types = tuple(compiled._type(each.strip()) for each in neighbours.signature.split(","))
+    (code,) = compiled.numba.njit(types)(neighbours.function).inspect_llvm().values()
+    assert code.count("call void @llvm.prefetch") >= 3
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_neighbours_leave_their_tables_clean(seed):
+    """Sums that come to nothing are no neighbours, and what one customer's come to is nothing to the next."""
+    random, count = np.random.default_rng(seed), 300
+    lengths = random.integers(0, 40, count)
+    indptr = np.concatenate([[0], np.cumsum(lengths)])
+    indices, weights = random.integers(0, count, indptr[-1]).astype(np.int32), random.normal(size=indptr[-1])
+    weights = np.where(random.random(len(weights)) < 0.2, 0, weights).astype(np.float32)
+    sums, marks = np.zeros(count), np.zeros(count // 64 + 1, np.uint64)
+    for many in (0, 1, 3, 4, 5, 30):
+        items = np.sort(random.choice(count, many, replace=False)).astype(np.int32)
+        given = random.random(many).astype(np.float32)
+        found, scores = neighbours(items, given, indptr, indices, weights, sums, marks)
+        expected = np.zeros(count)
+        for item, by in zip(items, given, strict=True):
+            edges = slice(indptr[item], indptr[item + 1])
+            np.add.at(expected, indices[edges], weights[edges] * by)
+        assert found.tolist() == np.flatnonzero(expected.astype(np.float32)).tolist()
+        np.testing.assert_array_equal(scores, expected[found].astype(np.float32))
+        assert not sums.any()
+        assert not marks.any()
