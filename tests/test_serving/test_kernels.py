@@ -120,16 +120,16 @@ def opinion_of(said: dict[int, float], ranked: bool) -> Opinion:
 NAMES = Vocabulary.of([f"i{number:02d}" for number in range(91)])
 
 
-def shelf_of(random: np.random.Generator, mixed: bool) -> Shelf:
+def shelf_of(random: np.random.Generator, mixed: bool, names: Vocabulary = NAMES) -> Shelf:
     """Items of which some are away for each reason, where it is mixed; some come back."""
-    away, count = random.random((5, len(NAMES))) < 0.15 * mixed, len(NAMES)
+    away, count = random.random((5, len(names))) < 0.15 * mixed, len(names)
     shared = SimpleNamespace(price=np.ones(count, np.float32), category=random.integers(-1, 4, count).astype(np.int32))
     arrays = {"item.in_stock": ~away[0]}
-    shelf = Shelf(SimpleNamespace(items=NAMES, arrays=arrays, shared=shared, catalogue=~away[1]))  # type: ignore[arg-type]
-    for name in (NAMES[row] for row in np.flatnonzero(away[2]).tolist()):
+    shelf = Shelf(SimpleNamespace(items=names, arrays=arrays, shared=shared, catalogue=~away[1]))  # type: ignore[arg-type]
+    for name in (names[row] for row in np.flatnonzero(away[2]).tolist()):
         shelf.apply([(name, {"withdraw": True, "inStock": bool(random.random() < 0.5)})])
-    shelf.stop([NAMES[row] for row in np.flatnonzero(away[3]).tolist()])
-    shelf.apply([(NAMES[row], {"withdraw": False, "inStock": True}) for row in np.flatnonzero(away[4]).tolist()])
+    shelf.stop([names[row] for row in np.flatnonzero(away[3]).tolist()])
+    shelf.apply([(names[row], {"withdraw": False, "inStock": True}) for row in np.flatnonzero(away[4]).tolist()])
     return shelf
 
 
@@ -186,9 +186,13 @@ def test_unions_are_the_same(several, count, most, bought, seed):
 def test_any_number_of_sources_is_united(sources):
     """One alone, as many as a kernel hears, and one more."""
     random, nobody = np.random.default_rng(sources), np.empty(0, np.int32)
-    heard = {f"s{at}": opinion_of(dict(enumerate(random.random(91).tolist())), at % 3 == 0) for at in range(sources)}
-    query = Query(now=AS_OF, history=History.empty())
-    shelf = shelf_of(random, mixed=True)
+    names = Vocabulary.of([f"i{number:04d}" for number in range(9_000)])  # more than one block of marks
+    some = [np.sort(random.choice(len(names), 800, replace=False)).tolist() for _ in range(sources)]
+    heard = {
+        f"s{at}": opinion_of(dict(zip(each, random.random(800).tolist(), strict=True)), at % 3 == 0)
+        for at, each in enumerate(some)
+    }
+    query, shelf = Query(now=AS_OF, history=History.empty()), shelf_of(random, True, names)
     found = united(heard, 20, 30, nobody, shelf, query)
     with switched(False):
         plain = united(heard, 20, 30, nobody, shelf, query)
