@@ -68,6 +68,14 @@ def test_who_has_nothing_is_not_asked():
     assert np.abs(found).sum(axis=1).all()
 
 
+def test_where_nobody_has_anything_there_is_none(monkeypatch):
+    """Nobody can be asked how good it is."""
+    monkeypatch.setattr(indexes, "LEAST_ITEMS", 1_000)
+    vectors = vectors_of(0.3)
+    arrays = {"item_factors": vectors, "gram": vectors.T @ vectors}
+    assert with_index(arrays, np.ones(ITEMS, bool), sp.csr_matrix((3, ITEMS)), 1.0, 1.0) is arrays
+
+
 def test_a_small_catalogue_gets_none():
     """Nothing is grouped and nothing is looked for."""
     vectors = np.ones((9, 2), np.float32)
