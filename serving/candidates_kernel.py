@@ -205,8 +205,8 @@ def _thought(items: Any, scores: Any, marks: Any, slot: Any, column: int, opinio
 
 
 @kernel(
-    "16 i4[1], 16 f4[1], i8, i8, i8, i4[1], u1[1], b1[1], i4[1], i4[1], b1, out i4[1], out u8[1], out i4[1], out f4[3], "
-    "out i4[1]"
+    "16 i4[1], 16 f4[1], i8, i8, i8, i4[1], u1[1], b1[1], i4[1], i4[1], b1, out i4[1], out u8[1], out i4[1], "
+    "out f4[3], out i4[1]"
 )
 def unite(
     items: Any, scores: Any, sources: int, count: int, most: int, bought: Any, away: Any, buried: Any, category: Any,

@@ -147,7 +147,7 @@ def _last(items: Any, numbers: Any, places: Any, least: Any, wanted: int) -> int
         many += numbers[places[at]] == least
     level[:many].sort()
     stay = many - (len(places) - wanted)
-    return np.int64(level[stay - 1]) if stay else -1
+    return int(level[stay - 1]) if stay else -1
 
 
 @kernel("f4[2], i8[1], i4[1], i1[2], f4[1], f4[2], f4[1], i8, out i4[1], out f4[1], out i4[1], out f4[1]")

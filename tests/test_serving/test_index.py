@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from features.compiled import available, switched
 from serving.candidates import best
-from serving.sources.index import LEAST_ITEMS, Index, index_arrays, indexed, recall
+from serving.sources.index import LEAST_ITEMS, LOOKED_AT, Index, index_of, indexed, recall, scanned
 from serving.sources.vector_kernels import search
 
 GROUPS, ITEMS, PLACES = 60, 6_000, 16
@@ -48,7 +48,7 @@ def test_it_finds_nearly_all_that_a_full_scan_finds(index: Index, vectors: np.nd
     """Customers whose taste is a mix of a few items: 95 % of the 20 best at a sixth of the work."""
     random = np.random.default_rng(6)
     subjects = np.stack([vectors[random.integers(ITEMS, size=3)].sum(axis=0) for _ in range(50)])
-    assert recall(index, vectors, subjects, 20) > 0.95
+    assert recall(index, subjects, scanned(index, subjects, 20)) > 0.95
 
 
 def test_what_it_finds_is_exact(index: Index, vectors: np.ndarray):
@@ -57,7 +57,7 @@ def test_what_it_finds_is_exact(index: Index, vectors: np.ndarray):
     found = index.best(vector, 50)
     np.testing.assert_allclose(found.scores, vectors[found.items] @ vector, rtol=1e-5)
     assert (np.diff(found.scores) <= 0).all()
-    assert recall(index, vectors, vectors[:5], len(index.items)) == 1
+    assert recall(index, vectors[:5], scanned(index, vectors[:5], len(index.items))) == 1
 
 
 @pytest.mark.skipif(not available(), reason="numba is not installed, or switched off")
@@ -101,9 +101,9 @@ def test_a_group_is_looked_at_once_whatever_the_vector():
     for number in (np.finfo(np.float32).min, np.finfo(np.float32).max, np.nan):
         found, scores, vector = np.full(60, -1, np.int32), np.empty(60, np.float32), np.full(2, number, np.float32)
         top, values = np.full(6, -1, np.int32), np.empty(6, np.float32)
-        many = search(centres, starts, items, codes, scales, vectors, vector, 50, 6, found, scores, top, values)
+        many = search(centres, starts, items, codes, scales, vectors, vector, 50, found, scores, top, values)
         assert (found >= 0).sum() == len(set(found[found >= 0].tolist())) <= 6
-        assert many == 0  # what is beyond the range is no score
+        assert not np.isfinite(values[:many]).any()  # what is beyond the range is no score
 
 
 SAID = st.one_of(
@@ -112,24 +112,23 @@ SAID = st.one_of(
 
 
 @pytest.mark.skipif(not available(), reason="numba is not installed, or switched off")
-@given(st.lists(SAID, min_size=1, max_size=60), st.integers(1, 3), st.integers(0, 70), st.integers(0, 70))
-def test_the_kernel_keeps_the_best_as_numpy_does(said, times, near, count):
-    """Ties by item, and nothing that is no number; whatever the codes say first, the vectors decide then."""
+@given(st.lists(SAID, min_size=1, max_size=60), st.integers(1, 3), st.integers(0, 70))
+def test_the_kernel_keeps_the_best_as_numpy_does(said, times, near):
+    """Ties by item, and nothing that is no number; what they say of those are products of whole vectors."""
     nearly = np.repeat(np.array(said, np.float32), times)
     many = len(nearly)
     exact = np.random.default_rng(many).permutation(nearly)
     items = np.arange(many, dtype=np.int32)[::-1].copy()
-    top, values = np.empty(count, np.int32), np.empty(count, np.float32)
+    top, values = np.empty(near, np.int32), np.empty(near, np.float32)
     found = search(
         np.ones((1, 1), np.float32), np.array([0, many]), items, np.ones((many, 1), np.int8), nearly,
-        exact[:, None].copy(), np.ones(1, np.float32), many, near, np.empty(many, np.int32),
-        np.empty(many, np.float32), top, values,
+        exact[:, None].copy(), np.ones(1, np.float32), many, np.empty(many, np.int32), np.empty(many, np.float32),
+        top, values,
     )  # fmt: skip
     with switched(False):
-        close = best(nearly, items, near).items
-        plain = best(exact[close], close, count)
-    assert top[:found].tolist() == plain.items.tolist()
-    assert values[:found].tolist() == plain.scores.tolist()
+        plain = best(nearly, items, near)
+    assert sorted(top[:found].tolist()) == sorted(plain.items.tolist())
+    np.testing.assert_array_equal(values[:found], exact[top[:found]])
 
 
 @pytest.mark.skipif(not available(), reason="numba is not installed, or switched off")
@@ -148,6 +147,27 @@ def test_only_a_large_catalogue_has_one():
         np.random.default_rng(1).normal(size=(LEAST_ITEMS, 2)).astype(np.float32),
         np.ones(LEAST_ITEMS, bool),
     )
-    assert Index.of(index_arrays(vectors, listed), vectors) is not None
+    assert index_of(vectors, listed) is not None
     listed[0] = False
-    assert index_arrays(vectors, listed) == {}
+    assert index_of(vectors, listed) is None
+
+
+@pytest.mark.parametrize("kernels", [False, True])
+def test_it_looks_at_as_many_as_it_says(index: Index, vectors: np.ndarray, kernels: bool):
+    """So many for each that is wanted, and so many in all: the more, the less it misses."""
+    some, found = vectors[:30], []
+    with switched(kernels):
+        for looks in ((1, 0), (4, 0), (1, 800), (1, len(vectors))):
+            again = Index.of({**index.arrays(), "index.looks": np.array(looks)}, vectors)
+            assert again is not None
+            found.append(recall(again, some, scanned(again, some, 50)))
+    assert found[0] < found[1] < found[2] < found[3]
+    assert found[3] > 0.99
+
+
+def test_an_index_that_does_not_say_how_many_it_looks_at(index: Index, vectors: np.ndarray):
+    """Of before it was written: it looks at as many as all did."""
+    before = {name: array for name, array in index.arrays().items() if name != "index.looks"}
+    again = Index.of(before, vectors)
+    assert again is not None
+    assert (again.looked_at, again.least) == (LOOKED_AT, 0)

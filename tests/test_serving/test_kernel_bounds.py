@@ -12,6 +12,7 @@ from serving import candidates_kernel, slate_kernel
 from serving.candidates import NOTHING, Opinion, best
 from serving.sources import fold_in_kernel, vector_kernels
 from serving.sources.folding import equations
+from serving.union import MOST_SOURCES
 
 pytestmark = pytest.mark.skipif(not available(), reason="numba is not installed, or switched off")
 RIM, MARK = 64, 77
@@ -49,23 +50,22 @@ def test_candidates_and_slates_stay_in_their_arrays(seed):
     size, sources, count = (int(random.integers(low, high)) for low, high in ((1, 300), (1, 5), (0, 30)))
     bought = np.unique(random.integers(-1, size + 3, random.integers(10))).astype(np.int32) if seed % 2 else NOTHING
     heard, ranked = [said(random, size) for _ in range(sources)], random.random(sources) < 0.4
-    listed = [best(each.scores, each.items, count + len(bought)) if own else each
-              for own, each in zip(ranked, heard, strict=True)]  # fmt: skip
-    rows, scores = (np.concatenate([getattr(each, name) for each in listed]) for name in ("items", "scores"))
-    room, most = min((count + len(bought)) * sources, len(rows)), int(random.integers(40))
-    items, gone, why = made(np.int32, room), made(np.int32, room), made(np.int8, room)
-    told, ranks, opinions = (made(np.float32, room, sources) for _ in range(3))
-    marks, counts = made(np.uint64, size // 64 + 1, fill=0), made(np.int64, 2)
-    starts = np.cumsum([0, *(len(each.items) for each in listed)])
-    candidates_kernel.unite(
-        rows, scores, starts, ranked, count, most, bought, random.choice(AWAY, size), random.random(size) < 0.1,
+    near = [best(each.scores, each.items, count + len(bought)) if own else each
+            for own, each in zip(ranked, heard, strict=True)]  # fmt: skip
+    most, mine = int(random.integers(40)), (count + len(bought)) * sources
+    room = min(most or mine, mine)
+    items, gone, told = made(np.int32, room), made(np.int32, mine), made(np.float32, 3, room, sources)
+    marks, spare = made(np.uint64, size // 64 + 1, fill=0), [Opinion.none()] * (MOST_SOURCES - sources)
+    found, *out = candidates_kernel.unite(
+        *(tuple(getattr(each, name) for each in (*near, *spare)) for name in ("items", "scores")), sources, count,
+        most, bought, random.choice(AWAY, size), random.random(size) < 0.1,
         random.integers(-1, 5, size).astype(np.int32), np.array([3], np.int32), seed % 3 > 0, made(np.int32, size),
-        marks, items, told, ranks, opinions, gone, why, counts,
+        marks, items, told, gone,
     )  # fmt: skip
-    found, leave = counts.tolist()
-    assert made.whole() and found + leave <= room and found <= (most or room) and not marks.any()
+    leave = sum(out)
+    assert made.whole() and found + leave <= mine and found <= room and not marks.any()
     assert len({*items[:found].tolist(), *gone[:leave].tolist()}) == found + leave
-    told, opinions, few = told[:found], opinions[:found], int(random.integers(found + 3))
+    (told, opinions, _), few = told[:, :found], int(random.integers(found + 3))
     left = slate_kernel.foremost(
         items[:found], told, opinions, few, made(np.int32, few), *(made(np.float32, few, sources) for _ in range(3))
     )
@@ -91,14 +91,13 @@ def test_an_index_finds_no_more_than_it_holds(seed):
     random, made = np.random.default_rng(seed), Guarded()
     groups, count = int(random.integers(1, 8)), int(random.integers(1, 60))
     sizes = np.bincount(random.integers(groups, size=count), minlength=groups)
-    items, scores = made(np.int32, count), made(np.float32, count)
-    wanted = int(random.integers(70))
-    top, values = made(np.int32, wanted), made(np.float32, wanted)
+    items, scores, near = made(np.int32, count), made(np.float32, count), int(random.integers(70))
+    top, values = made(np.int32, near), made(np.float32, near)
     found = vector_kernels.search(
         random.choice(STRANGE, (groups, 3)), np.cumsum([0, *sizes]), np.arange(count, dtype=np.int32),
         random.integers(-127, 128, (count, 3)).astype(np.int8), random.choice(STRANGE, count),
-        random.choice(STRANGE, (count, 3)), random.choice(STRANGE, 3), int(random.integers(200)),
-        int(random.integers(70)), items, scores, top, values,
+        random.choice(STRANGE, (count, 3)), random.choice(STRANGE, 3), int(random.integers(200)), items, scores, top,
+        values,
     )  # fmt: skip
     assert made.whole() and found <= len(top)
     assert len(set(top[:found].tolist())) == found

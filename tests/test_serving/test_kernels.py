@@ -25,7 +25,7 @@ from features.kinds import EventType
 from features.moments import DAY
 from serving import slate_kernel
 from serving.__main__ import main
-from serving.candidates import Candidates, Opinion, best
+from serving.candidates import Candidates, Opinion, Proposals, best
 from serving.filters import COMMON, apply_filters
 from serving.query import Filter, Query
 from serving.ranker import Ranker
@@ -34,7 +34,7 @@ from serving.shelf import Shelf
 from serving.slate import descending
 from serving.sources import KINDS, build_sources
 from serving.sources.kernels import given_most, neighbours
-from serving.union import united
+from serving.union import MOST_SOURCES, united
 
 pytestmark = pytest.mark.skipif(not available(), reason="numba is not installed, or switched off")
 AS_OF = 20_000 * DAY
@@ -133,23 +133,24 @@ def opinion_of(said: dict[int, float], ranked: bool) -> Opinion:
     items, scores = np.array(sorted(said), np.int32), np.array([said[item] for item in sorted(said)], np.float32)
     if not ranked:
         return Opinion(items, scores)
-    order = np.flatnonzero(np.isfinite(scores))
-    return Opinion(items, scores, order[np.argsort(-scores[order], kind="stable")])
+    order = np.flatnonzero(np.isfinite(scores) & (scores > -1e30))
+    order = order[np.argsort(-scores[order], kind="stable")]
+    return Opinion(items, scores, Proposals(items[order], scores[order]))
 
 
 NAMES = Vocabulary.of([f"i{number:02d}" for number in range(91)])
 
 
-def shelf_of(random: np.random.Generator, mixed: bool) -> Shelf:
+def shelf_of(random: np.random.Generator, mixed: bool, names: Vocabulary = NAMES) -> Shelf:
     """Items of which some are away for each reason, where it is mixed; some come back."""
-    away, count = random.random((5, len(NAMES))) < 0.15 * mixed, len(NAMES)
+    away, count = random.random((5, len(names))) < 0.15 * mixed, len(names)
     shared = SimpleNamespace(price=np.ones(count, np.float32), category=random.integers(-1, 4, count).astype(np.int32))
     arrays = {"item.in_stock": ~away[0]}
-    shelf = Shelf(SimpleNamespace(items=NAMES, arrays=arrays, shared=shared, catalogue=~away[1]))  # type: ignore[arg-type]
-    for name in (NAMES[row] for row in np.flatnonzero(away[2]).tolist()):
+    shelf = Shelf(SimpleNamespace(items=names, arrays=arrays, shared=shared, catalogue=~away[1]))  # type: ignore[arg-type]
+    for name in (names[row] for row in np.flatnonzero(away[2]).tolist()):
         shelf.apply([(name, {"withdraw": True, "inStock": bool(random.random() < 0.5)})])
-    shelf.stop([NAMES[row] for row in np.flatnonzero(away[3]).tolist()])
-    shelf.apply([(NAMES[row], {"withdraw": False, "inStock": True}) for row in np.flatnonzero(away[4]).tolist()])
+    shelf.stop([names[row] for row in np.flatnonzero(away[3]).tolist()])
+    shelf.apply([(names[row], {"withdraw": False, "inStock": True}) for row in np.flatnonzero(away[4]).tolist()])
     return shelf
 
 
@@ -200,6 +201,26 @@ def test_unions_are_the_same(several, count, most, bought, seed):
     slate_kernel.told(found.scores, found.opinions, 1, out)
     expected = np.hstack([np.full((len(found), 1), 7), plain.opinions, ranks_of(plain.scores)])
     np.testing.assert_array_equal(out, expected)
+
+
+@pytest.mark.parametrize("sources", [1, MOST_SOURCES, MOST_SOURCES + 1])
+def test_any_number_of_sources_is_united(sources):
+    """One alone, as many as a kernel hears, and one more."""
+    random, nobody = np.random.default_rng(sources), np.empty(0, np.int32)
+    names = Vocabulary.of([f"i{number:04d}" for number in range(9_000)])  # more than one block of marks
+    some = [np.sort(random.choice(len(names), 800, replace=False)).tolist() for _ in range(sources)]
+    heard = {
+        f"s{at}": opinion_of(dict(zip(each, random.random(800).tolist(), strict=True)), at % 3 == 0)
+        for at, each in enumerate(some)
+    }
+    query, shelf = Query(now=AS_OF, history=History.empty()), shelf_of(random, True, names)
+    found = united(heard, 20, 30, nobody, shelf, query)
+    with switched(False):
+        plain = united(heard, 20, 30, nobody, shelf, query)
+    assert found.items.tolist() == plain.items.tolist()
+    assert found.sources == plain.sources
+    np.testing.assert_array_equal(found.scores, plain.scores)
+    np.testing.assert_array_equal(found.opinions, plain.opinions)
 
 
 @given(st.lists(st.lists(st.sampled_from([np.nan, 0.0, -0.0, 1.0, 2.0]), min_size=2, max_size=2), max_size=9))
