@@ -111,7 +111,7 @@ def preferences(
 
 
 @helper
-def _foremost(items: Any, weights: Any, count: int, most: int) -> int:
+def _foremost(items: Any, weights: Any, count: int, most: int) -> Any:
     """Leave the `most` highest weights, ties by item; returns how many there are."""
     if most == 0 or count <= most:
         return count
@@ -131,7 +131,7 @@ def _foremost(items: Any, weights: Any, count: int, most: int) -> int:
 def _preferred(
     time: Any, item: Any, kind: Any, quantity: Any, now: int, by_code: Any, half_life: float, more: float, damped: bool,
     most: int, items: Any, out: Any,
-) -> int:  # fmt: skip
+) -> Any:  # fmt: skip
     """`preferences`: fills `items` and `out`, and returns how many there are."""
     order = np.argsort(item, kind="mergesort")  # of one item in order of time
     count, at = 0, 0
