@@ -58,6 +58,7 @@ ALL = Breadth(100, 0, past=0)
 WHOLE = msgspec.structs.replace(USUAL, past=0)
 """What less of the past is compared with."""
 RANKER = next(iter(OBJECTIVES))
+"""The recipe whose trees are asked."""
 TIMED = 200
 """Customers whose answers are timed."""
 
