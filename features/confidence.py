@@ -115,7 +115,7 @@ def preferences(
 
 
 @helper
-def _foremost(items: Any, weights: Any, count: int, most: int) -> int:
+def _foremost(items: Any, weights: Any, count: int, most: int) -> Any:
     """Leave the `most` highest weights, ties by item; returns how many there are."""
     if most == 0 or count <= most:
         return count
@@ -134,7 +134,7 @@ def _foremost(items: Any, weights: Any, count: int, most: int) -> int:
 @kernel("f8[2], i8, f4[1], f8, f8, b1, i8, out i4[1], out f4[1]")
 def _preferred(
     events: Any, now: int, by_code: Any, half_life: float, more: float, damped: bool, most: int, items: Any, out: Any
-) -> int:  # fmt: skip
+) -> Any:  # fmt: skip
     """`preferences` of events in the order of `by_item`: fills `items` and `out`, and returns how many there are."""
     count, at = 0, 0
     while at < len(events):

@@ -1,6 +1,7 @@
 """Interactions: histories as a subject x item matrix of confidence, as of a moment.
 
-Each row is exactly what the service folds in for that subject at that moment: both call `features.confidence`.
+Each row is exactly what the service reads of that subject at that moment: both call `features.confidence`. Of a long
+past a request folds in the foremost items only (`serving.recipe.Breadth`); a fit learns from all of them.
 """
 
 from __future__ import annotations

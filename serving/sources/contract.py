@@ -46,7 +46,7 @@ class Preferences:
 
     def __init__(self, spec: SourceSpec, most: int = 0) -> None:
         self.params, self._most = confidence_of(spec), most
-        self._key, self._by_code = msgspec.json.encode(self.params, order="sorted"), self.params.by_code()
+        self._key, self._by_code = msgspec.json.encode((self.params, most), order="sorted"), self.params.by_code()
 
     def of(self, query: Query) -> tuple[Rows, Floats]:
         """int32[m] ascending, float32[m] above 0; as `features.confidence.preferences`."""

@@ -233,7 +233,7 @@ def last_steps(
 
 
 @helper
-def _last(indices: Any, begin: int, end: int, item: int) -> int:
+def _last(indices: Any, begin: int, end: int, item: int) -> Any:
     """The last place of an item among some that ascend; another one's, or `begin` where it is not among them."""
     low, many = np.uint64(begin), np.uint64(end - begin)
     while many > 1:

@@ -118,7 +118,7 @@ def test_figures_of_several_seeds_are_their_mean(ready):
     recipes, trees = learn(ready, MOST, seeds=2)
     mean = judge(ready, recipes, trees, MOST, MOST, lambda *_: None).by_customer
     each = [judge(ready, [recipe], trees, MOST, MOST, lambda *_: None).by_customer for recipe in recipes]
-    assert not np.array_equal(each[0]["new"][METRICS[0]], each[1]["new"][METRICS[0]])
+    assert not np.array_equal(each[0]["new"][METRICS[0]], each[1]["new"][METRICS[0]], equal_nan=True)
     for task, told in mean.items():
         for metric in METRICS:
             assert told[metric] == pytest.approx((each[0][task][metric] + each[1][task][metric]) / 2, nan_ok=True)

@@ -58,6 +58,7 @@ ALL = Breadth(100, 0, past=0)
 WHOLE = msgspec.structs.replace(USUAL, past=0)
 """What less of the past is compared with."""
 RANKER = next(iter(OBJECTIVES))
+"""The recipe whose trees are asked."""
 TIMED = 200
 """Customers whose answers are timed."""
 
@@ -264,7 +265,9 @@ def judge(
     name = f"{named(breadth)}, trees of {named(by)}"
     voices = {str(seed): voices_of(each) for seed, each in enumerate(recipes)}
     found = contest(arena, voices, counted(tell, name, 2 * len(arena.truth))).values()
-    by_customer = {task: _mean([each.tasks[task].by_customer for each in found]) for task in TASKS}
+    by_customer: dict[str, Mapping[str, Floats]] = {
+        task: _mean([each.tasks[task].by_customer for each in found]) for task in TASKS
+    }
     if pages := _mean([category_asked.by_customer(arena, each["all"]) for each in voices.values()]):
         by_customer[CATEGORY] = pages
     return Tried(name, arena, recipes[0], by_customer)
