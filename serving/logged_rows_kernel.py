@@ -46,7 +46,10 @@ def pack(rows: Any, out: Any) -> int:
             kind = WHOLE
             for row in range(count):
                 value = rows[row, column]
-                if not (value >= 0 and value <= MOST and np.float32(np.int32(value)) == value) or bits[row, column] >> 31:
+                if (
+                    not (value >= 0 and value <= MOST and np.float32(np.int32(value)) == value)
+                    or bits[row, column] >> 31
+                ):
                     kind = CHANGES
                     break
         out[at] = kind
