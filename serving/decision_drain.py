@@ -21,7 +21,7 @@ from serving.store_upkeep import Head, LogPosition, add_decisions, forget_logs, 
 from serving.tombstones import Erased
 
 _BREATH = 16
-"""Frames, which take less than a request."""
+"""So many frames take less than a request."""
 _head = msgspec.json.Decoder(Head)
 
 

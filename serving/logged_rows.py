@@ -1,9 +1,9 @@
-"""Feature rows in the JSON of a decision: bytes in base64, a tenth as long as numbers and a third of the work.
+"""Feature rows in the JSON of a decision: bytes in base64, a fraction of what numbers would take.
 
 `{"shape": [m, n], "columns": "..."}`: of each column what changes from row to row (`serving.logged_rows_kernel`). Where
 there are no kernels it is `"float32"`: all values, little-endian, row by row. Logs of older programs hold that, or a
-list of lists of numbers with null for NaN; whoever reads rows reads them all. The row that a policy read of its subject
-has names and text in it, and stays a list.
+list of lists of numbers with null for NaN; whoever reads rows reads all three. The row that a policy read of its
+subject has names and text in it, and stays a list.
 """
 
 from __future__ import annotations

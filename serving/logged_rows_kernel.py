@@ -45,8 +45,8 @@ def pack(rows: Any, out: Any) -> int:
         if kind == CHANGES and 4 + marks + 4 * changes[column] > 2 * count:
             kind = WHOLE
             for row in range(count):
-                value = rows[row, column]
-                if not (value >= 0 and value <= MOST and np.float32(np.int32(value)) == value) or bits[row, column] >> 31:
+                value, negative = rows[row, column], bits[row, column] >> 31  # which a zero may be, too
+                if negative or not value <= MOST or np.float32(np.int32(value)) != value:
                     kind = CHANGES
                     break
         out[at] = kind

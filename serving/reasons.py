@@ -146,7 +146,8 @@ def _tell_cause(ranker: Ranker, query: Query, items: Rows, name: str, words: Map
     said, alike = words["goes-with" if query.anchors else "because"], words["for-you"]
     texts = {cause: said.replace("{item}", title_of(ranker, cause)) for cause in set(causes) if cause >= 0}
     return [
-        alike if cause < 0 or cause == item else texts[cause] for item, cause in zip(items.tolist(), causes, strict=True)
+        alike if cause < 0 or cause == item else texts[cause]
+        for item, cause in zip(items.tolist(), causes, strict=True)
     ]
 
 

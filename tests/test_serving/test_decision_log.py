@@ -272,6 +272,13 @@ def test_decisions_of_erased_subjects_arrive_without_their_name(log, folder, sto
     assert (first["action_propensity"], first["action_id"], first["items"]) == (0.5, "offer", ["tea"])
     assert not {"features", "session_id", "vetoed", "visitor_id"} & (set(first) | set(second))
     assert third == decision(3, "bob", visitor_id="laptop", **private)
+    columns = store.database.query(
+        "SELECT decision_id, customer_id, visitor_id, request_id, decided_at FROM decisions ORDER BY seq"
+    )
+    assert columns == [
+        ("d1", first["customer_id"], None, "r1", 1), ("d2", second["customer_id"], None, "r2", 2),
+        ("d3", "bob", "laptop", "r3", 3),
+    ]  # fmt: skip
 
 
 def test_drained_frames_of_erased_subjects_are_overwritten_in_place(log, folder, store):

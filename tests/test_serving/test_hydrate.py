@@ -324,13 +324,13 @@ def test_a_slice_is_read_with_its_items_moved(toy_shop, toy_bundle, history_of, 
 def test_the_ids_and_texts_of_a_list_are_those_of_its_rows(make_toy_bundle, kernels, monkeypatch):
     """Of any characters and length; a row that is none is no item."""
     plain_one = make_toy_bundle()
-    names = ["a", "item-2", "名前", "x" * 20_000, "é", " ", "a\0b", "two\nlines"]
+    names = ["a", "item-2", "名前", "x" * 20_000, "é", "\n", "a\0b", "\ud800"]
     titles = ["", "名前", "x" * 20_000, "two\nlines", "é", " ", "", "h"]
     new = {**Vocabulary.of(names).arrays("items"), **text_arrays("title", titles)}
     strange = Bundle(plain_one.manifest, {**plain_one.arrays, **new})
     with switched(kernels):
         for bundle, ids in ((plain_one, ITEMS), (strange, names)):
-            for rows in ([], [0], [2], [4, 0, 2], [7, 0, 3], [1, 1], [6, 0], list(range(8)), [0, 1, 5, 6, 7]):
+            for rows in ([], [0], [2], [4, 0, 2], [7, 0, 3], [1, 1], [6, 0], list(range(8)), [0, 1, 6, 2]):
                 assert bundle.ids_of(np.array(rows, np.int32)) == [ids[row] for row in rows]
                 assert bundle.texts("title", np.array(rows, np.int32)) == [bundle.text("title", row) for row in rows]
             for wrong in (-1, 8, 1000):

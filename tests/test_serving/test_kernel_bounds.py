@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from features.compiled import available
-from serving import candidates_kernel, slate_kernel
+from features.ids import Vocabulary
+from serving import texts_kernel, candidates_kernel, logged_rows_kernel, slate_kernel
 from serving.candidates import NOTHING, Opinion, best
 from serving.sources import fold_in_kernel, vector_kernels
 from serving.sources.folding import equations
@@ -123,3 +124,25 @@ def test_a_vector_is_folded_in_within_its_array(seed):
     fold_in_kernel._solve(table)
     assert made.whole()
     np.testing.assert_allclose(filled @ table[-2], 1, rtol=1e-9)
+
+
+@pytest.mark.parametrize("seed", range(50))
+def test_the_ids_of_a_list_fill_no_more_than_their_room(seed):
+    """Room for all of them but one letter is none; what is behind the last line stays."""
+    random, made = np.random.default_rng(seed), Guarded()
+    known = Vocabulary.of([f"{n:0{random.integers(1, 9)}}-{n}" for n in range(int(random.integers(1, 30)))])
+    rows = random.integers(len(known), size=random.integers(1, 20)).astype(np.int32)
+    wanted = "".join(f"{known[row]}\n" for row in rows.tolist()).encode()
+    for room, size in ((len(wanted), len(wanted)), (len(wanted) + 3, len(wanted)), (len(wanted) - 1, -1), (0, -1)):
+        lines = made(np.uint8, room)
+        assert texts_kernel.collect(known.blob, known.offsets, rows, lines) == size
+        assert made.whole() and (size < 0 or (lines[:size].tobytes() == wanted and (lines[size:] == MARK).all()))
+
+
+@pytest.mark.parametrize("seed", range(50))
+def test_rows_are_packed_within_their_room(seed):
+    random, made = np.random.default_rng(seed), Guarded()
+    count, width = int(random.integers(40)), int(random.integers(9))
+    rows = random.choice(STRANGE[: random.integers(1, len(STRANGE))], (count, width))
+    room = made(np.uint8, width * (5 + count // 8 + 4 * count))
+    assert logged_rows_kernel.pack(rows, room) <= len(room) and made.whole()

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from features.assemble import FEATURE_NAMES
+from features.compiled import available, switched
 from features.errors import DataError
 from serving import pipeline, wire
 from serving.decide import Decision, encoded, new_id
@@ -20,9 +21,17 @@ from serving.decision_drain import drain
 from serving.export import export_customer
 from serving.frames import frame, frames
 from serving.logged_rows import packed, readable, rows_in
+from serving.logged_rows_kernel import pack
 from tests.test_serving.conftest import AS_OF
 
-blocks = hnp.arrays(np.float32, st.tuples(st.integers(0, 4), st.integers(1, 5)), elements=st.floats(width=32))
+needs_kernels = pytest.mark.skipif(not available(), reason="numba is not installed, or switched off")
+FEW = [0.0, -0.0, 1.0, 65_535.0, 65_536.0, 0.5, -1.0, np.nan, np.inf, -np.inf, 1e-45]
+"""Values that a column may hold more than once, and those at the ends of what two bytes hold."""
+blocks = st.one_of(
+    hnp.arrays(np.float32, st.tuples(st.integers(0, 4), st.integers(1, 5)), elements=st.floats(width=32)),
+    hnp.arrays(np.float32, st.tuples(st.integers(0, 20), st.integers(0, 6)), elements=st.sampled_from(FEW)),
+    hnp.arrays(np.float32, st.tuples(st.integers(0, 20), st.just(3)), elements=st.integers(0, 70_000).map(np.float32)),
+)
 
 
 def decision(features, **fields) -> Decision:
@@ -40,14 +49,67 @@ def before(made: Decision) -> bytes:
     return orjson.dumps(msgspec.structs.asdict(made), option=orjson.OPT_SERIALIZE_NUMPY)
 
 
+def bits(rows: np.ndarray) -> list:
+    """What makes two rows the same: also the sign of zero, and which of the many values that are no number it is."""
+    return rows.view(np.uint32).tolist()
+
+
+@pytest.mark.parametrize("kernels", [True, False])
 @given(rows=blocks)
-def test_rows_come_back_to_the_bit(rows):
-    """Also what JSON has no word for: infinities, and the sign of zero."""
-    told = orjson.loads(encoded(decision({"rows": rows})))["features"]["rows"]
+def test_rows_come_back_to_the_bit(kernels, rows):
+    """Also what JSON has no word for: infinities, and the sign of zero; with kernels and where there are none."""
+    with switched(kernels):
+        told = orjson.loads(encoded(decision({"rows": rows})))["features"]["rows"]
     again = rows_in(told)
-    assert again.dtype == np.float32 and again.shape == rows.shape
-    np.testing.assert_array_equal(np.signbit(again) & ~np.isnan(rows), np.signbit(rows) & ~np.isnan(rows))
-    np.testing.assert_array_equal(again, rows)
+    assert again.dtype == np.float32 and again.shape == rows.shape and again.flags.c_contiguous
+    assert bits(again) == bits(rows)
+
+
+@pytest.mark.parametrize("bits_of", [0x7FC00000, 0xFFC00000, 0x7F800001, 0x7FFFFFFF])
+def test_each_value_that_is_no_number_comes_back_as_it_is(bits_of):
+    rows = np.array([[bits_of, 0], [bits_of, bits_of]], np.uint32).view(np.float32)
+    assert bits(rows_in(packed(rows))) == bits(rows)
+
+
+@needs_kernels
+@given(
+    counts=st.tuples(st.integers(0, 40), st.integers(0, 9)), seed=st.integers(0, 10**6), few=st.integers(1, len(FEW)),
+)  # fmt: skip
+def test_columns_take_no_more_bytes_than_were_meant_for_them(counts, seed, few):
+    """A column is as long as it was said to be, whatever stands in it; nothing is written behind the last."""
+    random = np.random.default_rng(seed)
+    rows = random.choice(np.array(FEW, np.float32)[:few], counts)
+    room = np.full(counts[1] * (5 + counts[0] // 8 + 4 * counts[0]) + 9, 77, np.uint8)
+    size = pack(rows, room)
+    assert size <= len(room) - 9 and (room[size:] == 77).all()
+    assert bits(rows_in({"shape": rows.shape, "columns": room[:size].tobytes()})) == bits(rows)
+
+
+@needs_kernels
+def test_what_is_alike_in_all_rows_is_written_once():
+    """Of one value 5 bytes; whole numbers 2 bytes a row; what changes twice: its bits, and three values."""
+    alike, whole = np.full(20, 0.3, np.float32), np.arange(20, dtype=np.float32)
+    twice = np.repeat(np.array([0.5, np.nan, 0.25], np.float32), [5, 10, 5])
+    sizes = [len(packed(np.stack([each] * 2, axis=1))["columns"]) / 2 for each in (alike, whole, twice)]
+    assert sizes == [1 + 4, 1 + 2 * 20, 1 + 3 + 3 * 4]
+
+
+@needs_kernels
+def test_columns_that_are_cut_off_or_altered_are_told_or_read_never_more():
+    """Any piece of what was written is refused, and so is what has something behind it."""
+    rows = np.array([[0.5, 1, 7, np.nan], [0.5, 2, 7, 0.1], [0.25, 900, 7, np.nan]], np.float32)
+    told = packed(rows)
+    whole = told["columns"]
+    for piece in (*(whole[:at] for at in range(len(whole))), whole + b"\0"):
+        with pytest.raises(DataError, match="feature rows that cannot be read"):
+            rows_in({**told, "columns": piece})
+
+
+@pytest.mark.parametrize("column", [bytes([3, 0, 0, 0, 0]), bytes([1, 0b110, *range(8)]), bytes([1, 0, *range(4)])])
+def test_a_column_that_nobody_writes_is_refused(column):
+    """Of no kind that there is; without a value in its first row; without any."""
+    with pytest.raises(DataError, match="a column of no known kind"):
+        rows_in({"shape": (3, 1), "columns": column})
 
 
 @given(rows=hnp.arrays(np.float32, (2, 3), elements=st.floats(width=32, allow_infinity=False)))
@@ -81,6 +143,7 @@ def test_what_no_decision_holds_is_refused():
 @pytest.mark.parametrize("told", [
     {"shape": [1, 2]}, {"shape": [1, 3], "float32": "AAAAAAAAAAA="}, {"shape": [1, 2], "float32": "no base64!"},
     {"shape": "x", "float32": "AAAAAAAAAAA="}, {"shape": [1], "float32": None}, [["text"]], "rows",
+    {"shape": [1, 1], "columns": "no base64!"}, {"shape": [1, 1], "columns": None}, {"shape": [-1, 1], "columns": ""},
 ])  # fmt: skip
 def test_what_are_no_rows_is_told(told):
     with pytest.raises(DataError, match="feature rows that cannot be read"):
@@ -90,21 +153,25 @@ def test_what_are_no_rows_is_told(told):
 def test_people_read_numbers():
     """Nested under `items` too; nothing else changes, and old ones stay as they are."""
     rows = np.array([[1.5, np.nan]], np.float32)
-    told = {"names": ["x"], "rows": [["a"]], "items": {"fingerprint": "f", "rows": packed(rows)}, "pinned": ["a"]}
-    assert readable(told) == {**told, "items": {"fingerprint": "f", "rows": [[1.5, None]]}}
+    for written in (packed(rows), {"shape": [1, 2], "float32": rows.tobytes()}):
+        told = {"names": ["x"], "rows": [["a"]], "items": {"fingerprint": "f", "rows": written}, "pinned": ["a"]}
+        assert readable(told) == {**told, "items": {"fingerprint": "f", "rows": [[1.5, None]]}}
     assert readable({"rows": [[1, None]]}) == {"rows": [[1, None]]}
 
 
 def test_a_log_that_an_older_program_left_is_drained_and_exported(toy_engine, client):
-    """Both kinds of decisions lie in one folder of logs: both reach the store, and whoever asks reads numbers."""
+    """All kinds of decisions lie in one folder of logs: all reach the store, and whoever asks reads numbers."""
     body = client.post("/v1/recommendations", content=orjson.dumps({"userId": "ann", "numResults": 3}))
     rows = np.array([[0.5, np.nan], [2.0, 3.0]], np.float32)
-    old = decision({"fingerprint": "f", "as_of": 1, "rows": rows}, decision_id="old")
+    made = {"fingerprint": "f", "as_of": 1, "rows": rows}
+    with switched(False):
+        newer = encoded(decision(made, decision_id="newer"))
     folder = toy_engine.shop.decision_logs
-    (folder / "00000000000000000001-w-1.log").write_bytes(frame(before(old)))
-    assert drain(folder, toy_engine.store).added == 2
+    older = [before(decision(made, decision_id="old")), newer]
+    (folder / "00000000000000000001-w-1.log").write_bytes(b"".join(map(frame, older)))
+    assert b'"float32"' in newer and drain(folder, toy_engine.store).added == 3
     found = {each["decisionId"]: each["features"] for each in export_customer(toy_engine, "ann")["decisions"]}
-    assert found["old"]["rows"] == [[0.5, None], [2.0, 3.0]]
+    assert found["old"]["rows"] == found["newer"]["rows"] == [[0.5, None], [2.0, 3.0]]
     new = found[body.json()["decisionId"]]["rows"]
     assert (len(new), len(new[0])) == (3, len(FEATURE_NAMES))
 
@@ -120,12 +187,14 @@ def test_a_log_holds_what_was_known_of_the_items(toy_engine):
     np.testing.assert_array_equal(rows[:, FEATURE_NAMES.index("item_price")], prices)
 
 
-@given(hnp.arrays(np.float32, st.integers(0, 8), elements=st.floats(width=32, allow_nan=False)))
-@example(np.array([1 / 128, 3 / 128, 0.1, 0.9999995, -1e-9, 1e30, np.inf], np.float32))
-def test_scores_are_rounded_at_once_as_each_alone_would_be(scores):
+@pytest.mark.parametrize("kernels", [True, False])
+@given(scores=hnp.arrays(np.float32, st.integers(0, 8), elements=st.floats(width=32, allow_nan=False)))
+@example(scores=np.array([1 / 128, 3 / 128, 0.1, 0.9999995, -1e-9, 1e30, np.inf], np.float32))
+def test_scores_are_rounded_at_once_as_each_alone_would_be(kernels, scores):
     """To the last bit, ties and signs of zero included: nobody sees from an answer how it was made."""
     each = [value if np.isinf(value) else round(value, 6) for value in scores.tolist()]
-    assert list(map(repr, pipeline.rounded(scores))) == list(map(repr, each))
+    with switched(kernels):
+        assert list(map(repr, pipeline.rounded(scores))) == list(map(repr, each))
 
 
 def test_ids_are_new_and_in_the_order_of_time(monkeypatch):
