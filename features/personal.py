@@ -102,11 +102,12 @@ def open_wishes(history: History, items: Rows) -> tuple[npt.NDArray[np.bool_], n
 
 def wishlist(history: History) -> tuple[Rows, npt.NDArray[np.int64]]:
     """int32[m] and int64[m]: the items that are on the wishlist now, and since when; the latest first."""
-    asked = np.unique(history.of_types(EventType.WISHLIST).item)
-    asked = asked[asked >= 0]
+    known = {*history.item[history.type == EventType.WISHLIST].tolist()} - {-1}
+    asked = np.array(sorted(known), np.int32)
     still, since = open_wishes(history, asked)
-    order = np.argsort(-since[still], kind="stable")
-    return asked[still][order], since[still][order]
+    asked, since = asked[still], since[still]
+    order = np.argsort(-since, kind="stable")
+    return asked[order], since[order]
 
 
 def wished_since(history: History, items: Rows) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.int64]]:
