@@ -56,8 +56,8 @@ class Filled:
         if part is None:
             return False
         self._found.append(part)
-        told, above = zip(part.items.tolist(), part.sources, strict=True), self.listed
-        above |= {row: source for row, source in told if row not in above}
+        told = zip(part.items.tolist(), part.sources, strict=True)
+        self.listed |= {row: source for row, source in told if row not in self.listed}
         return True
 
     def free(self, taken: Set[int], most: int | None) -> list[int]:
