@@ -17,7 +17,7 @@ from serving.events import StoredEvent
 from serving.frames import frames
 from serving.hydrate import hydrate
 from serving.modules import Filled, build
-from serving.query import Query
+from serving.query import Filter, Query
 from serving.ranker import Ranker
 from serving.settings.pages import Module
 from serving.situation import Situation
@@ -169,6 +169,37 @@ def test_what_stands_further_down_in_a_module_is_ranked_when_it_is_asked_for():
         assert slate.features is None
     alone = Filled(Module("popular", {}), Query(0, History.empty()), iter([slate_of("a", 3)]))
     assert alone.slate.features is not None
+
+
+def test_what_is_popular_is_ranked_once_for_all_until_the_shelf_changes(toy_engine, monkeypatch):
+    """Nobody sees what another one may not, nor what was there before."""
+    live, now, asked, rank = toy_engine.live, toy_engine.clock.now(), [], Ranker.rank
+    shelf, category = live.ranker.shelf, live.bundle.shared.category
+
+    def spied(self, query, voice=None, **more):
+        asked.append(voice)
+        return rank(self, query, voice, **more)
+
+    def popular(user: str, **more) -> list[int]:
+        query, _ = hydrate(toy_engine, live, wire.PageRequest(user_id=user), now)
+        query = msgspec.structs.replace(query, **{"filter": Filter(), **more})
+        return build(Situation(live, query), Module("popular", {}), 1).slate.items.tolist()
+
+    monkeypatch.setattr(Ranker, "rank", spied)
+    first = popular("ann")
+    once = len(asked)
+    assert once and popular("bob") == first and len(asked) == once
+    barred = popular("cat", barred=(int(category[first[0]]),))
+    assert barred == [row for row in first if category[row] != category[first[0]]]
+    assert popular("cat", filter=Filter(exclude_items=(live.bundle.items[first[1]],))) == [first[0], *first[2:]]
+    assert popular("dan") == first and len(asked) == 3 * once
+    shelf.apply([(live.bundle.items[first[0]], {"withdraw": True})])
+    assert popular("ann") == first[1:]
+    shelf.stop([live.bundle.items[first[1]]])
+    assert popular("ann") == first[2:]
+    shelf.stop([])
+    shelf.apply([(live.bundle.items[first[0]], {"withdraw": False})])
+    assert popular("ann") == first
 
 
 def test_a_page_ranks_by_no_voice_that_is_none(page_of, toy_engine, monkeypatch):
