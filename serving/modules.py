@@ -226,8 +226,9 @@ def _session(now: Situation, query: Query, module: Module) -> Filled:
 
 def _touched(query: Query, kind: int) -> Rows:
     """int32: the items of the subject's events of a kind, oldest first."""
-    rows: Rows = query.history.item[query.history.type == kind]
-    return rows if rows.min(initial=0) >= 0 else rows[rows >= 0]
+    # A plain number: numpy takes four times as long with an enumeration's.
+    rows: Rows = query.history.item[query.history.type == int(kind)]
+    return rows[rows >= 0]
 
 
 def _showable(now: Situation, query: Query, rows: Rows) -> Rows:
