@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from itertools import chain, islice
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from features.moments import format_instant
@@ -30,8 +31,7 @@ UNFILLED = "no module could be filled"
 NOTHING = "nothing is better here than what could be shown"
 
 
-@dataclass(frozen=True, slots=True)
-class Occupied:
+class Occupied(msgspec.Struct, frozen=True):
     """A slot and what takes it.
 
     Args:
