@@ -123,8 +123,14 @@ def local_time(instant: int, zone_name: str, *, southern: bool = False) -> Local
     The only function that turns instants into local time, with `local_columns` for many of them; quiet hours, contexts
     and day boundaries all come through here, so that clock changes are right (or wrong) in one place.
     """
+    return _local_second(int(instant) // SECOND, zone_name, southern)
+
+
+@lru_cache(maxsize=512)
+def _local_second(second: int, zone_name: str, southern: bool) -> LocalTime:
+    """`local_time` of a second, remembered: all requests of it want the same one or two zones."""
     tz = zone(zone_name)
-    local = to_datetime(instant).astimezone(tz)
+    local = to_datetime(second * SECOND).astimezone(tz)
     midnight = datetime(local.year, local.month, local.day, tzinfo=tz)
     next_day = midnight + timedelta(days=1)  # wall-clock arithmetic: the next local midnight, DST or not
     return LocalTime(

@@ -78,7 +78,7 @@ def open_wishes(history: History, items: Rows) -> tuple[npt.NDArray[np.bool_], n
     Returns:
         bool[m] and int64[m]; the instant is meaningless where the first is False.
     """
-    if not (history.type == EventType.WISHLIST).any():
+    if not (history.type == int(EventType.WISHLIST)).any():
         return np.zeros(len(items), bool), np.zeros(len(items), np.int64)
     if available() and len(history) * len(items) < _FEW:
         return wished_since(history, items)
@@ -102,11 +102,12 @@ def open_wishes(history: History, items: Rows) -> tuple[npt.NDArray[np.bool_], n
 
 def wishlist(history: History) -> tuple[Rows, npt.NDArray[np.int64]]:
     """int32[m] and int64[m]: the items that are on the wishlist now, and since when; the latest first."""
-    asked = np.unique(history.of_types(EventType.WISHLIST).item)
-    asked = asked[asked >= 0]
+    known = {*history.item[history.type == int(EventType.WISHLIST)].tolist()} - {-1}
+    asked = np.array(sorted(known), np.int32)
     still, since = open_wishes(history, asked)
-    order = np.argsort(-since[still], kind="stable")
-    return asked[still][order], since[still][order]
+    asked, since = asked[still], since[still]
+    order = np.argsort(-since, kind="stable")
+    return asked[order], since[order]
 
 
 def wished_since(history: History, items: Rows) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.int64]]:

@@ -6,7 +6,7 @@ it: most often the first few items do.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass, field
 from itertools import filterfalse, islice
 
@@ -17,7 +17,7 @@ from features.kinds import EventType
 from serving.candidates import NOTHING, Candidates, Rows
 from serving.live import Live
 from serving.pipeline import anchor_weights
-from serving.query import Query
+from serving.query import Filter, Query
 from serving.ranker import FILL_SPARE, Voice
 from serving.reasons import VIEWED, WISHLIST
 from serving.recipe import SelectionSpec
@@ -28,6 +28,9 @@ from serving.slate import Slate
 _UNASKED = Candidates.of_best({}, 0)
 """What no source was asked for."""
 _EMPTY = Slate(NOTHING, np.empty(0, np.float32), (), _UNASKED)
+_NO_LIMITS = Filter()
+_KEPT = 256
+"""Lists that are alike for all and are remembered, of the hundred items or so that each was chosen from."""
 
 
 @dataclass(eq=False)
@@ -56,8 +59,8 @@ class Filled:
         if part is None:
             return False
         self._found.append(part)
-        told, above = zip(part.items.tolist(), part.sources, strict=True), self.listed
-        above |= {row: source for row, source in told if row not in above}
+        told = zip(part.items.tolist(), part.sources, strict=True)
+        self.listed |= ((row, source) for row, source in told if row not in self.listed) if self.listed else told
         return True
 
     def free(self, taken: Set[int], most: int | None) -> list[int]:
@@ -112,6 +115,23 @@ def _ranked(live: Live, query: Query, voice: Voice, selection: SelectionSpec | N
     return live.ranker.rank(query, voice, filled=False, selection=selection) if voice else _EMPTY
 
 
+def _common(live: Live, query: Query, voice: Mapping[str, float]) -> Slate:
+    """`_ranked` by sources that read nothing of the subject: alike for all whom nothing is kept from.
+
+    What the shop wishes changes with dates and audiences, so then it is ranked each time.
+    """
+    ranker, kept = live.ranker, live.ranker.shelf.kept
+    if query.barred or query.anchors or query.filter != _NO_LIMITS or ranker.business is not None:
+        return _ranked(live, query, voice)
+    key = (_common, query.num_results, *((name, ranker.opinion(name, query)) for name in voice))
+    found: Slate | None = kept.get(key)
+    if found is None:
+        found = _ranked(live, query, voice)
+        if len(kept) < _KEPT:
+            kept[key] = found
+    return found
+
+
 def _listed(rows: Rows, source: str) -> Slate:
     """Items in an order of their own."""
     return Slate(rows, np.ones(len(rows), np.float32), (source,) * len(rows), _UNASKED)
@@ -153,12 +173,12 @@ def _popular(now: Situation, query: Query, module: Module) -> Filled:
         known: set[int] = set()
         for voice in (_by_kind(live, "context-popularity"), near):
             if voice:
-                found = _ranked(live, query, voice)
+                found = _common(live, query, voice)
                 known.update(found.items.tolist())
                 yield found
         if len(known) < query.num_results and query.context.region is not None:
             anywhere = msgspec.structs.replace(query.context, region=None)
-            yield _ranked(live, msgspec.structs.replace(query, context=anywhere), near)
+            yield _common(live, msgspec.structs.replace(query, context=anywhere), near)
 
     return Filled(module, query, parts())
 
@@ -206,7 +226,8 @@ def _session(now: Situation, query: Query, module: Module) -> Filled:
 
 def _touched(query: Query, kind: int) -> Rows:
     """int32: the items of the subject's events of a kind, oldest first."""
-    rows = query.history.item[query.history.type == kind]
+    # A plain number: numpy takes four times as long with an enumeration's.
+    rows: Rows = query.history.item[query.history.type == int(kind)]
     return rows[rows >= 0]
 
 

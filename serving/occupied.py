@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from itertools import chain, islice
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from features.moments import format_instant
@@ -20,6 +21,7 @@ from serving.drawing import Choice
 from serving.modules import Filled
 from serving.pipeline import Answer, cards
 from serving.placing import PIN
+from serving.query import Query
 from serving.reasons import WORDS, item_reasons, title_of
 from serving.saying import Said, in_language
 from serving.settings.pages import Slot
@@ -29,8 +31,7 @@ UNFILLED = "no module could be filled"
 NOTHING = "nothing is better here than what could be shown"
 
 
-@dataclass(frozen=True, slots=True)
-class Occupied:
+class Occupied(msgspec.Struct, frozen=True):
     """A slot and what takes it.
 
     Args:
@@ -129,17 +130,17 @@ def _cards(now: Situation, page: Sequence[Occupied], rows: Rows, ids: list[str])
 
 def _reasons(now: Situation, page: Sequence[Occupied]) -> list[list[str]]:
     """Slot by slot, why its items are shown. Those that relate to the same items are asked about together."""
-    alike: dict[tuple[int, ...], list[int]] = {}
+    alike: dict[tuple[int, ...], tuple[Query, list[int]]] = {}
     for at, each in enumerate(page):
         if isinstance(each.content, Filled):
-            alike.setdefault(each.content.query.anchors, []).append(at)
+            query = each.content.query
+            alike.setdefault(query.anchors, (query, []))[1].append(at)
     told: list[list[str]] = [[] for _ in page]
     locale = now.live.language(now.query.context.locale, WORDS)
-    for places in alike.values():
-        some = [page[at] for at in places]
-        rows = np.fromiter(chain.from_iterable(each.rows for each in some), np.int32)
-        sources = [*chain.from_iterable(each.sources for each in some)]
-        found = iter(item_reasons(now.live.ranker, some[0].content.query, rows, sources, locale))
+    for query, places in alike.values():
+        rows = np.fromiter(chain.from_iterable(page[at].rows for at in places), np.int32)
+        sources = [*chain.from_iterable(page[at].sources for at in places)]
+        found = iter(item_reasons(now.live.ranker, query, rows, sources, locale))
         for at in places:
             told[at] = [*islice(found, len(page[at].rows))]
     return told

@@ -104,7 +104,7 @@ class Offered:
         if self.message and taken.selling and self.sells(name):
             return ONE_OFFER
         if isinstance(content, Filled):
-            rows, _ = self.unused(name, taken, slot)
+            rows, _ = self._unused(name, content, taken, slot)
             # A pin may bring in what the module has not.
             left = len(rows) if self.laid is None else sum(row in content.listed for row in rows)
             if left < content.module.minimum:
@@ -119,18 +119,19 @@ class Offered:
     def unused(self, name: str | None, taken: Taken, slot: Slot) -> Items:
         """The items of a module that no earlier slot shows, as this one would show them, and their sources."""
         content = self.contents.get(name or "")
-        if not isinstance(content, Filled):
-            return NOTHING
-        if self.laid is not None:
-            return self.laid.shown(str(name), content, taken, slot, self.per_category)
-        found = taken.left.get(str(name))
-        if found is None:
-            found = taken.left[str(name)] = self._left(content, taken)
-        return found
+        return self._unused(str(name), content, taken, slot) if isinstance(content, Filled) else NOTHING
 
     def counted(self, rows: list[int]) -> list[int]:
         """The category of each of some items, as far as the page limits how many of one it shows."""
         return [] if self.per_category is None or not rows else self.category[rows].tolist()
+
+    def _unused(self, name: str, content: Filled, taken: Taken, slot: Slot) -> Items:
+        if self.laid is not None:
+            return self.laid.shown(name, content, taken, slot, self.per_category)
+        found = taken.left.get(name)
+        if found is None:
+            found = taken.left[name] = self._left(content, taken)
+        return found
 
     def _left(self, content: Filled, taken: Taken) -> Items:
         """`unused` where nothing is pinned and no quota holds."""

@@ -74,7 +74,7 @@ class Windows:
 
     def _standing(self, history: History, orders: tuple[OrderLine, ...]) -> tuple[Instants, Rows]:
         """int64[n] and int32[n]: purchases of known items that the subject has, by their moment."""
-        places = np.flatnonzero(history.type == EventType.PURCHASE)
+        places = np.flatnonzero(history.type == int(EventType.PURCHASE))
         time, item = history.time[places], history.item[places]
         kept = (item >= 0) & not_returned(history, places)
         given = np.zeros(len(places), bool)

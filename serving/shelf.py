@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Hashable, Iterable, Mapping
 from typing import Any, cast
 
 import numpy as np
@@ -25,6 +25,7 @@ class Shelf:
         lead_days: float32[n_items], days from an order to its delivery, NaN where unknown.
         texts: item row -> live title and the like.
         unlisted: live items that the bundle does not know yet.
+        kept: what was worked out of this state and of nothing personal; a change begins another one.
     """
 
     def __init__(self, bundle: Bundle) -> None:
@@ -40,6 +41,7 @@ class Shelf:
         self.texts: dict[int, Mapping[str, Any]] = {}
         self.unlisted: dict[str, Mapping[str, Any]] = {}
         self.away = self._sum(slice(None))
+        self.kept: dict[Hashable, Any] = {}
 
     def apply(self, changes: Iterable[tuple[str, Mapping[str, Any]]]) -> None:
         """Take over upserts (item id, its fields as on the wire), oldest first."""
@@ -56,6 +58,8 @@ class Shelf:
                 self.price[row] = np.float32(fields["price"])
             self.texts[row] = {**self.texts.get(row, {}), **fields}
             self.away[row] = self._sum(np.array([row]))[0]
+        # Last, and a new one: who worked on while this changed keeps what was found in the old one, with that.
+        self.kept = {}
 
     def stop(self, item_ids: Collection[str]) -> None:
         """From now on these items are stopped, and no others."""
@@ -64,6 +68,7 @@ class Shelf:
         stopped[rows[rows >= 0]] = True
         self.stopped = stopped
         self.away = self._sum(slice(None))
+        self.kept = {}
 
     def _sum(self, rows: npt.NDArray[np.intp] | slice) -> npt.NDArray[np.uint8]:
         """`away` of some items: a request that looks at hundreds waits for one line of memory each, not for four."""

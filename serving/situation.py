@@ -181,6 +181,8 @@ class Situation:
     @cached_property
     def awaited(self) -> tuple[OrderLine, ...]:
         """Order lines that are on their way, the latest order first."""
+        if not self.lines:
+            return ()
         longest = self.live.config.journey.rules.longest_wait
         return tuple(line for line in reversed(self.lines) if line.is_awaited(self.query.now, longest))
 

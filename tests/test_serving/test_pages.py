@@ -17,7 +17,8 @@ from serving.events import StoredEvent
 from serving.frames import frames
 from serving.hydrate import hydrate
 from serving.modules import Filled, build
-from serving.query import Query
+from serving.occupied import shown
+from serving.query import Filter, Query
 from serving.ranker import Ranker
 from serving.settings.pages import Module
 from serving.situation import Situation
@@ -171,6 +172,70 @@ def test_what_stands_further_down_in_a_module_is_ranked_when_it_is_asked_for():
     assert alone.slate.features is not None
 
 
+def test_what_is_made_for_all_slots_at_once_is_what_each_would_get(page_of, toy_engine, monkeypatch):
+    """Cards, reasons, hearts and rows of each slot's own items, whatever the others hold."""
+    done = (("purchase", "b3"), ("wishlist", "a2"), ("wishlist", "b0"), ("view", "a0"))
+    tell(toy_engine, *(("ann", kind, item) for kind, item in done))
+    seen = []
+
+    def spied(occasion, page):
+        made = shown(occasion, page)
+        seen.append((occasion, page, *made))
+        return made
+
+    monkeypatch.setattr(pages, "shown", spied)
+    page_of()
+    ((occasion, page, slots, decisions),) = seen
+    related = {each.content.query.anchors for each in page if isinstance(each.content, Filled)}
+    assert len(related) > 1, "no two modules relate to different items"
+    for position, (each, slot, decision) in enumerate(zip(page, slots, decisions, strict=True)):
+        (own,), (alone,) = shown(occasion, [each])
+        assert slot | {"decisionId": ""} == own | {"decisionId": ""}
+        assert decision.position == position and decision.items == alone.items
+        assert decision.items == [item["itemId"] for item in slot["items"]]
+        assert (decision.features is None) == (alone.features is None) == (not each.rows)
+        if each.rows:
+            assert np.array_equal(decision.features["rows"], alone.features["rows"], equal_nan=True)
+    hearts = {item["itemId"]: item["wished"] for slot in slots for item in slot["items"]}
+    assert {name for name, wished in hearts.items() if wished} == {"a2", "b0"} & hearts.keys() != set()
+
+
+def test_what_is_popular_is_ranked_once_for_all_until_the_shelf_changes(toy_engine, monkeypatch):
+    """Nobody sees what another one may not, nor what was there before."""
+    live, now, asked, rank = toy_engine.live, toy_engine.clock.now(), [], Ranker.rank
+    shelf, category = live.ranker.shelf, live.bundle.shared.category
+
+    def spied(self, query, voice=None, **more):
+        asked.append(voice)
+        return rank(self, query, voice, **more)
+
+    def popular(user: str, **more) -> list[int]:
+        query, _ = hydrate(toy_engine, live, wire.PageRequest(user_id=user), now)
+        query = msgspec.structs.replace(query, **{"filter": Filter(), **more})
+        return build(Situation(live, query), Module("popular", {}), 1).slate.items.tolist()
+
+    monkeypatch.setattr(Ranker, "rank", spied)
+    query = msgspec.structs.replace(hydrate(toy_engine, live, wire.PageRequest(), now)[0], filter=Filter())
+    build(Situation(live, query), Module("popular", {}), 1)
+    assert len(asked) == 1, "what stands further down was ranked before a slot asked for it"
+    shelf.stop([])
+    asked.clear()
+    first = popular("ann")
+    once = len(asked)
+    assert once and popular("bob") == first and len(asked) == once
+    barred = popular("cat", barred=(int(category[first[0]]),))
+    assert barred == [row for row in first if category[row] != category[first[0]]]
+    assert popular("cat", filter=Filter(exclude_items=(live.bundle.items[first[1]],))) == [first[0], *first[2:]]
+    assert popular("dan") == first and len(asked) == 3 * once
+    shelf.apply([(live.bundle.items[first[0]], {"withdraw": True})])
+    assert popular("ann") == first[1:]
+    shelf.stop([live.bundle.items[first[1]]])
+    assert popular("ann") == first[2:]
+    shelf.stop([])
+    shelf.apply([(live.bundle.items[first[0]], {"withdraw": False})])
+    assert popular("ann") == first
+
+
 def test_a_page_ranks_by_no_voice_that_is_none(page_of, toy_engine, monkeypatch):
     """Without a look, a wish or an order nothing goes with it; what is explained shows the same items."""
     tell(toy_engine, ("ann", "purchase", "b3"))
@@ -181,6 +246,7 @@ def test_a_page_ranks_by_no_voice_that_is_none(page_of, toy_engine, monkeypatch)
         return rank(self, query, voice, **more)
 
     monkeypatch.setattr(Ranker, "rank", spied)
-    short, full = page_of(), page_of(explain=True)
+    short = page_of()
     assert asked and all(asked)
+    full = page_of(explain=True)
     assert [slot["items"] for slot in short["slots"]] == [slot["items"] for slot in full["slots"]]

@@ -246,8 +246,9 @@ def ask(
             choice, _ = instead(offered, live.policies[str(slot.policy)], slot, taken, choice, vetoed)
         families[family] += 1
         rows, _ = offered.unused(was.action, taken, slot)
-        answers.append(Answer(tuple(choice.eligible), tuple(live.bundle.ids_of(rows)), holdout))
-        taken.add(was.action, rows, offered.category, sells=offered.sells(was.action))
+        items = live.bundle.ids_of(np.array(rows, np.int32))
+        answers.append(Answer(tuple(choice.eligible), tuple(items), holdout))
+        taken.add(was.action, rows, offered.counted(rows), sells=offered.sells(was.action))
     return tuple(answers)
 
 
