@@ -9,7 +9,7 @@ import pytest
 
 from features.compiled import available
 from features.ids import Vocabulary
-from serving import texts_kernel, candidates_kernel, logged_rows_kernel, slate_kernel
+from serving import candidates_kernel, logged_rows_kernel, slate_kernel, texts_kernel
 from serving.candidates import NOTHING, Opinion, best
 from serving.sources import fold_in_kernel, vector_kernels
 from serving.sources.folding import equations
