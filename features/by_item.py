@@ -39,11 +39,7 @@ def bits(types: Iterable[int]) -> int:
 def by_item(history: History) -> ByItem:
     """The events of a history in the order of their items."""
     if available():
-        events = np.empty((len(history.item), 5))
-        count, types = sort_events(
-            history.item, history.time, history.type, history.quantity, history.value, events
-        )  # fmt: skip
-        return ByItem(events[:count], types)
+        return ByItem(*sort_events(history.item, history.time, history.type, history.quantity, history.value))
     order = np.argsort(history.item, kind="stable")
     order = order[history.item[order] >= 0]
     columns = (history.item, history.time, history.type, history.quantity, history.value)
@@ -66,9 +62,9 @@ def _sort(keys: Any) -> None:
         keys[place] = key
 
 
-@kernel("i4[1], i8[1], i1[1], f4[1], f4[1], out f8[2]")
-def sort_events(item: Any, time: Any, kind: Any, quantity: Any, value: Any, events: Any) -> Any:
-    """`by_item`: fills `events`; returns how many there are, and the bits of their types."""
+@kernel("i4[1], i8[1], i1[1], f4[1], f4[1]")
+def sort_events(item: Any, time: Any, kind: Any, quantity: Any, value: Any) -> Any:
+    """`ByItem`: the events, and the bits of their types."""
     keys, count = np.empty(len(item), np.int64), 0
     types: Any = 0
     for at in range(len(item)):
@@ -76,10 +72,10 @@ def sort_events(item: Any, time: Any, kind: Any, quantity: Any, value: Any, even
             keys[count] = np.int64(item[at]) << 32 | at
             types |= np.int64(1) << np.int64(kind[at])
             count += 1
-    keys = keys[:count]
+    keys, events = keys[:count], np.empty((count, 5))
     _sort(keys)
     for row in range(count):
         at = keys[row] & 0xFFFFFFFF
         events[row, 0], events[row, 1], events[row, 2] = item[at], time[at], kind[at]
         events[row, 3], events[row, 4] = quantity[at], value[at]
-    return count, types
+    return events, types

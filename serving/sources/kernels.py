@@ -63,11 +63,12 @@ def _kept(bought: float, back: float) -> float:
     return min(max(1 - back / max(bought, 1e-9), 0.0), 1.0)
 
 
-@kernel("f8[2], i8, f8, f8, f8, f4[1], out i4[1], out f4[1]")
+@kernel("f8[2], i8, f8, f8, f8, f4[1]")
 def frequency(
-    events: Any, now: int, half_life: float, floor: float, popular_weight: float, popular: Any, found: Any, scores: Any
-) -> int:  # fmt: skip
-    """`PersonalFrequency`: fills the items that were bought or brought back, ascending, and returns how many."""
+    events: Any, now: int, half_life: float, floor: float, popular_weight: float, popular: Any
+) -> Any:  # fmt: skip
+    """`PersonalFrequency`: the items that were bought or brought back, ascending, and the score of each."""
+    found, scores = np.empty(len(events), np.int32), np.empty(len(events), np.float32)
     count, at = 0, 0
     while at < len(events):
         which, weight, pieces, back, lines = events[at, ITEM], 0.0, 0.0, 0.0, 0
@@ -87,7 +88,7 @@ def frequency(
             score += popular_weight * popular[np.int64(which)]
         found[count], scores[count] = which, score if score > 0 else -np.inf
         count += 1
-    return count
+    return found[:count], scores[:count]
 
 
 @helper
@@ -110,15 +111,14 @@ def _again(since: float, median: float, spread: float, repeat: float, kept: floa
     return score if score > 0 else -np.inf
 
 
-@kernel("f8[2], i8, f4[2], f8, f8, f8, out i4[1], out f8[2], out f4[1]")
-def cycles(
-    events: Any, now: int, rhythm: Any, within: float, belief: float, horizon: float, found: Any, out: Any, scores: Any
-) -> int:  # fmt: skip
-    """`Cycles`: fills items, by row of `out` since, median, spread, repeat and own intervals, and the scores.
+@kernel("f8[2], i8, f4[2], f8, f8, f8")
+def cycles(events: Any, now: int, rhythm: Any, within: float, belief: float, horizon: float) -> Any:
+    """`Cycles`: the items, by row since, median, spread, repeat and own intervals, and the scores.
 
     `rhythm` has of each item the mean of its log-days, their spread, and how many buy it again.
     """
-    count, at, k = 0, 0, within / max(1 - within, 1e-6)
+    found, scores = np.empty(len(events), np.int32), np.empty(len(events), np.float32)
+    told, count, at, k = np.empty((5, len(events))), 0, 0, within / max(1 - within, 1e-6)
     while at < len(events):
         which, days, last, logs, pieces, back = np.int64(events[at, ITEM]), 0, -1, 0.0, 0.0, 0.0
         while at < len(events) and events[at, ITEM] == which:
@@ -138,11 +138,11 @@ def cycles(
         since, median = now / DAY - last, np.exp((logs + k * rhythm[which, 0]) / (intervals + k))
         spread = max(rhythm[which, 1] * np.sqrt(share), 0.05)
         repeat = (belief * rhythm[which, 2] + intervals) / (belief + intervals)
-        found[count], out[4, count] = which, intervals
-        out[0, count], out[1, count], out[2, count], out[3, count] = since, median, spread, repeat
+        found[count], told[4, count] = which, intervals
+        told[0, count], told[1, count], told[2, count], told[3, count] = since, median, spread, repeat
         scores[count] = _again(since, median, spread, repeat, _kept(pieces, back), horizon)
         count += 1
-    return count
+    return found[:count], told[:, :count], scores[:count]
 
 
 @helper
@@ -172,15 +172,14 @@ def _fallen(then: float, price: float) -> float:
     return min(max(drop, 0.0), 1.0) if np.isfinite(drop) else 0.0
 
 
-@kernel(
-    "f8[2], i8, f4[1], i8[1], i8[1], f4[1], f8[1], f8[1], f8, f8, f8, out i4[1], out f8[2], out f4[1]"
-)  # fmt: skip
+@kernel("f8[2], i8, f4[1], i8[1], i8[1], f4[1], f8[1], f8[1], f8, f8, f8")
 def wishes(
     events: Any, now: int, prices: Any, starts: Any, since: Any, listed: Any, edges: Any, hazard: Any, horizon: float,
-    gain: float, again: float, found: Any, told: Any, scores: Any,
-) -> int:  # fmt: skip
-    """`Wishlist`: fills items, by row of `told` age, how often each was taken off and drop, and the scores."""
-    count, at = 0, 0
+    gain: float, again: float,
+) -> Any:  # fmt: skip
+    """`Wishes`: the items, by row age, how often each was taken off and drop, and the scores."""
+    found, scores = np.empty(len(events), np.int32), np.empty(len(events), np.float32)
+    told, count, at = np.empty((3, len(events))), 0, 0
     while at < len(events):
         which, wish, gone = np.int64(events[at, ITEM]), -1, 0
         while at < len(events) and events[at, ITEM] == which:
@@ -201,7 +200,7 @@ def wishes(
         found[count], told[0, count], told[1, count], told[2, count] = which, age, gone, drop
         scores[count] = -np.expm1(-ahead * (1 + gain * drop) * again**gone)
         count += 1
-    return count
+    return found[:count], told[:, :count], scores[:count]
 
 
 @kernel("i8[1], i4[1], i1[1], b1[1], i8, out u8[1], out i4[1], out i8[1]")

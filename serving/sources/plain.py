@@ -135,11 +135,9 @@ class PersonalFrequency:
         """The same with a kernel."""
         if not past.types & _LINES:
             return Opinion.none()
-        items, scores = np.empty(len(past.events), np.int32), np.empty(len(past.events), np.float32)
-        count = kernels.frequency(
-            past.events, now, self._half_life, self._floor, self._popular_weight, self._popular, items, scores
-        )  # fmt: skip
-        return Opinion(items[:count], scores[:count])
+        return Opinion(*kernels.frequency(
+            past.events, now, self._half_life, self._floor, self._popular_weight, self._popular
+        ))  # fmt: skip
 
     def causes(self, query: Query, items: Rows) -> Rows:
         """Each item speaks for itself: it was bought."""

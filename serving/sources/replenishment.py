@@ -146,12 +146,7 @@ class Replenishment:
         """The same with a kernel."""
         if not past.types & _BOUGHT:
             return _NO_CYCLES
-        most = len(past.events)
-        items, told, scores = np.empty(most, np.int32), np.empty((5, most)), np.empty(most, np.float32)
-        count = kernels.cycles(
-            past.events, now, self._rhythm, self._within, self._belief, self._horizon, items, told, scores
-        )  # fmt: skip
-        return Cycles(items[:count], told[:, :count], scores[:count])
+        return Cycles(*kernels.cycles(past.events, now, self._rhythm, self._within, self._belief, self._horizon))
 
     def causes(self, query: Query, items: Rows) -> Rows:
         """Each item speaks for itself: it was bought."""

@@ -119,13 +119,10 @@ class Wishlist:
         """The same with a kernel, and the score of each."""
         if not past.types & _WISHED:
             return _NO_WISHES
-        most = len(past.events)
-        items, told, scores = np.empty(most, np.int32), np.empty((3, most)), np.empty(most, np.float32)
-        count = kernels.wishes(
+        return Wishes(*kernels.wishes(
             past.events, now, self.prices, self._starts, self._since, self._listed, self._edges, self._hazard,
-            self._horizon, self._gain, self._again, items, told, scores,
-        )  # fmt: skip
-        return Wishes(items[:count], told[:, :count], scores[:count])
+            self._horizon, self._gain, self._again,
+        ))  # fmt: skip
 
     def causes(self, query: Query, items: Rows) -> Rows:
         """Each item speaks for itself: it is wished."""
