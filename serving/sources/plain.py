@@ -48,7 +48,7 @@ class RankedLists:
     """
 
     def __init__(self, items: Rows, scores: Floats) -> None:
-        self._items, self._scores = items, scores
+        self._items, self._scores = np.ascontiguousarray(items, np.int32), np.ascontiguousarray(scores, np.float32)
         self._opinions: dict[int, Opinion] = {}
 
     def opinion(self, row: int) -> Opinion:
