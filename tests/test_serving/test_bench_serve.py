@@ -219,4 +219,4 @@ def test_the_engine_s_bench_tells_routes_stages_kernels_and_what_the_index_finds
     if available():
         assert found[LISTS, "kernels"] < found[LISTS, "processor"]
         assert {"kernel-scored", "kernel-unite"} <= {metric for _, metric in found}
-        assert [each._run for each in KERNELS] == [each.warm() for each in KERNELS]
+        assert [each.__call__ for each in KERNELS] == [each.warm() for each in KERNELS]
