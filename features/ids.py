@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from features.errors import DataError, NotFoundError
 from features.pace import breathe
-from features.text import hash_of, stable_hash
+from features.text import hash_of
 
 Array = npt.NDArray[np.generic]
 ARRAYS = ("blob", "offsets", "hashes", "rows")
@@ -55,7 +55,7 @@ class Vocabulary(Sequence[str]):
         if (lengths == 0).any():
             raise DataError("an empty id", where=f"row {int(np.argmin(lengths))}")
         offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
-        hashes = np.fromiter((stable_hash(text) for text in listed), np.uint64, len(listed))
+        hashes = np.fromiter((hash_of(raw) for raw in encoded), np.uint64, len(listed))
         rows = np.argsort(hashes, kind="stable").astype(np.int32)
         vocabulary = cls(np.frombuffer(b"".join(encoded), np.uint8), offsets, hashes[rows], rows)
         if len(set(listed)) != len(listed):

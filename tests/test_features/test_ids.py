@@ -55,7 +55,7 @@ def test_arrays_round_trip(ids: list[str]) -> None:
 def test_hash_collisions_change_nothing(ids: list[str], buckets: int) -> None:
     """Ids whose hashes are equal still find their own row, and strangers still find none."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ids_module, "stable_hash", lambda text: len(text) % buckets)
+        patch.setattr(ids_module, "hash_of", lambda raw: len(raw) % buckets)
         vocabulary = Vocabulary.of(ids)
         assert [vocabulary.find(text) for text in ids] == list(range(len(ids)))
         absent = "never" + "".join(ids)
@@ -92,7 +92,7 @@ def test_translation_survives_collisions(ours: list[str], theirs: list[str], buc
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ids_module, "_PIECE", piece)
         if buckets:
-            patch.setattr(ids_module, "stable_hash", lambda text: len(text) % buckets)
+            patch.setattr(ids_module, "hash_of", lambda raw: len(raw) % buckets)
         found = Vocabulary.of(ours).translate_to(Vocabulary.of(theirs))
         assert found.dtype == np.int32
         assert found.tolist() == [theirs.index(text) if text in theirs else -1 for text in ours]
