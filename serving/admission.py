@@ -144,7 +144,7 @@ class Connection(HttpToolsProtocol):
             why, short = None, self.shortcut.leads(self.parser.get_method(), self.url)
             self.app = self._ours if short else self._served
         super().on_headers_complete()
-        if short:
+        if short and self.cycle is not None and self.cycle.scope is self.scope:  # who wants a WebSocket has none
             self.cycle.transport = cast("Any", Whole(self.cycle))
         if why is None and not self.pipeline:
             self._counted = True

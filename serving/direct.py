@@ -78,17 +78,20 @@ class Whole:
     """
 
     def __init__(self, cycle: Any) -> None:
-        self._cycle, self._transport = cycle, cycle.transport
-        self._head: bytes | None = None
-        """Until the body comes; empty once it came."""
+        self._cycle: Any = cycle
+        """Until the head is there."""
+        self._transport = cycle.transport
+        self._head = b""
+        """Until the body comes."""
 
     def write(self, data: bytes) -> None:
         """Keep the head for the body; pass on all else, such as that the client may go on with his."""
-        if self._head is None and self._cycle.response_started:
+        if self._cycle is not None and self._cycle.response_started:
             self._head = data
+            self._cycle = None  # which holds this: else both would wait for the collector
         else:
             self._transport.write(self._head + data if self._head else data)
-            self._head = self._head and b""
+            self._head = b""
 
     def close(self) -> None:
         """The answer ends here, perhaps before its body."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import socket
 import threading
@@ -142,6 +143,13 @@ def test_answers_of_the_short_way_leave_in_one_piece(server, monkeypatch):
     assert told == [True, False]
 
 
+def test_who_wants_another_protocol_on_an_endpoint_s_path_gets_an_answer(server):
+    port, _ = server
+    asked = written("POST", PATH, "upgrade: websocket", "connection: upgrade")
+    assert sent(port, asked).startswith(b"HTTP/1.1 ")
+    assert sent(port, written("POST", PATH)).endswith(b"ours")
+
+
 @pytest.mark.parametrize("line", [
     ("GET", PATH), ("HEAD", PATH), ("OPTIONS", PATH), ("POST", PATH + "?"), ("POST", PATH + "/"),
     ("POST", "/v1/%72ecommendations"), ("POST", f"http://127.0.0.1{PATH}"),
@@ -223,6 +231,17 @@ def test_head_and_body_leave_together():
     assert answered_with(b"body") == [HEAD % 4 + b"body", "closed"]
     assert answered_with(b"") == [HEAD % 0, "closed"]
     assert answered_with(b"one", b"", b"two") == [HEAD % 6 + b"one", b"", b"two", "closed"]
+
+
+def test_what_answered_is_not_left_to_the_collector():
+    gc.collect()
+    gc.disable()
+    try:
+        answered_with(b"body")
+        left = [each for each in gc.get_objects() if isinstance(each, Whole | RequestResponseCycle)]
+    finally:
+        gc.enable()
+    assert not left
 
 
 def test_who_may_go_on_with_his_body_is_told_at_once():
