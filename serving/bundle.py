@@ -13,6 +13,7 @@ from functools import cached_property, lru_cache, partial
 from pathlib import Path
 from typing import Any, cast
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -63,8 +64,18 @@ class Bundle:
 
     @cached_property
     def recipe(self) -> Recipe:
-        """Sources and weights that it serves with."""
-        return from_json(self.manifest["recipe"])
+        """Sources and weights that it serves with.
+
+        Raises:
+            BundleError: a program that knows more wrote it.
+        """
+        try:
+            return from_json(self.manifest["recipe"])
+        except msgspec.ValidationError as error:
+            hint = "update, or train again with this program"
+            raise BundleError(
+                "the recipe of a bundle makes no sense", where=self.id, got=str(error), hint=hint
+            ) from None
 
     @cached_property
     def kinds(self) -> dict[str, str]:

@@ -127,8 +127,9 @@ def _common(live: Live, query: Query, voice: Mapping[str, float]) -> Slate:
     found: Slate | None = kept.get(key)
     if found is None:
         found = _ranked(live, query, voice)
-        if len(kept) < _KEPT:
-            kept[key] = found
+        if len(kept) >= _KEPT:  # some of them of seasons and hours that are over
+            kept.clear()
+        kept[key] = found
     return found
 
 

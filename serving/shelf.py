@@ -45,7 +45,9 @@ class Shelf:
 
     def apply(self, changes: Iterable[tuple[str, Mapping[str, Any]]]) -> None:
         """Take over upserts (item id, its fields as on the wire), oldest first."""
+        changed = False
         for item_id, fields in changes:
+            changed = True
             row = self.bundle.items.find(item_id)
             if row is None:
                 self.unlisted[item_id] = {**self.unlisted.get(item_id, {}), **fields}
@@ -58,8 +60,9 @@ class Shelf:
                 self.price[row] = np.float32(fields["price"])
             self.texts[row] = {**self.texts.get(row, {}), **fields}
             self.away[row] = self._sum(np.array([row]))[0]
-        # Last, and a new one: who worked on while this changed keeps what was found in the old one, with that.
-        self.kept = {}
+        if changed:
+            # Last, and a new one: who worked on while this changed keeps what was found in the old one, with that.
+            self.kept = {}
 
     def stop(self, item_ids: Collection[str]) -> None:
         """From now on these items are stopped, and no others."""

@@ -14,6 +14,7 @@ import scipy.sparse as sp
 
 from features.ids import Array
 from serving.candidates import Floats
+from serving.recipe import USUAL
 from serving.sources.folding import folded_in
 from serving.sources.index import Index, index_of, recall, scanned
 
@@ -69,7 +70,7 @@ def quickest(index: Index, subjects: Floats) -> Index | None:
 
 
 def folded_sample(vectors: Floats, matrix: sp.csr_matrix, alpha: np.float32, gram: Floats) -> Floats:
-    """float32[m, k]: vectors of some subjects who have items, drawn from a seed, folded in with all of their past.
+    """float32[m, k]: vectors of some subjects who have items, drawn from a seed, folded in as a request does.
 
     Args:
         vectors: float32[catalogue, k].
@@ -82,5 +83,7 @@ def folded_sample(vectors: Floats, matrix: sp.csr_matrix, alpha: np.float32, gra
     for row in np.random.default_rng(0).permutation(known)[:SAMPLE].tolist():
         mine = slice(int(matrix.indptr[row]), int(matrix.indptr[row + 1]))
         items, weights = matrix.indices[mine], matrix.data[mine].astype(np.float32)
+        foremost = np.argsort(-weights, kind="stable")[: USUAL.past]  # as a request does
+        items, weights = items[foremost], weights[foremost]
         found.append(folded_in(vectors[items], alpha * weights, gram))
     return np.array(found, np.float32).reshape(-1, vectors.shape[1])

@@ -13,6 +13,7 @@ from features.compiled import available
 from features.history import History
 from features.kinds import EventType
 from features.moments import DAY
+from features.pace import breathe
 from features.rhythm import Purchases
 from serving.bundle import Bundle
 from serving.candidates import Floats, Opinion, Rows
@@ -93,7 +94,10 @@ class Replenishment:
         arrays = bundle.source_arrays(spec.name)
         self.name = spec.name
         # Side by side: of each item all three are asked for.
-        self._rhythm = np.stack([arrays[name] for name in ("log_days", "spread", "repeat")], axis=1).astype(np.float32)
+        self._rhythm = np.empty((len(arrays["log_days"]), 3), np.float32)
+        for place, name in enumerate(("log_days", "spread", "repeat")):
+            self._rhythm[:, place] = arrays[name]
+            breathe()
         self._within, self._belief = (float(value) for value in arrays["shrinkage"])
         self._horizon = float(spec.params.get("horizon_days", 28.0))
 

@@ -11,7 +11,7 @@ import pytest
 
 from features.history import History
 from features.moments import MINUTE
-from serving import pages, wire
+from serving import modules, pages, wire
 from serving.candidates import Candidates, Opinion
 from serving.events import StoredEvent
 from serving.frames import frames
@@ -227,6 +227,10 @@ def test_what_is_popular_is_ranked_once_for_all_until_the_shelf_changes(toy_engi
     assert barred == [row for row in first if category[row] != category[first[0]]]
     assert popular("cat", filter=Filter(exclude_items=(live.bundle.items[first[1]],))) == [first[0], *first[2:]]
     assert popular("dan") == first and len(asked) == 3 * once
+    shelf.apply([])
+    assert popular("ann") == first and len(asked) == 3 * once, (
+        "twice a second the shelf is looked at and did not change"
+    )
     shelf.apply([(live.bundle.items[first[0]], {"withdraw": True})])
     assert popular("ann") == first[1:]
     shelf.stop([live.bundle.items[first[1]]])
@@ -234,6 +238,38 @@ def test_what_is_popular_is_ranked_once_for_all_until_the_shelf_changes(toy_engi
     shelf.stop([])
     shelf.apply([(live.bundle.items[first[0]], {"withdraw": False})])
     assert popular("ann") == first
+
+
+def test_what_is_remembered_makes_room_for_others(toy_engine, monkeypatch):
+    """What is popular in one season must not keep out that of the next."""
+    monkeypatch.setattr(modules, "_KEPT", 2)
+    live, now = toy_engine.live, toy_engine.clock.now()
+    query, _ = hydrate(toy_engine, live, wire.PageRequest(), now)
+    for size in (1, 2, 3):
+        asked = msgspec.structs.replace(query, filter=Filter(), num_results=size)
+        found = modules._common(live, asked, {"popularity": 1.0})
+        assert modules._common(live, asked, {"popularity": 1.0}) is found
+        assert len(live.ranker.shelf.kept) <= 2
+
+
+@pytest.mark.parametrize("explain", [True, False])
+def test_what_is_explained_is_ranked_before_anything_is_drawn(page_of, monkeypatch, explain):
+    """A condition that takes too long is an error; nothing may be kept by then."""
+    seen, offer, settle = [], pages.offer, pages.settled
+
+    def offering(*given, **more):
+        seen.append(offer(*given, **more))
+        return seen[-1]
+
+    async def settled(*given):
+        modules_of = [each for each in seen[-1].contents.values() if isinstance(each, Filled)]
+        seen.append([each.module.kind for each in modules_of if next(each.parts, None) is not None])
+        return await settle(*given)
+
+    monkeypatch.setattr(pages, "offer", offering)
+    monkeypatch.setattr(pages, "settled", settled)
+    page_of(explain=explain)
+    assert (seen[-1] == []) == explain
 
 
 def test_a_page_ranks_by_no_voice_that_is_none(page_of, toy_engine, monkeypatch):

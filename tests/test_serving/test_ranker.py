@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from features.errors import BundleError
 from features.history import History
 from features.moments import DAY
 from serving.business import Business
@@ -312,3 +313,10 @@ def test_a_manifest_of_before_there_was_a_limit_orders_all(toy_bundle):
     assert toy_bundle.recipe.breadth == USUAL
     del written["candidates"], written["past"]
     assert from_json(written).breadth == Breadth(USUAL.per_source, 0, past=0)
+
+
+def test_a_recipe_of_a_later_program_is_refused_and_nothing_else(toy_bundle):
+    """The watch goes on with the bundle that it has; whatever stands behind it is looked at all the same."""
+    later = {**toy_bundle.manifest["recipe"], "yetToCome": 1}
+    with pytest.raises(BundleError, match="yetToCome"):
+        _ = Bundle({**toy_bundle.manifest, "recipe": later}, toy_bundle.arrays).recipe

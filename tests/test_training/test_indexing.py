@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
+from serving.recipe import USUAL
 from serving.sources import index as indexes
+from serving.sources.folding import folded_in
 from serving.sources.index import LOOKED_AT, Index, indexed, recall, scanned
 from training import indexing
 from training.indexing import FEWER, LEAST_RECALL, SURE_RECALL, folded_sample, quickest, with_index
@@ -71,6 +73,17 @@ def test_who_has_nothing_is_not_asked():
     found = folded_sample(vectors, matrix, np.float32(1), np.eye(3, dtype=np.float32))
     assert len(found) == 2
     assert np.abs(found).sum(axis=1).all()
+
+
+def test_of_a_long_past_the_foremost_items_are_folded_in():
+    """As a request does; ties go to the first."""
+    count = USUAL.past + 20
+    vectors = np.random.default_rng(0).normal(size=(count, 3)).astype(np.float32)
+    weights = np.where(np.arange(count) % 10 == 0, 2, 1).astype(np.float32)
+    foremost = np.sort(np.argsort(-weights, kind="stable")[: USUAL.past])
+    gram = np.eye(3, dtype=np.float32)
+    (found,) = folded_sample(vectors, sp.csr_matrix(weights[None]), np.float32(1), gram)
+    np.testing.assert_allclose(found, folded_in(vectors[foremost], weights[foremost], gram), rtol=1e-4)
 
 
 def test_where_nobody_has_anything_there_is_none(monkeypatch):
