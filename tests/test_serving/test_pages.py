@@ -228,9 +228,7 @@ def test_what_is_popular_is_ranked_once_for_all_until_the_shelf_changes(toy_engi
     assert popular("cat", filter=Filter(exclude_items=(live.bundle.items[first[1]],))) == [first[0], *first[2:]]
     assert popular("dan") == first and len(asked) == 3 * once
     shelf.apply([])
-    assert popular("ann") == first and len(asked) == 3 * once, (
-        "twice a second the shelf is looked at and did not change"
-    )
+    assert popular("ann") == first and len(asked) == 3 * once, "the shelf did not change"
     shelf.apply([(live.bundle.items[first[0]], {"withdraw": True})])
     assert popular("ann") == first[1:]
     shelf.stop([live.bundle.items[first[1]]])

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from features.errors import BundleError
 from features.history import History
 from features.moments import DAY
+from serving.bundle import Bundle
 from serving.business import Business
 from serving.candidates import Candidates, Opinion, best
 from serving.query import Context, Filter, Query
