@@ -12,7 +12,7 @@ from __future__ import annotations
 import itertools
 import os
 import shutil
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -159,8 +159,9 @@ class Overwritten(NamedTuple):
 def overwrite(folder: Path, subjects: Collection[str]) -> Overwritten:
     """Overwrite what a history holds of these subjects, in place and down to the disk.
 
-    The id's bytes go first, so that no lookup finds the slice; then its hash becomes its neighbour's, which keeps
-    the search order; then the events become events of no type and no item, and the profile's bytes zeros.
+    Events become events of no type and no item; then the profile's bytes become zeros: a word on consents goes after
+    what it guards. The id goes last, once all that is on the disk: until then it is found, so whoever erases again,
+    after whatever crash, overwrites everything. A request in between finds a subject of whom nothing is known.
 
     Returns:
         How many events and profiles were overwritten.
@@ -173,20 +174,25 @@ def overwrite(folder: Path, subjects: Collection[str]) -> Overwritten:
     names = {EVENTS, *FIELDS, *_SUBJECT_ARRAYS, _PROFILES} & mapped.keys()
     write_atomically(folder / ERASED, orjson.dumps({"changed": sorted(names | changed_files(folder))}))
     arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r+", allow_pickle=False) for name in names}
+    events = _blank_parts(columns_in(arrays), mapped["offsets"], rows, _BLANKS)
+    told = {_PROFILES: arrays[_PROFILES]} if _PROFILES in arrays else {}
+    profiles = _blank_parts(told, mapped[ARRAYS[0]], rows, {}) if told else []
+    _flush(folder, arrays, names.difference(_SUBJECT_ARRAYS))
     for row in rows:
         _blank_id(known, row, arrays)
-    slices = [slice(int(mapped["offsets"][row]), int(mapped["offsets"][row + 1])) for row in rows]
-    columns = columns_in(arrays)
-    for name, where in ((name, where) for name in ("type", *FIELDS) for where in slices):
-        columns[name][where] = _BLANKS.get(name, 0)
-    bounds = mapped.get(ARRAYS[0], np.zeros(len(known) + 1, np.int64))
-    for row in rows if _PROFILES in arrays else ():
-        arrays[_PROFILES][bounds[row] : bounds[row + 1]] = 0
-    for name, array in arrays.items():
-        array.flush()
-        _flush(folder / f"{name}.npy")
-    profiles = sum(bool(bounds[row] < bounds[row + 1]) for row in rows)
-    return Overwritten(sum(where.stop - where.start for where in slices), profiles)
+    _flush(folder, arrays, _SUBJECT_ARRAYS)
+    return Overwritten(sum(events), sum(map(bool, profiles)))
+
+
+def _blank_parts(
+    columns: Mapping[str, Any], bounds: Array, rows: Sequence[int], blanks: Mapping[str, Any]
+) -> list[int]:
+    """Overwrite those parts of columns that are these rows', types first; how long each of them was."""
+    parts = [slice(int(bounds[row]), int(bounds[row + 1])) for row in rows]
+    for name in sorted(columns, key=lambda name: name != "type"):
+        for part in parts:
+            columns[name][part] = blanks.get(name, 0)
+    return [part.stop - part.start for part in parts]
 
 
 def _blank_id(known: Vocabulary, row: int, arrays: dict[str, Any]) -> None:
@@ -220,9 +226,11 @@ def _free_name(parent: Path, stem: str) -> str:
     return next(name for name in names if not (parent / name).exists())
 
 
-def _flush(path: Path) -> None:
-    fd = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
+def _flush(folder: Path, arrays: Mapping[str, Any], names: Collection[str]) -> None:
+    for name in names:
+        arrays[name].flush()
+        fd = os.open(folder / f"{name}.npy", os.O_RDONLY)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)

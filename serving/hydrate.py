@@ -14,7 +14,6 @@ import msgspec
 from features.errors import RequestError, Unavailable
 from features.history import History
 from features.moments import MICROSECOND, is_zone
-from serving import people
 from serving.context import completed
 from serving.decide import in_holdout
 from serving.eligibility import why_not
@@ -92,8 +91,7 @@ def looked(engine: Engine, live: Live, request: Any) -> Looked:
 
 def consents_of(engine: Engine, live: Live, request: Any, found: Found | None = None) -> Consents:
     """What the subject agreed to, as the shop was told; a request may say more, and may always refuse."""
-    found = found or engine.find(live, request.user_id, request.visitor_id)
-    kept = people.consents_of(live, request.user_id, request.visitor_id, live.assumed, found)
+    kept = engine.consents_of(live, request.user_id, request.visitor_id, found)
     said = getattr(request, "consents", None)
     if not said:
         return kept
@@ -117,7 +115,7 @@ def known_of(
     # An event that was acknowledged in this very microsecond counts: as-of windows are half-open. All of it is past.
     now = max(now, history.last) + MICROSECOND
     try:
-        person = people.person_of(engine, live, user_id, visitor_id, now, found)
+        person = engine.person_of(live, user_id, visitor_id, now, found)
     except Unavailable:
         person, trouble = NOBODY, OUTDATED
     return now, history, person, trouble

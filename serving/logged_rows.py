@@ -20,6 +20,8 @@ from features.errors import DataError
 from serving import logged_rows_kernel as kernels
 
 Floats = npt.NDArray[np.float32]
+_MOST = 1 << 22
+"""Values in the rows of a decision: hundreds of times what a long list has. Few bytes may say that they are more."""
 _TYPE, _BITS, _SHORT = np.dtype("<f4"), np.dtype("<u4"), np.dtype("<u2")
 
 
@@ -44,17 +46,25 @@ def rows_in(told: Any) -> Floats:
         told: `rows` of a decision's features, as its JSON was read.
 
     Raises:
-        DataError: none of these.
+        DataError: none of these, or more than `_MOST` values.
     """
     try:
         if not isinstance(told, Mapping):
             return np.array(told, np.float32)
-        count, width = told["shape"]
+        count, width = _shape(told["shape"])
         if "columns" in told:
             return _unpacked(_bytes(told["columns"]), count, width)
         return np.frombuffer(_bytes(told["float32"]), _TYPE).reshape(count, width).astype(np.float32)
-    except (LookupError, TypeError, ValueError) as error:
+    except (LookupError, OverflowError, TypeError, ValueError) as error:
         raise DataError("feature rows that cannot be read", where="features.rows", got=str(error)) from None
+
+
+def _shape(told: Any) -> tuple[int, int]:
+    """Rows and columns, before there is room for them; many empty ones take room too where they are read."""
+    count, width = told
+    if min(count, width) < 0 or max(count, 1) * max(width, 1) > _MOST:
+        raise ValueError(f"a shape of {count} rows and {width} columns")
+    return count, width
 
 
 def _bytes(told: Any) -> bytes:

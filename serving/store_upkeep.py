@@ -41,13 +41,13 @@ class LogPosition:
 
 
 class Head(msgspec.Struct, frozen=True, gc=False):
-    """What the store keeps beside a decision's JSON, in the order of its columns; nothing else of it is decoded."""
+    """What the store keeps beside a decision's JSON; nothing else of it is decoded."""
 
     decision_id: str
     customer_id: str | None = None
     visitor_id: str | None = None
     request_id: str | None = None
-    decided_at: int = 0
+    decided_at: int | None = None
 
 
 def random_token() -> str:
@@ -108,7 +108,7 @@ def add_decisions(store: Store, decisions: Sequence[tuple[Head, bytes]], positio
                 token = random_token()
                 head = msgspec.structs.replace(head, customer_id=token, visitor_id=None)
                 payload = orjson.dumps(scrubbed(orjson.loads(payload), token))
-            rows.append((*msgspec.structs.astuple(head), payload))
+            rows.append(_decision_row(head, payload))
         added = store.database.count_new(connection, sql.ADD_DECISION, rows)
         connection.execute(sql.ADVANCE_META, (_LOG + position.name, position.offset))
     return added
@@ -117,6 +117,12 @@ def add_decisions(store: Store, decisions: Sequence[tuple[Head, bytes]], positio
 def scrubbed(decision: dict[str, Any], token: str) -> dict[str, Any]:
     """A decision without its subject: only `KEPT_OF_A_DECISION`, under the token."""
     return {name: decision[name] for name in KEPT_OF_A_DECISION if name in decision} | {"customer_id": token}
+
+
+def _decision_row(head: Head, payload: bytes) -> tuple[Any, ...]:
+    return (
+        head.decision_id, head.customer_id, head.visitor_id, head.request_id, head.decided_at or 0, payload,
+    )  # fmt: skip
 
 
 # --- erasure ----------------------------------------------------------------------------------------------------------

@@ -111,6 +111,17 @@ def test_the_same_shop_gives_its_log_again(shop, log, other) -> None:
     assert answer.pages["rips"].value.value == pytest.approx(3 * log.reward("click")[usable].mean())
 
 
+def test_where_nobody_is_assumed_to_agree_those_who_did_have_their_pages_again(tmp_path) -> None:
+    """Half of the people did; the pages of the others name nobody, and are not counted."""
+    shop = walked(tmp_path, 4, agreed=PEOPLE // 2)
+    config = load_config(shop.config)
+    log = read_log(Dataset(shop.dataset), surface="page.home", rewards=("click",))
+    found = target_of(shop, log, config)
+    assert not config.consent.assumed and PEOPLE < log.usable.sum() / 3 <= 4 * (PEOPLE // 2)
+    assert found.check.checked == (log.usable & log.drawn).sum() > 0
+    assert (found.check.share, found.reasons) == (1, ())
+
+
 @pytest.fixture(scope="module")
 def rows(shop, log) -> list[dict]:
     """Drawn decisions as the dataset has them, with their click, in order of time and draw: a second reading."""

@@ -46,6 +46,7 @@ slots = [
   {name = "last", modules = ["buy-again", "popular"]},
 ]
 """
+_ASSUMED = 'assumed = ["personalization"]\nbasis = "they agreed"\n'
 START = AS_OF + 9 * HOUR
 PEOPLE = 30
 ROUNDS = 10
@@ -53,12 +54,18 @@ LATER = AS_OF + 60 * DAY
 """When all windows have ended."""
 
 
-def walked(folder: Path, rounds: int = ROUNDS) -> Shop:
-    """The shop after it walked: its dataset holds the pages, and for each a click or none."""
+def walked(folder: Path, rounds: int = ROUNDS, *, agreed: int | None = None) -> Shop:
+    """The shop after it walked: its dataset holds the pages, and for each a click or none.
+
+    Args:
+        folder: for its files.
+        rounds: how often each of its people comes.
+        agreed: how many of them agreed to personalization, where nobody is assumed to.
+    """
     shop = Shop("walk", folder / "shop")
     shop.root.mkdir()
     (shop.root / "secret.key").write_bytes(bytes(32))  # the same people in the holdout each time
-    shop.config.write_text(TOML)
+    shop.config.write_text(TOML if agreed is None else TOML.replace(_ASSUMED, ""))
     write_bundle(shop.bundles / "toy-1", build_toy_bundle())
     publish_live(shop.bundles, "toy-1")
     trees = {"popular": stump(0, 0.5, 0.03, -0.02), "buy-again": stump(2, 0.5, -0.05, 0.06)}
@@ -66,6 +73,10 @@ def walked(folder: Path, rounds: int = ROUNDS) -> Shop:
     write_policy(shop.policies, policy("hero", averages, trees=trees, floor=0.1, explore="inverse-gap", gap=50.0))
     write_policy(shop.policies, policy("bold", averages, trees=trees, floor=0.05, explore="inverse-gap", gap=200.0))
     engine = Engine(shop, worker="walk")
+    yes = {"consents": {"personalization": {"granted": True, "at": "2020-01-01T00:00:00Z"}}}
+    for who in range(agreed or 0):
+        engine.store.put_customer(f"c{who}", yes, START - HOUR)
+        engine.store.put_visitor(f"v{who}", yes, START - HOUR)
     random = np.random.default_rng(7)
     for number in range(rounds):
         now = START + number * (4 * DAY // rounds)

@@ -281,6 +281,19 @@ def test_decisions_of_erased_subjects_arrive_without_their_name(log, folder, sto
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize("gone", [False, True])
+def test_a_decision_without_a_moment_is_one_all_the_same(log, folder, store, gone):
+    """Programs before wrote null where they knew none; of the erased ones too."""
+    if gone:
+        upkeep.bury(store, [token_of(SECRET, "c:ann")], 1)
+    momentless = {**decision(2), "decided_at": None}
+    log.append([decision(1), momentless])
+    found = drain(folder, store)
+    assert (found.added, found.damaged_bytes) == (2, 0)
+    assert store.database.query("SELECT decision_id, decided_at FROM decisions") == [("d1", 1), ("d2", 0)]
+    assert gone or stored(store)[1] == momentless
+
+
 def test_drained_frames_of_erased_subjects_are_overwritten_in_place(log, folder, store):
     """The worker keeps its file open: the bytes go, the file's length and the other records stay."""
     log.append([decision(1, "ann-the-erased"), decision(2, "bob")])

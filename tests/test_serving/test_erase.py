@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import os
 import random
 import sqlite3
 import threading
@@ -22,7 +24,7 @@ from features.order_reports import Report
 from features.shop import Shop
 from serving import histories as history_files
 from serving import store_upkeep as upkeep
-from serving.artifact import live_name, publish_live
+from serving.artifact import live_name, publish_live, write_artifact
 from serving.decision_drain import drain
 from serving.decision_log import DecisionLog
 from serving.erase import erase, read_receipt, sweep
@@ -469,6 +471,65 @@ def test_profiles_are_overwritten_with_their_subject_and_no_other(tmp_path):
     # A reader that found the bytes just before they went reads nothing, and does not fail.
     half = People(people.subjects, people.offsets, np.where(people.raw == 0, 0, 32).astype(np.uint8), (0, 0))
     assert half.of("c:bob") is None and half.agreed(half.subjects.find("c:bob")) is None
+
+
+def in_columns(parent, histories, links, manifest, profiles):
+    """As `write_history` of the program before wrote a history."""
+    people = history_files.people_arrays(histories.subjects, profiles)
+    write_artifact(parent / "older", {**histories.arrays(), **people}, {"kind": "history", "format": 2, **manifest})
+    return "older"
+
+
+@pytest.mark.parametrize("write", [write_history, in_columns])
+@pytest.mark.parametrize("step", range(8))
+def test_an_erasure_that_was_cut_off_is_completed_by_the_next(tmp_path, monkeypatch, write, step):
+    """Wherever it ended: at one of the ids, or at a file that the disk did not take."""
+    profiles = {"c:ann": Profile({"name": "Annabel"}), "c:cleo": Profile({"name": "Cleopatra"})}
+    folder = tmp_path / write(tmp_path, build(["c:ann", "c:bob", "c:cleo"]), [], MANIFEST, profiles)
+    steps, blank, fsync = itertools.count(), history_files._blank_id, os.fsync
+
+    def cut_off(action):
+        def acts(*given):
+            action(*given)
+            if next(steps) == step:
+                raise OSError("the end")
+
+        return acts
+
+    with monkeypatch.context() as patch:
+        patch.setattr(history_files, "_blank_id", cut_off(blank))
+        patch.setattr(os, "fsync", cut_off(fsync))
+        with pytest.raises(OSError, match="the end"):
+            overwrite(folder, ["c:ann", "c:cleo"])
+    overwrite(folder, ["c:ann", "c:cleo"])
+    written = b"".join(path.read_bytes() for path in folder.glob("*.npy"))
+    assert not [word for word in (b"Annabel", b"Cleopatra", b"c:ann", b"c:cleo") if word in written]
+    found = open_history(folder)[0]
+    assert [found.at(row).type.tolist() for row in range(3)] == [[0], [7, 7], [0, 0, 0]]
+    assert [found.at(row).item.tolist() for row in range(3)] == [[-1], [0, 0], [-1, -1, -1]]
+    assert found.subjects.find("c:ann") is None and found.subjects.find("c:cleo") is None
+    assert len(found.of("c:bob")) == 2
+    assert overwrite(folder, ["c:ann", "c:cleo"]) == (0, 0)
+
+
+def test_an_erasure_that_was_cut_off_is_counted_by_the_next(tmp_path, monkeypatch):
+    """Whoever erases again is told what there was."""
+    folder = tmp_path / write_history(tmp_path, build(["c:ann"]), [], MANIFEST, {"c:ann": Profile({"name": "Ann"})})
+    with monkeypatch.context() as patch:
+        patch.setattr(history_files, "_blank_id", lambda *given: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            overwrite(folder, ["c:ann"])
+    assert overwrite(folder, ["c:ann"]) == (1, 1)
+
+
+def test_the_id_goes_when_all_else_is_on_the_disk(tmp_path, monkeypatch):
+    """A machine that fails keeps what was written in whatever order it likes, but for what was flushed before."""
+    folder = tmp_path / write_history(tmp_path, build(["c:ann"]), [], MANIFEST, {"c:ann": Profile({"name": "Ann"})})
+    done, flush, blank = [], history_files._flush, history_files._blank_id
+    monkeypatch.setattr(history_files, "_flush", lambda *given: done.append(set(given[2])) or flush(*given))
+    monkeypatch.setattr(history_files, "_blank_id", lambda *given: done.append("id") or blank(*given))
+    overwrite(folder, ["c:ann"])
+    assert done == [{"events", "people.bytes"}, "id", {"subjects.blob", "subjects.hashes"}]
 
 
 def test_names_of_histories_never_meet(tmp_path):

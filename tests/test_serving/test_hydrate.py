@@ -18,7 +18,7 @@ from features.moments import DAY, MICROSECOND
 from features.order_reports import Report, lines_of
 from features.orders import as_of
 from features.text import UnitHash, unit_hash
-from serving import pipeline, wire
+from serving import histories, pipeline, wire
 from serving import store_sql as sql
 from serving import store_upkeep as upkeep
 from serving.bundle import Bundle, text_arrays
@@ -208,6 +208,31 @@ def test_who_refuses_is_read_no_further(toy_engine, monkeypatch):
     monkeypatch.setattr(toy_engine.store.database, "query", lambda *given: asked.append(given[0]) or query(*given))
     read, _ = hydrate(toy_engine, toy_engine.live, wire.RecommendationsRequest(user_id="ann"), AS_OF)
     assert (read.personal, len(read.history), asked) == (False, 0, [sql.NEWS, sql.NEWER_OF_CUSTOMER])
+
+
+def test_who_is_being_erased_is_somebody_of_whom_nothing_is_known(toy_engine, monkeypatch):
+    """Between the events and the id, which goes last: no event of a kind or an item, no field, no consent."""
+    toy_engine.store.put_customer("ann", {"tier": "gold", "consents": {"personalization": YES}}, AS_OF)
+    bought = [StoredEvent(
+        event_id=f"e{n}", occurred_at=AS_OF, recorded_at=AS_OF, type="purchase", item_id=f"a{n}", customer_id="ann",
+    ) for n in range(3)]  # fmt: skip
+    toy_engine.store.append_sync(bought)
+    sync(toy_engine.shop, now=AS_OF + DAY)
+    toy_engine.refresh()
+    ask = wire.RecommendationsRequest(user_id="ann", num_results=4)
+    assert len(hydrate(toy_engine, toy_engine.live, ask, AS_OF + DAY)[0].history.item) == 3
+    monkeypatch.setattr(histories, "_blank_id", lambda *given: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        histories.overwrite(toy_engine.shop.histories / toy_engine.live.history_name, ["c:ann"])
+    read, _ = hydrate(toy_engine, toy_engine.live, ask, AS_OF + DAY)
+    assert (set(read.history.item.tolist()), set(read.history.type.tolist())) == ({-1}, {0})
+    assert (read.person, read.consents.told, read.now) == (Person(), {}, AS_OF + DAY + MICROSECOND)
+    answers = [
+        pipeline.recommend(toy_engine, wire.RecommendationsRequest(user_id=who, num_results=4), AS_OF + DAY)
+        for who in ("ann", "nobody")
+    ]
+    mine, theirs = ([each["itemId"] for each in answer["itemList"]] for answer in answers)
+    assert mine == theirs and len(mine) == 4
 
 
 # --- freshness --------------------------------------------------------------------------------------------------------

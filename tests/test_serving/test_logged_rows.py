@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tracemalloc
 
 import msgspec
 import numpy as np
@@ -148,6 +149,24 @@ def test_what_no_decision_holds_is_refused():
 def test_what_are_no_rows_is_told(told):
     with pytest.raises(DataError, match="feature rows that cannot be read"):
         rows_in(told)
+
+
+@pytest.mark.parametrize("told", [
+    {"shape": [1, 2**40], "columns": ""}, {"shape": [10**9, 1], "columns": bytes(5)},
+    {"shape": [10**9, 0], "columns": ""}, {"shape": [10**9, 0], "float32": ""},
+    {"shape": [0, 10**400], "columns": ""}, {"shape": [1, 10**400], "float32": ""},
+    {"shape": [-1, 2], "float32": bytes(8)}, {"shape": [2, -1], "float32": bytes(8)}, {"shape": [-1, 0], "float32": ""},
+    [[10**400]], [[1, -(10**400)]],
+])  # fmt: skip
+def test_few_bytes_that_say_they_are_many_rows_take_no_room(told):
+    """They are told before there is room made for them; so are numbers that are none of rows or columns."""
+    tracemalloc.start()
+    try:
+        with pytest.raises(DataError, match="feature rows that cannot be read"):
+            rows_in(told)
+        assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    finally:
+        tracemalloc.stop()
 
 
 def test_people_read_numbers():
