@@ -71,7 +71,7 @@ class News:
         self._asked: set[int] = set()
         """Visitors of whom all are known whom they became."""
         self._half: tuple[int, int, int] = (0, BEGINNING, 0)
-        """The visitor of whom some are known, with the place of his last link that was read."""
+        """What was made of a row of whose visitor some are known, with the place of his last link that was read."""
 
     def _caught_up(self) -> bool:
         """Read what was committed up to now, or as much of it as a request may wait for: whether that was all.
@@ -108,26 +108,25 @@ class News:
             if customer_id is not None:
                 self._known.add(hash(customer_id))
             elif visitor_id is not None and hash(visitor_id) not in self._asked:
-                room -= self._links_read(visitor_id, room)
+                room -= self._links_read(hash(row), visitor_id, room)
                 if not room:
                     return False
             self._next[kind], self._last[kind] = number, hash(row)
         return True
 
-    def _links_read(self, visitor_id: str, room: int) -> int:
-        """Keep whom a visitor became, of at most so many of his links: how many there were.
+    def _links_read(self, row: int, visitor_id: str, room: int) -> int:
+        """Keep whom the visitor of a row became, of at most so many of his links: how many there were.
 
         Each visitor is asked about once. Whom he becomes later is known by the event of that sign-in: it names its
         customer, has a higher number, and was stored with the link or not at all.
         """
-        visitor = hash(visitor_id)
-        at = self._half[1:] if self._half[0] == visitor else (BEGINNING, 0)
+        at = self._half[1:] if self._half[0] == row else (BEGINNING, 0)
         links = self._database.query(sql.LINKS_AFTER, (visitor_id, *at, room))
         self._known.update(hash(customer_id) for _, _, customer_id in links if customer_id is not None)
         if len(links) == room:
-            self._half = (visitor, *links[-1][:2])
+            self._half = (row, *links[-1][:2])
             return room
         if len(self._asked) >= self._most:
             self._asked.clear()  # they are asked about again
-        self._asked.add(visitor)
+        self._asked.add(hash(visitor_id))
         return len(links)

@@ -240,42 +240,63 @@ def test_a_store_that_was_put_back_is_read_from_the_start(open_store, backup, la
     assert not any(news.none_of(f"c{n}", NEW) for n in range(30, 30 + AT_ONCE))
 
 
+def tell(store: Store, kind: str, customer: str, at: int) -> None:
+    if kind == "told":
+        store.put_customer(customer, {"tier": "gold"}, at)
+    elif kind == "order":
+        made = Report(order_id=f"o{at}", line="1", at=at, item_id="tea", state="shipped")
+        store.put_orders([(customer, made)], at)
+    else:
+        store.append_sync([view(at, customer)])
+
+
 @pytest.mark.parametrize("kind", ["told", "order"])
 def test_of_a_store_that_was_put_back_all_kinds_are_read_again(open_store, backup, later, kind):
     """A consent that was withdrawn since, beside events that would tell nothing."""
     store = open_store()
     back = backup()
     news = News(store.database, NEW)
-
-    def tell(store: Store, customer: str, at: int) -> None:
-        if kind == "told":
-            store.put_customer(customer, {"tier": "gold"}, at)
-        else:
-            made = Report(order_id=f"o{at}", line="1", at=at, item_id="tea", state="shipped")
-            store.put_orders([(customer, made)], at)
-
     for at in range(4):
-        tell(store, "dan", at)
+        tell(store, kind, "dan", at)
     assert certain(news, "ann", 2) == [True, True]
     back()
-    tell(open_store(), "ann", 20)
+    tell(open_store(), kind, "ann", 20)
     later()
     look_again(store)
     assert certain(news, "ann") == [False] * 5
 
 
-def test_a_store_that_was_put_back_and_has_grown_beyond_is_read_again(open_store, backup, later):
+@pytest.mark.parametrize("kind", ["told", "order", "event"])
+def test_a_store_that_was_put_back_and_has_grown_beyond_is_read_again(open_store, backup, later, kind):
     """Then its highest number says nothing."""
     store = open_store()
     back = backup()
     news = News(store.database, NEW)
-    store.append_sync([view(n, "dan") for n in range(5)])
+    for at in range(5):
+        tell(store, kind, "dan", at)
     assert certain(news, "ann", 2) == [True, True]
     back()
-    open_store().append_sync([view(10, "ann"), *(view(n, "dan") for n in range(11, 18))])
+    other = open_store()
+    tell(other, kind, "ann", 10)
+    for at in range(11, 18):
+        tell(other, kind, "dan", at)
     later()
     look_again(store)
     assert certain(news, "ann") == [False] * 5 and news.none_of("cleo", NEW)
+
+
+def test_another_file_is_read_from_the_start_though_its_last_row_is_the_same(open_store, tmp_path, later):
+    """It may be a store of another night."""
+    store = open_store()
+    shutil.copy(tmp_path / "store.db", tmp_path / "b")
+    news = News(store.database, NEW)
+    store.append_sync([view(1, "dan"), view(2, "dan")])
+    assert certain(news, "ann", 2) == [True, True]
+    put_back(tmp_path, tmp_path / "b")
+    open_store().append_sync([view(1, "ann"), view(2, "dan")])
+    look_again(store)
+    assert store.last_seq() == 2  # another part of the service notices
+    assert certain(news, "ann") == [False] * 5
 
 
 def test_a_visitor_of_a_store_that_was_put_back_is_asked_about_again(open_store, backup, later):
@@ -577,9 +598,10 @@ def test_a_mark_that_is_owed_is_paid(tmp_path, monkeypatch):
     def interrupted(*given) -> int:
         if threading.current_thread() is committing:
             raise OSError(28, "no space")
+        written = write(*given)
         committing.start()
         committing.join(0.3)
-        return write(*given)
+        return written
 
     with monkeypatch.context() as patched:
         patched.setattr("serving.commit_mark.os.pwrite", interrupted)
