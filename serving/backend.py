@@ -41,10 +41,12 @@ class Mark(NamedTuple):
 
     Args:
         file: which database it is; another one has taken its place where this differs.
+        own: how many commits this process has made: whatever becomes of the rest, it knows of its own.
         commit: which commit was the last one.
     """
 
     file: int
+    own: int
     commit: bytes
 
 

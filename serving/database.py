@@ -75,14 +75,17 @@ class SqliteDatabase:
         self.path = path
         self.where = str(path)
         self._write_lock = threading.Lock()
-        self._writer: tuple[sqlite3.Connection, tuple[int, int]] | None = None
+        self._writer: tuple[sqlite3.Connection, int] | None = None
         self._local = threading.local()
         self._readers: dict[int, sqlite3.Connection] = {}
         self._closed = False
+        self._look_lock = threading.Lock()
         self._file = 0
-        """How often another file took the place of ours."""
+        """How often another file took the place of ours, as far as any thread has noticed."""
+        self._commits = 0
         try:
             self._create_file()
+            self._identity = self._found()
             self._create_schema(steps)
         except sqlite3.DatabaseError as error:
             if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_NOTADB:
@@ -105,6 +108,7 @@ class SqliteDatabase:
                 try:
                     yield connection
                     connection.execute("COMMIT")
+                    self._commits += 1
                     self._mark.change()
                 except BaseException:
                     if connection.in_transaction:
@@ -145,8 +149,9 @@ class SqliteDatabase:
 
     def mark(self) -> Mark | None:
         """A mark of the last commit of any process. That another file took the place of ours is noticed by `query`."""
+        own = self._commits
         commit = self._mark.read()
-        return None if commit is None else Mark(self._file, commit)
+        return None if commit is None else Mark(self._file, own, commit)
 
     def checkpoint(self) -> bool:
         """Move the write-ahead log into the file and cut it to nothing; False when a reader was in the way."""
@@ -221,7 +226,7 @@ class SqliteDatabase:
     def _create_file(self) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
-        self._mark = CommitMark(self.path.with_name(f"{self.path.name}-mark"))
+        self._mark = CommitMark(self.path)
 
     def _create_schema(self, steps: Sequence[Sequence[str]]) -> None:
         connection = self._connect()
@@ -266,7 +271,16 @@ class SqliteDatabase:
             connection.execute(setting)
         return connection
 
-    def _identity(self) -> tuple[int, int]:
+    def _look(self) -> int:
+        """The number of the file at the path; where it is another one, no thread's connection is good any more."""
+        found = self._found()
+        with self._look_lock:
+            if found != self._identity:
+                self._identity = found
+                self._file += 1
+            return self._file
+
+    def _found(self) -> tuple[int, int]:
         try:
             found = self.path.stat()
         except OSError as error:
@@ -280,27 +294,26 @@ class SqliteDatabase:
     def _writing(self) -> sqlite3.Connection:
         if self._closed:
             raise self._gone("closed")
-        identity = self._identity()
-        if self._writer is not None and self._writer[1] != identity:
+        file = self._look()
+        if self._writer is not None and self._writer[1] != file:
             self._drop_writer()
         if self._writer is None:
-            self._writer = (self._connect(), identity)
+            self._writer = (self._connect(), file)
         return self._writer[0]
 
     def _reading(self) -> sqlite3.Connection:
         local, now = self._local, time.monotonic()
         connection: sqlite3.Connection | None = getattr(local, "connection", None)
-        if connection is not None and local.look_at > now and not self._closed:
+        if connection is not None and local.look_at > now and local.file == self._file and not self._closed:
             return connection
         if self._closed:
             raise self._gone("closed")
-        identity = self._identity()
-        if connection is None or local.identity != identity:
-            self._file += connection is not None
+        file = self._look()
+        if connection is None or local.file != file:
             self._drop_reader()
             self._close_readers_of_dead_threads()
             connection = self._connect()
-            local.connection, local.identity = connection, identity
+            local.connection, local.file = connection, file
             self._readers[threading.get_ident()] = connection
         self._mark.look_again()
         local.look_at = now + _LOOK_SECONDS

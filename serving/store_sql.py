@@ -108,14 +108,21 @@ NEWER_OF_CUSTOMER: Final = """
     UNION ALL SELECT 2, 0, NULL WHERE EXISTS (SELECT 1 FROM orders WHERE customer_id = ?1 AND change > ?4)"""
 """Of events and orders only whether there are any: what is in them is read with consent only."""
 NEWS: Final = """
-    SELECT 0 AS kind, those.seq, coalesce(those.customer_id, links.customer_id) FROM (
-            SELECT seq, customer_id, visitor_id FROM events WHERE seq > ?1 ORDER BY seq LIMIT ?4) AS those
-        LEFT JOIN links ON those.customer_id IS NULL AND links.visitor_id = those.visitor_id
+    SELECT * FROM (
+        SELECT 0 AS kind, seq, recorded_at, customer_id, visitor_id FROM events
+        WHERE seq >= ?1 ORDER BY seq LIMIT ?4) AS events
     UNION ALL SELECT * FROM (
-        SELECT 1, change, customer_id FROM customers WHERE change > ?2 ORDER BY change LIMIT ?4) AS fields
+        SELECT 1, change, changed_at, customer_id, NULL FROM customers
+        WHERE change >= ?2 ORDER BY change LIMIT ?4) AS fields
     UNION ALL SELECT * FROM (
-        SELECT 2, change, customer_id FROM orders WHERE change > ?3 ORDER BY change LIMIT ?4) AS orders"""
-"""Whose rows came after some numbers, in their order; an anonymous event is of everybody whom its visitor became."""
+        SELECT 2, change, changed_at, customer_id, NULL FROM orders
+        WHERE change >= ?3 ORDER BY change LIMIT ?4) AS orders"""
+"""Whose rows came from some numbers on, in their order; an anonymous event is of everybody whom its visitor became."""
+LINKS_AFTER: Final = """
+    SELECT linked_at, seq, customer_id FROM links WHERE visitor_id = ?1 AND linked_at = ?2 AND seq > ?3
+    UNION ALL SELECT linked_at, seq, customer_id FROM links WHERE visitor_id = ?1 AND linked_at > ?2
+    ORDER BY linked_at, seq LIMIT ?4"""
+"""In the order of their index, so that no more are read than are wanted."""
 NEWER_OF_VISITOR: Final = """
     SELECT 0 AS kind, change, payload FROM visitors WHERE visitor_id = ?1
     UNION ALL SELECT 1, 0, NULL WHERE EXISTS (
