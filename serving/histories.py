@@ -2,9 +2,9 @@
 
 Each event is a record (`serving.slices`), so that those of a subject lie together. Beside them and `Histories.arrays()`
 it holds the links between its subjects, so that erasure finds a customer's visitors without the dataset, and the
-customers' profiles (`serving.profiles`). Erasure overwrites a subject's slice and profile
-in place, in the mapped files themselves: workers see it at once. From then on `erased.json` names the arrays whose
-checksums no longer hold; the next sync writes a new artefact.
+customers' profiles (`serving.profiles`). Erasure overwrites a subject's slice and profile in place, in the mapped files
+themselves: workers see it at once. From then on `erased.json` names the arrays whose checksums no longer hold; the next
+sync writes a new artefact.
 """
 
 from __future__ import annotations

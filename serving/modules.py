@@ -67,11 +67,15 @@ class Filled:
         """The items so far that are not taken, best first; at most so many."""
         return [*islice(filterfalse(taken.__contains__, self.listed), most)]
 
+    def rank_all(self) -> None:
+        """Rank what stands further down, to the end."""
+        while self.further():
+            pass
+
     @property
     def slate(self) -> Slate:
         """All that it could show, as one list."""
-        while self.further():
-            pass
+        self.rank_all()
         if len(self._found) != 1:
             self._found = [_joined(self._found)]
         return self._found[0]

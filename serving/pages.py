@@ -61,7 +61,9 @@ async def page_soon(engine: Engine, request: PageRequest, now: int, keep: Keep) 
     counts = counts_of(engine, situation, laid.named(layout) if laid else layout)
     offered = offer(situation, layout, holdout=holdout, surface=request.surface, counts=counts, laid=laid)
     if request.explain:  # which tells all of each module: what is wrong with one is told before anything is drawn
-        _ranked_through(offered)
+        for each in offered.contents.values():
+            if isinstance(each, Filled):
+                each.rank_all()
     lap("fillable")
     draws = draws_of(engine, live, query, layout.slots, holdout)
     plan = Plan(situation, layout, offered, holdout, draws, arms)
@@ -175,14 +177,6 @@ class Plan:
         if found[0].action is not None and draws.fresh and draws.fresh[-1].slot is slot:
             draws.fresh.pop()  # that nothing was drawn need not hold
         return found
-
-
-def _ranked_through(offered: Offered) -> None:
-    """Rank what stands further down in modules as well, whether a slot comes to it or not."""
-    for each in offered.contents.values():
-        if isinstance(each, Filled):
-            while each.further():
-                pass
 
 
 def explained(now: Situation, offered: Offered) -> Answer:

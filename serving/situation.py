@@ -166,7 +166,7 @@ class Situation:
         return frozenset(self._wishes(self.query.history).tolist())
 
     def _wishes(self, history: History) -> Rows:
-        return self.query.once(wishlist, lambda: wishlist(history))[0]
+        return self.query.once(wishlist, wishlist, history)[0]
 
     @cached_property
     def wished(self) -> frozenset[int]:

@@ -1,8 +1,8 @@
 """Requests that came in the same moment, worked on one right after the other.
 
 Between two requests the loop reads and writes sockets, and that drives the engine's code and tables out of the
-processor's caches. So what waits already is worked on in one go; nobody waits for others to
-come, and after a few the answers leave before the next are begun.
+processor's caches. So what waits already is worked on in one go; nobody waits for others to come, and after a few the
+answers leave before the next are begun.
 """
 
 from __future__ import annotations

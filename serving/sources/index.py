@@ -158,7 +158,7 @@ def scanned(index: Index, subjects: Floats, count: int) -> list[Rows]:
 
 
 def recall(index: Index, subjects: Floats, wanted: Sequence[Rows]) -> float:
-    """The share of the best items that an index finds, in the mean over subjects; 0 of nobody.
+    """The share of the best items that an index finds, in the mean over subjects; NaN where there are none.
 
     Args:
         subjects: as for `scanned`.
@@ -168,7 +168,7 @@ def recall(index: Index, subjects: Floats, wanted: Sequence[Rows]) -> float:
         np.isin(index.best(subject, len(rows)).items, rows).mean()
         for subject, rows in zip(subjects, wanted, strict=True)
     ]
-    return float(np.mean(found)) if found else 0.0
+    return float(np.mean(found)) if found else float("nan")
 
 
 def _nearest(vectors: Floats, centres: Floats) -> npt.NDArray[np.intp]:

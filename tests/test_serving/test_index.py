@@ -58,6 +58,7 @@ def test_what_it_finds_is_exact(index: Index, vectors: np.ndarray):
     np.testing.assert_allclose(found.scores, vectors[found.items] @ vector, rtol=1e-5)
     assert (np.diff(found.scores) <= 0).all()
     assert recall(index, vectors[:5], scanned(index, vectors[:5], len(index.items))) == 1
+    assert np.isnan(recall(index, vectors[:0], []))
 
 
 @pytest.mark.skipif(not available(), reason="numba is not installed, or switched off")
