@@ -92,15 +92,15 @@ def _absent(request: Request) -> KokyakuError:
 
 async def _recommendations(engine: Engine, body: bytes, now: int) -> tuple[int, Any]:
     request = wire.decode(body, wire.RecommendationsRequest)
-    return 200, await together(pipeline.recommend, engine, request, now)
+    return 200, await together(pipeline.recommending, engine, request, now)
 
 
 async def _related(engine: Engine, body: bytes, now: int) -> tuple[int, Any]:
-    return 200, await together(pipeline.related, engine, wire.decode(body, wire.RelatedRequest), now)
+    return 200, await together(pipeline.relating, engine, wire.decode(body, wire.RelatedRequest), now)
 
 
 async def _rankings(engine: Engine, body: bytes, now: int) -> tuple[int, Any]:
-    return 200, await together(pipeline.rank_list, engine, wire.decode(body, wire.RankingsRequest), now)
+    return 200, await together(pipeline.ranking_list, engine, wire.decode(body, wire.RankingsRequest), now)
 
 
 async def _pages(engine: Engine, body: bytes, now: int) -> tuple[int, Any]:

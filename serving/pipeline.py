@@ -1,6 +1,7 @@
 """The flow of a request: hydrate -> gather -> filter -> score -> decide -> fill -> log -> answer.
 
-`recommend` and `serving.pages.page_soon` are the two places where it can be read from end to end.
+`recommending` and `serving.pages.page_soon` are the two places where it can be read from end to end. It pauses between
+two stages, so that several requests can go through them side by side (`serving.steps`).
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from serving.placing import PIN
 from serving.query import Query
 from serving.reasons import WORDS, item_reasons
 from serving.slate import Slate
+from serving.steps import Steps, finished
 from serving.watch import lap, watching
 from serving.wire import RankingsRequest, RecommendationsRequest, RelatedRequest
 
@@ -37,12 +39,22 @@ UNKNOWN = "none of these items is known"
 
 
 def recommend(engine: Engine, request: RecommendationsRequest, now: int) -> Answer:
+    """`recommending`, in one go."""
+    return finished(recommending(engine, request, now))
+
+
+def recommending(engine: Engine, request: RecommendationsRequest, now: int) -> Steps[Answer]:
     """`POST /v1/recommendations`, from request to answer."""
     live = engine.live
     query, holdout = hydrate(engine, live, request, now)
-    slate = live.ranker.rank(query, personal=not holdout)
+    yield
+    slate = yield from live.ranker.ranking(query, personal=not holdout)
+    yield
     decision = decide_list(live, query, slate, holdout)
-    answer = remember(engine, [decision], fill(live, query, slate, decision))
+    yield
+    answer = fill(live, query, slate, decision)
+    yield
+    answer = remember(engine, [decision], answer)
     noted(engine, [decision], [decision], answer)
     if request.explain:
         answer["explain"] = explain(live, query, slate) | {"milliseconds": watching().milliseconds()}
@@ -50,6 +62,11 @@ def recommend(engine: Engine, request: RecommendationsRequest, now: int) -> Answ
 
 
 def related(engine: Engine, request: RelatedRequest, now: int) -> Answer:
+    """`relating`, in one go."""
+    return finished(relating(engine, request, now))
+
+
+def relating(engine: Engine, request: RelatedRequest, now: int) -> Steps[Answer]:
     """`POST /v1/related-items`: neighbours of the items asked about; unknown ones come back in `missingIds`."""
     live = engine.live
     rows = live.bundle.items.rows_of(request.item_ids)
@@ -59,18 +76,28 @@ def related(engine: Engine, request: RelatedRequest, now: int) -> Answer:
         if row < 0 and text not in live.ranker.shelf.unlisted
     ]
     query, holdout = hydrate(engine, live, request, now, anchors=tuple(int(row) for row in rows if row >= 0))
-    slate = live.ranker.rank(query, anchor_weights(live)) if query.anchors else live.ranker.rank(query, personal=False)
+    yield
+    ranker, voice = live.ranker, anchor_weights(live) if query.anchors else None
+    slate = yield from ranker.ranking(query, voice, personal=voice is not None)
+    yield
     decision = decide_list(live, query, slate, holdout, surface="api.related-items")
+    yield
     answer = {**fill(live, query, slate, decision), "missingIds": missing}
     if not query.anchors or not len(slate.items):
         answer["reason"] = ALONE if query.anchors else UNKNOWN
         watching().fell_back(answer["reason"])
+    yield
     answer = remember(engine, [decision], answer)
     noted(engine, [decision], [decision], answer)
     return answer
 
 
 def rank_list(engine: Engine, request: RankingsRequest, now: int) -> Answer:
+    """`ranking_list`, in one go."""
+    return finished(ranking_list(engine, request, now))
+
+
+def ranking_list(engine: Engine, request: RankingsRequest, now: int) -> Steps[Answer]:
     """`POST /v1/rankings`: the given items in the customer's order; unsaid ones keep the given order at the end."""
     live = engine.live
     asked = list(dict.fromkeys(request.input_list))
@@ -78,7 +105,9 @@ def rank_list(engine: Engine, request: RankingsRequest, now: int) -> Answer:
     given = [text for text in asked if text not in live.stops.items]
     rows = live.bundle.items.rows_of(given)
     query, holdout = hydrate(engine, live, request, now, num_results=len(given))
+    yield
     slate = live.ranker.rank_given(query, np.unique(rows[rows >= 0]), personal=not holdout)
+    yield
     place = {int(row): rank for rank, row in enumerate(slate.items)}
     known = [(text, place.get(int(row))) for text, row in zip(given, rows, strict=True) if row >= 0]
     known += [

@@ -27,6 +27,7 @@ from serving.selecting import Selector, first, joined, taken
 from serving.shelf import Shelf
 from serving.slate import Blocks, Scored, Slate, choose, descending, score
 from serving.sources import Popularity, Source, build_sources
+from serving.steps import Steps, finished
 from serving.union import shortened, united
 from serving.watch import lap, watching
 
@@ -79,6 +80,13 @@ class Ranker:
         self, query: Query, voice: Voice | None = None, *,
         personal: bool = True, filled: bool = True, selection: SelectionSpec | None = None,
     ) -> Slate:  # fmt: skip
+        """`ranking`, in one go."""
+        return finished(self.ranking(query, voice, personal=personal, filled=filled, selection=selection))
+
+    def ranking(
+        self, query: Query, voice: Voice | None = None, *,
+        personal: bool = True, filled: bool = True, selection: SelectionSpec | None = None,
+    ) -> Steps[Slate]:  # fmt: skip
         """The whole way from a query to a slate of at most `query.num_results` items.
 
         Args:
@@ -93,10 +101,14 @@ class Ranker:
         scorer = self.scorer(query, voice) if personal else self.impersonal(query, voice)
         wishes = self.business.of_lists(query) if self.business and filled and voice is None else None
         # Quotas choose from all that was gathered, and from what is popular where that is too little.
-        considered = self.remaining if wishes and wishes[1] else self.considered
-        candidates = considered(query, scorer.voices)
+        most = 0 if wishes and wishes[1] else self._most(query)
+        opinions = self._gathered(query, scorer.voices)
+        yield
+        candidates = self._left(query, opinions, most)
+        yield
         selector = self.selector(voice, selection)
         scored = score(candidates, scorer, query)
+        yield
         if wishes is not None:
             far = max(query.num_results + FILL_SPARE, len(candidates)) if wishes[1] else query.num_results
             deep = msgspec.structs.replace(query, num_results=far)
@@ -205,13 +217,19 @@ class Ranker:
 
     def remaining(self, query: Query, names: Iterable[str], most: int = 0) -> Candidates:
         """What the named sources propose and the filters leave; of that the foremost where it is to be no more."""
+        return self._left(query, self._gathered(query, names), most)
+
+    def _gathered(self, query: Query, names: Iterable[str]) -> dict[str, Opinion]:
+        opinions = {name: self.opinion(name, query) for name in names}
+        lap("gather")
+        return opinions
+
+    def _left(self, query: Query, opinions: Mapping[str, Opinion], most: int) -> Candidates:
         # Filters take some away: ask for enough that the answer can still be filled.
         count = max(self.bundle.recipe.candidates_per_source, WIDE * query.num_results)
         bought = NOTHING
         if "purchased" in query.filter.exclude:
             bought = np.unique(query.history.of_types(EventType.PURCHASE).item)
-        opinions = {name: self.opinion(name, query) for name in names}
-        lap("gather")
         left = united(opinions, count, most, bought, self.shelf, query, self.business)
         lap("filter")
         watching().removed(left.removed)

@@ -1,0 +1,25 @@
+"""Work in steps: what several requests do next is done for one right after the other (`serving.together`).
+
+A stage's code and tables are in the processor's caches then, where each request alone would find them cold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import TypeVar
+
+Result = TypeVar("Result")
+
+Steps = Generator[None, None, Result]
+"""Pauses between two stages and returns at its end. Others work meanwhile, so nothing that a thread keeps for all
+(`features.compiled.scratch`) is held across a pause."""
+
+
+def finished(steps: Steps[Result]) -> Result:
+    """What work comes to that is done in one go."""
+    try:
+        while True:
+            next(steps)
+    except StopIteration as end:
+        found: Result = end.value
+        return found
