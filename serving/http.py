@@ -105,7 +105,7 @@ async def _rankings(engine: Engine, body: bytes, now: int) -> tuple[int, Any]:
 
 async def _pages(engine: Engine, body: bytes, now: int) -> tuple[int, Any]:
     request = wire.decode(body, wire.PageRequest)
-    return 200, await pages.page_soon(engine, request, now, engine.store.keep)
+    return 200, await pages.page_soon(engine, request, now, engine.store.keep, together)
 
 
 async def _actions(engine: Engine, body: bytes, now: int) -> tuple[int, Any]:

@@ -26,7 +26,11 @@ ROUNDS = 5
 
 
 async def settled(
-    draws: Draws | None, decide: Callable[[], Decided[Result]], keep: Keep | None, counts: Counts | None = None
+    draws: Draws | None,
+    decide: Callable[[], Decided[Result]],
+    keep: Keep | None,
+    counts: Counts | None = None,
+    first: Decided[Result] | None = None,
 ) -> tuple[Result, list[Decision], list[Decision]]:
     """Decide until what was drawn holds and what is limited is counted.
 
@@ -38,12 +42,13 @@ async def settled(
         decide: makes an answer from `draws` and `counts`, with its decisions in order.
         keep: `Store.keep` or `Store.keep_at_once`; None: a preview, of which nothing is kept.
         counts: the limits of the request; None: nothing is limited.
+        first: what `decide` made before; None: it is asked here.
 
     Returns:
         The answer, its decisions, and those of them that are still to be logged.
     """
     for _ in range(ROUNDS):
-        answer, decisions = decide()
+        answer, decisions = first or decide()
         lap("decide")
         wanted = wishes_of(decisions, draws, counts)
         if keep is None or wanted is None:
@@ -62,6 +67,7 @@ async def settled(
                 return answer, decisions, decisions
             break
         _again(draws, counts, kept)
+        first = None
     _again(draws, counts, Kept(False), closed=True)
     answer, decisions = decide()
     lap("decide")

@@ -24,7 +24,9 @@ from serving.recipe import SelectionSpec
 from serving.settings.pages import Module
 from serving.situation import Situation
 from serving.slate import Slate
+from serving.steps import Steps, finished
 
+Parts = Iterator[Slate | None]
 _UNASKED = Candidates.of_best({}, 0)
 """What no source was asked for."""
 _EMPTY = Slate(NOTHING, np.empty(0, np.float32), (), _UNASKED)
@@ -40,14 +42,14 @@ class Filled:
     Args:
         module: whose.
         query: that they are ranked for.
-        parts: lists of items, one below the other; each is ranked when it is asked for. An item that stands in one of
-            them does not stand in a later one once more.
+        parts: lists of items, one below the other; each is ranked when it is asked for, with pauses between its stages
+            (None). An item that stands in one of them does not stand in a later one once more.
         about: the item that the module relates to, for its heading.
     """
 
     module: Module
     query: Query
-    parts: Iterator[Slate]
+    parts: Parts
     about: int | None = None
     listed: dict[int, str] = field(default_factory=dict)
     """The items so far, best first, and the source of each."""
@@ -55,13 +57,21 @@ class Filled:
 
     def further(self) -> bool:
         """Rank what stands further down; False where nothing does."""
-        part = next(self.parts, None)
-        if part is None:
-            return False
+        return finished(self.going_further())
+
+    def going_further(self) -> Steps[bool]:
+        """`further`, in steps."""
+        for part in self.parts:
+            if part is not None:
+                self._take(part)
+                return True
+            yield
+        return False
+
+    def _take(self, part: Slate) -> None:
         self._found.append(part)
         told = zip(part.items.tolist(), part.sources, strict=True)
         self.listed |= ((row, source) for row, source in told if row not in self.listed) if self.listed else told
-        return True
 
     def free(self, taken: Set[int], most: int | None) -> list[int]:
         """The items so far that are not taken, best first; at most so many."""
@@ -81,7 +91,7 @@ class Filled:
         return self._found[0]
 
 
-def build(now: Situation, module: Module, slots: int) -> Filled:
+def build(now: Situation, module: Module, slots: int) -> Steps[Filled]:
     """Rank a module's items: enough of them that other slots may take some away, and quotas may choose."""
     query = now.query
     if module.categories or module.within_days is not None or module.where is not None:
@@ -91,7 +101,7 @@ def build(now: Situation, module: Module, slots: int) -> Filled:
     spare = FILL_SPARE if business is not None and business.counts_modules else 0
     asked = msgspec.structs.replace(query, num_results=module.size * slots + spare)
     found = _BUILDERS[module.kind](now, asked, module)
-    found.further()
+    yield from found.going_further()
     return found
 
 
@@ -114,23 +124,23 @@ def _by_kind(live: Live, kind: str) -> dict[str, float]:
     return {spec.name: 1.0 for spec in live.bundle.recipe.sources if spec.kind == kind}
 
 
-def _ranked(live: Live, query: Query, voice: Voice, selection: SelectionSpec | None = None) -> Slate:
+def _ranked(live: Live, query: Query, voice: Voice, selection: SelectionSpec | None = None) -> Parts:
     """What one voice says, without filling; where there is none, nobody is asked."""
-    return live.ranker.rank(query, voice, filled=False, selection=selection) if voice else _EMPTY
+    yield (yield from live.ranker.ranking(query, voice, filled=False, selection=selection)) if voice else _EMPTY
 
 
-def _common(live: Live, query: Query, voice: Mapping[str, float]) -> Slate:
+def _common(live: Live, query: Query, voice: Mapping[str, float]) -> Steps[Slate]:
     """`_ranked` by sources that read nothing of the subject: alike for all whom nothing is kept from.
 
     What the shop wishes changes with dates and audiences, so then it is ranked each time.
     """
     ranker, kept = live.ranker, live.ranker.shelf.kept
     if query.barred or query.anchors or query.filter != _NO_LIMITS or ranker.business is not None:
-        return _ranked(live, query, voice)
+        return (yield from live.ranker.ranking(query, voice, filled=False))
     key = (_common, query.num_results, *((name, ranker.opinion(name, query)) for name in voice))
     found: Slate | None = kept.get(key)
     if found is None:
-        found = _ranked(live, query, voice)
+        found = yield from live.ranker.ranking(query, voice, filled=False)
         if len(kept) >= _KEPT:  # some of them of seasons and hours that are over
             kept.clear()
         kept[key] = found
@@ -142,7 +152,7 @@ def _listed(rows: Rows, source: str) -> Slate:
     return Slate(rows, np.ones(len(rows), np.float32), (source,) * len(rows), _UNASKED)
 
 
-def _near(live: Live, query: Query) -> Slate:
+def _near(live: Live, query: Query) -> Parts:
     """What goes with the anchors of a query; nothing where it has none."""
     return _ranked(live, query, anchor_weights(live) if query.anchors else {})
 
@@ -152,7 +162,7 @@ def _anchored(query: Query, rows: Iterable[int]) -> Query:
 
 
 def _buy_again(now: Situation, query: Query, module: Module) -> Filled:
-    return Filled(module, query, iter([_ranked(now.live, query, _by_kind(now.live, "personal-frequency"))]))
+    return Filled(module, query, _ranked(now.live, query, _by_kind(now.live, "personal-frequency")))
 
 
 def _for_you(now: Situation, query: Query, module: Module) -> Filled:
@@ -164,7 +174,7 @@ def _for_you(now: Situation, query: Query, module: Module) -> Filled:
     else:
         weights = live.ranker.weights_for(query)
         voice = {name: weight for name, weight in weights.items() if live.ranker.sources[name].personal}
-    return Filled(module, query, iter([_ranked(live, query, voice, recipe.selection)]))
+    return Filled(module, query, _ranked(live, query, voice, recipe.selection))
 
 
 def _popular(now: Situation, query: Query, module: Module) -> Filled:
@@ -174,16 +184,16 @@ def _popular(now: Situation, query: Query, module: Module) -> Filled:
     """
     live, near = now.live, _by_kind(now.live, "popularity")
 
-    def parts() -> Iterator[Slate]:
+    def parts() -> Parts:
         known: set[int] = set()
         for voice in (_by_kind(live, "context-popularity"), near):
             if voice:
-                found = _common(live, query, voice)
+                found = yield from _common(live, query, voice)
                 known.update(found.items.tolist())
                 yield found
         if len(known) < query.num_results and query.context.region is not None:
             anywhere = msgspec.structs.replace(query.context, region=None)
-            yield _common(live, msgspec.structs.replace(query, context=anywhere), near)
+            yield (yield from _common(live, msgspec.structs.replace(query, context=anywhere), near))
 
     return Filled(module, query, parts())
 
@@ -192,9 +202,9 @@ def _wishlist(now: Situation, query: Query, module: Module) -> Filled:
     """What is wished, latest first, then what goes with it."""
     near = _anchored(query, now.wishes[:20].tolist())
 
-    def parts() -> Iterator[Slate]:
+    def parts() -> Parts:
         yield _listed(_showable(now, query, now.wishes), WISHLIST)
-        yield _near(now.live, near)
+        yield from _near(now.live, near)
 
     return Filled(module, near, parts())
 
@@ -206,14 +216,14 @@ def _related(now: Situation, query: Query, module: Module) -> Filled:
         viewed = _touched(query, EventType.VIEW)
         about = int(viewed[-1]) if len(viewed) else None
     near = _anchored(query, () if about is None else (about,))
-    return Filled(module, near, iter([_near(now.live, near)]), about)
+    return Filled(module, near, _near(now.live, near), about)
 
 
 def _goes_with_order(now: Situation, query: Query, module: Module) -> Filled:
     """What goes with what is on its way; its own category is never offered (`serving.repurchase`)."""
     rows = [row for line in now.awaited if (row := now.row_of(line.item_id)) >= 0]
     near = _anchored(query, rows[:20])
-    return Filled(module, near, iter([_near(now.live, near)]), rows[0] if rows else None)
+    return Filled(module, near, _near(now.live, near), rows[0] if rows else None)
 
 
 def _viewed(now: Situation, query: Query, module: Module) -> Filled:
@@ -226,7 +236,7 @@ def _viewed(now: Situation, query: Query, module: Module) -> Filled:
 
 def _session(now: Situation, query: Query, module: Module) -> Filled:
     """What goes with what the subject looks at now; nothing where no session runs."""
-    return Filled(module, query, iter([_ranked(now.live, query, _by_kind(now.live, "session"))]))
+    return Filled(module, query, _ranked(now.live, query, _by_kind(now.live, "session")))
 
 
 def _touched(query: Query, kind: int) -> Rows:

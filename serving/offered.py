@@ -19,6 +19,7 @@ from serving.promises import kept_until
 from serving.saying import Fields, Said, say
 from serving.settings.pages import Module, Page, Slot
 from serving.situation import Situation
+from serving.steps import Steps
 from serving.taken import NOTHING, Items, Taken
 
 HOLDOUT = "holdout"
@@ -154,13 +155,13 @@ class Offered:
         return kept[: content.module.size]
 
 
-Build = Callable[[Situation, Module, int], Filled]
+Build = Callable[[Situation, Module, int], Steps[Filled]]
 
 
 def offer(
     now: Situation, layout: Page, *, holdout: bool, surface: str, build: Build = build, counts: Counts | None = None,
     laid: Laid | None = None,
-) -> Offered:  # fmt: skip
+) -> Steps[Offered]:  # fmt: skip
     """Look at everything that the slots of a page name, once.
 
     Args:
@@ -193,7 +194,8 @@ def offer(
             found = say(action, now, told, kept_until(name, action, counts, now))
         else:
             module = config.modules[name]
-            found = why_not(module.when, same_for_all) or build(now, module, len(layout.slots))
+            found = why_not(module.when, same_for_all) or (yield from build(now, module, len(layout.slots)))
+            yield
         if isinstance(found, str):
             reasons[name] = found
         else:

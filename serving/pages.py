@@ -31,6 +31,7 @@ from serving.placing import PIN
 from serving.query import Filter, Query
 from serving.settings.pages import Page, Slot
 from serving.situation import Situation
+from serving.steps import Go, Steps, alone, finished
 from serving.strict import nearest
 from serving.taken import Taken
 from serving.watch import lap, watching
@@ -42,16 +43,26 @@ def page(engine: Engine, request: PageRequest, now: int) -> Answer:
     return at_once(page_soon(engine, request, now, engine.store.keep_at_once))
 
 
-async def page_soon(engine: Engine, request: PageRequest, now: int, keep: Keep) -> Answer:
+async def page_soon(engine: Engine, request: PageRequest, now: int, keep: Keep, go: Go = alone) -> Answer:
     """`POST /v1/pages`, from request to answer.
 
     Args:
         engine, request, now: the request and its moment.
         keep: how what was drawn is kept: `Store.keep`, in one flush with the events of this moment.
+        go: how steps are done: `Together`, side by side with other requests of this moment.
     """
+    plan, first = await go(planned, engine, request, now)
+    kept, counts = None if engine.preview else keep, plan.offered.counts
+    body, decisions, unwritten = await settled(plan.draws, plan.decided, kept, counts, first)
+    return answered(engine, request, plan, body, decisions, unwritten)
+
+
+def planned(engine: Engine, request: PageRequest, now: int) -> Steps[tuple[Plan, tuple[Answer, list[Decision]]]]:
+    """Who asks, how the page is laid out for them, all that could stand on it, and what the slots show of that."""
     live = engine.live
     layout = layout_of(live, request.page)
     query, holdout = hydrate(engine, live, request, now)
+    yield
     query = msgspec.structs.replace(query, surface=f"{request.surface}.{request.page}", filter=Filter())
     experiments = live.stops.running(live.config.experiments)
     layout, arms = arranged(engine.shop, experiments, request.page, layout, None if holdout else unit_of(query))
@@ -59,22 +70,38 @@ async def page_soon(engine: Engine, request: PageRequest, now: int, keep: Keep) 
     situation = Situation(live, query)
     laid = Laid.over(situation, request.page, layout)
     counts = counts_of(engine, situation, laid.named(layout) if laid else layout)
-    offered = offer(situation, layout, holdout=holdout, surface=request.surface, counts=counts, laid=laid)
+    offered = yield from offer(
+        situation, layout, holdout=holdout, surface=request.surface, counts=counts, laid=laid
+    )  # fmt: skip
     if request.explain:  # which tells all of each module: what is wrong with one is told before anything is drawn
         for each in offered.contents.values():
             if isinstance(each, Filled):
                 each.rank_all()
-    lap("fillable")
     draws = draws_of(engine, live, query, layout.slots, holdout)
     plan = Plan(situation, layout, offered, holdout, draws, arms)
-    body, decisions, unwritten = await settled(draws, plan.decided, None if engine.preview else keep, counts)
-    answer = {"page": request.page, "greeting": greeting(situation), **body, "bundleId": live.bundle.id}
-    answer |= basis(situation, holdout) | told_trouble(query)
+    lap("fillable")
+    yield
+    return plan, (yield from plan.deciding())
+
+
+def answered(
+    engine: Engine, request: PageRequest, plan: Plan, body: Answer, decisions: list[Decision], unwritten: list[Decision]
+) -> Answer:  # fmt: skip
+    """The answer from what was decided; it is logged before it leaves.
+
+    Args:
+        engine, request, plan: whose page, and what it was decided from.
+        body, decisions: its slots, and the decision of each.
+        unwritten: those that are still to be logged.
+    """
+    situation, offered, draws = plan.now, plan.offered, plan.draws
+    answer = {"page": request.page, "greeting": greeting(situation), **body, "bundleId": situation.live.bundle.id}
+    answer |= basis(situation, plan.holdout) | told_trouble(situation.query)
     if request.explain:
         answer["explain"] = explained(situation, offered)
     lap("fill")
     answer = remember(engine, unwritten, answer)
-    note_questions(engine, query, body)
+    note_questions(engine, situation.query, body)
     if draws is not None and draws.fresh and unwritten is decisions and answer.get("logged") is False:
         # What is drawn and not remembered can never be learned from: then nothing is drawn.
         draws.again(closed=True)
@@ -136,6 +163,10 @@ class Plan:
     arms: Mapping[str, str] = field(default_factory=dict)
 
     def decided(self) -> tuple[Answer, list[Decision]]:
+        """`deciding`, in one go."""
+        return finished(self.deciding())
+
+    def deciding(self) -> Steps[tuple[Answer, list[Decision]]]:
         """Slot by slot: veto what cannot be shown, let the policy draw or take the first, use its items up."""
         occasion = Occasion(self.now, self.draws.request_id if self.draws else new_id(), self.holdout, self.arms)
         families: Counter[str] = Counter()
@@ -151,6 +182,8 @@ class Plan:
             rows, sources = offered.unused(action, taken, slot)
             page.append(Occupied(slot, choice, vetoed, content, rows, sources, (action or "") in taken.names))
             taken.add(action, rows, offered.counted(rows), sells=offered.sells(action))
+        lap("decide")
+        yield
         slots, decisions = shown(occasion, page)
         return {"requestId": occasion.request_id, "slots": slots}, decisions
 

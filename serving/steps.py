@@ -5,9 +5,10 @@ A stage's code and tables are in the processor's caches then, where each request
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from typing import TypeVar
+from collections.abc import Callable, Generator
+from typing import ParamSpec, Protocol, TypeVar
 
+P = ParamSpec("P")
 Result = TypeVar("Result")
 
 Steps = Generator[None, None, Result]
@@ -23,3 +24,16 @@ def finished(steps: Steps[Result]) -> Result:
     except StopIteration as end:
         found: Result = end.value
         return found
+
+
+class Go(Protocol):
+    """How steps are done for callers who can wait."""
+
+    async def __call__(self, work: Callable[P, Steps[Result]], *args: P.args, **kwargs: P.kwargs) -> Result:
+        """What `work` returns or raises."""
+        ...
+
+
+async def alone(work: Callable[P, Steps[Result]], *args: P.args, **kwargs: P.kwargs) -> Result:
+    """`finished`, which never suspends."""
+    return finished(work(*args, **kwargs))

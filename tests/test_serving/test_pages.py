@@ -23,6 +23,7 @@ from serving.ranker import Ranker
 from serving.settings.pages import Module
 from serving.situation import Situation
 from serving.slate import Slate
+from serving.steps import finished
 from tests.test_serving.grown import AGREED
 
 
@@ -79,11 +80,11 @@ def test_a_shop_can_show_what_goes_with_the_running_session(toy_engine):
     tell(toy_engine, ("ann", "view", "a0"))
     live, now = toy_engine.live, toy_engine.clock.now()
     query, _ = hydrate(toy_engine, live, wire.PageRequest(user_id="ann"), now)
-    shown = build(Situation(live, query), module, 1).slate
+    shown = finished(build(Situation(live, query), module, 1)).slate
     assert [live.bundle.items[row] for row in shown.items.tolist()][:2] == ["a0", "a1"]
     assert set(shown.sources) == {"session"}
     later = msgspec.structs.replace(query, now=now + 31 * MINUTE)
-    assert not len(build(Situation(live, later), module, 1).slate.items)
+    assert not len(finished(build(Situation(live, later), module, 1)).slate.items)
 
 
 def test_bought_items_are_not_new_for_you(page_of, toy_engine):
@@ -212,11 +213,11 @@ def test_what_is_popular_is_ranked_once_for_all_until_the_shelf_changes(toy_engi
     def popular(user: str, **more) -> list[int]:
         query, _ = hydrate(toy_engine, live, wire.PageRequest(user_id=user), now)
         query = msgspec.structs.replace(query, **{"filter": Filter(), **more})
-        return build(Situation(live, query), Module("popular", {}), 1).slate.items.tolist()
+        return finished(build(Situation(live, query), Module("popular", {}), 1)).slate.items.tolist()
 
     monkeypatch.setattr(Ranker, "rank", spied)
     query = msgspec.structs.replace(hydrate(toy_engine, live, wire.PageRequest(), now)[0], filter=Filter())
-    build(Situation(live, query), Module("popular", {}), 1)
+    finished(build(Situation(live, query), Module("popular", {}), 1))
     assert len(asked) == 1, "what stands further down was ranked before a slot asked for it"
     shelf.stop([])
     asked.clear()
@@ -245,8 +246,8 @@ def test_what_is_remembered_makes_room_for_others(toy_engine, monkeypatch):
     query, _ = hydrate(toy_engine, live, wire.PageRequest(), now)
     for size in (1, 2, 3):
         asked = msgspec.structs.replace(query, filter=Filter(), num_results=size)
-        found = modules._common(live, asked, {"popularity": 1.0})
-        assert modules._common(live, asked, {"popularity": 1.0}) is found
+        found = finished(modules._common(live, asked, {"popularity": 1.0}))
+        assert finished(modules._common(live, asked, {"popularity": 1.0})) is found
         assert len(live.ranker.shelf.kept) <= 2
 
 
@@ -256,7 +257,7 @@ def test_what_is_explained_is_ranked_before_anything_is_drawn(page_of, monkeypat
     seen, offer, settle = [], pages.offer, pages.settled
 
     def offering(*given, **more):
-        seen.append(offer(*given, **more))
+        seen.append((yield from offer(*given, **more)))
         return seen[-1]
 
     async def settled(*given):

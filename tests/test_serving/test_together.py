@@ -1,4 +1,4 @@
-"""`serving.together`: in order, each in its own context, no error is anybody else's, and answers leave in between."""
+"""`serving.together`: side by side, each in its own context, errors are nobody else's, and answers leave in between."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from contextvars import ContextVar
 
 import pytest
 
+from serving.steps import Steps, alone, finished
 from serving.together import Together
 from serving.watch import Watch, lap, unwatch, watch_with
 
@@ -16,8 +17,10 @@ asked: ContextVar[int] = ContextVar("asked")
 def test_each_runs_in_its_own_context_and_in_order():
     order: list[int] = []
 
-    def work(number: int, *, more: int) -> int:
+    def work(number: int, *, more: int) -> Steps[int]:
         order.append(number)
+        assert asked.get() == number
+        yield
         assert asked.get() == number
         return number + more
 
@@ -34,9 +37,11 @@ def test_each_runs_in_its_own_context_and_in_order():
 
 
 def test_an_error_is_of_who_asked():
-    def work(number: int) -> int:
+    def work(number: int) -> Steps[int]:
+        yield
         if number == 1:
             raise ValueError(number)
+        yield
         return number
 
     async def several() -> list[int | BaseException]:
@@ -50,9 +55,13 @@ def test_an_error_is_of_who_asked():
 def test_who_is_gone_costs_nothing():
     done: list[int] = []
 
+    def work(number: int) -> Steps[None]:
+        yield
+        done.append(number)
+
     async def several() -> None:
         together = Together()
-        asking = [asyncio.ensure_future(together(done.append, number)) for number in range(3)]
+        asking = [asyncio.ensure_future(together(work, number)) for number in range(3)]
         await asyncio.sleep(0)  # all have asked
         asking[1].cancel()
         await asyncio.gather(*asking, return_exceptions=True)
@@ -66,9 +75,11 @@ def test_waiting_is_no_stage_of_the_work(monkeypatch: pytest.MonkeyPatch):
     now = [0]
     monkeypatch.setattr("serving.watch.perf_counter_ns", lambda: now[0])
 
-    def work() -> None:
-        now[0] += 20_000_000
-        lap("score")
+    def work() -> Steps[None]:
+        for stage in ("gather", "score"):
+            now[0] += 10_000_000
+            lap(stage)
+            yield
 
     async def ask(together: Together) -> dict[str, float]:
         watch = Watch()
@@ -84,7 +95,7 @@ def test_waiting_is_no_stage_of_the_work(monkeypatch: pytest.MonkeyPatch):
         return await asyncio.gather(*(ask(together) for _ in range(3)))
 
     assert asyncio.run(several()) == [
-        {"wait": 40.0 + done, "score": 20.0, "encode": 1.0}
+        {"wait": 40.0 + done, "gather": 10.0, "score": 10.0, "encode": 1.0}
         for done in range(3)  # two others' work, and answers
     ]
 
@@ -94,8 +105,12 @@ def test_after_a_few_the_answers_leave(at_once: int):
     """What was answered is seen before more than a few others are begun."""
     events: list[str] = []
 
+    def work(number: int) -> Steps[None]:
+        events.append(f"work {number}")
+        yield
+
     async def ask(together: Together, number: int) -> None:
-        await together(events.append, f"work {number}")
+        await together(work, number)
         events.append(f"answer {number}")
 
     async def several() -> None:
@@ -105,3 +120,38 @@ def test_after_a_few_the_answers_leave(at_once: int):
     asyncio.run(several())
     begun = [sum(each.startswith("work") for each in events[: events.index(f"answer {n}")]) for n in range(6)]
     assert begun == [min(6, (n // at_once + 1) * at_once) for n in range(6)]
+
+
+@pytest.mark.parametrize("at_once", [1, 2, 8])
+def test_stages_are_done_side_by_side(at_once: int):
+    """All that go together are through a stage before one of them begins the next, however many stages each has."""
+    done: list[tuple[int, int]] = []
+
+    def work(number: int) -> Steps[int]:
+        for stage in range(number + 1):
+            done.append((stage, number))
+            yield
+        return number
+
+    async def several() -> list[int]:
+        together = Together(at_once)
+        return await asyncio.gather(*(together(work, number) for number in range(6)))
+
+    assert asyncio.run(several()) == list(range(6))
+    groups = [range(first, min(first + at_once, 6)) for first in range(0, 6, at_once)]
+    assert done == [
+        (stage, number) for group in groups for stage in range(max(group) + 1) for number in group if stage <= number
+    ]
+
+
+def test_steps_come_to_the_same_in_one_go():
+    def work(number: int) -> Steps[int]:
+        yield
+        yield
+        return number
+
+    async def both() -> tuple[int, int]:
+        return await alone(work, 3), await Together()(work, 3)
+
+    assert finished(work(3)) == 3
+    assert asyncio.run(both()) == (3, 3)

@@ -39,6 +39,7 @@ from serving.ranker import Ranker
 from serving.settings.pages import Module, Page, Slot
 from serving.shelf import Shelf
 from serving.situation import Situation
+from serving.steps import Steps, finished
 from serving.strict import nearest
 from serving.taken import Taken
 from serving.wire import PageRequest
@@ -208,14 +209,14 @@ def _answers(then: Then, live: Live, request: Request, fillings: dict[bytes, Fil
     alike = live.bundle.id, config.selection, config.repurchase, config.shop.time_zone
     now = Situation(live, query)
 
-    def remembered(now: Situation, module: Module, slots: int) -> Filled:
+    def remembered(now: Situation, module: Module, slots: int) -> Steps[Filled]:
         key = msgspec.json.encode((alike, module, slots))
         if key not in fillings:
-            fillings[key] = build(now, module, slots)
+            fillings[key] = yield from build(now, module, slots)
         return fillings[key]
 
     laid = Laid.over(now, str(request.page), layout)
-    offered = offer(now, layout, holdout=holdout, surface="page", build=remembered, laid=laid)
+    offered = finished(offer(now, layout, holdout=holdout, surface="page", build=remembered, laid=laid))
     return ask(then.shop, now, layout, offered, request.slots, holdout=holdout)
 
 
