@@ -68,7 +68,7 @@ def test_an_answer_is_a_line_with_id_route_status_and_time(service, said):
 def test_an_error_of_ours_is_found_by_the_id_that_the_client_got(service, said, monkeypatch):
     """The traceback names places and the kind of error; what it says may be about somebody."""
     lines = said()
-    monkeypatch.setattr(pipeline, "recommend", _fails)
+    monkeypatch.setattr(pipeline, "recommending", _fails)
     answer = service.post("/v1/recommendations", {"userId": "ann"})
     told, line = lines()
     assert answer.status_code == 500 and "ann" not in answer.json()["error"]["message"]
@@ -267,7 +267,7 @@ def test_nothing_personal_reaches_a_line_or_a_label(service, said, toy_engine, m
     """Every line of a walk is told, also of what fails inside; each made-up value is looked for in all of it."""
     lines = said(KOKYAKU_LOG_LEVEL="debug")
     statuses = walk(service)
-    monkeypatch.setattr(pipeline, "recommend", lambda engine, request, now: {}[request.user_id])
+    monkeypatch.setattr(pipeline, "recommending", lambda engine, request, now: {}[request.user_id])
     statuses.append(service.post("/v1/recommendations", {"userId": SECRETS["user"]}).status_code)
     scraped = service.client.get("/metrics").text
     assert {200, 202, 400, 404, 500} <= set(statuses), statuses

@@ -203,7 +203,7 @@ def test_what_is_made_for_all_slots_at_once_is_what_each_would_get(page_of, toy_
 
 def test_what_is_popular_is_ranked_once_for_all_until_the_shelf_changes(toy_engine, monkeypatch):
     """Nobody sees what another one may not, nor what was there before."""
-    live, now, asked, rank = toy_engine.live, toy_engine.clock.now(), [], Ranker.rank
+    live, now, asked, rank = toy_engine.live, toy_engine.clock.now(), [], Ranker.ranking
     shelf, category = live.ranker.shelf, live.bundle.shared.category
 
     def spied(self, query, voice=None, **more):
@@ -215,7 +215,7 @@ def test_what_is_popular_is_ranked_once_for_all_until_the_shelf_changes(toy_engi
         query = msgspec.structs.replace(query, **{"filter": Filter(), **more})
         return finished(build(Situation(live, query), Module("popular", {}), 1)).slate.items.tolist()
 
-    monkeypatch.setattr(Ranker, "rank", spied)
+    monkeypatch.setattr(Ranker, "ranking", spied)
     query = msgspec.structs.replace(hydrate(toy_engine, live, wire.PageRequest(), now)[0], filter=Filter())
     finished(build(Situation(live, query), Module("popular", {}), 1))
     assert len(asked) == 1, "what stands further down was ranked before a slot asked for it"
@@ -262,7 +262,7 @@ def test_what_is_explained_is_ranked_before_anything_is_drawn(page_of, monkeypat
 
     async def settled(*given):
         modules_of = [each for each in seen[-1].contents.values() if isinstance(each, Filled)]
-        seen.append([each.module.kind for each in modules_of if next(each.parts, None) is not None])
+        seen.append([each.module.kind for each in modules_of if each.further()])
         return await settle(*given)
 
     monkeypatch.setattr(pages, "offer", offering)
@@ -274,13 +274,13 @@ def test_what_is_explained_is_ranked_before_anything_is_drawn(page_of, monkeypat
 def test_a_page_ranks_by_no_voice_that_is_none(page_of, toy_engine, monkeypatch):
     """Without a look, a wish or an order nothing goes with it; what is explained shows the same items."""
     tell(toy_engine, ("ann", "purchase", "b3"))
-    asked, rank = [], Ranker.rank
+    asked, rank = [], Ranker.ranking
 
     def spied(self, query, voice=None, **more):
         asked.append(voice)
         return rank(self, query, voice, **more)
 
-    monkeypatch.setattr(Ranker, "rank", spied)
+    monkeypatch.setattr(Ranker, "ranking", spied)
     short = page_of()
     assert asked and all(asked)
     full = page_of(explain=True)

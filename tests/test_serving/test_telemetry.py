@@ -141,7 +141,7 @@ def _disk_full(*_) -> None:
 
 
 def test_an_error_of_ours_is_counted_and_no_previews_are(service, toy_engine, monkeypatch):
-    monkeypatch.setattr(pipeline, "recommend", lambda *_: 1 / 0)
+    monkeypatch.setattr(pipeline, "recommending", lambda *_: 1 / 0)
     assert service.post("/v1/recommendations", {"userId": "ann"}).status_code == 500
     found = scraped(service)
     assert found["kokyaku_requests_total", "/v1/recommendations", "500"] == 1
