@@ -254,19 +254,14 @@ def test_what_is_remembered_makes_room_for_others(toy_engine, monkeypatch):
 @pytest.mark.parametrize("explain", [True, False])
 def test_what_is_explained_is_ranked_before_anything_is_drawn(page_of, monkeypatch, explain):
     """A condition that takes too long is an error; nothing may be kept by then."""
-    seen, offer, settle = [], pages.offer, pages.settled
+    seen, deciding = [], pages.Plan.deciding
 
-    def offering(*given, **more):
-        seen.append((yield from offer(*given, **more)))
-        return seen[-1]
+    def spied(plan):
+        ranked = [each for each in plan.offered.contents.values() if isinstance(each, Filled)]
+        seen.append([each.module.kind for each in ranked if each.further()])
+        return deciding(plan)
 
-    async def settled(*given):
-        modules_of = [each for each in seen[-1].contents.values() if isinstance(each, Filled)]
-        seen.append([each.module.kind for each in modules_of if each.further()])
-        return await settle(*given)
-
-    monkeypatch.setattr(pages, "offer", offering)
-    monkeypatch.setattr(pages, "settled", settled)
+    monkeypatch.setattr(pages.Plan, "deciding", spied)
     page_of(explain=explain)
     assert (seen[-1] == []) == explain
 
