@@ -28,8 +28,8 @@ VERSION = "0.1.0"
 
 apart = Apart()
 """For what writes to the disk beside the store's own thread, and for what takes long."""
-together = Together()
-"""For what is read and ranked in one go."""
+together, laid_together = Together(), Together()
+"""For lists, and for pages: a list does not wait for the many stages of a page."""
 
 
 class MethodError(RequestError):
@@ -105,7 +105,7 @@ async def _rankings(engine: Engine, body: bytes, now: int) -> tuple[int, Any]:
 
 async def _pages(engine: Engine, body: bytes, now: int) -> tuple[int, Any]:
     request = wire.decode(body, wire.PageRequest)
-    return 200, await pages.page_soon(engine, request, now, engine.store.keep, together)
+    return 200, await pages.page_soon(engine, request, now, engine.store.keep, laid_together)
 
 
 async def _actions(engine: Engine, body: bytes, now: int) -> tuple[int, Any]:
