@@ -29,7 +29,7 @@ VERSION = "0.1.0"
 apart = Apart()
 """For what writes to the disk beside the store's own thread, and for what takes long."""
 together, laid_together = Together(), Together()
-"""For lists, and for pages: a list does not wait for the many stages of a page."""
+"""For lists, and for pages: a list goes through its stages with lists, and has no page's many between them."""
 
 
 class MethodError(RequestError):
@@ -96,11 +96,11 @@ async def _recommendations(engine: Engine, body: bytes, now: int) -> tuple[int, 
 
 
 async def _related(engine: Engine, body: bytes, now: int) -> tuple[int, Any]:
-    return 200, await together(pipeline.relating, engine, wire.decode(body, wire.RelatedRequest), now)
+    return 200, await together(pipeline.related, engine, wire.decode(body, wire.RelatedRequest), now)
 
 
 async def _rankings(engine: Engine, body: bytes, now: int) -> tuple[int, Any]:
-    return 200, await together(pipeline.ranking_list, engine, wire.decode(body, wire.RankingsRequest), now)
+    return 200, await together(pipeline.rank_list, engine, wire.decode(body, wire.RankingsRequest), now)
 
 
 async def _pages(engine: Engine, body: bytes, now: int) -> tuple[int, Any]:

@@ -26,12 +26,9 @@ ROUNDS = 5
 
 
 async def settled(
-    draws: Draws | None,
-    decide: Callable[[], Decided[Result]],
-    keep: Keep | None,
-    counts: Counts | None = None,
+    draws: Draws | None, decide: Callable[[], Decided[Result]], keep: Keep | None, counts: Counts | None = None,
     first: Decided[Result] | None = None,
-) -> tuple[Result, list[Decision], list[Decision]]:
+) -> tuple[Result, list[Decision], list[Decision]]:  # fmt: skip
     """Decide until what was drawn holds and what is limited is counted.
 
     Where the store refuses, nothing is drawn and nothing limited is shown, since nobody else could know of it: the

@@ -27,6 +27,7 @@ from serving.slate import Slate
 from serving.steps import Steps, finished
 
 Parts = Iterator[Slate | None]
+"""Lists of a module, with pauses between."""
 _UNASKED = Candidates.of_best({}, 0)
 """What no source was asked for."""
 _EMPTY = Slate(NOTHING, np.empty(0, np.float32), (), _UNASKED)
@@ -124,23 +125,28 @@ def _by_kind(live: Live, kind: str) -> dict[str, float]:
     return {spec.name: 1.0 for spec in live.bundle.recipe.sources if spec.kind == kind}
 
 
-def _ranked(live: Live, query: Query, voice: Voice, selection: SelectionSpec | None = None) -> Parts:
+def _ranking(live: Live, query: Query, voice: Voice, selection: SelectionSpec | None = None) -> Steps[Slate]:
     """What one voice says, without filling; where there is none, nobody is asked."""
-    yield (yield from live.ranker.ranking(query, voice, filled=False, selection=selection)) if voice else _EMPTY
+    return (yield from live.ranker.ranking(query, voice, filled=False, selection=selection)) if voice else _EMPTY
+
+
+def _ranked(live: Live, query: Query, voice: Voice, selection: SelectionSpec | None = None) -> Parts:
+    """The same as the one part of a module."""
+    yield (yield from _ranking(live, query, voice, selection))
 
 
 def _common(live: Live, query: Query, voice: Mapping[str, float]) -> Steps[Slate]:
-    """`_ranked` by sources that read nothing of the subject: alike for all whom nothing is kept from.
+    """`_ranking` by sources that read nothing of the subject: alike for all whom nothing is kept from.
 
     What the shop wishes changes with dates and audiences, so then it is ranked each time.
     """
     ranker, kept = live.ranker, live.ranker.shelf.kept
     if query.barred or query.anchors or query.filter != _NO_LIMITS or ranker.business is not None:
-        return (yield from live.ranker.ranking(query, voice, filled=False))
+        return (yield from _ranking(live, query, voice))
     key = (_common, query.num_results, *((name, ranker.opinion(name, query)) for name in voice))
     found: Slate | None = kept.get(key)
     if found is None:
-        found = yield from live.ranker.ranking(query, voice, filled=False)
+        found = yield from _ranking(live, query, voice)
         if len(kept) >= _KEPT:  # some of them of seasons and hours that are over
             kept.clear()
         kept[key] = found

@@ -70,9 +70,7 @@ def planned(engine: Engine, request: PageRequest, now: int) -> Steps[tuple[Plan,
     situation = Situation(live, query)
     laid = Laid.over(situation, request.page, layout)
     counts = counts_of(engine, situation, laid.named(layout) if laid else layout)
-    offered = yield from offer(
-        situation, layout, holdout=holdout, surface=request.surface, counts=counts, laid=laid
-    )  # fmt: skip
+    offered = yield from offer(situation, layout, holdout=holdout, surface=request.surface, counts=counts, laid=laid)
     if request.explain:  # which tells all of each module: what is wrong with one is told before anything is drawn
         for each in offered.contents.values():
             if isinstance(each, Filled):
@@ -182,7 +180,6 @@ class Plan:
             rows, sources = offered.unused(action, taken, slot)
             page.append(Occupied(slot, choice, vetoed, content, rows, sources, (action or "") in taken.names))
             taken.add(action, rows, offered.counted(rows), sells=offered.sells(action))
-        lap("decide")
         yield
         slots, decisions = shown(occasion, page)
         return {"requestId": occasion.request_id, "slots": slots}, decisions

@@ -61,12 +61,7 @@ def recommending(engine: Engine, request: RecommendationsRequest, now: int) -> S
     return answer
 
 
-def related(engine: Engine, request: RelatedRequest, now: int) -> Answer:
-    """`relating`, in one go."""
-    return finished(relating(engine, request, now))
-
-
-def relating(engine: Engine, request: RelatedRequest, now: int) -> Steps[Answer]:
+def related(engine: Engine, request: RelatedRequest, now: int) -> Steps[Answer]:
     """`POST /v1/related-items`: neighbours of the items asked about; unknown ones come back in `missingIds`."""
     live = engine.live
     rows = live.bundle.items.rows_of(request.item_ids)
@@ -92,12 +87,7 @@ def relating(engine: Engine, request: RelatedRequest, now: int) -> Steps[Answer]
     return answer
 
 
-def rank_list(engine: Engine, request: RankingsRequest, now: int) -> Answer:
-    """`ranking_list`, in one go."""
-    return finished(ranking_list(engine, request, now))
-
-
-def ranking_list(engine: Engine, request: RankingsRequest, now: int) -> Steps[Answer]:
+def rank_list(engine: Engine, request: RankingsRequest, now: int) -> Steps[Answer]:
     """`POST /v1/rankings`: the given items in the customer's order; unsaid ones keep the given order at the end."""
     live = engine.live
     asked = list(dict.fromkeys(request.input_list))

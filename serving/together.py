@@ -2,7 +2,7 @@
 
 Between two requests the loop reads and writes sockets, and between two stages of one request lies all the code of the
 others: that drives code and tables out of the processor's caches. So what waits already goes through its stages
-together, and takes a quarter less time; nobody waits for others to come, and after a few the answers leave before the
+together, and takes less time; nobody waits for others to come, and after a few the answers leave before the
 next are begun.
 """
 
@@ -15,7 +15,7 @@ from contextvars import Context, copy_context
 from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 from serving.steps import Steps
-from serving.watch import lap
+from serving.watch import watching
 
 P = ParamSpec("P")
 Result = TypeVar("Result")
@@ -54,16 +54,18 @@ class Together:
         self._waiting: deque[_Asked] = deque()
 
     async def __call__(self, work: Callable[P, Steps[Result]], *args: P.args, **kwargs: P.kwargs) -> Result:
-        """What `work` returns or raises; it runs in the context of who asks, in this thread."""
-        loop = asyncio.get_running_loop()
+        """What `work` returns or raises; its steps run in the context of who asks, in this thread."""
+        loop, steps = asyncio.get_running_loop(), work(*args, **kwargs)
         answer: asyncio.Future[Result] = loop.create_future()
         if not self._waiting:
             loop.call_soon(self._run, loop)
-        self._waiting.append(_Asked(answer, copy_context(), work(*args, **kwargs)))
+        self._waiting.append(_Asked(answer, copy_context(), steps))
+        watch = watching()
+        watch.pause()
         try:
             return await answer
         finally:
-            lap("wait")  # for those that were worked on in the same go
+            watch.resume()
 
     def _run(self, loop: asyncio.AbstractEventLoop) -> None:
         going = [self._waiting.popleft() for _ in range(min(self._at_once, len(self._waiting)))]
@@ -75,5 +77,9 @@ class Together:
 
 
 def _step(steps: Steps[Any]) -> None:
-    lap("wait")  # for the steps of others
-    next(steps)
+    watch = watching()
+    watch.resume()
+    try:
+        next(steps)
+    finally:
+        watch.pause()

@@ -28,11 +28,11 @@ class Watch:
         scope: of the request, as the server gives it; whoever names the request does so there.
     """
 
-    __slots__ = ("_mark", "code", "counts", "fallbacks", "scope", "stages", "started")
+    __slots__ = ("_mark", "_paused", "code", "counts", "fallbacks", "scope", "stages", "started")
 
     def __init__(self, scope: MutableMapping[str, Any] | None = None) -> None:
         self.scope = scope
-        self.started = self._mark = perf_counter_ns()
+        self.started = self._mark = self._paused = perf_counter_ns()
         self.stages: dict[str, int] = {}
         """Nanoseconds by stage."""
         self.counts: dict[tuple[str, ...], int] = {}
@@ -47,6 +47,16 @@ class Watch:
         now = perf_counter_ns()
         self.stages[stage] = self.stages.get(stage, 0) + now - self._mark
         self._mark = now
+
+    def pause(self) -> None:
+        """From here on others have their turn."""
+        self._paused = perf_counter_ns()
+
+    def resume(self) -> None:
+        """The time since the pause is `wait`; what was done before it belongs to the stage of the next lap still."""
+        gone = perf_counter_ns() - self._paused
+        self.stages["wait"] = self.stages.get("wait", 0) + gone
+        self._mark += gone
 
     def count(self, *what: str, by: int = 1) -> None:
         """Something happened: the name of its counter (`serving.telemetry`), then its labels."""
@@ -103,6 +113,12 @@ class _Idle(Watch):
         """Nothing."""
 
     def lap(self, stage: str) -> None:
+        """Nothing."""
+
+    def pause(self) -> None:
+        """Nothing."""
+
+    def resume(self) -> None:
         """Nothing."""
 
     def count(self, *what: str, by: int = 1) -> None:

@@ -15,6 +15,7 @@ from features.errors import ConfigError
 from features.moments import DAY, format_instant
 from serving import logs, pipeline
 from serving.logs import AccessLog, JsonLines, Settings, Words, safe, take_over
+from serving.steps import Steps
 from serving.watch import REQUEST_ID, Watch, unwatch, watch_with
 from serving.wire_people import UpdateRequest
 from tests.test_serving.conftest import AS_OF
@@ -68,7 +69,7 @@ def test_an_answer_is_a_line_with_id_route_status_and_time(service, said):
 def test_an_error_of_ours_is_found_by_the_id_that_the_client_got(service, said, monkeypatch):
     """The traceback names places and the kind of error; what it says may be about somebody."""
     lines = said()
-    monkeypatch.setattr(pipeline, "recommending", _fails)
+    monkeypatch.setattr(pipeline, "recommending", _failing)
     answer = service.post("/v1/recommendations", {"userId": "ann"})
     told, line = lines()
     assert answer.status_code == 500 and "ann" not in answer.json()["error"]["message"]
@@ -78,8 +79,13 @@ def test_an_error_of_ours_is_found_by_the_id_that_the_client_got(service, said, 
     assert "ann@shop.example" not in said.stream.getvalue()
 
 
-def _fails(*_) -> None:
+def _fails() -> None:
     raise KeyError("ann@shop.example")
+
+
+def _failing(*_) -> Steps[None]:
+    yield
+    _fails()
 
 
 def test_on_a_developers_machine_the_error_speaks(said):
@@ -267,7 +273,12 @@ def test_nothing_personal_reaches_a_line_or_a_label(service, said, toy_engine, m
     """Every line of a walk is told, also of what fails inside; each made-up value is looked for in all of it."""
     lines = said(KOKYAKU_LOG_LEVEL="debug")
     statuses = walk(service)
-    monkeypatch.setattr(pipeline, "recommending", lambda engine, request, now: {}[request.user_id])
+
+    def failing(engine, request, now) -> Steps[None]:
+        yield
+        raise KeyError(request.user_id)
+
+    monkeypatch.setattr(pipeline, "recommending", failing)
     statuses.append(service.post("/v1/recommendations", {"userId": SECRETS["user"]}).status_code)
     scraped = service.client.get("/metrics").text
     assert {200, 202, 400, 404, 500} <= set(statuses), statuses

@@ -18,7 +18,7 @@ from serving.frames import frames
 from serving.hydrate import hydrate
 from serving.modules import Filled, build
 from serving.occupied import shown
-from serving.query import Filter, Query
+from serving.query import Context, Filter, Query
 from serving.ranker import Ranker
 from serving.settings.pages import Module
 from serving.situation import Situation
@@ -249,6 +249,15 @@ def test_what_is_remembered_makes_room_for_others(toy_engine, monkeypatch):
         found = finished(modules._common(live, asked, {"popularity": 1.0}))
         assert finished(modules._common(live, asked, {"popularity": 1.0})) is found
         assert len(live.ranker.shelf.kept) <= 2
+
+
+def test_where_nothing_tells_what_is_popular_nobody_is_asked(toy_engine, monkeypatch):
+    monkeypatch.setattr(modules, "_by_kind", lambda live, kind: {})
+    monkeypatch.setattr(Ranker, "ranking", lambda *_, **__: pytest.fail("somebody was asked"))
+    live, now = toy_engine.live, toy_engine.clock.now()
+    asked = wire.PageRequest(context=Context(region="north"))
+    query = msgspec.structs.replace(hydrate(toy_engine, live, asked, now)[0], filter=Filter())
+    assert not len(finished(build(Situation(live, query), Module("popular", {}), 1)).slate.items)
 
 
 @pytest.mark.parametrize("explain", [True, False])

@@ -19,6 +19,7 @@ from serving.intake_stops import lift_in, stop_in, stops_of, take_stops
 from serving.keeping import at_once
 from serving.policy_files import write_policy
 from serving.settings.pages import Page, Slot
+from serving.steps import finished
 from serving.stops import NO_STOPS, add_stop, all_stops, lift_stop, read_stops
 from serving.wire import StopIn, StopsRequest
 from tests.test_serving.conftest import AS_OF, build_toy_bundle
@@ -72,8 +73,8 @@ def seen(engine: Engine, user: str = "bob") -> dict[str, list[str]]:
     """What each call shows."""
     page = pages.page(engine, wire.PageRequest(user_id=user), AS_OF)
     lists = pipeline.recommend(engine, wire.RecommendationsRequest(user_id=user), AS_OF)
-    near = pipeline.related(engine, wire.RelatedRequest(item_ids=("a1",)), AS_OF)
-    ranked = pipeline.rank_list(engine, wire.RankingsRequest(user_id=user, input_list=("a0", "b0")), AS_OF)
+    near = finished(pipeline.related(engine, wire.RelatedRequest(item_ids=("a1",)), AS_OF))
+    ranked = finished(pipeline.rank_list(engine, wire.RankingsRequest(user_id=user, input_list=("a0", "b0")), AS_OF))
     sent = at_once(
         next_action(engine, wire.ActionRequest(channel="email", user_id=user), AS_OF, engine.store.keep_at_once)
     )
@@ -98,7 +99,8 @@ def test_a_stopped_item_is_nowhere_in_any_worker_after_one_look(two) -> None:
     after = seen(other)
     assert not any("a0" in after[call] for call in ("page", "list", "related", "ranking"))
     assert len(after["list"]) == len(before["list"]) - 1, "nothing else is gone"
-    ranked = pipeline.rank_list(other, wire.RankingsRequest(user_id="bob", input_list=("a0", "b0", "x")), AS_OF)
+    asked = wire.RankingsRequest(user_id="bob", input_list=("a0", "b0", "x"))
+    ranked = finished(pipeline.rank_list(other, asked, AS_OF))
     assert (ranked["stoppedIds"], ranked["missingIds"]) == (["a0"], ["x"])
     at = AS_OF - DAY
     bought = StoredEvent(event_id="e", occurred_at=at, recorded_at=at, type="purchase", customer_id="ann", item_id="a1")

@@ -15,6 +15,7 @@ from serving import hydrate, pipeline
 from serving.http import HANDLERS
 from serving.logs import AccessLog
 from serving.observe import Observed, Paths, fallback_class
+from serving.steps import Steps
 from serving.telemetry import OTHER, Gauge, Spread, Tally, Telemetry
 from serving.watch import STAGES, Watch, lap, unwatch, watch_with, watching
 from tests.test_serving.conftest import AS_OF
@@ -141,7 +142,11 @@ def _disk_full(*_) -> None:
 
 
 def test_an_error_of_ours_is_counted_and_no_previews_are(service, toy_engine, monkeypatch):
-    monkeypatch.setattr(pipeline, "recommending", lambda *_: 1 / 0)
+    def failing(*_) -> Steps[None]:
+        yield
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(pipeline, "recommending", failing)
     assert service.post("/v1/recommendations", {"userId": "ann"}).status_code == 500
     found = scraped(service)
     assert found["kokyaku_requests_total", "/v1/recommendations", "500"] == 1

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from contextvars import ContextVar
+from typing import Any
 
+import orjson
 import pytest
 
+from serving import pages, ranker
+from serving.http import HANDLERS
 from serving.steps import Steps, alone, finished
 from serving.together import Together
 from serving.watch import Watch, lap, unwatch, watch_with
+from tests.test_serving.test_pages import tell
 
 asked: ContextVar[int] = ContextVar("asked")
 
@@ -100,6 +105,31 @@ def test_waiting_is_no_stage_of_the_work(monkeypatch: pytest.MonkeyPatch):
     ]
 
 
+def test_what_is_done_before_a_pause_is_of_the_stage_that_goes_on(monkeypatch: pytest.MonkeyPatch):
+    """Who has nobody to wait for waits for nobody, wherever a stage pauses and whatever is left at the end."""
+    now = [0]
+    monkeypatch.setattr("serving.watch.perf_counter_ns", lambda: now[0])
+
+    def work() -> Steps[None]:
+        now[0] += 5_000_000
+        yield
+        now[0] += 3_000_000
+        lap("decide")
+        yield
+        now[0] += 2_000_000
+
+    async def ask() -> dict[str, float]:
+        watch = Watch()
+        token = watch_with(watch)
+        await Together()(work)
+        now[0] += 1_000_000
+        lap("encode")
+        unwatch(token)
+        return watch.milliseconds()
+
+    assert asyncio.run(ask()) == {"wait": 0.0, "decide": 8.0, "encode": 3.0}
+
+
 @pytest.mark.parametrize("at_once", [1, 2, 8])
 def test_after_a_few_the_answers_leave(at_once: int):
     """What was answered is seen before more than a few others are begun."""
@@ -155,3 +185,76 @@ def test_steps_come_to_the_same_in_one_go():
 
     assert finished(work(3)) == 3
     assert asyncio.run(both()) == (3, 3)
+
+
+ASKED: list[tuple[str, dict[str, Any]]] = [
+    (path, {**who, **body})
+    for who in ({"userId": "ann"}, {"userId": "bob"}, {"userId": "dan"}, {"visitorId": "v-1"}, {})
+    for path, body in (
+        ("/v1/recommendations", {"numResults": 4}),
+        ("/v1/recommendations", {"numResults": 3, "filter": {"exclude": ["purchased"]}}),
+        ("/v1/related-items", {"itemIds": ["a1"], "numResults": 3}),
+        ("/v1/rankings", {"inputList": ["a0", "b0", "a1"]}),
+        ("/v1/pages", {"page": "home"}),
+    )
+]
+
+
+async def _answered(engine: Any, path: str, body: dict[str, Any], now: int) -> Any:
+    _, answer = await HANDLERS[path][1](engine, orjson.dumps(body), now)
+    return _without_ids(answer)
+
+
+def _without_ids(answer: Any) -> Any:
+    if isinstance(answer, dict):
+        return {key: _without_ids(each) for key, each in answer.items() if key not in ("requestId", "decisionId")}
+    return [_without_ids(each) for each in answer] if isinstance(answer, list) else answer
+
+
+def test_side_by_side_each_gets_what_it_gets_alone(toy_engine):
+    tell(
+        toy_engine,
+        ("ann", "purchase", "a1"),
+        ("ann", "view", "b3"),
+        ("bob", "purchase", "b0"),
+        ("dan", "wishlist", "a2"),
+    )
+    now = toy_engine.clock.now()
+
+    async def alone_first() -> tuple[list[Any], list[Any]]:
+        one = [await _answered(toy_engine, path, body, now) for path, body in ASKED]
+        return one, await asyncio.gather(*(_answered(toy_engine, path, body, now) for path, body in ASKED))
+
+    one, several = asyncio.run(alone_first())
+    assert one == several
+    assert len({orjson.dumps(each) for each in one}) > len(ASKED) // 2, "nearly all got the same"
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "module", "name"),
+    [
+        ("/v1/recommendations", {"userId": "ann"}, ranker, "choose"),
+        ("/v1/pages", {"userId": "ann", "page": "home"}, pages, "shown"),
+    ],
+)
+def test_a_request_alone_does_not_wait(toy_engine, monkeypatch, path, body, module, name):
+    """Its own work is told as a stage, also where that pauses."""
+    now, work = [0], getattr(module, name)
+    monkeypatch.setattr("serving.watch.perf_counter_ns", lambda: now[0])
+
+    def slow(*given: Any, **more: Any) -> Any:
+        now[0] += 50_000_000
+        return work(*given, **more)
+
+    async def ask() -> dict[str, float]:
+        watch = Watch()
+        token = watch_with(watch)
+        await _answered(toy_engine, path, body, toy_engine.clock.now())
+        unwatch(token)
+        return watch.milliseconds()
+
+    monkeypatch.setattr(module, name, slow)
+    told = asyncio.run(ask())
+    assert told["wait"] == 0 and sum(told.values()) >= 50
+    if name == "shown":
+        assert told["decide"] == 50
