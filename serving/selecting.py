@@ -38,6 +38,9 @@ Group = tuple[npt.NDArray[np.int32], float, npt.NDArray[np.int32]]
 BRAND_SHARE = 0.5
 """A further item of the same brand costs this share of what one of the same category costs."""
 NOTHING_ABOVE = np.empty(0, np.int32)
+TOLD = ("relevance", "boost", "objective", "novelty", "diversity", "value")
+"""What the kernel tells of each chosen item: the factors of a `Trace`, and the value."""
+_UNWANTED = np.empty(0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +106,8 @@ class Selector:
         wanted = None if self.business is None else self.business.factors(items, self.shelf.price[items], now, fits)
         if wanted is None and self.spec == PLAIN:
             return first(scores, count)
+        if available():
+            return self._compiled(items, scores, count, above, wanted)
         novelty = self._novelty(items)
         worth = scores.astype(np.float64) * novelty
         if wanted is not None:
@@ -115,6 +120,19 @@ class Selector:
         chosen = np.concatenate([values, scores[rest]]).astype(np.float32)
         diversity = np.concatenate([diversity, np.ones(len(rest))])
         return Selected(places, chosen, _trace(places, scores, wanted, novelty, diversity))
+
+    def _compiled(self, items: Rows, scores: Floats, count: int, above: Rows, wanted: Wanted | None) -> Selected:
+        """`select` with a kernel."""
+        shared, spec, size = self.shelf.bundle.shared, self.spec, min(count, len(items))
+        places, told = np.empty(size, np.intp), np.empty((len(TOLD), size), np.float32)
+        boost, objective = (_UNWANTED, _UNWANTED) if wanted is None else (wanted.boost, wanted.objective)
+        give_places(
+            items, np.ascontiguousarray(scores), shared.buyers, spec.novelty, shared.category, 1 - spec.diversity,
+            shared.brand, 1 - BRAND_SHARE * spec.diversity, above, boost, objective, places, told,
+        )  # fmt: skip
+        known = ~np.zeros(size, np.bool_) if wanted is None else wanted.known[places]
+        *factors, values = told
+        return Selected(places, values, Trace(places, *factors, known))
 
     def _novelty(self, items: Rows) -> Doubles:
         if not self.spec.novelty:
@@ -157,10 +175,6 @@ def greedy(worth: Doubles, groups: Sequence[Group], count: int) -> tuple[Places,
         if len(above):
             left *= keep ** ((codes[:, None] == above) & (above >= 0)).sum(axis=1)
     places, values = np.empty(count, np.intp), np.empty(count)
-    if available():
-        codes_of, keeps = np.stack([codes for codes, *_ in groups]), np.array([keep for _, keep, _ in groups])
-        give_places(codes_of, keeps, left, places, values)
-        return places, values
     for place in range(count):
         at = int(left.argmax())
         places[place], values[place] = at, left[at]
