@@ -103,14 +103,14 @@ def _last(rows: Sequence[Report], name: str) -> Any:
 
 def _steps(rows: Sequence[Report]) -> tuple[Step, ...]:
     """A report that says nothing new (the same state each night, or only that it was paid) is no step."""
-    known: dict[str, Any] = {}
+    known: list[Any] = [None] * len(_WORDS)
     steps: list[Step] = []
     for row in rows:
-        said = {name: value for name, value in zip(_WORDS, _said_of(row), strict=True) if value not in (None, "")}
-        if steps and all(known.get(name) == value for name, value in said.items()):
+        said = [None if word == "" else word for word in _said_of(row)]
+        new = [word is not None and word != before for word, before in zip(said, known, strict=True)]
+        if steps and not any(new):
             continue
-        if said.get("promised_at") == known.get("promised_at"):
-            said.pop("promised_at", None)
-        known |= said
-        steps.append(Step(row.at, said.pop("state", ""), **said))
+        state, *words, promised_at = said
+        steps.append(Step(row.at, state or "", *words, promised_at if new[-1] else None))
+        known = [before if word is None else word for word, before in zip(said, known, strict=True)]
     return tuple(steps)

@@ -6,7 +6,8 @@ An order line that nobody reported a state of is not here: a shop that sends no 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from features.moments import DAY
 
@@ -19,8 +20,7 @@ ENDED = frozenset({DELIVERED, "returned", "cancelled", "lost"})
 FAILED = frozenset({"returned", "cancelled", "lost"})
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(msgspec.Struct, frozen=True, array_like=True):
     """One state of an order line, from when it was known.
 
     Args:
@@ -43,8 +43,7 @@ class Step:
     promised_at: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class OrderLine:
+class OrderLine(msgspec.Struct, frozen=True, array_like=True):
     """One line of an order with all its steps so far, oldest first; there is at least one.
 
     Args:
@@ -121,6 +120,8 @@ class OrderLine:
 
     def as_of(self, now: int) -> OrderLine | None:
         """The line as known at `now` (steps before it); None where it was not known yet."""
+        if self.steps[-1].at < now:
+            return self
         known = tuple(step for step in self.steps if step.at < now)
         if not known:
             return None

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from features.order_reports import Report, lines_of
-from features.orders import as_of
+from features.orders import OrderLine, as_of
 from serving.fields import GUEST, Fields, composed, decode, plain, without_nones
 from serving.newer import Found
 from serving.person import NOBODY, Consents, Person, Project
@@ -77,6 +77,9 @@ def told(engine: Engine, live: Live, user_id: str, found: Found) -> tuple[dict[s
     return plain(fields), [*profile.orders, *newer]
 
 
+_NO_REPORTS = msgspec.Raw(b"[]")
+
+
 class _Plain(msgspec.Struct, frozen=True, rename="camel"):
     """Fields as they nearly always are: each of its kind, nothing forgotten, nothing of a guest."""
 
@@ -97,10 +100,17 @@ class _Plain(msgspec.Struct, frozen=True, rename="camel"):
 
 class _PlainProfile(msgspec.Struct, frozen=True):
     fields: _Plain = _Plain()
-    orders: tuple[Report, ...] = ()
+    lines: tuple[OrderLine, ...] | None = None
+    orders: msgspec.Raw = _NO_REPORTS  # read only where it was written before there were lines
+
+    def lines_at(self, now: int) -> tuple[OrderLine, ...]:
+        """The order lines as known at a moment."""
+        lines = lines_of(_reports.decode(self.orders)) if self.lines is None else self.lines
+        return as_of(lines, now) if lines else ()
 
 
 _plain_profile = msgspec.json.Decoder(_PlainProfile)
+_reports = msgspec.json.Decoder(tuple[Report, ...])
 
 
 def _synced(people: People | None, row: int | None, now: int) -> Person | None:
@@ -115,7 +125,7 @@ def _synced(people: People | None, row: int | None, now: int) -> Person | None:
     told = profile.fields
     if "name" in told.answers:
         return None
-    orders = as_of(lines_of(profile.orders), now) if profile.orders else ()
+    orders = profile.lines_at(now)
     return Person(
         told.name, told.region, told.postal_prefix, told.time_zone, told.tier, told.points, told.attributes,
         told.answers, told.asked, told.shown, told.channels, orders, told.projects,

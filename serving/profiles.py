@@ -14,7 +14,8 @@ import msgspec
 import numpy as np
 
 from features.ids import Array, Vocabulary
-from features.order_reports import Report
+from features.order_reports import Report, lines_of
+from features.orders import OrderLine
 
 ARRAYS = ("people.offsets", "people.bytes")
 REACH = {"customers_seq": "customers", "orders_seq": "orders"}
@@ -33,6 +34,16 @@ class Profile(msgspec.Struct, frozen=True, omit_defaults=True):
     fields: dict[str, Any] = {}
     orders: tuple[Report, ...] = ()
     consents: tuple[tuple[str, Any], ...] = ()
+
+
+class Kept(Profile, frozen=True, omit_defaults=True):
+    """A profile as it is written: with what a request would otherwise work out again and again.
+
+    Args:
+        lines: what the reports make, all of them.
+    """
+
+    lines: tuple[OrderLine, ...] = ()
 
 
 class Agreed(msgspec.Struct, frozen=True):
@@ -59,7 +70,7 @@ class People:
     Args:
         subjects: the history's.
         offsets: int64[subjects + 1]; subject s owns raw[offsets[s]:offsets[s + 1]].
-        raw: uint8[bytes], JSON of `Profile`.
+        raw: uint8[bytes], JSON of `Kept`, or of `Profile` where it was written before there were lines.
         after: the store's changes of customers and of orders after these numbers are newer.
     """
 
@@ -100,10 +111,16 @@ class People:
 
 def people_arrays(subjects: Vocabulary, profiles: Mapping[str, Profile]) -> dict[str, Array]:
     """The arrays of the history artefact: profiles by subject, in the order of the subjects."""
-    raws = [msgspec.json.encode(profiles[subject]) if subject in profiles else b"" for subject in subjects]
+    raws = [_written(profiles.get(subject)) for subject in subjects]
     lengths = np.fromiter(map(len, raws), np.int64, len(raws))
     offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
     return dict(zip(ARRAYS, (offsets, np.frombuffer(b"".join(raws), np.uint8)), strict=True))
+
+
+def _written(profile: Profile | None) -> bytes:
+    if profile is None:
+        return b""
+    return msgspec.json.encode(Kept(profile.fields, profile.orders, profile.consents, lines_of(profile.orders)))
 
 
 def people_in(subjects: Vocabulary, arrays: Mapping[str, Array], manifest: Mapping[str, Any], store: str) -> People:

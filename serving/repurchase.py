@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from features.bought import has_type, not_returned
+from features.compiled import available
 from features.history import History
 from features.journey import RULES
 from features.kinds import EventType
@@ -17,6 +18,7 @@ from features.moments import DAY, HOUR, Instants
 from features.orders import FAILED, OrderLine
 from serving.bundle import Bundle
 from serving.candidates import Rows
+from serving.repurchase_kernel import resting
 from serving.settings.shop import RepurchaseSettings
 
 LEARNED = "category.repurchase_days"
@@ -24,6 +26,7 @@ LEARNED = "category.repurchase_days"
 ORDERED_WITHIN = 12 * HOUR
 """How far a purchase may lie from the moment at which its order line says that it was ordered."""
 Floats = npt.NDArray[np.float32]
+_PURCHASE = int(EventType.PURCHASE)
 
 
 class Windows:
@@ -43,8 +46,9 @@ class Windows:
         for path in sorted(settings.days, key=len):
             days[list(bundle.codes_under((path,)))] = settings.days[path]
         self.days: Floats = days
-        known = days[~np.isnan(days)]
-        self._longest = float((known * DAY).max(initial=0))
+        self._rest = days.astype(np.float64) * DAY
+        self._rests: list[float] = self._rest.tolist()
+        self._longest = max((rest for rest in self._rests if rest == rest), default=0.0)
 
     def barred(self, history: History, orders: tuple[OrderLine, ...], now: int) -> tuple[int, ...]:
         """Codes of the categories of which nothing is offered to a subject now, ascending.
@@ -55,15 +59,39 @@ class Windows:
             history, orders: of the subject, as of `now`.
             now: microseconds.
         """
-        category = self._bundle.shared.category
         if not orders and not self._lately(history, now):
             return ()
-        found = {self._category(line) for line in orders if line.is_awaited(now) and not line.gift}
-        barred = {code for code in found if code >= 0 and not self.days[code] <= 0}
-        time, item = self._standing(history, orders)
+        found, odd = self._of_lines(orders, now)
+        return tuple(sorted(found.union(self._of_events(history, odd, now))))
+
+    def _of_lines(self, orders: tuple[OrderLine, ...], now: int) -> tuple[set[int], list[OrderLine]]:
+        """The categories that rest or are awaited by what order lines tell, and the lines that take something away."""
+        found, odd = set(), []
+        for line in orders:
+            if line.gift or line.state in FAILED:
+                odd.append(line)
+                continue
+            code = self._category(line)
+            rest = self._rests[code]
+            # What is awaited bars its category also where the window is not known.
+            if code >= 0 and (now - line.ordered_at < rest or (not rest <= 0 and line.is_awaited(now))):
+                found.add(code)
+        return found, odd
+
+    def _of_events(self, history: History, odd: list[OrderLine], now: int) -> list[int]:
+        """The categories that rest by what was bought, and was not given away, sent back or cancelled."""
+        category = self._bundle.shared.category
+        if available() and not odd and not has_type(history.type, EventType.RETURN):
+            codes = np.empty(len(self._rest), np.int32)
+            count = resting(
+                history.time, history.item, history.type, _PURCHASE, category, self._rest, now, codes
+            )  # fmt: skip
+            found: list[int] = codes[:count].tolist()
+            return found
+        time, item = self._standing(history, odd)
         codes = category[item]
-        resting = now - time < self.days[codes] * DAY  # False where the window is not known
-        return tuple(sorted(barred | (set(codes[resting].tolist()) - {-1})))
+        rests = (now - time < self._rest[codes]) & (codes >= 0)  # False where the window is not known
+        return list(set(codes[rests].tolist()))
 
     def _lately(self, history: History, now: int) -> bool:
         """Whether anything was bought so lately that any category could still rest."""
@@ -72,23 +100,20 @@ class Windows:
         start = int(history.time.searchsorted(now - self._longest))
         return has_type(history.type[start:], EventType.PURCHASE)
 
-    def _standing(self, history: History, orders: tuple[OrderLine, ...]) -> tuple[Instants, Rows]:
+    def _standing(self, history: History, odd: list[OrderLine]) -> tuple[Instants, Rows]:
         """int64[n] and int32[n]: purchases of known items that the subject has, by their moment."""
-        places = np.flatnonzero(history.type == int(EventType.PURCHASE))
+        places = np.flatnonzero(history.type == _PURCHASE)
         time, item = history.time[places], history.item[places]
         kept = (item >= 0) & not_returned(history, places)
         given = np.zeros(len(places), bool)
-        for line in orders:
+        for line in odd:
             if line.gift:
                 _take_off(given, time, item, self._row(line), line.ordered_at)
-            elif line.state in FAILED:
+            else:
                 of_it = np.flatnonzero((item == self._row(line)) & (time < line.ordered_at + RULES.occasion))
                 kept[of_it[-1:]] = False
         kept &= ~given
-        lines = [line for line in orders if not line.gift and line.state not in FAILED]  # also what no event tells of
-        rows = np.array([self._row(line) for line in lines], np.int32)
-        ordered = np.array([line.ordered_at for line in lines], np.int64)
-        return np.append(time[kept], ordered[rows >= 0]), np.append(item[kept], rows[rows >= 0])
+        return time[kept], item[kept]
 
     def _row(self, line: OrderLine) -> int:
         row = self._bundle.items.find(line.item_id)
