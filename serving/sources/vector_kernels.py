@@ -13,6 +13,9 @@ NO_SCORE = np.float32(-1e30)
 SEEN = np.int32(-(2**31))
 """Lower than what stands for any score."""
 LAST = 2**31 - 1
+_STEPS, _TINY = 32_767, float(np.finfo(np.float32).tiny) * 32_767
+_SLACK = np.float32(0.5001)
+"""Half, and a little for what single precision rounds off."""
 
 
 @sums_in_any_order
@@ -165,6 +168,74 @@ def search(
     for row in range(count):
         values[row] = _product(vectors, top[row], vector)
     return count
+
+
+@sums_in_any_order
+def _bounds(codes: Any, scales: Any, sizes: Any, vector: Any, low: Any, high: Any) -> None:
+    """Fill what each inner product is at least, and at most."""
+    places, most, lengths = np.uint64(len(vector)), np.float32(_TINY), np.float32(0)
+    for place in range(places):  # nothing below 0: no place is counted from the end
+        most = max(most, abs(vector[place]))
+    step, steps = most / np.float32(_STEPS), np.empty(len(vector), np.int16)
+    for place in range(places):
+        steps[place] = np.int16(np.rint(vector[place] / step))
+        lengths += abs(np.float32(steps[place]))
+    for row in range(np.uint64(len(codes))):
+        total = np.int32(0)
+        for place in range(places):
+            total = np.int32(total + np.int32(codes[row, place]) * np.int32(steps[place]))
+        said = np.float32(total) * scales[row] * step
+        off = _SLACK * step * (sizes[row] + scales[row] * lengths)
+        low[row], high[row] = said - off, said + off
+
+
+@helper
+def _enough(numbers: Any, wanted: int, spare: int) -> Any:
+    """A number that at least `wanted` of some reach, and hardly more than `spare` others."""
+    low, high = numbers[0], numbers[0]
+    for at in range(len(numbers)):
+        low, high = min(low, numbers[at]), max(high, numbers[at])
+    least, most = np.int64(low), np.int64(high)
+    while least < most:
+        middle, reach = np.int32((least + most + 1) >> 1), np.int32(0)
+        for at in range(len(numbers)):
+            reach = np.int32(reach + np.int32(numbers[at] >= middle))
+        if reach < wanted:
+            most = np.int64(middle) - 1
+        else:
+            least = np.int64(middle)
+            if reach <= wanted + spare:
+                break
+    return np.int32(least)
+
+
+@kernel("i4[1], f4[2], i1[2], f4[1], f4[1], f4[1], i8, i8, out i4[1], out f4[1]")
+def scan(
+    items: Any, vectors: Any, codes: Any, scales: Any, sizes: Any, vector: Any, wanted: int, spare: int, top: Any,
+    values: Any,
+) -> int:  # fmt: skip
+    """`Scan.near`: fill the items that could be among the `wanted` best, and their inner products; returns how many.
+
+    A vector is its code times its scale, but for half a scale in each place, and the one that is asked about becomes
+    whole numbers likewise. By how much their product can differ follows from that: `sizes` are sums of absolute values.
+    `top` has room for one more than there are items.
+    """
+    count, stay = len(items), 0
+    low, high = np.empty(count, np.float32), np.empty(count, np.float32)
+    numbers, bits = np.empty(count, np.int32), low.view(np.int32)
+    _bounds(codes, scales, sizes, vector, low, high)
+    for row in range(count):
+        numbers[row] = _turned(low[row], bits[row])
+    least, bits = np.int32(SEEN) if count <= wanted else _enough(numbers, wanted, spare), high.view(np.int32)
+    for row in range(count):
+        numbers[row] = _turned(high[row], bits[row])
+    for row in range(np.uint64(count)):  # what does not reach it is written over by the next
+        top[stay] = row
+        stay += numbers[row] >= least
+    for at in range(stay):
+        row = top[at]
+        top[at], values[at] = items[row], _product(vectors, row, vector)
+    return stay
 
 
 @kernel("i4[1], f4[2], i4[1], out i4[1]")

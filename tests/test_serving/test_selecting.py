@@ -190,7 +190,9 @@ def test_many_places_underflow_to_nothing_and_never_repeat():
     assert (np.diff(values) <= 0).all()
 
 
-@given(items=WORLD, spec=SPECS, count=st.integers(0, 16), boosts=BOOSTS, above=st.integers(0, 3), down=st.integers(0, 9))
+@given(
+    items=WORLD, spec=SPECS, count=st.integers(0, 16), boosts=BOOSTS, above=st.integers(0, 3), down=st.integers(0, 9)
+)
 def test_places_are_given_alike_with_and_without_kernels(items, spec, count, boosts, above, down):
     """Items, values and all that is told of them; with ties, unknown kinds, items above and scores of nothing or less.
 

@@ -1,0 +1,83 @@
+"""The scan of a small catalogue: whoever is among the best is found, whatever the vectors look like."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from features.compiled import available, switched
+from serving.candidates import best
+from serving.sources.scan import LEAST_ITEMS, MOST_PLACES, Scan
+
+pytestmark = pytest.mark.skipif(not available(), reason="numba is not installed, or switched off")
+KINDS = ("even", "of different lengths", "some are nothing", "few different", "one place rules", "tiny")
+
+
+def made(kind: str, items: int, places: int, seed: int) -> np.ndarray:
+    random = np.random.default_rng(seed)
+    found = random.normal(size=(items, places))
+    if kind == "of different lengths":
+        found *= random.gamma(0.3, 1, (items, 1))
+    elif kind == "some are nothing":
+        found[random.random(items) < 0.5] = 0
+    elif kind == "few different":
+        found = found[random.integers(max(items // 8, 1), size=items)]
+    elif kind == "one place rules":
+        found[:, 0] *= 1_000
+    elif kind == "tiny":
+        found *= 1e-20
+    return found.astype(np.float32)
+
+
+@given(
+    kind=st.sampled_from(KINDS), items=st.integers(1, 300), places=st.integers(1, 70), seed=st.integers(0, 10_000),
+    count=st.integers(0, 320), asked=st.sampled_from(["an item", "anybody", "nothing"]),
+)  # fmt: skip
+def test_all_that_are_among_the_best_are_found(kind, items, places, seed, count, asked):
+    """Nobody who is left out has a higher product than the last of the best, by exact arithmetic."""
+    vectors, random = made(kind, items, places, seed), np.random.default_rng(seed + 1)
+    vector = vectors[0] if asked == "an item" else random.normal(size=places).astype(np.float32)
+    vector = vector * np.float32(asked != "nothing")
+    rows = np.sort(random.choice(2 * items, items, replace=False)).astype(np.int32)
+    found = Scan(rows, vectors).near(vector, count)
+    exact = vectors.astype(np.float64) @ vector.astype(np.float64)
+    places_of = np.searchsorted(rows, found.items)
+    assert (rows[places_of] == found.items).all()
+    assert (np.diff(found.items) > 0).all()
+    np.testing.assert_allclose(found.scores, exact[places_of], rtol=1e-4, atol=1e-5 * np.abs(exact).max(initial=0))
+    left = np.setdiff1d(np.arange(items), places_of)
+    if count and len(left):
+        assert len(found.items) >= count
+        assert exact[left].max() <= np.sort(exact)[-count] + 1e-9 * np.abs(exact).max()
+
+
+@pytest.mark.parametrize("kind", ["even", "of different lengths", "one place rules"])
+def test_the_best_are_those_of_asking_all(kind):
+    """Where no two products are nearly equal, item by item; and few are asked in full."""
+    vectors, rows = made(kind, 4_000, 64, 3), np.arange(4_000, dtype=np.int32)
+    scan = Scan(rows, vectors)
+    for vector in np.random.default_rng(4).normal(size=(20, 64)).astype(np.float32):
+        assert scan.best(vector, 100).items.tolist() == best(vectors @ vector, rows, 100).items.tolist()
+        assert len(scan.near(vector, 100).items) < (1_000 if kind == "one place rules" else 400)
+        with switched(False):
+            assert scan.best(vector, 100).items.tolist() == best(vectors @ vector, rows, 100).items.tolist()
+
+
+def test_equal_products_go_to_the_first_items():
+    rows = np.arange(0, 1_000, 2, dtype=np.int32)
+    scan = Scan(rows, np.ones((500, 8), np.float32))
+    assert scan.best(np.ones(8, np.float32), 5).items.tolist() == [0, 2, 4, 6, 8]
+
+
+def test_who_has_one():
+    """Few items are asked at once; with too many places the sums of whole numbers would run over."""
+    rows = np.arange(LEAST_ITEMS, dtype=np.int32)
+    assert Scan.of(rows, np.ones((LEAST_ITEMS, 4), np.float32)) is not None
+    assert Scan.of(rows[1:], np.ones((LEAST_ITEMS - 1, 4), np.float32)) is None
+    assert Scan.of(rows, np.ones((LEAST_ITEMS, MOST_PLACES + 1), np.float32)) is None
+    wide = np.ones((LEAST_ITEMS, MOST_PLACES), np.float32)
+    found = Scan(rows, wide).best(np.ones(MOST_PLACES, np.float32), 3)
+    assert found.items.tolist() == [0, 1, 2]
+    assert found.scores.tolist() == [MOST_PLACES] * 3
