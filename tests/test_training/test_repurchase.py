@@ -7,10 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from features.compiled import switched
 from features.history import FIELDS, Histories, History
 from features.ids import Vocabulary
 from features.kinds import EventType
-from features.moments import DAY
+from features.moments import DAY, HOUR
 from features.orders import OrderLine, Step
 from serving.repurchase import LEARNED, Windows
 from serving.settings.shop import RepurchaseSettings
@@ -135,7 +136,44 @@ def test_a_gift_takes_off_one_purchase_and_leaves_ones_own(toy) -> None:
     assert windows.barred(back, (gift(5),), END) == (0,)
 
 
-@pytest.fixture
+HAPPENED = st.lists(
+    st.tuples(
+        st.integers(0, 12), st.integers(-1, 2),
+        st.sampled_from([EventType.PURCHASE, EventType.RETURN, EventType.VIEW]), st.sampled_from([0.5, 1.0, 2.0]),
+    ), max_size=7,
+)  # fmt: skip
+TOLD = st.lists(
+    st.tuples(
+        st.integers(0, 12), st.integers(-1, 2), st.booleans(),
+        st.sampled_from(["confirmed", "shipped", "delivered", "returned", "cancelled", "lost"]),
+    ), max_size=4,
+)  # fmt: skip
+
+
+@given(happened=HAPPENED, told=TOLD, hours=st.sampled_from([2, 5]), days=st.sampled_from([0.0, 300.0, np.nan]))
+@settings(max_examples=500)
+def test_what_rests_is_the_same_with_and_without_kernels(toy, happened, told, hours, days):
+    """Of events and order lines so close that gifts, returns and failures contend for the same purchases."""
+    bundle = toy({LEARNED: np.array([300.0, days], np.float32)})
+    happened = sorted(happened, key=lambda each: -each[0])
+    at = np.array([END - ago * hours * HOUR for ago, *_ in happened], np.int64)
+    item, kind, quantity = (
+        np.array([each[place] for each in happened], dtype)
+        for place, dtype in ((1, np.int32), (2, np.int8), (3, np.float32))
+    )
+    history = History(at, at, item, kind, quantity, quantity, np.arange(len(at), dtype=np.uint64))
+    orders = tuple(
+        OrderLine("o", str(place), bundle.items[row] if row >= 0 else "unknown", moment, (Step(moment, state),),
+                  gift=gift)
+        for place, (ago, row, gift, state) in enumerate(told) for moment in [END - ago * hours * HOUR]
+    )  # fmt: skip
+    windows = Windows(bundle, RepurchaseSettings())
+    found = windows.barred(history, orders, END)
+    with switched(False):
+        assert windows.barred(history, orders, END) == found
+
+
+@pytest.fixture(scope="module")
 def toy():
     from serving.bundle import Bundle
     from tests.test_serving.conftest import build_toy_bundle
