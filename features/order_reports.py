@@ -110,7 +110,10 @@ def _steps(rows: Sequence[Report]) -> tuple[Step, ...]:
         new = [word is not None and word != before for word, before in zip(said, known, strict=True)]
         if steps and not any(new):
             continue
-        state, *words, promised_at = said
-        steps.append(Step(row.at, state or "", *words, promised_at if new[-1] else None))
+        state, text, image_url, tracking_url, confirmed_for, place, hours, promised_at = said
+        steps.append(Step(
+            row.at, state or "", text, image_url, tracking_url, confirmed_for, place, hours,
+            promised_at if new[-1] else None,
+        ))  # fmt: skip
         known = [before if word is None else word for word, before in zip(said, known, strict=True)]
     return tuple(steps)

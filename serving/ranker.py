@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 
 import msgspec
 import numpy as np
@@ -157,7 +156,7 @@ class Ranker:
         rest = np.setdiff1d(rows, slate.items).astype(np.int32)
         floor = self.bundle.recipe.fill
         last = choose(score(self._heard(asked, rest, (floor,)), Blend({floor: 1.0}), asked), asked)
-        return replace(
+        return msgspec.structs.replace(
             slate,
             items=np.concatenate([slate.items, last.items]),
             scores=np.concatenate([slate.scores, np.zeros(len(last.items), np.float32)]),
@@ -256,7 +255,7 @@ class Ranker:
         scores = np.concatenate([slate.scores, np.zeros(len(found.added), np.float32)])[order]
         sources = [*slate.sources, *(PIN for _ in found.added)]
         pinned = np.isin(items, list(found.pinned))
-        return replace(
+        return msgspec.structs.replace(
             slate, items=items, scores=scores,
             sources=tuple(PIN if fixed else sources[at] for at, fixed in zip(order, pinned, strict=True)),
             filled=int((~pinned & (order >= count - slate.filled) & (order < count)).sum()),
@@ -295,7 +294,7 @@ class Ranker:
             selector.select(items, scores, missing, query.now, slate.items, query.fits)
             if selector else first(scores, missing)
         )  # fmt: skip
-        return replace(
+        return msgspec.structs.replace(
             slate,
             items=np.concatenate([slate.items, items[chosen.places]]),
             scores=np.concatenate([slate.scores, np.zeros(len(chosen.places), np.float32)]),

@@ -19,8 +19,9 @@ over all lists of its length, so a larger diversity never leaves more pairs of o
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from functools import lru_cache
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -43,8 +44,7 @@ TOLD = ("relevance", "boost", "objective", "novelty", "diversity", "value")
 _UNWANTED = np.empty(0)
 
 
-@dataclass(frozen=True, slots=True)
-class Trace:
+class Trace(msgspec.Struct, frozen=True, eq=False):
     """What the selector did to each item that it chose, in their new order.
 
     Args:
@@ -63,8 +63,7 @@ class Trace:
     known: npt.NDArray[np.bool_]
 
 
-@dataclass(frozen=True, slots=True)
-class Selected:
+class Selected(msgspec.Struct, frozen=True, eq=False):
     """The chosen candidates.
 
     Args:
@@ -78,8 +77,7 @@ class Selected:
     trace: Trace | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Selector:
+class Selector(msgspec.Struct, frozen=True, eq=False):
     """A recipe's trade-offs and the shop's wishes, over a shelf."""
 
     shelf: Shelf
@@ -130,9 +128,9 @@ class Selector:
             items, np.ascontiguousarray(scores), shared.buyers, spec.novelty, shared.category, 1 - spec.diversity,
             shared.brand, 1 - BRAND_SHARE * spec.diversity, above, boost, objective, places, told,
         )  # fmt: skip
-        known = ~np.zeros(size, np.bool_) if wanted is None else wanted.known[places]
-        *factors, values = told
-        return Selected(places, values, Trace(places, *factors, known))
+        known = _all_known(size) if wanted is None else wanted.known[places]
+        relevance, boosts, objectives, novelty, diversity, values = told
+        return Selected(places, values, Trace(places, relevance, boosts, objectives, novelty, diversity, known))
 
     def _novelty(self, items: Rows) -> Doubles:
         if not self.spec.novelty:
@@ -189,8 +187,8 @@ def joined(one: Trace | None, other: Trace | None) -> Trace | None:
     """The trace of a slate and of what fills it; the second's places come behind those of the first."""
     if one is None or other is None:
         return one or other
-    moved = [other.before + len(one.before), *(getattr(other, name) for name in Trace.__slots__[1:])]
-    pairs = zip((getattr(one, name) for name in Trace.__slots__), moved, strict=True)
+    moved = [other.before + len(one.before), *(getattr(other, name) for name in Trace.__struct_fields__[1:])]
+    pairs = zip((getattr(one, name) for name in Trace.__struct_fields__), moved, strict=True)
     return Trace(*(np.concatenate(pair) for pair in pairs))
 
 
@@ -206,6 +204,14 @@ def taken(trace: Trace | None, places: Places) -> Trace | None:
 _OF_NEW = {
     "before": -1, "relevance": 0, "boost": 1, "objective": 1, "novelty": 1, "diversity": 1, "known": True,
 }  # fmt: skip
+
+
+@lru_cache(maxsize=256)
+def _all_known(size: int) -> npt.NDArray[np.bool_]:
+    """bool[size], that nobody changes."""
+    found = np.ones(size, np.bool_)
+    found.flags.writeable = False
+    return found
 
 
 def _trace(places: Places, scores: Floats, wanted: Wanted | None, novelty: Doubles, diversity: Doubles) -> Trace:

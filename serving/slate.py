@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+import msgspec
 import numpy as np
 
 from features.assemble import FEATURE_NAMES
@@ -20,8 +19,7 @@ Blocks = dict[tuple[tuple[str, ...], tuple[str, ...]], Floats]
 """What trees read of one query's candidates, by the sources that proposed them and those that the trees hear."""
 
 
-@dataclass(frozen=True, slots=True)
-class Slate:
+class Slate(msgspec.Struct, frozen=True, eq=False):
     """The ranked answer.
 
     Args:
@@ -47,8 +45,7 @@ class Slate:
     features: Floats | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Scored:
+class Scored(msgspec.Struct, frozen=True, eq=False):
     """Candidates with their scores, and the order of those."""
 
     candidates: Candidates

@@ -35,8 +35,10 @@ class _Asked(NamedTuple):
             self.context.run(_step, self.steps)
         except StopIteration as end:
             self.answer.set_result(end.value)
-        except Exception as error:
-            self.answer.set_exception(error)
+        except (KeyboardInterrupt, SystemExit):
+            raise  # the process ends
+        except BaseException as error:
+            self.answer.set_exception(error)  # whatever it is, it is this one's alone
         else:
             return True
         return False

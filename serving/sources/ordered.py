@@ -46,8 +46,8 @@ class Sequence(Neighbours):
         super().__init__(spec, bundle)
         self._types = _codes(spec.params.get("types", FOLLOWED))
         self._follows = np.isin(np.arange(128), self._types)
-        self._decay = float(spec.params.get("decay", 0.7))
         self._last = int(spec.params.get("last", 5))
+        self._fades = (float(spec.params.get("decay", 0.7)) ** np.arange(self._last)).astype(np.float32)
 
     def _past(self, query: Query) -> tuple[Rows, Floats]:
         return query.once(self, self._latest, query.history)
@@ -55,7 +55,7 @@ class Sequence(Neighbours):
     def _latest(self, history: History) -> tuple[Rows, Floats]:
         """The items that came last, and the weight of each."""
         items, step = self._steps(history) if not available() else self._walked(history)
-        return items, (self._decay**step).astype(np.float32)
+        return items, self._fades[step]
 
     def _steps(self, history: History) -> tuple[Rows, Places]:
         """The items of the last steps, ascending, and how many steps ago each came last."""

@@ -210,7 +210,7 @@ def test_places_are_given_alike_with_and_without_kernels(items, spec, count, boo
     gaps = np.abs(np.diff(plain.values))
     if plain.trace is not None and (len(gaps) == 0 or gaps.min() > 1e-6):
         assert found.places.tolist() == plain.places.tolist()
-        for name in Trace.__slots__:
+        for name in Trace.__struct_fields__:
             one, other = getattr(found.trace, name), getattr(plain.trace, name)
             assert one.dtype == other.dtype
             assert one.tolist() == pytest.approx(other.tolist(), rel=1e-6)

@@ -41,20 +41,27 @@ def test_each_runs_in_its_own_context_and_in_order():
     assert order == list(range(10))
 
 
-def test_an_error_is_of_who_asked():
+class Odd(BaseException):
+    """No `Exception`, as some libraries raise it when they panic."""
+
+
+@pytest.mark.parametrize("kind", [ValueError, Odd])
+def test_an_error_is_of_who_asked(kind: type[BaseException]):
+    """Of whatever kind: those beside it get their answers, and so does who asks later."""
+
     def work(number: int) -> Steps[int]:
         yield
         if number == 1:
-            raise ValueError(number)
+            raise kind(number)
         yield
         return number
 
     async def several() -> list[int | BaseException]:
-        together = Together()
-        return await asyncio.gather(*(together(work, number) for number in range(3)), return_exceptions=True)
+        together = Together(at_once=2)
+        return await asyncio.gather(*(together(work, number) for number in range(4)), return_exceptions=True)
 
-    first, second, third = asyncio.run(several())
-    assert (first, third) == (0, 2) and isinstance(second, ValueError)
+    first, second, third, fourth = asyncio.run(asyncio.wait_for(several(), 10))
+    assert (first, third, fourth) == (0, 2, 3) and isinstance(second, kind)
 
 
 def test_who_is_gone_costs_nothing():
