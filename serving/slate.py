@@ -94,7 +94,7 @@ def choose(found: Scored, query: Query, selector: Selector | None = None) -> Sla
         chosen = selector.select(items, scores, query.num_results, query.now, fits=query.fits)
         places, values, trace = found.order[chosen.places], chosen.values, chosen.trace
     names = tuple([candidates.sources[column] for column in found.leading[places].tolist()])
-    read = None if found.block is None else found.block[places, : len(FEATURE_NAMES)]
+    read = None if found.block is None else found.block.take(places, axis=0)[:, : len(FEATURE_NAMES)]
     return Slate(candidates.items[places], values, names, candidates, trace=trace, features=read)
 
 

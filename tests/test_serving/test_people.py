@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import msgspec
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -12,8 +13,8 @@ from hypothesis import strategies as st
 from features.dataset import Dataset
 from features.ids import Vocabulary
 from features.moments import DAY
-from features.order_reports import Report
-from features.orders import OrderLine, Step
+from features.order_reports import Report, lines_of
+from features.orders import OrderLine, Step, as_of
 from serving import people
 from serving import store_upkeep as upkeep
 from serving.clock import set_clock
@@ -178,6 +179,28 @@ def test_a_profile_read_in_one_go_is_what_a_closer_look_finds(fields, ordered):
     )
     if usual and not fields.keys() - {"name", "region", "postalPrefix", "timeZone", "tier", "consents"}:
         assert found is not None
+
+
+REPORTS = st.lists(st.builds(
+    Report, order_id=st.sampled_from(["o1", "o2"]), line=st.sampled_from(["1", "2"]), at=st.integers(0, 9),
+    item_id=st.none() | st.sampled_from(["a0", "b0"]), quantity=st.none() | st.integers(1, 3).map(float),
+    ordered_at=st.none() | st.integers(0, 9), promised_at=st.none() | st.integers(0, 3),
+    state=st.sampled_from(["", "confirmed", "shipped", "delivered"]), text=st.none() | WORDS,
+    confirmed_for=st.none() | st.integers(0, 3), gift=st.none() | st.booleans(),
+), max_size=8)  # fmt: skip
+
+
+@given(REPORTS, st.integers(0, 11))
+def test_lines_that_were_made_at_a_sync_are_those_of_the_reports(reports, now):
+    """As of every moment, and also of a profile that was written before there were lines."""
+    profile = Profile(fields={"tier": "gold"}, orders=tuple(reports))
+    subjects = Vocabulary.of(["c:ann"])
+    expected = as_of(lines_of(reports), now)
+    for raw in (people_arrays(subjects, {"c:ann": profile})["people.bytes"],
+                np.frombuffer(msgspec.json.encode(profile), np.uint8)):  # fmt: skip
+        mapped = People(subjects, np.array([0, len(raw)]), raw, (0, 0))
+        assert people._synced(mapped, 0, now).orders == expected
+        assert mapped.of("c:ann") == profile
 
 
 # --- visitors and sign-ins --------------------------------------------------------------------------------------------
