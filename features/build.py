@@ -8,7 +8,7 @@ import duckdb
 import numpy as np
 
 from features import columns as c
-from features.dataset import Dataset, events_as_of
+from features.dataset import QUERY_MEMORY, Dataset, events_as_of
 from features.history import Histories, History
 from features.ids import Vocabulary
 from features.kinds import EventType
@@ -53,7 +53,9 @@ SELECT CASE WHEN linked_customer IS NOT NULL AND (out_at IS NULL OR {c.LINKED_AT
 """
 
 
-def histories_as_of(dataset: Dataset, now: int = EVERYTHING, *, memory: str = "4GB", linked: bool = True) -> Histories:
+def histories_as_of(
+    dataset: Dataset, now: int = EVERYTHING, *, memory: str = QUERY_MEMORY, linked: bool = True
+) -> Histories:
     """All subjects' histories as known at an instant.
 
     Args:

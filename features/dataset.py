@@ -11,6 +11,7 @@ whole or not at all, and a killed one leaves files that nobody reads and the nex
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,11 +22,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from features import columns as c
-from features.errors import DataError
+from features.errors import ConfigError, DataError
 from features.files import exclusive, write_atomically
 from features.moments import format_instant
 from features.schemas import PARTITIONED, SCHEMA_VERSION, TABLES
 
+MEMORY_VARIABLE = "KOKYAKU_QUERY_MEMORY"
+QUERY_MEMORY = os.environ.get(MEMORY_VARIABLE, "4GB")
+"""What a query over the dataset may take; beyond it what can be put aside goes to the disk."""
 KEYS: dict[str, tuple[str, ...]] = {
     "items": (c.ITEM_ID,),
     "customers": (c.CUSTOMER_ID,),
@@ -133,11 +137,16 @@ class Dataset:
         pieces = [_conform(pq.read_table(part, partitioning=None), wanted) for part in self.parts(table)]
         return pa.concat_tables(pieces) if pieces else wanted.empty_table()
 
-    def connect(self, *, memory: str = "4GB", threads: int | None = None) -> duckdb.DuckDBPyConnection:
+    def connect(self, *, memory: str = QUERY_MEMORY, threads: int | None = None) -> duckdb.DuckDBPyConnection:
         """An in-memory DuckDB with one view per table, spilling beside the dataset rather than failing."""
         connection = duckdb.connect()
         spill = self.root / ".spill"
-        connection.execute(f"SET memory_limit = '{memory}'")
+        try:
+            connection.execute("SET memory_limit = $memory", {"memory": memory})
+        except duckdb.Error:
+            raise ConfigError(
+                "not an amount of memory", where=MEMORY_VARIABLE, got=memory, hint="such as 8GB"
+            ) from None
         connection.execute(f"SET temp_directory = '{_quoted(spill)}'")
         connection.execute("SET TimeZone = 'UTC'")
         if threads:
@@ -229,6 +238,14 @@ class Dataset:
             for path in (self.root / table).rglob("*.parquet"):
                 if path not in listed:
                     path.unlink(missing_ok=True)
+
+
+def short_of_memory(error: Exception) -> DataError | None:
+    """The error to show where a query had too little memory; None where something else is wrong."""
+    if not isinstance(error, duckdb.OutOfMemoryException):
+        return None
+    hint = f"allow it more, such as {MEMORY_VARIABLE}=8GB, and see that there is room on the disk of the dataset"
+    return DataError("a query over the dataset needs more memory", got=str(error).split("\n", 1)[0], hint=hint)
 
 
 def events_as_of(now: int, *, amended: bool) -> str:

@@ -10,6 +10,7 @@ import importlib
 import os
 import sys
 from collections.abc import Callable, Sequence
+from typing import NoReturn
 
 import typer
 
@@ -99,12 +100,32 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         build_app(called)(given, prog_name="kokyaku")
     except KokyakuError as error:
-        from training.commands.common import errors
-
-        errors.print(f"[bold red]error[/bold red]: {_escaped(error.line())}", soft_wrap=True)
-        raise SystemExit(2) from None
+        _end(error)
     except KeyboardInterrupt:
         raise SystemExit(130) from None
+    except MemoryError as error:
+        hint = "free some, or use a machine that has more"
+        _end(KokyakuError("more memory is needed than there is", got=str(error) or None, hint=hint))
+    except Exception as error:
+        short = _short_of_memory(error)
+        if short is None:
+            raise
+        _end(short)
+
+
+def _end(error: KokyakuError) -> NoReturn:
+    from training.commands.common import errors
+
+    errors.print(f"[bold red]error[/bold red]: {_escaped(error.line())}", soft_wrap=True)
+    raise SystemExit(2) from None
+
+
+def _short_of_memory(error: Exception) -> KokyakuError | None:
+    if "duckdb" not in sys.modules:
+        return None
+    from features.dataset import short_of_memory
+
+    return short_of_memory(error)
 
 
 def _escaped(text: str) -> str:

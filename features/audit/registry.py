@@ -8,7 +8,7 @@ from features import columns as c
 from features.audit import catalogue, journeys, money, people, rows, times, volume
 from features.audit.look import Look, looking
 from features.audit.report import AuditReport, Finding, ImportSummary, TableSize
-from features.dataset import Dataset
+from features.dataset import QUERY_MEMORY, Dataset
 from features.moments import format_instant
 from features.schemas import TABLES
 
@@ -51,7 +51,7 @@ CHECKS: tuple[Check, ...] = (
 """All checks, in the order of the report."""
 
 
-def audit(dataset: Dataset, now: int, *, checks: tuple[Check, ...] = CHECKS, memory: str = "4GB") -> AuditReport:
+def audit(dataset: Dataset, now: int, *, checks: tuple[Check, ...] = CHECKS, memory: str = QUERY_MEMORY) -> AuditReport:
     """Run the checks over a dataset.
 
     Args:

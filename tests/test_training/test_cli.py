@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -68,3 +69,16 @@ def test_unknown_verbs_are_refused():
 def test_building_the_app_for_a_verb_loads_only_that_verb():
     app = build_app("recommend")
     assert len(app.registered_commands) + len(app.registered_groups) == len(VERBS)
+
+
+@pytest.mark.parametrize("memory", ["a lot", "1KB"])
+def test_a_query_without_memory_is_one_line_and_exit_code_2(memory, tmp_path):
+    """An amount that is none, and one that nothing fits into: what to set is named."""
+    assert run("simulate", "--size", "tiny", "--out", str(tmp_path)).returncode == 0
+    done = subprocess.run(
+        [sys.executable, "-m", "training", "train", "--root", str(tmp_path)],
+        capture_output=True, text=True, check=False, env={**os.environ, "KOKYAKU_QUERY_MEMORY": memory},
+    )  # fmt: skip
+    assert done.returncode == 2, done.stderr
+    assert "Traceback" not in done.stderr
+    assert "error: " in done.stderr and "KOKYAKU_QUERY_MEMORY" in done.stderr

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from features import columns as c
-from features.dataset import Dataset
+from features.dataset import QUERY_MEMORY, Dataset
 from features.history import Histories
 from training.fitting import Cut
 
@@ -32,7 +32,7 @@ class HidingDataset(Dataset):
         super().__init__(root)
         self._hidden = pa.table({"key": pa.array(hidden, pa.uint64())})
 
-    def connect(self, *, memory: str = "4GB", threads: int | None = None) -> duckdb.DuckDBPyConnection:
+    def connect(self, *, memory: str = QUERY_MEMORY, threads: int | None = None) -> duckdb.DuckDBPyConnection:
         """As of any dataset; the view of events leaves the hidden ones out."""
         connection = super().connect(memory=memory, threads=threads)
         connection.register("hidden_events", self._hidden)
