@@ -1,5 +1,6 @@
 """A simulated shop of size s: what its tables promise to whoever reads them."""
 
+import numpy as np
 import orjson
 import pyarrow.parquet as pq
 import pytest
@@ -9,6 +10,7 @@ from features.dataset import Dataset, versions_as_of
 from features.kinds import SHIPMENT_STATES
 from features.moments import DAY, parse_instant
 from features.schemas import TABLES
+from features.shared import shared_tables
 from training.simulation import simulate
 from training.simulation.locale import locale_of
 from training.simulation.visits import CHANNELS
@@ -277,3 +279,20 @@ def test_histories_can_be_built(report):
     assert len(histories.items) == SIZES["s"].items
     half = histories_as_of(dataset, parse_instant("2025-05-01"))
     assert 0 < len(half.events) < len(histories.events)
+
+
+class Tight(Dataset):
+    """A dataset over which a query may take little memory."""
+
+    def connect(self, *, memory="70MB", threads=2):
+        return super().connect(memory=memory, threads=threads)
+
+
+def test_statistics_of_items_need_little_memory(report):
+    """A shop of fifty million events has to go through 4 GB: what is kept of each event goes to the disk or nowhere."""
+    histories = histories_as_of(Dataset(report.dataset))
+    tight, usual = (
+        shared_tables(kind(report.dataset), histories.items, report.end)[0].arrays() for kind in (Tight, Dataset)
+    )
+    assert all(np.array_equal(tight[name], usual[name], equal_nan=tight[name].dtype.kind == "f") for name in usual)
+    assert (usual["shared.buyers"] > 0).sum() > 100
