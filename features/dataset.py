@@ -149,6 +149,7 @@ class Dataset:
             ) from None
         connection.execute(f"SET temp_directory = '{_quoted(spill)}'")
         connection.execute("SET TimeZone = 'UTC'")
+        connection.execute("SET enable_progress_bar = false")  # it would be drawn over ours, and into files
         if threads:
             connection.execute(f"SET threads = {threads}")
         for table, schema in TABLES.items():

@@ -12,7 +12,7 @@ from __future__ import annotations
 import itertools
 import os
 import shutil
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,7 +26,7 @@ from features.history import FIELDS, Histories, customer_subject
 from features.ids import Array, Vocabulary
 from features.moments import to_datetime
 from serving.artifact import Artifact, live_name, publish_live, read_manifest, verify_files, write_artifact
-from serving.profiles import ARRAYS, People, Profile, people_arrays, people_in
+from serving.profiles import ARRAYS, People, Profile, people_arrays, people_in, spooled
 from serving.slices import EVENTS, ColumnSlices, Slices, columns_in, records_of
 from serving.tombstones import Erased
 
@@ -46,7 +46,7 @@ def write_history(
     histories: Histories,
     links: Collection[tuple[str, str]],
     manifest: dict[str, Any],
-    profiles: Mapping[str, Profile] | None = None,
+    profiles: Iterable[tuple[str, Profile]] = (),
 ) -> str:
     """Write a history; nobody reads it until it is published.
 
@@ -55,16 +55,18 @@ def write_history(
         histories: all subjects.
         links: pairs of subjects, a customer and one of his visitors; pairs without a slice of both are left out.
         manifest: `store_id, store_seq, as_of, dataset`, and how far the profiles reach (`profiles.REACH`).
-        profiles: what is known of subjects beside events; who has no event becomes a subject without events.
+        profiles: what is known of subjects beside events, ascending; who has no event becomes a subject without
+            events.
 
     Returns:
         Its name.
     """
     stamp = to_datetime(manifest["as_of"]).strftime("%Y%m%dT%H%M%S")
     name = _free_name(parent, f"{stamp}-{manifest['store_seq']}")
-    known = profiles or {}
-    histories = histories.with_subjects(known)
-    people = people_arrays(histories.subjects, known)
+    parent.mkdir(parents=True, exist_ok=True)
+    told = spooled(profiles, parent)
+    histories = histories.with_subjects(told.subjects)
+    people = people_arrays(histories.subjects, told)
     columns = histories.arrays()
     index = {name: columns[name] for name in columns.keys() - set(FIELDS)}
     events = {EVENTS: records_of(histories.events)}

@@ -6,12 +6,16 @@ consent that was ever told. Where a subject has no blob nothing is decoded.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import tempfile
+from array import array
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 
 from features.ids import Array, Vocabulary
 from features.order_reports import Report, lines_of
@@ -109,18 +113,49 @@ class People:
         return bytes(self._told[start:end]) if start < end else None
 
 
-def people_arrays(subjects: Vocabulary, profiles: Mapping[str, Profile]) -> dict[str, Array]:
-    """The arrays of the history artefact: profiles by subject, in the order of the subjects."""
-    raws = [_written(profiles.get(subject)) for subject in subjects]
-    lengths = np.fromiter(map(len, raws), np.int64, len(raws))
+class Spooled(NamedTuple):
+    """Profiles as they are kept, one behind the other.
+
+    Args:
+        subjects: whose, ascending.
+        lengths: int64[n], bytes of each.
+        raw: uint8[bytes], JSON of `Kept`.
+    """
+
+    subjects: list[str]
+    lengths: npt.NDArray[np.int64]
+    raw: Array
+
+
+def spooled(profiles: Iterable[tuple[str, Profile]], folder: Path) -> Spooled:
+    """Write profiles one by one into a file without a name, and map it: all of a large shop fit into no memory.
+
+    Args:
+        profiles: by subject, ascending.
+        folder: on whose disk the file shall be.
+
+    Raises:
+        ValueError: the subjects do not ascend.
+    """
+    subjects, lengths = [""], array("q")
+    with tempfile.TemporaryFile(dir=folder) as file:
+        for subject, profile in profiles:
+            if subject <= subjects[-1]:
+                raise ValueError(f"profiles must ascend: {subject!r} comes after {subjects[-1]!r}")
+            kept = Kept(profile.fields, profile.orders, profile.consents, lines_of(profile.orders))
+            subjects.append(subject)
+            lengths.append(file.write(msgspec.json.encode(kept)))
+        file.flush()
+        raw: Array = np.memmap(file, np.uint8, "r") if file.tell() else np.empty(0, np.uint8)
+    return Spooled(subjects[1:], np.array(lengths, np.int64), raw)
+
+
+def people_arrays(subjects: Vocabulary, told: Spooled) -> dict[str, Array]:
+    """The arrays of the history artefact: profiles in the order of the subjects, which ascend as well."""
+    lengths = np.zeros(len(subjects), np.int64)
+    lengths[subjects.rows_of(told.subjects)] = told.lengths
     offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
-    return dict(zip(ARRAYS, (offsets, np.frombuffer(b"".join(raws), np.uint8)), strict=True))
-
-
-def _written(profile: Profile | None) -> bytes:
-    if profile is None:
-        return b""
-    return msgspec.json.encode(Kept(profile.fields, profile.orders, profile.consents, lines_of(profile.orders)))
+    return dict(zip(ARRAYS, (offsets, told.raw), strict=True))
 
 
 def people_in(subjects: Vocabulary, arrays: Mapping[str, Array], manifest: Mapping[str, Any], store: str) -> People:

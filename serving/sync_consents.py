@@ -7,8 +7,10 @@ news: what a source repeats is none, and a grant of an earlier moment than a ref
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 from features import columns as c
@@ -17,6 +19,8 @@ from features.errors import DataError
 from features.moments import format_instant, parse_instant
 from serving.person import Consents
 from serving.sync_rows import parsed
+
+_ROWS = 50_000
 
 
 @dataclass
@@ -39,21 +43,32 @@ def consents_in(dataset: Dataset, as_of: int | None = None) -> dict[str, Told]:
         dataset: with customers.
         as_of: microseconds; versions from after it are not known. None: all.
     """
+    return dict(told_consents(dataset, as_of))
+
+
+def told_consents(dataset: Dataset, as_of: int | None = None) -> Iterator[tuple[str, Told]]:
+    """`consents_in`, customer by customer, ascending."""
     until = "" if as_of is None else f" AND {c.VALID_FROM} <= TIMESTAMPTZ '{format_instant(as_of)}'"
     with dataset.connect() as duck:
         rows = duck.sql(f"""
             SELECT {c.CUSTOMER_ID}, {c.SOURCE}, consents FROM customers WHERE consents IS NOT NULL{until}
             QUALIFY consents IS DISTINCT FROM
                 lag(consents) OVER (PARTITION BY {c.CUSTOMER_ID}, {c.SOURCE} ORDER BY {c.VALID_FROM})
-            ORDER BY {c.CUSTOMER_ID}, {c.VALID_FROM}, {c.SOURCE}""").to_arrow_table()
-    found: dict[str, Told] = {}
-    said: dict[tuple[str, str], Mapping[str, Any]] = {}
-    for customer, source, text in zip(*(column.to_pylist() for column in rows.columns), strict=True):
-        version = parsed(text)
-        if isinstance(version, dict):
-            _take(found.setdefault(customer, Told()), version, said.get((customer, source), {}))
-            said[customer, source] = version
-    return found
+            ORDER BY {c.CUSTOMER_ID}, {c.VALID_FROM}, {c.SOURCE}""").to_arrow_reader(_ROWS)
+        each = (row for batch in rows for row in zip(*(column.to_pylist() for column in batch.columns), strict=True))
+        for customer, mine in groupby(each, key=itemgetter(0)):
+            versions = [(source, version) for _, source, text in mine if isinstance(version := parsed(text), dict)]
+            if versions:
+                yield customer, _told(versions)
+
+
+def _told(versions: Iterable[tuple[str, Mapping[str, Any]]]) -> Told:
+    """Of one customer's versions, oldest first, by source."""
+    told, said = Told(), dict[str, Mapping[str, Any]]()
+    for source, version in versions:
+        _take(told, version, said.get(source, {}))
+        said[source] = version
+    return told
 
 
 def _take(told: Told, version: Mapping[str, Any], before: Mapping[str, Any]) -> None:

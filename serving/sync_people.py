@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Iterator, Mapping
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 import duckdb
@@ -15,35 +18,38 @@ from features.order_reports import Report
 from features.schemas import CUSTOMERS, INSTANT, ORDERS
 from serving.fields import camel
 from serving.profiles import Profile
-from serving.sync_consents import consents_in
+from serving.sync_consents import Told, told_consents
 from serving.sync_rows import JSON_COLUMNS, ORDER_COLUMNS, parsed
 
 _LATEST = f"""
     SELECT * EXCLUDE ({c.VALID_FROM}, {c.SOURCE}) FROM customers
-    QUALIFY row_number() OVER (PARTITION BY {c.CUSTOMER_ID} ORDER BY {c.VALID_FROM} DESC, {c.SOURCE} DESC) = 1"""
+    QUALIFY row_number() OVER (PARTITION BY {c.CUSTOMER_ID} ORDER BY {c.VALID_FROM} DESC, {c.SOURCE} DESC) = 1
+    ORDER BY {c.CUSTOMER_ID}"""
+_FIELDS, _ORDERS, _CONSENTS = range(3)
 _INSTANTS = [field.name for field in ORDERS if field.type == INSTANT]
 _ROWS = 50_000
 
 
-def profiles_of(dataset: Dataset) -> dict[str, Profile]:
-    """The profile of each customer who has fields or orders, by subject."""
-    with dataset.connect() as connection:
-        fields = {row[c.CUSTOMER_ID]: _fields(row) for row in _rows(connection, _LATEST)}
-        orders = _orders(_rows(connection, _reports()))
-    consents = consents_in(dataset)
-    for customer, told in consents.items():
-        fields[customer] |= {"consents": told.now} if told.now else {}
-    known = sorted({customer for customer, said in fields.items() if said} | orders.keys())
-    return {
-        customer_subject(each): Profile(
-            fields.get(each, {}), tuple(orders.get(each, ())), tuple(consents[each].log if each in consents else ())
+def profiles_of(dataset: Dataset) -> Iterator[tuple[str, Profile]]:
+    """The profile of each customer who has fields or orders, by subject, ascending; never all of them at once."""
+    with dataset.connect() as latest, dataset.connect() as reports:
+        parts: Iterator[tuple[str, int, Any]] = heapq.merge(
+            ((row[c.CUSTOMER_ID], _FIELDS, _fields(row)) for row in _rows(latest, _LATEST)),
+            ((customer, _ORDERS, told) for customer, told in _orders(_rows(reports, _reports()))),
+            ((customer, _CONSENTS, told) for customer, told in told_consents(dataset)),
+            key=itemgetter(0, 1),
         )
-        for each in known
-    }  # fmt: skip
+        for customer, each in groupby(parts, key=itemgetter(0)):
+            said: dict[int, Any] = {part: value for _, part, value in each}
+            fields, consents = said.get(_FIELDS, {}), said.get(_CONSENTS, Told())
+            if consents.now:
+                fields |= {"consents": consents.now}
+            if fields or _ORDERS in said:
+                yield customer_subject(customer), Profile(fields, said.get(_ORDERS, ()), tuple(consents.log))
 
 
 def _rows(connection: duckdb.DuckDBPyConnection, query: str) -> Iterator[dict[str, Any]]:
-    for batch in connection.sql(query).to_arrow_table().to_batches(_ROWS):
+    for batch in connection.sql(query).to_arrow_reader(_ROWS):
         yield from batch.to_pylist()
 
 
@@ -64,12 +70,15 @@ def _reports() -> str:
     )
     return f"""
         SELECT * FROM (SELECT * REPLACE ({whose} AS {c.CUSTOMER_ID}, {moments}) FROM orders)
-        WHERE {c.CUSTOMER_ID} IS NOT NULL AND {c.VALID_FROM} IS NOT NULL ORDER BY {c.CUSTOMER_ID}, {c.VALID_FROM}"""
+        WHERE {c.CUSTOMER_ID} IS NOT NULL AND {c.VALID_FROM} IS NOT NULL ORDER BY {c.CUSTOMER_ID}, {c.VALID_FROM}, {c.ORDER_ID}, {c.LINE}, {c.SOURCE}"""
 
 
-def _orders(rows: Iterator[dict[str, Any]]) -> dict[str, list[Report]]:
-    found: dict[str, list[Report]] = {}
-    for row in rows:
-        said = {name: row[column] for name, column in ORDER_COLUMNS.items() if row[column] is not None}
-        found.setdefault(row[c.CUSTOMER_ID], []).append(Report(**said))
-    return found
+def _orders(rows: Iterator[dict[str, Any]]) -> Iterator[tuple[str, tuple[Report, ...]]]:
+    for customer, mine in groupby(rows, key=itemgetter(c.CUSTOMER_ID)):
+        yield (
+            customer,
+            tuple(
+                Report(**{name: row[column] for name, column in ORDER_COLUMNS.items() if row[column] is not None})
+                for row in mine
+            ),
+        )

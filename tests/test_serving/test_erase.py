@@ -462,7 +462,7 @@ def test_in_a_history_without_profiles_the_events_are_overwritten_all_the_same(t
 def test_profiles_are_overwritten_with_their_subject_and_no_other(tmp_path):
     """Some subjects have events and no profile, some a profile and no events."""
     profiles = {"c:bob": Profile({"name": "Bob"}), "c:cleo": Profile({"name": "Cleopatra"})}
-    folder = tmp_path / write_history(tmp_path, build(["c:ann", "c:bob"]), [], MANIFEST, profiles)
+    folder = tmp_path / write_history(tmp_path, build(["c:ann", "c:bob"]), [], MANIFEST, profiles.items())
     people = history_files.open_people(folder, "s")
     assert overwrite(folder, ["c:ann", "c:cleo"]) == (1, 1)
     assert people.of("c:cleo") is None and people.of("c:bob") == profiles["c:bob"]
@@ -475,7 +475,7 @@ def test_profiles_are_overwritten_with_their_subject_and_no_other(tmp_path):
 
 def in_columns(parent, histories, links, manifest, profiles):
     """As `write_history` of the program before wrote a history."""
-    people = history_files.people_arrays(histories.subjects, profiles)
+    people = history_files.people_arrays(histories.subjects, history_files.spooled(profiles, parent))
     write_artifact(parent / "older", {**histories.arrays(), **people}, {"kind": "history", "format": 2, **manifest})
     return "older"
 
@@ -485,7 +485,7 @@ def in_columns(parent, histories, links, manifest, profiles):
 def test_an_erasure_that_was_cut_off_is_completed_by_the_next(tmp_path, monkeypatch, write, step):
     """Wherever it ended: at one of the ids, or at a file that the disk did not take."""
     profiles = {"c:ann": Profile({"name": "Annabel"}), "c:cleo": Profile({"name": "Cleopatra"})}
-    folder = tmp_path / write(tmp_path, build(["c:ann", "c:bob", "c:cleo"]), [], MANIFEST, profiles)
+    folder = tmp_path / write(tmp_path, build(["c:ann", "c:bob", "c:cleo"]), [], MANIFEST, profiles.items())
     steps, blank, fsync = itertools.count(), history_files._blank_id, os.fsync
 
     def cut_off(action):
@@ -514,7 +514,7 @@ def test_an_erasure_that_was_cut_off_is_completed_by_the_next(tmp_path, monkeypa
 
 def test_an_erasure_that_was_cut_off_is_counted_by_the_next(tmp_path, monkeypatch):
     """Whoever erases again is told what there was."""
-    folder = tmp_path / write_history(tmp_path, build(["c:ann"]), [], MANIFEST, {"c:ann": Profile({"name": "Ann"})})
+    folder = tmp_path / write_history(tmp_path, build(["c:ann"]), [], MANIFEST, [("c:ann", Profile({"name": "Ann"}))])
     with monkeypatch.context() as patch:
         patch.setattr(history_files, "_blank_id", lambda *given: 1 / 0)
         with pytest.raises(ZeroDivisionError):
@@ -524,7 +524,7 @@ def test_an_erasure_that_was_cut_off_is_counted_by_the_next(tmp_path, monkeypatc
 
 def test_the_id_goes_when_all_else_is_on_the_disk(tmp_path, monkeypatch):
     """A machine that fails keeps what was written in whatever order it likes, but for what was flushed before."""
-    folder = tmp_path / write_history(tmp_path, build(["c:ann"]), [], MANIFEST, {"c:ann": Profile({"name": "Ann"})})
+    folder = tmp_path / write_history(tmp_path, build(["c:ann"]), [], MANIFEST, [("c:ann", Profile({"name": "Ann"}))])
     done, flush, blank = [], history_files._flush, history_files._blank_id
     monkeypatch.setattr(history_files, "_flush", lambda *given: done.append(set(given[2])) or flush(*given))
     monkeypatch.setattr(history_files, "_blank_id", lambda *given: done.append("id") or blank(*given))

@@ -39,14 +39,15 @@ def histories(toy_bundle, history_of) -> Histories:
 
 
 @pytest.fixture(params=["records", "columns"])
-def published(toy_shop, histories, request) -> Shop:
+def published(toy_shop, histories, request, tmp_path) -> Shop:
     """The toy shop with a history, as this program writes it or as one of format 2 did: with a file a column."""
     manifest = {"store_id": "s", "store_seq": 0, "as_of": 1, "dataset": None}
     if request.param == "records":
         name = write_history(toy_shop.histories, histories, [], manifest)
     else:
         name = "older"
-        arrays = {**histories.arrays(), **history_files.people_arrays(histories.subjects, {})}
+        people = history_files.people_arrays(histories.subjects, history_files.spooled((), tmp_path))
+        arrays = {**histories.arrays(), **people}
         write_artifact(toy_shop.histories / name, arrays, {"kind": "history", "format": 2, **manifest})
     publish_history(toy_shop.histories, name)
     return toy_shop

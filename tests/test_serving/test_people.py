@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 
 import msgspec
@@ -24,7 +25,7 @@ from serving.fields import GUEST, decode, plain
 from serving.newer import NOTHING
 from serving.people import consents_of
 from serving.person import NOBODY, Consents, Person, Project
-from serving.profiles import People, Profile, people_arrays
+from serving.profiles import People, Profile, people_arrays, spooled
 from serving.sync import sync
 from tests.test_serving.conftest import AS_OF
 
@@ -168,7 +169,7 @@ def test_a_profile_read_in_one_go_is_what_a_closer_look_finds(fields, ordered):
     """Whatever stands in it: what is not as it nearly always is gets the closer look."""
     profile = Profile(fields=fields, orders=(report(), report(at=LATER, state="shipped")) if ordered else ())
     subjects = Vocabulary.of(["c:ann", "c:bob"])
-    arrays = people_arrays(subjects, {"c:ann": profile})
+    arrays = people_arrays(subjects, spooled([("c:ann", profile)], Path(tempfile.gettempdir())))
     mapped = People(subjects, arrays["people.offsets"], arrays["people.bytes"], (0, 0))
     closer = people._person(plain(decode(msgspec.json.encode(fields))), list(profile.orders), LATER)
     found = people._synced(mapped, 0, LATER)
@@ -196,11 +197,24 @@ def test_lines_that_were_made_at_a_sync_are_those_of_the_reports(reports, now):
     profile = Profile(fields={"tier": "gold"}, orders=tuple(reports))
     subjects = Vocabulary.of(["c:ann"])
     expected = as_of(lines_of(reports), now)
-    for raw in (people_arrays(subjects, {"c:ann": profile})["people.bytes"],
+    for raw in (people_arrays(subjects, spooled([("c:ann", profile)], Path(tempfile.gettempdir())))["people.bytes"],
                 np.frombuffer(msgspec.json.encode(profile), np.uint8)):  # fmt: skip
         mapped = People(subjects, np.array([0, len(raw)]), raw, (0, 0))
         assert people._synced(mapped, 0, now).orders == expected
         assert mapped.of("c:ann") == profile
+
+
+def test_profiles_are_spooled_in_the_order_of_their_subjects(tmp_path):
+    """Nothing of them is left beside the history, and who comes out of turn is refused."""
+    profiles = [("c:ann", Profile({"name": "Ann"})), ("c:cyd", Profile({"name": "Cyd"}))]
+    subjects = Vocabulary.of(["c:ann", "c:bob", "c:cyd"])
+    told = spooled(profiles, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+    arrays = people_arrays(subjects, told)
+    mapped = People(subjects, arrays["people.offsets"], arrays["people.bytes"], (0, 0))
+    assert [mapped.of(subject) for subject in subjects] == [profiles[0][1], None, profiles[1][1]]
+    with pytest.raises(ValueError, match="ascend"):
+        spooled([*profiles, profiles[0]], tmp_path)
 
 
 # --- visitors and sign-ins --------------------------------------------------------------------------------------------

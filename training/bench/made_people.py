@@ -45,14 +45,14 @@ def made_histories(rng: np.random.Generator, bundle: Bundle, customers: int, eve
     )  # fmt: skip
 
 
-def made_profiles(subjects: Vocabulary) -> dict[str, Profile]:
+def made_profiles(subjects: Vocabulary) -> Iterator[tuple[str, Profile]]:
     """A profile of every customer: a region, an attribute, a consent."""
     agreed = {"personalization": {"granted": True, "source": "made for load"}}
     said = [
         Profile({"region": region, "attributes": {"household": household}, "consents": agreed}, (), ())
         for region in REGIONS for household in ("single", "couple", "family")
     ]  # fmt: skip
-    return {subject: said[n % len(said)] for n, subject in enumerate(subjects) if subject.startswith("c:")}
+    return ((subject, said[n % len(said)]) for n, subject in enumerate(subjects) if subject.startswith("c:"))
 
 
 def _subjects(customers: int, visitors: int) -> Iterator[str]:
