@@ -70,7 +70,8 @@ def _reports() -> str:
     )
     return f"""
         SELECT * FROM (SELECT * REPLACE ({whose} AS {c.CUSTOMER_ID}, {moments}) FROM orders)
-        WHERE {c.CUSTOMER_ID} IS NOT NULL AND {c.VALID_FROM} IS NOT NULL ORDER BY {c.CUSTOMER_ID}, {c.VALID_FROM}, {c.ORDER_ID}, {c.LINE}, {c.SOURCE}"""
+        WHERE {c.CUSTOMER_ID} IS NOT NULL AND {c.VALID_FROM} IS NOT NULL
+        ORDER BY {c.CUSTOMER_ID}, {c.VALID_FROM}, {c.ORDER_ID}, {c.LINE}, {c.SOURCE}"""
 
 
 def _orders(rows: Iterator[dict[str, Any]]) -> Iterator[tuple[str, tuple[Report, ...]]]:
