@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import duckdb
@@ -149,7 +149,8 @@ class Dataset:
             ) from None
         connection.execute(f"SET temp_directory = '{_quoted(spill)}'")
         connection.execute("SET TimeZone = 'UTC'")
-        connection.execute("SET enable_progress_bar = false")  # it would be drawn over ours, and into files
+        with suppress(duckdb.InvalidInputException):  # where nothing can draw one, that cannot be set either
+            connection.execute("SET enable_progress_bar = false")  # it would be drawn over ours, and into files
         if threads:
             connection.execute(f"SET threads = {threads}")
         for table, schema in TABLES.items():
