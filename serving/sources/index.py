@@ -10,7 +10,7 @@ miss some that a full scan would find; `recall` says how many, training finds ou
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, cast
 
 import numpy as np
@@ -44,6 +44,8 @@ class Index:
         vectors: float32[n_items, k], of all items.
         looked_at: so many items are looked at for each one that is wanted, at least.
         least: and so many in all.
+        lengths: float32[n], of the vectors, where there is one group and they descend by it: then as many are looked at
+            as can be among the best. Else empty.
     """
 
     centres: Floats
@@ -54,6 +56,14 @@ class Index:
     vectors: Floats
     looked_at: int = LOOKED_AT
     least: int = 0
+    lengths: Floats = field(init=False)
+
+    def __post_init__(self) -> None:
+        lengths = np.empty(0, np.float32)
+        if len(self.centres) == 1:
+            found = np.linalg.norm(self.vectors[self.items], axis=1).astype(np.float32)
+            lengths = found if (np.diff(found) <= 0).all() else lengths  # in a bundle of before they do not
+        object.__setattr__(self, "lengths", lengths)
 
     @classmethod
     def of(cls, arrays: Mapping[str, Array], vectors: Floats) -> Index | None:
@@ -86,7 +96,7 @@ class Index:
         room = len(self.items)
         top, values = np.empty(min(near, room), np.int32), np.empty(min(near, room), np.float32)
         found = search(
-            self.centres, self.starts, self.items, self.codes, self.scales, self.vectors, vector, wanted,
+            self.centres, self.starts, self.items, self.codes, self.scales, self.lengths, self.vectors, vector, wanted,
             scratch("index_item", room, np.int32), scratch("index_score", room, np.float32), top, values,
         )  # fmt: skip
         return Proposals(top, values) if found == len(top) else Proposals(top[:found], values[:found])
@@ -131,7 +141,7 @@ def indexed(vectors: Floats, listed: npt.NDArray[np.bool_], seed: int = 0, group
         np.add.at(sums, group, mine)
         centres = np.where(size[:, None] > 0, sums / np.maximum(size, 1)[:, None], centres).astype(np.float32)
     group = _nearest(mine, centres)
-    order = np.argsort(group, kind="stable")
+    order = np.argsort(group if groups > 1 else -np.linalg.norm(mine, axis=1), kind="stable")
     starts = np.concatenate([[0], np.cumsum(np.bincount(group, minlength=groups))]).astype(np.int64)
     return Index(centres, starts, rows[order], *coded(mine[order]), vectors)
 

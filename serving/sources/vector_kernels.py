@@ -13,6 +13,8 @@ NO_SCORE = np.float32(-1e30)
 SEEN = np.int32(-(2**31))
 """Lower than what stands for any score."""
 LAST = 2**31 - 1
+_BEGUN = 1_024
+"""So many of the longest vectors are looked at before it is asked how far to go."""
 _STEPS, _TINY = 32_767, float(np.finfo(np.float32).tiny) * 32_767
 _SLACK = np.float32(0.5001)
 """Half, and a little for what single precision rounds off."""
@@ -122,6 +124,39 @@ def _look(
 
 
 @helper
+def _look_down(
+    items: Any, codes: Any, scales: Any, lengths: Any, vector: Any, wanted: int, found: Any, scores: Any
+) -> int:  # fmt: skip
+    """The same over items by descending length, until no later one can be among the `wanted` best.
+
+    No product is larger than that of both lengths; a hundredth is added for what codes are off.
+    """
+    many, end, begin, size = len(items), min(max(4 * wanted, _BEGUN), len(items)), 0, np.float32(0)
+    for place in range(len(vector)):
+        size += vector[place] * vector[place]
+    size = np.float32(1.01) * np.sqrt(size)
+    numbers, reach = np.empty(many, np.int32), np.empty(1, np.float32)
+    bits = reach.view(np.int32)
+    while True:
+        _say(codes, scales, begin, end, vector, scores[begin:])
+        found[begin:end] = items[begin:end]
+        if end == many:
+            return end
+        least = np.int32(SEEN + 1) if _rising(scores[:end], numbers) < wanted else _cut(numbers, end, wanted)
+        low, high = end, many
+        while low < high:  # the first that cannot reach it
+            middle = (low + high) >> 1
+            reach[0] = size * lengths[middle]
+            if _turned(reach[0], bits[0]) >= least:
+                low = middle + 1
+            else:
+                high = middle
+        if low == end:
+            return end
+        begin, end = end, min(low, 2 * end)
+
+
+@helper
 def _foremost(items: Any, scores: Any, wanted: int, top: Any) -> int:
     """Fill the items of the `wanted` highest usable scores, ties by item; returns how many there are."""
     numbers, places, many, stay = np.empty(len(items), np.int32), np.empty(len(items) + 1, np.int32), 0, 0
@@ -153,17 +188,21 @@ def _last(items: Any, numbers: Any, places: Any, least: Any, wanted: int) -> int
     return int(level[stay - 1]) if stay else -1
 
 
-@kernel("f4[2], i8[1], i4[1], i1[2], f4[1], f4[2], f4[1], i8, out i4[1], out f4[1], out i4[1], out f4[1]")
+@kernel("f4[2], i8[1], i4[1], i1[2], f4[1], f4[1], f4[2], f4[1], i8, out i4[1], out f4[1], out i4[1], out f4[1]")
 def search(
-    centres: Any, starts: Any, items: Any, codes: Any, scales: Any, vectors: Any, vector: Any, wanted: int, found: Any,
-    scores: Any, top: Any, values: Any,
+    centres: Any, starts: Any, items: Any, codes: Any, scales: Any, lengths: Any, vectors: Any, vector: Any,
+    wanted: int, found: Any, scores: Any, top: Any, values: Any,
 ) -> Any:  # fmt: skip
     """`Index.near`: look at `wanted` items by their codes, and at the best of those by their vectors.
 
     Fills `top` with as many items as there is room for, in any order, and `values` with their inner products; returns
-    how many there are. `found` and `scores` have room for all items, and hold anything.
+    how many there are. `found` and `scores` have room for all items, and hold anything. With `lengths`, by which the
+    items descend, `wanted` does not matter.
     """
-    count = _look(centres, starts, items, codes, scales, vector, wanted, found, scores)
+    if len(lengths):
+        count = _look_down(items, codes, scales, lengths, vector, len(top), found, scores)
+    else:
+        count = _look(centres, starts, items, codes, scales, vector, wanted, found, scores)
     count = _foremost(found[:count], scores[:count], len(top), top)
     for row in range(count):
         values[row] = _product(vectors, top[row], vector)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from features.compiled import available, switched
@@ -13,6 +15,7 @@ from serving.sources.index import LEAST_ITEMS, LOOKED_AT, Index, index_of, index
 from serving.sources.vector_kernels import search
 
 GROUPS, ITEMS, PLACES = 60, 6_000, 16
+NONE = np.empty(0, np.float32)
 
 
 @pytest.fixture(scope="module")
@@ -102,7 +105,7 @@ def test_a_group_is_looked_at_once_whatever_the_vector():
     for number in (np.finfo(np.float32).min, np.finfo(np.float32).max, np.nan):
         found, scores, vector = np.full(60, -1, np.int32), np.empty(60, np.float32), np.full(2, number, np.float32)
         top, values = np.full(6, -1, np.int32), np.empty(6, np.float32)
-        many = search(centres, starts, items, codes, scales, vectors, vector, 50, found, scores, top, values)
+        many = search(centres, starts, items, codes, scales, NONE, vectors, vector, 50, found, scores, top, values)
         assert (found >= 0).sum() == len(set(found[found >= 0].tolist())) <= 6
         assert not np.isfinite(values[:many]).any()  # what is beyond the range is no score
 
@@ -122,7 +125,7 @@ def test_the_kernel_keeps_the_best_as_numpy_does(said, times, near):
     items = np.arange(many, dtype=np.int32)[::-1].copy()
     top, values = np.empty(near, np.int32), np.empty(near, np.float32)
     found = search(
-        np.ones((1, 1), np.float32), np.array([0, many]), items, np.ones((many, 1), np.int8), nearly,
+        np.ones((1, 1), np.float32), np.array([0, many]), items, np.ones((many, 1), np.int8), nearly, NONE,
         exact[:, None].copy(), np.ones(1, np.float32), many, np.empty(many, np.int32), np.empty(many, np.float32),
         top, values,
     )  # fmt: skip
@@ -130,6 +133,36 @@ def test_the_kernel_keeps_the_best_as_numpy_does(said, times, near):
         plain = best(nearly, items, near)
     assert sorted(top[:found].tolist()) == sorted(plain.items.tolist())
     np.testing.assert_array_equal(values[:found], exact[top[:found]])
+
+
+@pytest.mark.skipif(not available(), reason="numba is not installed, or switched off")
+@given(
+    st.integers(0, 10_000), st.sampled_from([0.05, 0.3, 3.0]), st.sampled_from([1, 30, 300]),
+    st.sampled_from(["an item", "anybody", "nothing"]),
+)  # fmt: skip
+@settings(max_examples=60)
+def test_by_length_as_many_are_looked_at_as_can_be_among_the_best(seed, spread, count, asked):
+    """What a full scan finds is found, but for products that bytes cannot tell apart; of very different lengths few."""
+    random = np.random.default_rng(seed)
+    vectors = random.normal(size=(5_000, 8)).astype(np.float32)
+    vectors *= random.gamma(spread, 1, (5_000, 1)).astype(np.float32)
+    listed = random.random(5_000) < 0.9
+    index = indexed(vectors, listed, groups=1)
+    assert len(index.lengths) == listed.sum() and (np.diff(index.lengths) <= 0).all()
+    vector = vectors[0] if asked == "an item" else random.normal(size=8).astype(np.float32)
+    vector = vector * np.float32(asked != "nothing")
+    found, (wanted,) = index.best(vector, count), scanned(index, vector[None], count)
+    exact = vectors @ vector
+    last, reach = exact[wanted].min(), np.linalg.norm(vector) * np.linalg.norm(vectors, axis=1).max()
+    assert len(found.items) == len(wanted)
+    assert found.scores.min() >= last - 0.02 * reach
+    top, values, seen = np.empty(count, np.int32), np.empty(count, np.float32), np.full(5_000, -1, np.int32)
+    search(index.centres, index.starts, index.items, index.codes, index.scales, index.lengths, vectors, vector, 0, seen,
+           np.empty(5_000, np.float32), top, values)  # fmt: skip
+    if spread == 0.05 and count == 1 and asked == "anybody":
+        assert (seen >= 0).sum() < 2_500
+    before = replace(index, items=index.items[::-1].copy())  # as a bundle of before has them
+    assert len(before.lengths) == 0
 
 
 @pytest.mark.skipif(not available(), reason="numba is not installed, or switched off")

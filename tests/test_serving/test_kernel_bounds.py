@@ -91,16 +91,33 @@ def test_candidates_and_slates_stay_in_their_arrays(seed):
 def test_an_index_finds_no_more_than_it_holds(seed):
     random, made = np.random.default_rng(seed), Guarded()
     groups, count = int(random.integers(1, 8)), int(random.integers(1, 60))
+    count = count if groups > 1 else 50 * count  # of one group, and by length, more than are looked at first
     sizes = np.bincount(random.integers(groups, size=count), minlength=groups)
+    lengths = random.choice(STRANGE, count if groups == 1 else 0)
     items, scores, near = made(np.int32, count), made(np.float32, count), int(random.integers(70))
     top, values = made(np.int32, near), made(np.float32, near)
     found = vector_kernels.search(
         random.choice(STRANGE, (groups, 3)), np.cumsum([0, *sizes]), np.arange(count, dtype=np.int32),
-        random.integers(-127, 128, (count, 3)).astype(np.int8), random.choice(STRANGE, count),
+        random.integers(-127, 128, (count, 3)).astype(np.int8), random.choice(STRANGE, count), lengths,
         random.choice(STRANGE, (count, 3)), random.choice(STRANGE, 3), int(random.integers(200)), items, scores, top,
         values,
     )  # fmt: skip
     assert made.whole() and found <= len(top)
+    assert len(set(top[:found].tolist())) == found
+
+
+@pytest.mark.parametrize("seed", range(50))
+def test_a_scan_finds_no_more_than_there_is(seed):
+    random, made = np.random.default_rng(seed), Guarded()
+    count, places = int(random.integers(0, 200)), int(random.integers(1, 70))
+    top, values = made(np.int32, count + 1), made(np.float32, count)
+    found = vector_kernels.scan(
+        np.arange(count, dtype=np.int32), random.choice(STRANGE, (count, places)),
+        random.integers(-127, 128, (count, places)).astype(np.int8), random.choice(STRANGE, count),
+        random.choice(STRANGE, count), random.choice(STRANGE, places), int(random.integers(70)),
+        int(random.integers(20)), top, values,
+    )  # fmt: skip
+    assert made.whole() and found <= count
     assert len(set(top[:found].tolist())) == found
 
 
