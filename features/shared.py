@@ -136,8 +136,7 @@ def shared_tables(dataset: Dataset, items: Vocabulary, as_of: int) -> tuple[Shar
 def _told_of_items(dataset: Dataset, as_of: int) -> str:
     """SQL for the purchases, and for each item the first of all other events: nothing else is read.
 
-    As a table DuckDB knows how many rows there are. It took tens of millions for one, and what it put aside for that
-    filled the disk.
+    As a table DuckDB knows how many rows there are. Over files it took tens of millions for one, and put 30 GB aside.
     """
     known, item = events_as_of(as_of, amended=dataset.manifest().amended), f"{c.ITEM_ID} IS NOT NULL"
     return f"""

@@ -120,12 +120,12 @@ def _synced(people: People | None, row: int | None, now: int) -> Person | None:
         return NOBODY
     try:
         profile = _plain_profile.decode(raw)
+        orders = profile.lines_at(now)
     except (msgspec.DecodeError, UnicodeDecodeError):
         return None
     told = profile.fields
     if "name" in told.answers:
         return None
-    orders = profile.lines_at(now)
     return Person(
         told.name, told.region, told.postal_prefix, told.time_zone, told.tier, told.points, told.attributes,
         told.answers, told.asked, told.shown, told.channels, orders, told.projects,

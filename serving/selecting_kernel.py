@@ -17,9 +17,7 @@ def _fall(left: Any, codes: Any, code: int, keep: float) -> None:
             left[at] *= keep
 
 
-@kernel(
-    "i4[1], f4[1], f4[1], f8, i4[1], f8, i4[1], f8, i4[1], f8[1], f8[1], out i8[1], out f4[2]",
-)
+@kernel("i4[1], f4[1], f4[1], f8, i4[1], f8, i4[1], f8, i4[1], f8[1], f8[1], out i8[1], out f4[2]")
 def give_places(
     items: Any, scores: Any, buyers: Any, novelty: float, category: Any, of_category: float, brand: Any,
     of_brand: float, above: Any, boost: Any, objective: Any, places: Any, told: Any,

@@ -217,6 +217,13 @@ def test_profiles_are_spooled_in_the_order_of_their_subjects(tmp_path):
         spooled([*profiles, profiles[0]], tmp_path)
 
 
+def test_a_profile_whose_reports_are_none_gets_the_closer_look():
+    """Of a program that nobody knows, or being overwritten right now: it is no error of the request."""
+    raw = np.frombuffer(b'{"fields":{"tier":"gold"},"orders":[{"order_id":1}]}', np.uint8)
+    mapped = People(Vocabulary.of(["c:ann"]), np.array([0, len(raw)]), raw, (0, 0))
+    assert people._synced(mapped, 0, LATER) is None
+
+
 # --- visitors and sign-ins --------------------------------------------------------------------------------------------
 
 
