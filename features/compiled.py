@@ -63,7 +63,7 @@ SWITCH = "KOKYAKU_KERNELS"
 """`numpy` in this variable of the environment leaves numba alone."""
 BUILT = "KOKYAKU_COMPILED"
 """Names in the environment a folder of kernels that were compiled while an image was built."""
-_CODES = {"f4": "float32", "f8": "float64", "i1": "int8", "i2": "int16", "i4": "int32", "i8": "int64", "u1": "uint8",
+_CODES = {"f4": "float32", "f8": "float64", "i1": "int8", "i4": "int32", "i8": "int64", "u1": "uint8",
           "u4": "uint32", "u8": "uint64", "b1": "boolean"}  # fmt: skip
 
 

@@ -1,7 +1,7 @@
 """Profiles: what the dataset knows of each customer beside events, as one JSON blob a subject, mapped by every worker.
 
-They are the `people` part of the history artefact: fields as of the latest version, reports of order lines, and each
-consent that was ever told. Where a subject has no blob nothing is decoded.
+They are the `people` part of the history artefact: fields as of the latest version, reports of order lines and the
+lines that they make, and each consent that was ever told. Where a subject has no blob nothing is decoded.
 """
 
 from __future__ import annotations

@@ -31,8 +31,8 @@ class Slate(msgspec.Struct, frozen=True, eq=False):
         filled: how many places at the end were filled by the fallback.
         trace: what the selector did to each item; None where nothing is traded off.
         placed: what pins and quotas did; None where none is in force. Pinned items have what score they have.
-        features: float32[k, features], the rows of the items as `features.assemble` makes them; None where not all of
-            them were made.
+        features: float32[k, features], the rows of the items as `features.assemble` makes them, perhaps as a view that
+            skips; None where not all of them were made.
     """
 
     items: Rows

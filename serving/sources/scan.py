@@ -1,8 +1,8 @@
-"""The best inner products among all vectors of a small catalogue, none missed and few asked in full.
+"""The best inner products among all vectors of a small catalogue: none is missed, and few are asked in full.
 
 What a scan waits for is the memory, so it reads each number as one byte first. By how much that can be wrong is known
-for each item (half a step in each place), and whoever could still be among the best is asked again by its vector. The
-larger catalogues have an index (`serving.sources.index`).
+for each item (half a step in each place), and whoever could still be among the best is asked again by its vector.
+Larger catalogues have an index (`serving.sources.index`), or are asked in full where training found none of use.
 """
 
 from __future__ import annotations
@@ -14,9 +14,11 @@ from serving.candidates import Floats, Proposals, Rows, best
 from serving.sources.index import coded
 from serving.sources.vector_kernels import scan
 
-LEAST_ITEMS = 3_000
-"""Fewer are asked in full, as quickly."""
+LEAST_ITEMS, MOST_ITEMS = 3_000, 30_000
+"""Fewer are asked in full, as quickly; of more, each worker would keep too many bytes of its own."""
 MOST_PLACES = 512
+_LARGEST = 1e18
+"""Sums of absolute values: what is multiplied with those of a customer has to stay a number."""
 _SPARE = 4
 """One in so many may be asked in full beyond those that must."""
 
@@ -36,8 +38,14 @@ class Scan:
 
     @classmethod
     def of(cls, items: Rows, vectors: Floats) -> Scan | None:
-        """None where they are asked in full: there are few, or so many places that whole numbers would run over."""
-        return cls(items, vectors) if len(items) >= LEAST_ITEMS and vectors.shape[1] <= MOST_PLACES else None
+        """None where they are asked in full.
+
+        There are too few or too many, or so many places, or so large numbers, that sums would run over.
+        """
+        if not LEAST_ITEMS <= len(items) <= MOST_ITEMS or vectors.shape[1] > MOST_PLACES:
+            return None
+        made = cls(items, vectors)
+        return made if made._sizes.max() < _LARGEST else None
 
     def best(self, vector: Floats, count: int) -> Proposals:
         """The items with the `count` highest inner products, best first, ties by item."""
@@ -45,7 +53,7 @@ class Scan:
         return best(found.scores, found.items, count)
 
     def near(self, vector: Floats, count: int) -> Proposals:
-        """Items in the order of their rows, among which those with the `count` highest inner products are.
+        """Items in any order, among which those with the `count` highest inner products are.
 
         Args:
             vector: float32[k], finite.

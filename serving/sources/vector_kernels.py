@@ -230,7 +230,7 @@ def _bounds(codes: Any, scales: Any, sizes: Any, vector: Any, low: Any, high: An
 
 @helper
 def _enough(numbers: Any, wanted: int, spare: int) -> Any:
-    """A number that at least `wanted` of some reach, and hardly more than `spare` others."""
+    """A number that at least `wanted` of some reach, and hardly more than `spare` others, unless they are equal."""
     low, high = numbers[0], numbers[0]
     for at in range(len(numbers)):
         low, high = min(low, numbers[at]), max(high, numbers[at])

@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 
 from features.compiled import available, switched
 from serving.candidates import best
-from serving.sources.scan import LEAST_ITEMS, MOST_PLACES, Scan
+from serving.sources.index import coded
+from serving.sources.scan import LEAST_ITEMS, MOST_ITEMS, MOST_PLACES, Scan
+from serving.sources.vector_kernels import _bounds
 
 pytestmark = pytest.mark.skipif(not available(), reason="numba is not installed, or switched off")
 KINDS = ("even", "of different lengths", "some are nothing", "few different", "one place rules", "tiny")
@@ -46,11 +48,34 @@ def test_all_that_are_among_the_best_are_found(kind, items, places, seed, count,
     places_of = np.searchsorted(rows, found.items)
     assert (rows[places_of] == found.items).all()
     assert (np.diff(found.items) > 0).all()
-    np.testing.assert_allclose(found.scores, exact[places_of], rtol=1e-4, atol=1e-5 * np.abs(exact).max(initial=0))
+    least = float(np.finfo(np.float32).tiny)  # below it single precision has fewer and fewer digits
+    np.testing.assert_allclose(
+        found.scores, exact[places_of], rtol=1e-4, atol=least + 1e-5 * np.abs(exact).max(initial=0)
+    )
     left = np.setdiff1d(np.arange(items), places_of)
     if count and len(left):
         assert len(found.items) >= count
-        assert exact[left].max() <= np.sort(exact)[-count] + 1e-9 * np.abs(exact).max()
+        assert exact[left].max() <= np.sort(exact)[-count] + 1e-9 * np.abs(exact).max() + least
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_no_product_lies_outside_its_bounds(seed):
+    """Rounding errors that all point one way: numbers half between two steps, signs aligned, one place that rules."""
+    random, places = np.random.default_rng(seed), (1, 2, 3, 8, 64, MOST_PLACES)[seed % 6]
+    sign = random.choice([-1, 1], places)
+    vector = np.floor(random.uniform(0 if seed % 2 else 16_384, 32_766, places)) + 0.5
+    vector += random.choice([-1, 1]) * 10.0 ** random.uniform(-5, -3)
+    vector[random.integers(places)] = 32_767
+    vectors = np.floor(random.uniform(0, 126, (200, places))) + 0.5
+    vectors += random.choice([-1, 1], (200, 1)) * 10.0 ** random.uniform(-6, -2, (200, 1))
+    vectors[:, random.integers(places)] = 127
+    scale = 10.0 ** random.integers(-3, 4, 2)
+    vector = (scale[0] * vector * sign).astype(np.float32)
+    vectors = (scale[1] * vectors * random.choice([-1, 1], (200, 1)) * sign).astype(np.float32)
+    low, high = np.empty(200, np.float32), np.empty(200, np.float32)
+    _bounds(*coded(vectors), np.abs(vectors).sum(axis=1, dtype=np.float32), vector, low, high)
+    exact = vectors.astype(np.float64) @ vector.astype(np.float64)
+    assert ((low <= exact) & (exact <= high)).all()
 
 
 @pytest.mark.parametrize("kind", ["even", "of different lengths", "one place rules"])
@@ -77,6 +102,8 @@ def test_who_has_one():
     assert Scan.of(rows, np.ones((LEAST_ITEMS, 4), np.float32)) is not None
     assert Scan.of(rows[1:], np.ones((LEAST_ITEMS - 1, 4), np.float32)) is None
     assert Scan.of(rows, np.ones((LEAST_ITEMS, MOST_PLACES + 1), np.float32)) is None
+    assert Scan.of(np.arange(MOST_ITEMS + 1, dtype=np.int32), np.ones((MOST_ITEMS + 1, 1), np.float32)) is None
+    assert Scan.of(rows, np.full((LEAST_ITEMS, 4), 1e37, np.float32)) is None
     wide = np.ones((LEAST_ITEMS, MOST_PLACES), np.float32)
     found = Scan(rows, wide).best(np.ones(MOST_PLACES, np.float32), 3)
     assert found.items.tolist() == [0, 1, 2]

@@ -24,7 +24,7 @@ from serving.config import ShopConfig, load_config
 from serving.query import Filter, Query
 from serving.ranker import Ranker
 from serving.recipe import Recipe, SelectionSpec, as_json, from_json
-from serving.selecting import Selected, Selector, Trace, greedy
+from serving.selecting import Selected, Selector, Trace
 from serving.settings.selection import Boost, SelectionSettings
 from serving.shelf import Shelf
 from tests.test_serving.conftest import AS_OF, ITEMS, RECIPE, build_history, build_toy_bundle
@@ -185,9 +185,11 @@ def test_scores_of_nothing_or_less_stay_behind_in_their_order():
 
 def test_many_places_underflow_to_nothing_and_never_repeat():
     """0.01^300 is 0 as a number, and a place that was given stays given."""
-    places, values = greedy(np.ones(400), [(np.zeros(400, np.int32), 0.01, np.empty(0, np.int32))], 400)
-    assert sorted(places.tolist()) == list(range(400))
-    assert (np.diff(values) <= 0).all()
+    shop = Shop([(1.0, 0, -1, 1)] * 400)
+    for on in (True, False):
+        found = _switched(on, lambda: shop.selector(SelectionSpec(0.99)).select(shop.rows, shop.scores, 400, AS_OF))
+        assert sorted(found.places.tolist()) == list(range(400))
+        assert (np.diff(found.values) <= 0).all() and found.values[-1] == 0
 
 
 @given(

@@ -150,13 +150,19 @@ TOLD = st.lists(
 )  # fmt: skip
 
 
-@given(happened=HAPPENED, told=TOLD, hours=st.sampled_from([2, 5]), days=st.sampled_from([0.0, 300.0, np.nan]))
+@given(
+    happened=HAPPENED, told=TOLD, hours=st.sampled_from([2, 6]), late=st.sampled_from([-1, 0, 1]),
+    days=st.sampled_from([[300.0, 0.0], [0.5, 1.0], [1.0, 2.0], [0.25, np.nan]]),
+)  # fmt: skip
 @settings(max_examples=500)
-def test_what_rests_is_the_same_with_and_without_kernels(toy, happened, told, hours, days):
-    """Of events and order lines so close that gifts, returns and failures contend for the same purchases."""
-    bundle = toy({LEARNED: np.array([300.0, days], np.float32)})
+def test_what_rests_is_the_same_with_and_without_kernels(toy, happened, told, hours, late, days):
+    """Of events and order lines so close that gifts, returns and failures contend for the same purchases.
+
+    Some lie at the very end of a window, and a microsecond before it or behind it.
+    """
+    bundle = toy({LEARNED: np.array(days, np.float32)})
     happened = sorted(happened, key=lambda each: -each[0])
-    at = np.array([END - ago * hours * HOUR for ago, *_ in happened], np.int64)
+    at = np.array([END - ago * hours * HOUR + late for ago, *_ in happened], np.int64)
     item, kind, quantity = (
         np.array([each[place] for each in happened], dtype)
         for place, dtype in ((1, np.int32), (2, np.int8), (3, np.float32))
