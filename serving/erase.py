@@ -68,10 +68,9 @@ def erase(
         Unavailable: the disk refuses; the tombstone may stand already, and erasing again finishes.
     """
     token = token_of(shop.secret, customer_subject(customer_id))
-    upkeep.bury(store, [token], now)  # first: from here on nothing new of this customer is stored or linked
+    # First: from here on nothing new of this customer is stored or linked, and a sweep may take the old links away.
+    visitors = upkeep.bury_customer(store, shop.secret, customer_id, _visitors(shop, customer_id), now)
     receipt = _begun(store, token, now)
-    visitors = _visitors(shop, store, customer_id)
-    upkeep.bury(store, [token_of(shop.secret, visitor_subject(visitor)) for visitor in visitors], now)
     buried = time.monotonic()
     words = _words(store, customer_id, visitors)
     counts = _forget_everywhere(shop, store, customer_id, visitors)
@@ -190,11 +189,11 @@ def _new_receipt(now: int) -> dict[str, Any]:
     }
 
 
-def _visitors(shop: Shop, store: Store, customer_id: str) -> list[str]:
-    found = set(store.links_of(customer_id))
-    for visitors in _in_each_history(shop, lambda folder: histories.visitors_of(folder, customer_id)):
-        found.update(visitors)
-    return sorted(found)
+def _visitors(shop: Shop, customer_id: str) -> set[str]:
+    """The visitors whom the histories know to be a customer; one that is damaged keeps nobody from being buried."""
+    nobody: list[str] = []
+    found = _in_each_history(shop, lambda folder: histories.visitors_of(folder, customer_id), damaged=nobody)
+    return {visitor for visitors in found for visitor in visitors}
 
 
 def _forget_everywhere(shop: Shop, store: Store, customer_id: str | None, visitors: Collection[str]) -> dict[str, int]:

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 import orjson
 
+from features.history import customer_subject, visitor_subject
 from serving import store_sql as sql
 from serving.backend import Connection
 from serving.events import StoredEvent, decode
@@ -19,7 +20,7 @@ from serving.fields import decode as fields_in
 from serving.held import holder_of
 from serving.store import Store
 from serving.store_shown import forget_shown
-from serving.tombstones import Erased
+from serving.tombstones import Erased, token_of
 
 _LOG = "log "
 _PIECE = 20_000
@@ -133,6 +134,20 @@ def bury(store: Store, tokens: Iterable[bytes], at: int) -> None:
     with store.database.transaction() as connection:
         connection.executemany(sql.ADD_TOMBSTONE, [(token, at) for token in tokens])
     store.erased()
+
+
+def bury_customer(store: Store, secret: bytes, customer_id: str, visitors: Iterable[str], at: int) -> list[str]:
+    """`bury` a customer, the visitors that the store links to him and those given, in one go: they are returned.
+
+    Whoever forgets from the tombstones alone takes the links away: a visitor that is not buried by then never is.
+    """
+    with store.database.transaction() as connection:
+        linked = [row[0] for row in connection.execute(sql.VISITORS_OF_CUSTOMER, (customer_id,)).fetchall()]
+        theirs = sorted({*visitors, *linked})
+        subjects = [customer_subject(customer_id), *map(visitor_subject, theirs)]
+        connection.executemany(sql.ADD_TOMBSTONE, [(token_of(secret, subject), at) for subject in subjects])
+    store.erased()
+    return theirs
 
 
 def forget(store: Store, customer_id: str | None, visitors: Collection[str]) -> dict[str, int]:

@@ -363,6 +363,30 @@ def test_an_interrupted_erasure_is_finished_without_knowing_the_id(shop, known, 
     assert traces(shop, ANN) == []
 
 
+@pytest.mark.parametrize("linked_in", ["store and history", "history", "store"])
+def test_a_sweep_that_comes_just_after_the_tombstone_hides_no_visitor(shop, known, monkeypatch, linked_in):
+    """It takes the customer's links away, and a sync that has asked the dataset already does not ask it again."""
+    if linked_in == "history":
+        with known.database.transaction() as connection:
+            connection.execute("DELETE FROM links")
+    elif linked_in == "store":
+        monkeypatch.setattr(history_files, "visitors_of", lambda *given: [])
+    original = upkeep.put_receipt
+
+    def swept(*given):
+        monkeypatch.setattr(upkeep, "put_receipt", original)
+        sweep(shop, known, now=NOON + 10)
+        original(*given)
+
+    monkeypatch.setattr(upkeep, "put_receipt", swept)  # what an erasure does next
+    erase(shop, known, ANN, now=NOON + 10)
+    assert known.erased().customer(ANN) and known.erased().visitor(LAPTOP)
+    assert known.append_sync([event("late", None, LAPTOP, at=NOON + 11)]) == ["erased"]
+    assert known.events_of(None, LAPTOP) == []
+    for folder in _folders(shop):
+        assert len(open_history(folder)[0].of(visitor_subject(LAPTOP))) == 0
+
+
 def test_copies_in_the_gaps_of_pages_are_overwritten_too(shop, store):
     """Moving rows between pages can leave copies that secure_delete does not reach: the file is then written anew."""
     rng = random.Random(3)
