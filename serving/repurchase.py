@@ -27,7 +27,6 @@ ORDERED_WITHIN = 12 * HOUR
 """How far a purchase may lie from the moment at which its order line says that it was ordered."""
 Floats = npt.NDArray[np.float32]
 _PURCHASE, _RETURN = int(EventType.PURCHASE), int(EventType.RETURN)
-_NO_ROWS, _NO_MOMENTS, _NO_GIFTS = np.empty(0, np.int32), np.empty(0, np.int64), np.empty(0, bool)
 
 
 class Windows:
@@ -83,9 +82,9 @@ class Windows:
         """The categories that rest by what was bought, and was not given away, sent back or cancelled."""
         category = self._bundle.shared.category
         if available():
-            rows = np.array([self._row(line) for line in odd], np.int32) if odd else _NO_ROWS
-            ordered = np.array([line.ordered_at for line in odd], np.int64) if odd else _NO_MOMENTS
-            gifts = np.array([line.gift for line in odd], bool) if odd else _NO_GIFTS
+            rows = np.array([self._row(line) for line in odd], np.int32)
+            ordered = np.array([line.ordered_at for line in odd], np.int64)
+            gifts = np.array([line.gift for line in odd], bool)
             codes = np.empty(len(self._rest), np.int32)
             count = resting(
                 history.time, history.item, history.quantity, history.type, _PURCHASE, _RETURN, rows, ordered, gifts,

@@ -76,10 +76,7 @@ def _reports() -> str:
 
 def _orders(rows: Iterator[dict[str, Any]]) -> Iterator[tuple[str, tuple[Report, ...]]]:
     for customer, mine in groupby(rows, key=itemgetter(c.CUSTOMER_ID)):
-        yield (
-            customer,
-            tuple(
-                Report(**{name: row[column] for name, column in ORDER_COLUMNS.items() if row[column] is not None})
-                for row in mine
-            ),
+        said = (
+            {name: row[column] for name, column in ORDER_COLUMNS.items() if row[column] is not None} for row in mine
         )
+        yield customer, tuple(Report(**fields) for fields in said)

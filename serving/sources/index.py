@@ -29,6 +29,7 @@ _PASSES = 8
 _SPARE = 8
 """One in so many is looked up beyond those that are wanted: codes are not exact."""
 _LARGEST = 127
+_NO_LENGTHS: Floats = np.empty(0, np.float32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,14 +57,7 @@ class Index:
     vectors: Floats
     looked_at: int = LOOKED_AT
     least: int = 0
-    lengths: Floats = field(init=False)
-
-    def __post_init__(self) -> None:
-        lengths = np.empty(0, np.float32)
-        if len(self.centres) == 1:
-            found = np.linalg.norm(self.vectors[self.items], axis=1).astype(np.float32)
-            lengths = found if (np.diff(found) <= 0).all() else lengths  # in a bundle of before they do not
-        object.__setattr__(self, "lengths", lengths)
+    lengths: Floats = field(default_factory=lambda: _NO_LENGTHS)
 
     @classmethod
     def of(cls, arrays: Mapping[str, Array], vectors: Floats) -> Index | None:
@@ -75,12 +69,14 @@ class Index:
             arrays = {**arrays, "index.codes": codes, "index.scales": scales}
         named: dict[str, Any] = {name: arrays[f"index.{name}"] for name in NAMES}
         looked_at, least = arrays.get("index.looks", (LOOKED_AT, 0))  # older ones do not say
-        return cls(**named, vectors=vectors, looked_at=int(looked_at), least=int(least))
+        lengths = cast("Floats", arrays.get("index.lengths", _NO_LENGTHS))  # in a bundle of before there are none
+        return cls(**named, vectors=vectors, looked_at=int(looked_at), least=int(least), lengths=lengths)
 
     def arrays(self) -> dict[str, Array]:
         """Named as arrays of a source."""
         named = {f"index.{name}": getattr(self, name) for name in NAMES}
-        return {**named, "index.looks": np.array([self.looked_at, self.least])}
+        told = {"index.lengths": self.lengths} if len(self.lengths) else {}
+        return {**named, **told, "index.looks": np.array([self.looked_at, self.least])}
 
     def best(self, vector: Floats, count: int) -> Proposals:
         """The items with the `count` highest inner products among those looked at, best first, ties by item."""
@@ -141,9 +137,11 @@ def indexed(vectors: Floats, listed: npt.NDArray[np.bool_], seed: int = 0, group
         np.add.at(sums, group, mine)
         centres = np.where(size[:, None] > 0, sums / np.maximum(size, 1)[:, None], centres).astype(np.float32)
     group = _nearest(mine, centres)
-    order = np.argsort(group if groups > 1 else -np.linalg.norm(mine, axis=1), kind="stable")
+    lengths = _NO_LENGTHS if groups > 1 else np.linalg.norm(mine, axis=1).astype(np.float32)
+    order = np.argsort(group if groups > 1 else -lengths, kind="stable")
     starts = np.concatenate([[0], np.cumsum(np.bincount(group, minlength=groups))]).astype(np.int64)
-    return Index(centres, starts, rows[order], *coded(mine[order]), vectors)
+    ordered = lengths[order] if len(lengths) else lengths
+    return Index(centres, starts, rows[order], *coded(mine[order]), vectors, lengths=ordered)
 
 
 def index_of(vectors: Floats, listed: npt.NDArray[np.bool_], groups: int = 0) -> Index | None:

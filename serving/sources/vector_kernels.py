@@ -65,22 +65,22 @@ def _rising(scores: Any, numbers: Any) -> int:
 
 
 @helper
-def _cut(numbers: Any, count: int, wanted: int) -> Any:
-    """As of `serving.candidates_kernel`: the number that `wanted` of some reach, or more where some are equal."""
+def _cut(numbers: Any, wanted: int, spare: int = 0) -> Any:
+    """A number that at least `wanted` of some reach, and no more than `spare` others, unless they are equal."""
     low, high = numbers[0], numbers[0]
-    for at in range(count):
+    for at in range(len(numbers)):
         low, high = min(low, numbers[at]), max(high, numbers[at])
     least, most = np.int64(low), np.int64(high)
     while least < most:
         middle, reach = np.int32((least + most + 1) >> 1), np.int32(0)
-        for at in range(count):
+        for at in range(len(numbers)):
             reach = np.int32(reach + np.int32(numbers[at] >= middle))
-        if reach == wanted:
-            return middle
-        if reach > wanted:
-            least = np.int64(middle)
-        else:
+        if reach < wanted:
             most = np.int64(middle) - 1
+        else:
+            least = np.int64(middle)
+            if reach <= wanted + spare:
+                break
     return np.int32(least)
 
 
@@ -142,7 +142,7 @@ def _look_down(
         found[begin:end] = items[begin:end]
         if end == many:
             return end
-        least = np.int32(SEEN + 1) if _rising(scores[:end], numbers) < wanted else _cut(numbers, end, wanted)
+        least = np.int32(SEEN + 1) if _rising(scores[:end], numbers) < wanted else _cut(numbers[:end], wanted)
         low, high = end, many
         while low < high:  # the first that cannot reach it
             middle = (low + high) >> 1
@@ -161,7 +161,7 @@ def _foremost(items: Any, scores: Any, wanted: int, top: Any) -> int:
     """Fill the items of the `wanted` highest usable scores, ties by item; returns how many there are."""
     numbers, places, many, stay = np.empty(len(items), np.int32), np.empty(len(items) + 1, np.int32), 0, 0
     usable = _rising(scores, numbers)
-    least = np.int32(SEEN + 1) if usable <= wanted else _cut(numbers, len(numbers), wanted)
+    least = np.int32(SEEN + 1) if usable <= wanted else _cut(numbers, wanted)
     for at in range(len(items)):  # what does not reach it is written over by the next
         places[many] = at
         many += numbers[at] >= least
@@ -228,26 +228,6 @@ def _bounds(codes: Any, scales: Any, sizes: Any, vector: Any, low: Any, high: An
         low[row], high[row] = said - off, said + off
 
 
-@helper
-def _enough(numbers: Any, wanted: int, spare: int) -> Any:
-    """A number that at least `wanted` of some reach, and hardly more than `spare` others, unless they are equal."""
-    low, high = numbers[0], numbers[0]
-    for at in range(len(numbers)):
-        low, high = min(low, numbers[at]), max(high, numbers[at])
-    least, most = np.int64(low), np.int64(high)
-    while least < most:
-        middle, reach = np.int32((least + most + 1) >> 1), np.int32(0)
-        for at in range(len(numbers)):
-            reach = np.int32(reach + np.int32(numbers[at] >= middle))
-        if reach < wanted:
-            most = np.int64(middle) - 1
-        else:
-            least = np.int64(middle)
-            if reach <= wanted + spare:
-                break
-    return np.int32(least)
-
-
 @kernel("i4[1], f4[2], i1[2], f4[1], f4[1], f4[1], i8, i8, out i4[1], out f4[1]")
 def scan(
     items: Any, vectors: Any, codes: Any, scales: Any, sizes: Any, vector: Any, wanted: int, spare: int, top: Any,
@@ -265,7 +245,7 @@ def scan(
     _bounds(codes, scales, sizes, vector, low, high)
     for row in range(count):
         numbers[row] = _turned(low[row], bits[row])
-    least, bits = np.int32(SEEN) if count <= wanted else _enough(numbers, wanted, spare), high.view(np.int32)
+    least, bits = np.int32(SEEN) if count <= wanted else _cut(numbers, wanted, spare), high.view(np.int32)
     for row in range(count):
         numbers[row] = _turned(high[row], bits[row])
     for row in range(np.uint64(count)):  # what does not reach it is written over by the next
