@@ -93,7 +93,8 @@ class Index:
         top, values = np.empty(min(near, room), np.int32), np.empty(min(near, room), np.float32)
         found = search(
             self.centres, self.starts, self.items, self.codes, self.scales, self.lengths, self.vectors, vector, wanted,
-            scratch("index_item", room, np.int32), scratch("index_score", room, np.float32), top, values,
+            scratch("index_item", room + 1, np.int32), scratch("index_score", room + 1, np.float32),
+            scratch("index_number", room + 1, np.int32), top, values,
         )  # fmt: skip
         return Proposals(top, values) if found == len(top) else Proposals(top[:found], values[:found])
 

@@ -13,8 +13,10 @@ NO_SCORE = np.float32(-1e30)
 SEEN = np.int32(-(2**31))
 """Lower than what stands for any score."""
 LAST = 2**31 - 1
-_BEGUN = 1_024
-"""So many of the longest vectors are looked at before it is asked how far to go."""
+_STRETCH = 512
+"""So many vectors are looked at before it is asked which of them, and how far to go."""
+_FIRST = 1_000
+"""At so many of those that may be among the best it is asked for the first time what each has to reach."""
 _STEPS, _TINY = 32_767, float(np.finfo(np.float32).tiny) * 32_767
 _SLACK = np.float32(0.5001)
 """Half, and a little for what single precision rounds off."""
@@ -54,14 +56,12 @@ def _turned(score: Any, bits: Any) -> Any:
 
 
 @helper
-def _rising(scores: Any, numbers: Any) -> int:
-    """Fill a whole number that rises with each score; returns how many of the scores are usable."""
-    bits, usable = scores.view(np.int32), np.int32(0)
+def _rising(scores: Any, numbers: Any) -> None:
+    """Fill a whole number that rises with each score; `SEEN` where that is of no use."""
+    bits = scores.view(np.int32)
     for at in range(len(scores)):
         right = scores[at] > NO_SCORE and scores[at] < np.inf
         numbers[at] = _turned(scores[at], bits[at]) if right else SEEN
-        usable = np.int32(usable + np.int32(right))
-    return int(usable)
 
 
 @helper
@@ -98,11 +98,12 @@ def _highest(numbers: Any) -> int:
 
 @helper
 def _look(
-    centres: Any, starts: Any, items: Any, codes: Any, scales: Any, vector: Any, wanted: int, found: Any, scores: Any
+    centres: Any, starts: Any, items: Any, codes: Any, scales: Any, vector: Any, looks: int, found: Any, scores: Any,
+    numbers: Any,
 ) -> int:  # fmt: skip
-    """Fill the items of the groups whose centres point where the vector does, until `wanted` were seen.
+    """Fill the items of the groups whose centres point where the vector does, until `looks` were looked at.
 
-    Scores are their inner products, as exact as codes are. Returns how many items there are.
+    Numbers stand for their inner products, as exact as codes are. Returns how many items there are.
     """
     said, order, count = np.empty(len(centres), np.float32), np.empty(len(centres), np.int32), 0
     bits = said.view(np.int32)
@@ -110,7 +111,7 @@ def _look(
         said[group] = _product(centres, group, vector)
         order[group] = _turned(said[group], bits[group])
     for _ in range(len(centres)):
-        if count >= wanted:
+        if count >= looks:
             break
         group = _highest(order)  # few groups are looked at: quicker than to sort them all
         if order[group] == SEEN:
@@ -120,48 +121,64 @@ def _look(
         _say(codes, scales, begin, end, vector, scores[count:])
         found[count : count + end - begin] = items[begin:end]
         count += end - begin
+    _rising(scores[:count], numbers[:count])
     return count
 
 
 @helper
 def _look_down(
-    items: Any, codes: Any, scales: Any, lengths: Any, vector: Any, wanted: int, found: Any, scores: Any
+    items: Any, codes: Any, scales: Any, lengths: Any, vector: Any, wanted: int, found: Any, numbers: Any
 ) -> int:  # fmt: skip
-    """The same over items by descending length, until no later one can be among the `wanted` best.
+    """Fill the items of the only group that can be among its `wanted` best, and the like; returns how many there are.
 
-    No product is larger than that of both lengths; a hundredth is added for what codes are off.
+    After the first few hundred hardly any gets that far, so a stretch is compared as a whole and most are left at that.
+    Where they descend by length, no product is larger than that of both lengths (a hundredth is added for what codes
+    are off): it ends where no later one can be among the best.
     """
-    many, end, begin, size = len(items), min(max(4 * wanted, _BEGUN), len(items)), 0, np.float32(0)
+    scores, turned = np.empty(_STRETCH, np.float32), np.empty(_STRETCH, np.int32)
+    many, begin, count, full, least = len(items), 0, 0, max(2 * wanted, _FIRST), np.int32(SEEN + 1)
+    reach, size = np.empty(1, np.float32), np.float32(0)
+    bits = reach.view(np.int32)
     for place in range(len(vector)):
         size += vector[place] * vector[place]
     size = np.float32(1.01) * np.sqrt(size)
-    numbers, reach = np.empty(many, np.int32), np.empty(1, np.float32)
-    bits = reach.view(np.int32)
-    while True:
-        _say(codes, scales, begin, end, vector, scores[begin:])
-        found[begin:end] = items[begin:end]
-        if end == many:
-            return end
-        least = np.int32(SEEN + 1) if _rising(scores[:end], numbers) < wanted else _cut(numbers[:end], wanted)
-        low, high = end, many
-        while low < high:  # the first that cannot reach it
-            middle = (low + high) >> 1
-            reach[0] = size * lengths[middle]
-            if _turned(reach[0], bits[0]) >= least:
-                low = middle + 1
-            else:
-                high = middle
-        if low == end:
-            return end
-        begin, end = end, min(low, 2 * end)
+    while begin < many:
+        if len(lengths):
+            reach[0] = size * lengths[begin]
+            if _turned(reach[0], bits[0]) < least:
+                break
+        end, best = min(begin + _STRETCH, many), np.int32(SEEN)
+        _say(codes, scales, begin, end, vector, scores[: end - begin])
+        _rising(scores[: end - begin], turned[: end - begin])
+        for at in range(end - begin):
+            best = max(best, turned[at])
+        if best >= least:
+            for at in range(end - begin):  # what does not reach it is written over by the next
+                found[count], numbers[count] = items[begin + at], turned[at]
+                count += turned[at] >= least
+            if count >= full:
+                least = _cut(numbers[:count], wanted)
+                count = _kept(found, numbers, count, least)
+                full = max(2 * count, _FIRST)
+        begin = end
+    return count
 
 
 @helper
-def _foremost(items: Any, scores: Any, wanted: int, top: Any) -> int:
-    """Fill the items of the `wanted` highest usable scores, ties by item; returns how many there are."""
-    numbers, places, many, stay = np.empty(len(items), np.int32), np.empty(len(items) + 1, np.int32), 0, 0
-    usable = _rising(scores, numbers)
-    least = np.int32(SEEN + 1) if usable <= wanted else _cut(numbers, wanted)
+def _kept(items: Any, numbers: Any, count: int, least: Any) -> int:
+    """Leave out what does not reach it; returns how many stay."""
+    stay = 0
+    for at in range(count):
+        items[stay], numbers[stay] = items[at], numbers[at]
+        stay += numbers[at] >= least
+    return stay
+
+
+@helper
+def _foremost(items: Any, numbers: Any, wanted: int, top: Any) -> int:
+    """Fill the items of the `wanted` highest numbers, ties by item; returns how many there are."""
+    many, places, stay = 0, np.empty(len(items) + 1, np.int32), 0
+    least = np.int32(SEEN + 1) if len(items) <= wanted else _cut(numbers, wanted)
     for at in range(len(items)):  # what does not reach it is written over by the next
         places[many] = at
         many += numbers[at] >= least
@@ -188,22 +205,24 @@ def _last(items: Any, numbers: Any, places: Any, least: Any, wanted: int) -> int
     return int(level[stay - 1]) if stay else -1
 
 
-@kernel("f4[2], i8[1], i4[1], i1[2], f4[1], f4[1], f4[2], f4[1], i8, out i4[1], out f4[1], out i4[1], out f4[1]")
+@kernel(
+    "f4[2], i8[1], i4[1], i1[2], f4[1], f4[1], f4[2], f4[1], i8, out i4[1], out f4[1], out i4[1], out i4[1], out f4[1]"
+)
 def search(
     centres: Any, starts: Any, items: Any, codes: Any, scales: Any, lengths: Any, vectors: Any, vector: Any,
-    wanted: int, found: Any, scores: Any, top: Any, values: Any,
+    looks: int, found: Any, scores: Any, numbers: Any, top: Any, values: Any,
 ) -> Any:  # fmt: skip
-    """`Index.near`: look at `wanted` items by their codes, and at the best of those by their vectors.
+    """`Index.near`: look at `looks` items by their codes, and at the best of those by their vectors.
 
     Fills `top` with as many items as there is room for, in any order, and `values` with their inner products; returns
-    how many there are. `found` and `scores` have room for all items, and hold anything. With `lengths`, by which the
-    items descend, `wanted` does not matter.
+    how many there are. `found`, `scores` and `numbers` have room for one more than there are items, and hold anything.
+    All of a single group are looked at, or with `lengths`, by which they descend, as many as can be among the best.
     """
-    if len(lengths):
-        count = _look_down(items, codes, scales, lengths, vector, len(top), found, scores)
+    if len(centres) > 1:
+        count = _look(centres, starts, items, codes, scales, vector, looks, found, scores, numbers)
     else:
-        count = _look(centres, starts, items, codes, scales, vector, wanted, found, scores)
-    count = _foremost(found[:count], scores[:count], len(top), top)
+        count = _look_down(items, codes, scales, lengths, vector, len(top), found, numbers)
+    count = _foremost(found[:count], numbers[:count], len(top), top)
     for row in range(count):
         values[row] = _product(vectors, top[row], vector)
     return count
