@@ -166,11 +166,12 @@ def among(items: Rows, known: Rows) -> npt.NDArray[np.bool_]:
 
 
 def _proposed(opinion: Opinion, count: int, bought: Rows) -> Proposals:
-    """The best `count` beside those that are bought already."""
+    """The best `count` that are not bought, and what is bought before the last of them."""
     if not len(bought):
         return opinion.best(count)
     proposed = opinion.best(count + len(bought))
-    wanted = np.cumsum(~among(proposed.items, bought)) <= count
+    others = ~among(proposed.items, bought)
+    wanted = np.cumsum(others) - others < count  # so many stand before it
     return Proposals(proposed.items[wanted], proposed.scores[wanted])
 
 

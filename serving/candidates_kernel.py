@@ -10,11 +10,13 @@ from features.compiled import helper, kernel, trailing_zeros
 
 NO_SCORE = np.float32(-1e30)
 """Scores at or below it stand for "not eligible" in some libraries."""
-_BURIED, _BARRED, _ALL, _BUT_STOCK = 8, 32, 0xFF, 0xEF
-"""Bits beside those of `Shelf.away`, by the places of their reasons in `filters.COMMON`; and which of all count."""
-_REASONS = 6
+_BURIED, _BARRED, _BOUGHT, _ALL, _BUT_STOCK = 8, 32, 64, 0xFF, 0xEF
+"""Bits beside those of `Shelf.away`, by the places of their reasons in `filters.REASONS`; and which of all count."""
+_REASONS = 7
 _NONE = np.int32(-(2**31))
 """Lower than what stands for any score."""
+_STRETCH, _FIRST = 512, 1_000
+"""So many scores are compared as a whole; and at so many of the best it is asked what each has to reach."""
 _FEW = 300
 """As many numbers are sorted by counting as soon as by splitting them."""
 _LOW = np.uint64(0xFFFFFFFF)
@@ -27,15 +29,13 @@ def _turned(bits: Any) -> Any:
 
 
 @helper
-def _rising(scores: Any, numbers: Any) -> int:
-    """Fill a whole number that rises with each score, both zeros one; returns how many of the scores are usable."""
-    bits, usable = scores.view(np.int32), np.int32(0)
+def _rising(scores: Any, numbers: Any) -> None:
+    """Fill a whole number that rises with each score, both zeros one; `_NONE` where that is of no use."""
+    bits = scores.view(np.int32)
     for at in range(len(scores)):
         score = scores[at]
         right = score > NO_SCORE and score < np.inf
         numbers[at] = (np.int32(0) if score == 0 else _turned(bits[at])) if right else _NONE
-        usable = np.int32(usable + np.int32(right))
-    return int(usable)
 
 
 @helper
@@ -82,40 +82,94 @@ def _sort(keys: Any) -> None:
 
 
 @helper
-def _best(items: Any, scores: Any, top: Any, values: Any, size: int) -> int:
-    """`best`, of which `top` and `values` have room for `size`."""
-    count = len(items)
-    numbers, keys, many = np.empty(count, np.int32), np.empty(count + 1, np.uint64), 0
-    usable = _rising(scores, numbers)
-    least = _cut(numbers, count, size) if usable > size else np.int32(_NONE + 1)
-    for at in range(count):  # what does not reach it is written over by the next
-        rank = np.uint64(np.int64(0x7FFFFFFF) - np.int64(numbers[at]))
-        keys[many] = rank << np.uint64(32) | np.uint64(np.uint32(items[at]))
-        many += numbers[at] >= least
+def _is_marked(marks: Any, item: Any) -> Any:
+    """Whether a bit is set."""
+    place = np.uint32(item)
+    return marks[place >> np.uint32(6)] >> np.uint64(place & np.uint32(63)) & np.uint64(1)
+
+
+@helper
+def _mark(marks: Any, items: Any) -> None:
+    """Set a bit for each of some items, among which may be some that are not known."""
+    for item in items:
+        if 0 <= item >> 6 < len(marks):
+            marks[item >> 6] |= np.uint64(1) << np.uint64(item & 63)
+
+
+@helper
+def _unmark(marks: Any, items: Any) -> None:
+    """Clear them."""
+    for item in items:
+        if 0 <= item >> 6 < len(marks):
+            marks[item >> 6] = 0
+
+
+@helper
+def _heard(items: Any, scores: Any, marked: Any, count: int, keys: Any, apart: Any) -> Any:
+    """Fill keys, which ascend from the best on, of all that can be among the `count` best beside what is marked.
+
+    Those of what is marked stand `apart`. Returns how many of each there are, and what the `count` best reach. A
+    source has an opinion of thousands of items and hardly any is among its best: a stretch is compared as a whole.
+    """
+    turned, numbers, begin = np.empty(_STRETCH, np.int32), np.empty(len(items) + 1, np.int32), 0
+    many, beside, least, full, minds = 0, 0, np.int32(_NONE + 1), max(2 * count, _FIRST), len(marked) > 0
+    while begin < len(items):
+        end, most = min(begin + _STRETCH, len(items)), np.int32(_NONE)
+        _rising(scores[begin:end], turned[: end - begin])
+        for at in range(end - begin):
+            most = max(most, turned[at])
+        if most >= least:
+            for at in range(end - begin):  # what does not reach it is written over by the next
+                number, item = turned[at], items[begin + at]
+                key = np.uint64(np.int64(0x7FFFFFFF) - np.int64(number)) << np.uint64(32) | np.uint64(np.uint32(item))
+                if minds and number >= least and _is_marked(marked, item):
+                    apart[beside] = key
+                    beside += 1
+                    continue
+                keys[many], numbers[many] = key, number
+                many += number >= least
+            if many >= full:
+                least, stay = _cut(numbers, many, count), 0
+                for at in range(many):
+                    keys[stay], numbers[stay] = keys[at], numbers[at]
+                    stay += numbers[at] >= least
+                many, full = stay, max(2 * stay, _FIRST)
+        begin = end
+    if many > count:
+        least = _cut(numbers, many, count)
+    return many, beside, least
+
+
+@helper
+def _best(items: Any, scores: Any, marked: Any, count: int, top: Any, values: Any) -> int:
+    """Fill in the `count` highest usable scores, best first, ties by item, and what is marked before the last of them.
+
+    Returns how many there are. `marked`, a bit an item, is empty where nothing is.
+    """
+    keys, apart = np.empty(len(items) + 1, np.uint64), np.empty(len(items) + 1 if len(marked) else 0, np.uint64)
+    many, beside, least = _heard(items, scores, marked, count, keys, apart)
+    last, others = np.uint64(np.int64(0x7FFFFFFF) - np.int64(least)), 0
+    for at in range(many):  # what does not reach it is written over by the next
+        keys[others] = keys[at]
+        others += keys[at] >> np.uint64(32) <= last
+    _sort(keys[:others])
+    many = others = min(others, count)
+    for at in range(beside):
+        if others < count or others and apart[at] < keys[others - 1]:
+            keys[many] = apart[at]
+            many += 1
     _sort(keys[:many])
     told = values.view(np.int32)
-    for at in range(min(many, size)):
+    for at in range(many):
         top[at] = np.int32(keys[at] & _LOW)
         told[at] = _turned(np.int32(np.int64(0x7FFFFFFF) - np.int64(keys[at] >> np.uint64(32))))
-    return min(many, size)
+    return many
 
 
 @kernel("f4[1], i4[1], out i4[1], out f4[1]")
 def best(scores: Any, items: Any, top: Any, values: Any) -> Any:
     """Fill `top` and `values` with the highest usable scores, best first, ties by item; returns how many there are."""
-    return _best(items, scores, top, values, len(top))
-
-
-@helper
-def _wanted(top: Any, many: int, count: int, bought: Any) -> int:
-    """How many of the best are proposed: up to `count` beside those that are bought already, which are ascending."""
-    others = 0
-    for at in range(many):
-        place = np.searchsorted(bought, top[at])
-        others += not (place < len(bought) and bought[place] == top[at])
-        if others > count:
-            return at
-    return many
+    return _best(items, scores, np.empty(0, np.uint64), len(top), top, values)
 
 
 @helper
@@ -198,28 +252,27 @@ def _noted(top: Any, values: Any, heard: Any, slot: Any, said: Any, ranks: Any) 
 def _thought(items: Any, scores: Any, marks: Any, slot: Any, column: int, opinions: Any) -> None:
     """Fill a column with what a source has said of the marked items."""
     for at in range(len(items)):
-        item = np.uint32(items[at])
-        marked = marks[item >> np.uint32(6)] >> np.uint64(item & np.uint32(63)) & np.uint64(1)
-        if marked and np.isfinite(scores[at]):
-            opinions[slot[item], column] = scores[at]
+        if _is_marked(marks, items[at]) and np.isfinite(scores[at]):
+            opinions[slot[items[at]], column] = scores[at]
 
 
 @kernel(
-    "16 i4[1], 16 f4[1], i8, i8, i8, i4[1], u1[1], b1[1], i4[1], i4[1], b1, out i4[1], out u8[1], out i4[1], "
-    "out f4[3], out i4[1]"
+    "16 i4[1], 16 f4[1], i8, i8, i8, i4[1], b1, u1[1], b1[1], i4[1], i4[1], b1, out i4[1], out u8[1], out u8[1], "
+    "out i4[1], out f4[3], out i4[1]"
 )
 def unite(
-    items: Any, scores: Any, sources: int, count: int, most: int, bought: Any, away: Any, buried: Any, category: Any,
-    barred: Any, only_stock: bool, slot: Any, marks: Any, merged: Any, told: Any, gone: Any,
+    items: Any, scores: Any, sources: int, count: int, most: int, bought: Any, only_new: bool, away: Any, buried: Any,
+    category: Any, barred: Any, only_stock: bool, slot: Any, marks: Any, marked: Any, merged: Any, told: Any, gone: Any,
 ) -> Any:  # fmt: skip
     """Merge the best of several sources, without what a common filter takes out.
 
     Of each source these are the items and scores among which its best are, in any order. Each proposes `count` beside
-    what is bought, and of what is left of that the rounds of `serving.union` take `most`. Fills `merged` with the
+    what is bought, which leaves as well where `only_new` is said, and of what is left of that the rounds of
+    `serving.union` take `most`. Fills `merged` with the
     items that stay, ascending, and by row and source: `told[0]` with the score of what it proposes, `told[1]` with what
     it said of the item whether it proposes it or not, `told[2]` with the place of what it proposes; NaN where there is
     none. Fills `gone` with what leaves, in the order of the filters and of the items. `slot` holds anything;
-    `marks`, a bit an item, is 0 and left so.
+    `marks` and `marked`, a bit an item, are 0 and left so.
 
     Returns how many stay, and how many each of the filters took out.
     """
@@ -227,10 +280,10 @@ def unite(
     blocks = np.zeros(len(marks) // 64 + 1, np.uint64)
     top, values = np.empty((sources, size), np.int32), np.empty((sources, size), np.float32)
     lengths, heard, counts = np.empty(sources, np.int64), np.empty(sources, np.int64), np.zeros(_REASONS, np.int64)
-    why = np.empty(sources * size, np.int8)
+    why, own = np.empty(sources * size, np.int8), marked if len(bought) else marked[:0]
+    _mark(marked, bought)
     for source in range(sources):
-        many = _best(items[source], scores[source], top[source], values[source], size)
-        many, stay = _wanted(top[source], many, count, bought) if len(bought) else many, 0
+        many, stay = _best(items[source], scores[source], own, count, top[source], values[source]), 0
         for at in range(many):
             item = top[source, at]
             # As in `sift`: in a helper, which would be given four arrays an item, this took five times as long.
@@ -239,16 +292,18 @@ def unite(
                 out |= _BURIED
             if out == 0 and len(barred) and _is_barred(category[item], barred):
                 out = _BARRED
+            if out == 0 and only_new and _is_marked(marked, item):
+                out = _BOUGHT
             if out == 0:
                 top[source, stay], values[source, stay] = item, values[source, at]
                 stay += 1
-            elif not marks[item >> 6] >> np.uint64(item & 63) & np.uint64(1):
+            elif not _is_marked(marks, item):
                 marks[item >> 6] |= np.uint64(1) << np.uint64(item & 63)
                 gone[leave], why[leave] = item, trailing_zeros(out)
                 leave += 1
         lengths[source] = stay
-    for at in range(leave):
-        marks[gone[at] >> 6] = 0
+    _unmark(marked, bought)
+    _unmark(marks, gone[:leave])
     _grouped(gone, why, leave, counts)
     _rounds(top, lengths, most, blocks, marks, heard)
     found = _united(blocks, marks, slot, merged)
@@ -256,9 +311,8 @@ def unite(
     told[1, :found] = np.nan
     for source in range(sources):
         _thought(items[source], scores[source], marks, slot, source, told[1])
-    for row in range(found):
-        marks[merged[row] >> 6] = 0
-    return found, counts[0], counts[1], counts[2], counts[3], counts[4], counts[5]
+    _unmark(marks, merged[:found])
+    return found, counts[0], counts[1], counts[2], counts[3], counts[4], counts[5], counts[6]
 
 
 @kernel("i4[1], f4[1], i4[1], i8, out f4[2]")

@@ -26,6 +26,9 @@ Named = tuple[str, Callable[[Candidates], Mask]]
 
 COMMON = ("not-in-catalogue", "withdrawn", "stopped", "buried", "out-of-stock", "bought-lately")
 """Why an item leaves whatever was asked for."""
+BOUGHT = "purchased"
+REASONS = (*COMMON, BOUGHT)
+"""All that `serving.candidates_kernel.unite` takes out by."""
 _NONE, _NO_CODES = np.empty(0, bool), np.empty(0, np.int32)
 
 
@@ -50,9 +53,9 @@ def common_tables(shelf: Shelf, query: Query, business: Business | None) -> tupl
 
 
 def told_out(gone: Rows, counts: Sequence[int]) -> tuple[tuple[str, Rows], ...]:
-    """What a kernel took out, by reason: so many by each of `COMMON`, which stand one behind the other."""
+    """What a kernel took out, by reason: so many by each of `REASONS`, which stand one behind the other."""
     told, begin = [], 0
-    for reason, count in zip(COMMON, counts, strict=True):
+    for reason, count in zip(REASONS, counts, strict=True):
         if count:
             told.append((reason, gone[begin : begin + count]))
             begin += count
@@ -93,7 +96,7 @@ def _common_out(shelf: Shelf, query: Query, found: Candidates, business: Busines
     if stay == count:
         return found
     why = why[: count - stay]
-    removed = told_out(gone[np.argsort(why, kind="stable")], np.bincount(why, minlength=len(COMMON)).tolist())
+    removed = told_out(gone[np.argsort(why, kind="stable")], np.bincount(why, minlength=len(REASONS)).tolist())
     return Candidates(items[:stay], found.sources, scores[:stay], opinions[:stay], (*found.removed, *removed))
 
 
@@ -123,7 +126,7 @@ def _touched(query: Query, *types: int) -> Callable[[Candidates], Mask]:
 
 
 _EXCLUDE: dict[str, Callable[[Query], Callable[[Candidates], Mask]]] = {
-    "purchased": lambda query: _touched(query, EventType.PURCHASE),
+    BOUGHT: lambda query: _touched(query, EventType.PURCHASE),
     "viewed": lambda query: _touched(query, EventType.VIEW),
     "wished": lambda query: lambda found: open_wishes(query.history, found.items)[0],
 }

@@ -228,7 +228,7 @@ class Ranker:
         count = max(self.bundle.recipe.candidates_per_source, WIDE * query.num_results)
         bought = NOTHING
         if "purchased" in query.filter.exclude:
-            bought = np.unique(query.history.of_types(EventType.PURCHASE).item)
+            bought = query.once("bought", _bought, query.history)
         left = united(opinions, count, most, bought, self.shelf, query, self.business)
         lap("filter")
         watching().removed(left.removed)
@@ -308,6 +308,11 @@ class Ranker:
         """Regions with a popularity list of their own."""
         floor = self.sources[self.bundle.recipe.fill]
         return list(floor.regions) if isinstance(floor, Popularity) else []
+
+
+def _bought(history: History) -> Rows:
+    """int32, ascending: what was ever bought."""
+    return np.unique(history.of_types(EventType.PURCHASE).item)
 
 
 def task_of(query: Query) -> Task:

@@ -8,6 +8,7 @@ from itertools import repeat
 import numpy as np
 import numpy.typing as npt
 
+from features.by_item import ITEM, TIME, TYPE
 from features.kinds import EventType
 from features.moments import DAY
 from features.personal import open_wishes
@@ -15,6 +16,7 @@ from serving.placing import PIN
 from serving.query import Query
 from serving.ranker import Ranker
 from serving.sources import ContextPopularity, Replenishment, Wishlist
+from serving.sources.contract import past_of
 
 Rows = npt.NDArray[np.int32]
 
@@ -127,15 +129,14 @@ def _tell_popular(ranker: Ranker, query: Query, name: str, words: Mapping[str, s
 
 
 def _tell_bought(ranker: Ranker, query: Query, items: Rows, name: str, words: Mapping[str, str]) -> list[str]:
-    past = query.history.of_types(EventType.PURCHASE)
-    when: dict[int, list[int]] = {item: [] for item in items.tolist()}
-    for item, moment in zip(past.item.tolist(), past.time.tolist(), strict=True):
-        if item in when:
-            when[item].append(moment)
+    events = past_of(query).events
+    bought = events[events[:, TYPE] == EventType.PURCHASE]
+    known = np.ascontiguousarray(bought[:, ITEM])  # those of one item in the order of time
+    begin, end = known.searchsorted(items), known.searchsorted(items, "right")
     texts = []
-    for item in items.tolist():
-        times = len(when[item])
-        days = (query.now - when[item][-1]) // DAY if times else 0
+    for first, behind in zip(begin.tolist(), end.tolist(), strict=True):
+        times = behind - first
+        days = (query.now - int(bought[behind - 1, TIME])) // DAY if times else 0
         key = "bought-today" if days == 0 else "bought-once" if times == 1 else "bought-often"
         texts.append(words[key].format(times=times, days=days))
     return texts

@@ -17,7 +17,7 @@ from serving import slate_kernel as kernels
 from serving.business import Business
 from serving.candidates import NO_SCORES, NOTHING, Candidates, Floats, Opinion, Rows
 from serving.candidates_kernel import unite
-from serving.filters import apply_filters, asked, common_tables, told_out, without
+from serving.filters import BOUGHT, apply_filters, asked, common_tables, told_out, without
 from serving.query import Query
 from serving.scoring import ranks_of
 from serving.shelf import Shelf
@@ -44,15 +44,17 @@ def united(
         found = Candidates.of_best(opinions, count, bought)
         return shortened(apply_filters(shelf, query, found, business), most)
     filters = list(asked(shelf, query))
-    found = _merged(opinions, count, 0 if filters else most, bought, shelf, query, business)
+    if only_new := [reason for reason, _ in filters] == [BOUGHT]:
+        filters = []  # the commonest of a page: the kernel sees to it
+    found = _merged(opinions, count, 0 if filters else most, bought, only_new, shelf, query, business)
     return shortened(without(found, filters), most) if filters else found
 
 
 def _merged(
-    opinions: Mapping[str, Opinion], count: int, most: int, bought: Rows, shelf: Shelf, query: Query,
+    opinions: Mapping[str, Opinion], count: int, most: int, bought: Rows, only_new: bool, shelf: Shelf, query: Query,
     business: Business | None,
 ) -> Candidates:  # fmt: skip
-    """`united` by the common filters alone, with a kernel."""
+    """`united` by the common filters alone, and by what is bought where only what is new is wanted, with a kernel."""
     sources, size, catalogue = len(opinions), count + len(bought), len(shelf.away)
     near, spare = [opinion.near(size) for opinion in opinions.values()], MOST_SOURCES - sources
     room = min(most or size * sources, size * sources)
@@ -60,9 +62,9 @@ def _merged(
     gone = np.empty(size * sources, np.int32)
     stay, *out = unite(
         (*[each.items for each in near], *_NO_ITEMS[:spare]), (*[each.scores for each in near], *_SILENT[:spare]),
-        sources, count, most, bought, *common_tables(shelf, query, business),
-        scratch("candidate", catalogue, np.int32), scratch("candidate_mark", catalogue // 64 + 1, np.uint64), items,
-        told, gone,
+        sources, count, most, bought, only_new, *common_tables(shelf, query, business),
+        scratch("candidate", catalogue, np.int32), scratch("candidate_mark", catalogue // 64 + 1, np.uint64),
+        scratch("bought_mark", catalogue // 64 + 1, np.uint64), items, told, gone,
     )  # fmt: skip
     items, (said, thought, ranks) = items[:stay], told[:, :stay]
     if sources > 1:  # what one alone proposes it thinks just that of

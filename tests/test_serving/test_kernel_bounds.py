@@ -56,15 +56,16 @@ def test_candidates_and_slates_stay_in_their_arrays(seed):
     most, mine = int(random.integers(40)), (count + len(bought)) * sources
     room = min(most or mine, mine)
     items, gone, told = made(np.int32, room), made(np.int32, mine), made(np.float32, 3, room, sources)
-    marks, spare = made(np.uint64, size // 64 + 1, fill=0), [Opinion.none()] * (MOST_SOURCES - sources)
+    marks, marked = (made(np.uint64, size // 64 + 1, fill=0) for _ in range(2))
+    spare = [Opinion.none()] * (MOST_SOURCES - sources)
     found, *out = candidates_kernel.unite(
         *(tuple(getattr(each, name) for each in (*near, *spare)) for name in ("items", "scores")), sources, count,
-        most, bought, random.choice(AWAY, size), random.random(size) < 0.1,
+        most, bought, seed % 4 > 1, random.choice(AWAY, size), random.random(size) < 0.1,
         random.integers(-1, 5, size).astype(np.int32), np.array([3], np.int32), seed % 3 > 0, made(np.int32, size),
-        marks, items, told, gone,
+        marks, marked, items, told, gone,
     )  # fmt: skip
     leave = sum(out)
-    assert made.whole() and found + leave <= mine and found <= room and not marks.any()
+    assert made.whole() and found + leave <= mine and found <= room and not marks.any() and not marked.any()
     assert len({*items[:found].tolist(), *gone[:leave].tolist()}) == found + leave
     (told, opinions, _), few = told[:, :found], int(random.integers(found + 3))
     left = slate_kernel.foremost(
@@ -94,13 +95,14 @@ def test_an_index_finds_no_more_than_it_holds(seed):
     count = count if groups > 1 else 50 * count  # of one group, and by length, more than are looked at first
     sizes = np.bincount(random.integers(groups, size=count), minlength=groups)
     lengths = random.choice(STRANGE, count if groups == 1 else 0)
-    items, scores, near = made(np.int32, count), made(np.float32, count), int(random.integers(70))
+    items, scores, numbers = (made(kind, count + 1) for kind in (np.int32, np.float32, np.int32))
+    near = int(random.integers(70))
     top, values = made(np.int32, near), made(np.float32, near)
     found = vector_kernels.search(
         random.choice(STRANGE, (groups, 3)), np.cumsum([0, *sizes]), np.arange(count, dtype=np.int32),
         random.integers(-127, 128, (count, 3)).astype(np.int8), random.choice(STRANGE, count), lengths,
-        random.choice(STRANGE, (count, 3)), random.choice(STRANGE, 3), int(random.integers(200)), items, scores, top,
-        values,
+        random.choice(STRANGE, (count, 3)), random.choice(STRANGE, 3), int(random.integers(200)), items, scores,
+        numbers, top, values,
     )  # fmt: skip
     assert made.whole() and found <= len(top)
     assert len(set(top[:found].tolist())) == found

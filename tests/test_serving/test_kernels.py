@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterable
 from types import SimpleNamespace
 
 import msgspec
@@ -154,13 +155,13 @@ def shelf_of(random: np.random.Generator, mixed: bool, names: Vocabulary = NAMES
     return shelf
 
 
-def viewed(count: int) -> History:
-    """So many items were looked at."""
-    column = np.arange(count)
-    return History(
-        column, column, column.astype(np.int32), np.full(count, EventType.VIEW, np.int8), np.ones(count, np.float32),
-        np.ones(count, np.float32), column.astype(np.uint64),
-    )  # fmt: skip
+def of_past(viewed: int, bought: Iterable[int] = ()) -> History:
+    """So many items were looked at, and some bought."""
+    items = np.array([*range(viewed), *bought], np.int32)
+    column, kinds = np.arange(len(items)), np.full(len(items), EventType.PURCHASE, np.int8)
+    kinds[:viewed] = EventType.VIEW
+    ones = np.ones(len(items), np.float32)
+    return History(column, column, items, kinds, ones, ones, column.astype(np.uint64))
 
 
 class Burying:
@@ -183,9 +184,10 @@ def test_unions_are_the_same(several, count, most, bought, seed):
     heard = {f"s{at}": opinion_of(*said) for at, said in enumerate(several)}
     owned, shelf = np.array(sorted(bought), np.int32), shelf_of(random, seed % 3 > 0)
     business = Burying(random.random(91) < 0.1) if seed % 5 == 0 else None
+    excluded = [("viewed",), (), ("purchased",), ("purchased", "viewed")][seed // 2 % 4]
     query = Query(
-        now=AS_OF, history=viewed(seed % 11), barred=(2,) if seed % 7 == 0 else (),
-        filter=Filter(in_stock=seed % 2 == 0, exclude=("viewed",) if seed % 3 == 0 else ()),
+        now=AS_OF, history=of_past(seed % 11, bought), barred=(2,) if seed % 7 == 0 else (),
+        filter=Filter(in_stock=seed % 2 == 0, exclude=excluded),
     )  # fmt: skip
     found = united(heard, count, most, owned, shelf, query, business)
     with switched(False):
@@ -201,6 +203,29 @@ def test_unions_are_the_same(several, count, most, bought, seed):
     slate_kernel.told(found.scores, found.opinions, 1, out)
     expected = np.hstack([np.full((len(found), 1), 7), plain.opinions, ranks_of(plain.scores)])
     np.testing.assert_array_equal(out, expected)
+
+
+@pytest.mark.parametrize("seed", range(24))
+def test_unions_of_long_lists_are_the_same(seed):
+    """Thousands that a source knows are compared by stretches; some are all alike, and many were bought."""
+    random = np.random.default_rng(seed)
+    names = Vocabulary.of([f"i{number:04d}" for number in range(6_000)])
+    heard, values = {}, (2, 30, 100_000)[seed % 3]
+    for at in range(3):
+        items = np.sort(random.choice(len(names), 4_000, replace=False)).astype(np.int32)
+        scores = random.integers(values, size=4_000) if seed % 2 else np.sort(random.integers(values, size=4_000))
+        heard[f"s{at}"] = Opinion(items, scores.astype(np.float32))
+    bought = np.sort(random.choice(len(names), (0, 600, 5_900)[seed % 4 % 3], replace=False)).astype(np.int32)
+    query = Query(now=AS_OF, history=of_past(0, bought), filter=Filter(exclude=("purchased",)))
+    shelf = shelf_of(random, True, names)
+    found = united(heard, 40, 60, bought, shelf, query)
+    with switched(False):
+        plain = united(heard, 40, 60, bought, shelf, query)
+    assert found.items.tolist() == plain.items.tolist()
+    np.testing.assert_array_equal(found.scores, plain.scores)
+    np.testing.assert_array_equal(found.opinions, plain.opinions)
+    told = [[(why, rows.tolist()) for why, rows in each.removed] for each in (found, plain)]
+    assert told[0] == told[1]
 
 
 @pytest.mark.parametrize("sources", [1, MOST_SOURCES, MOST_SOURCES + 1])
