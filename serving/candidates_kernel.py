@@ -15,8 +15,8 @@ _BURIED, _BARRED, _BOUGHT, _ALL, _BUT_STOCK = 8, 32, 64, 0xFF, 0xEF
 _REASONS = 7
 _NONE = np.int32(-(2**31))
 """Lower than what stands for any score."""
-_STRETCH, _FIRST = 512, 1_000
-"""So many scores are compared as a whole; and at so many of the best it is asked what each has to reach."""
+_MANY = 8
+"""Of so many times as many items as are asked about each is looked up; of fewer all are gone through."""
 _FEW = 300
 """As many numbers are sorted by counting as soon as by splitting them."""
 _LOW = np.uint64(0xFFFFFFFF)
@@ -29,13 +29,15 @@ def _turned(bits: Any) -> Any:
 
 
 @helper
-def _rising(scores: Any, numbers: Any) -> None:
-    """Fill a whole number that rises with each score, both zeros one; `_NONE` where that is of no use."""
-    bits = scores.view(np.int32)
+def _rising(scores: Any, numbers: Any) -> int:
+    """Fill a whole number that rises with each score, both zeros one; returns how many of the scores are usable."""
+    bits, usable = scores.view(np.int32), np.int32(0)
     for at in range(len(scores)):
         score = scores[at]
         right = score > NO_SCORE and score < np.inf
         numbers[at] = (np.int32(0) if score == 0 else _turned(bits[at])) if right else _NONE
+        usable = np.int32(usable + np.int32(right))
+    return int(usable)
 
 
 @helper
@@ -105,39 +107,20 @@ def _unmark(marks: Any, items: Any) -> None:
 
 
 @helper
-def _heard(items: Any, scores: Any, marked: Any, count: int, keys: Any, apart: Any) -> Any:
-    """Fill keys, which ascend from the best on, of all that can be among the `count` best beside what is marked.
+def _key(number: Any, item: Any) -> Any:
+    """What ascends from the best on, ties by item."""
+    return np.uint64(np.int64(0x7FFFFFFF) - np.int64(number)) << np.uint64(32) | np.uint64(np.uint32(item))
 
-    Those of what is marked stand `apart`. Returns how many of each there are, and what the `count` best reach. A
-    source has an opinion of thousands of items and hardly any is among its best: a stretch is compared as a whole.
-    """
-    turned, numbers, begin = np.empty(_STRETCH, np.int32), np.empty(len(items) + 1, np.int32), 0
-    many, beside, least, full, minds = 0, 0, np.int32(_NONE + 1), max(2 * count, _FIRST), len(marked) > 0
-    while begin < len(items):
-        end, most = min(begin + _STRETCH, len(items)), np.int32(_NONE)
-        _rising(scores[begin:end], turned[: end - begin])
-        for at in range(end - begin):
-            most = max(most, turned[at])
-        if most >= least:
-            for at in range(end - begin):  # what does not reach it is written over by the next
-                number, item = turned[at], items[begin + at]
-                key = np.uint64(np.int64(0x7FFFFFFF) - np.int64(number)) << np.uint64(32) | np.uint64(np.uint32(item))
-                if minds and number >= least and _is_marked(marked, item):
-                    apart[beside] = key
-                    beside += 1
-                    continue
-                keys[many], numbers[many] = key, number
-                many += number >= least
-            if many >= full:
-                least, stay = _cut(numbers, many, count), 0
-                for at in range(many):
-                    keys[stay], numbers[stay] = keys[at], numbers[at]
-                    stay += numbers[at] >= least
-                many, full = stay, max(2 * stay, _FIRST)
-        begin = end
-    if many > count:
-        least = _cut(numbers, many, count)
-    return many, beside, least
+
+@helper
+def _set_apart(items: Any, marked: Any, numbers: Any, apart: Any) -> int:
+    """Fill the keys of what is marked and usable, which counts no more; returns how many they are."""
+    many = 0
+    for at in range(len(items)):
+        if _is_marked(marked, items[at]) and numbers[at] != _NONE:
+            apart[many], numbers[at] = _key(numbers[at], items[at]), _NONE
+            many += 1
+    return many
 
 
 @helper
@@ -146,19 +129,24 @@ def _best(items: Any, scores: Any, marked: Any, count: int, top: Any, values: An
 
     Returns how many there are. `marked`, a bit an item, is empty where nothing is.
     """
-    keys, apart = np.empty(len(items) + 1, np.uint64), np.empty(len(items) + 1 if len(marked) else 0, np.uint64)
-    many, beside, least = _heard(items, scores, marked, count, keys, apart)
-    last, others = np.uint64(np.int64(0x7FFFFFFF) - np.int64(least)), 0
-    for at in range(many):  # what does not reach it is written over by the next
-        keys[others] = keys[at]
-        others += keys[at] >> np.uint64(32) <= last
-    _sort(keys[:others])
-    many = others = min(others, count)
+    size = len(items)
+    numbers, keys, many, apart = np.empty(size, np.int32), np.empty(size + 1, np.uint64), 0, np.empty(0, np.uint64)
+    usable, beside = _rising(scores, numbers), 0
+    if len(marked):
+        apart = np.empty(size, np.uint64)
+        beside = _set_apart(items, marked, numbers, apart)
+    least = _cut(numbers, size, count) if usable - beside > count else np.int32(_NONE + 1)
+    for at in range(size):  # what does not reach it is written over by the next
+        keys[many] = _key(numbers[at], items[at])
+        many += numbers[at] >= least
+    _sort(keys[:many])
+    many = others = min(many, count)
     for at in range(beside):
-        if others < count or others and apart[at] < keys[others - 1]:
+        if others < count or (others and apart[at] < keys[others - 1]):
             keys[many] = apart[at]
             many += 1
-    _sort(keys[:many])
+    if many > others:
+        _sort(keys[:many])
     told = values.view(np.int32)
     for at in range(many):
         top[at] = np.int32(keys[at] & _LOW)
@@ -256,6 +244,29 @@ def _thought(items: Any, scores: Any, marks: Any, slot: Any, column: int, opinio
             opinions[slot[items[at]], column] = scores[at]
 
 
+@helper
+def _ascends(items: Any) -> Any:
+    """Whether each of some items stands behind all before it."""
+    wrong = np.int32(0)
+    for at in range(len(items) - 1):
+        wrong = np.int32(wrong + np.int32(items[at] >= items[at + 1]))
+    return wrong == 0
+
+
+@helper
+def _looked_up(items: Any, scores: Any, merged: Any, column: int, opinions: Any) -> None:
+    """The same for few items of a source that knows thousands, in the order of their rows."""
+    begin = np.uint64(0)
+    for row in range(len(merged)):
+        many = np.uint64(len(items)) - begin
+        while many > 1:
+            half = many >> np.uint64(1)
+            begin += half if items[begin + half] <= merged[row] else np.uint64(0)
+            many -= half
+        if items[begin] == merged[row] and np.isfinite(scores[begin]):
+            opinions[row, column] = scores[begin]
+
+
 @kernel(
     "16 i4[1], 16 f4[1], i8, i8, i8, i4[1], b1, u1[1], b1[1], i4[1], i4[1], b1, out i4[1], out u8[1], out u8[1], "
     "out i4[1], out f4[3], out i4[1]"
@@ -310,7 +321,10 @@ def unite(
     _noted(top, values, heard, slot, told[0, :found], told[2, :found])
     told[1, :found] = np.nan
     for source in range(sources):
-        _thought(items[source], scores[source], marks, slot, source, told[1])
+        if len(items[source]) > _MANY * found and _ascends(items[source]):
+            _looked_up(items[source], scores[source], merged[:found], source, told[1])
+        else:
+            _thought(items[source], scores[source], marks, slot, source, told[1])
     _unmark(marks, merged[:found])
     return found, counts[0], counts[1], counts[2], counts[3], counts[4], counts[5], counts[6]
 

@@ -130,13 +130,13 @@ def _tell_popular(ranker: Ranker, query: Query, name: str, words: Mapping[str, s
 
 def _tell_bought(ranker: Ranker, query: Query, items: Rows, name: str, words: Mapping[str, str]) -> list[str]:
     events = past_of(query).events
-    bought = events[events[:, TYPE] == EventType.PURCHASE]
-    known = np.ascontiguousarray(bought[:, ITEM])  # those of one item in the order of time
+    bought = np.flatnonzero(events[:, TYPE] == EventType.PURCHASE)
+    known, moments = events[bought, ITEM], events[bought, TIME]  # those of one item in the order of time
     begin, end = known.searchsorted(items), known.searchsorted(items, "right")
     texts = []
     for first, behind in zip(begin.tolist(), end.tolist(), strict=True):
         times = behind - first
-        days = (query.now - int(bought[behind - 1, TIME])) // DAY if times else 0
+        days = (query.now - int(moments[behind - 1])) // DAY if times else 0
         key = "bought-today" if days == 0 else "bought-once" if times == 1 else "bought-often"
         texts.append(words[key].format(times=times, days=days))
     return texts
