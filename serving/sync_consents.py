@@ -18,9 +18,7 @@ from features.dataset import Dataset
 from features.errors import DataError
 from features.moments import format_instant, parse_instant
 from serving.person import Consents
-from serving.sync_rows import parsed
-
-_ROWS = 50_000
+from serving.sync_rows import parsed, streamed
 
 
 @dataclass
@@ -50,14 +48,17 @@ def told_consents(dataset: Dataset, as_of: int | None = None) -> Iterator[tuple[
     """`consents_in`, customer by customer, ascending."""
     until = "" if as_of is None else f" AND {c.VALID_FROM} <= TIMESTAMPTZ '{format_instant(as_of)}'"
     with dataset.connect() as duck:
-        rows = duck.sql(f"""
+        rows = streamed(
+            duck,
+            f"""
             SELECT {c.CUSTOMER_ID}, {c.SOURCE}, consents FROM customers WHERE consents IS NOT NULL{until}
             QUALIFY consents IS DISTINCT FROM
                 lag(consents) OVER (PARTITION BY {c.CUSTOMER_ID}, {c.SOURCE} ORDER BY {c.VALID_FROM})
-            ORDER BY {c.CUSTOMER_ID}, {c.VALID_FROM}, {c.SOURCE}""").to_arrow_reader(_ROWS)
-        each = (row for batch in rows for row in zip(*(column.to_pylist() for column in batch.columns), strict=True))
-        for customer, mine in groupby(each, key=itemgetter(0)):
-            versions = [(source, version) for _, source, text in mine if isinstance(version := parsed(text), dict)]
+            ORDER BY {c.CUSTOMER_ID}, {c.VALID_FROM}, {c.SOURCE}""",
+        )
+        for customer, mine in groupby(rows, key=itemgetter(c.CUSTOMER_ID)):
+            told = ((row[c.SOURCE], parsed(row["consents"])) for row in mine)
+            versions = [(source, version) for source, version in told if isinstance(version, dict)]
             if versions:
                 yield customer, _told(versions)
 

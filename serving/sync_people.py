@@ -8,8 +8,6 @@ from itertools import groupby
 from operator import itemgetter
 from typing import Any
 
-import duckdb
-
 from features import columns as c
 from features.dataset import Dataset
 from features.history import customer_subject
@@ -19,7 +17,7 @@ from features.schemas import CUSTOMERS, INSTANT, ORDERS
 from serving.fields import camel
 from serving.profiles import Profile
 from serving.sync_consents import Told, told_consents
-from serving.sync_rows import JSON_COLUMNS, ORDER_COLUMNS, parsed
+from serving.sync_rows import JSON_COLUMNS, ORDER_COLUMNS, parsed, streamed
 
 _LATEST = f"""
     SELECT * EXCLUDE ({c.VALID_FROM}, {c.SOURCE}) FROM customers
@@ -27,15 +25,14 @@ _LATEST = f"""
     ORDER BY {c.CUSTOMER_ID}"""
 _FIELDS, _ORDERS, _CONSENTS = range(3)
 _INSTANTS = [field.name for field in ORDERS if field.type == INSTANT]
-_ROWS = 50_000
 
 
 def profiles_of(dataset: Dataset) -> Iterator[tuple[str, Profile]]:
     """The profile of each customer who has fields or orders, by subject, ascending; never all of them at once."""
     with dataset.connect() as latest, dataset.connect() as reports:
         parts: Iterator[tuple[str, int, Any]] = heapq.merge(
-            ((row[c.CUSTOMER_ID], _FIELDS, _fields(row)) for row in _rows(latest, _LATEST)),
-            ((customer, _ORDERS, told) for customer, told in _orders(_rows(reports, _reports()))),
+            ((row[c.CUSTOMER_ID], _FIELDS, _fields(row)) for row in streamed(latest, _LATEST)),
+            ((customer, _ORDERS, told) for customer, told in _orders(streamed(reports, _reports()))),
             ((customer, _CONSENTS, told) for customer, told in told_consents(dataset)),
             key=itemgetter(0, 1),
         )
@@ -46,11 +43,6 @@ def profiles_of(dataset: Dataset) -> Iterator[tuple[str, Profile]]:
                 fields |= {"consents": consents.now}
             if fields or _ORDERS in said:
                 yield customer_subject(customer), Profile(fields, said.get(_ORDERS, ()), tuple(consents.log))
-
-
-def _rows(connection: duckdb.DuckDBPyConnection, query: str) -> Iterator[dict[str, Any]]:
-    for batch in connection.sql(query).to_arrow_reader(_ROWS):
-        yield from batch.to_pylist()
 
 
 def _fields(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
+import duckdb
 import msgspec
 import orjson
 import pyarrow as pa
@@ -34,11 +35,18 @@ ORDER_COLUMNS: Mapping[str, str] = {
     "subscription": "subscription",
 }  # fmt: skip
 """Fields of `features.order_reports.Report` -> columns of `orders`."""
+_AT_ONCE = 50_000
 _DECISION_DEFAULTS: Mapping[str, Any] = {
     c.REQUEST_ID: "", "surface": "", "slot": "", "position": 0, "draw_order": 0, "eligible": [], "vetoed": [],
     "action_propensity": 1.0, "drawn": True, "policy": "", "bundle_id": "", "shop_hash": "", "holdout": False,
     "logged": True, c.SOURCE: SOURCE,
 }  # fmt: skip
+
+
+def streamed(connection: duckdb.DuckDBPyConnection, query: str) -> Iterator[dict[str, Any]]:
+    """The rows of a query over the dataset, a stretch of them in memory at a time."""
+    for batch in connection.sql(query).to_arrow_reader(_AT_ONCE):
+        yield from batch.to_pylist()
 
 
 def events_table(events: Iterable[StoredEvent]) -> pa.Table:
