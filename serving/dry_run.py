@@ -24,7 +24,7 @@ from serving.live import Live
 from serving.person import PERSONALIZATION
 from serving.preview import Look, Openings, look_at_action, look_at_page
 from serving.shares import Share
-from serving.store_upkeep import is_token
+from serving.store_erasure import is_token
 
 Tell = Callable[[str, int, int], None]
 FEW = 50

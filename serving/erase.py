@@ -20,7 +20,7 @@ from features.history import customer_subject, visitor_subject
 from features.moments import format_instant
 from features.shop import Shop
 from serving import histories
-from serving import store_upkeep as upkeep
+from serving import store_erasure as erasure
 from serving.decision_drain import blank_erased, drain
 from serving.fields import GUEST, decode
 from serving.store import TRUST_SECONDS, Store
@@ -69,7 +69,7 @@ def erase(
     """
     token = token_of(shop.secret, customer_subject(customer_id))
     # First: from here on nothing new of this customer is stored or linked, and a sweep may take the old links away.
-    visitors = upkeep.bury_customer(store, shop.secret, customer_id, _visitors(shop, customer_id), now)
+    visitors = erasure.bury_customer(store, shop.secret, customer_id, _visitors(shop, customer_id), now)
     receipt = _begun(store, token, now)
     buried = time.monotonic()
     words = _words(store, customer_id, visitors)
@@ -90,7 +90,7 @@ def erase_visitor(shop: Shop, store: Store, visitor_id: str, *, now: int) -> dic
     Args and errors as of `erase`.
     """
     token = token_of(shop.secret, visitor_subject(visitor_id))
-    upkeep.bury(store, [token], now)
+    erasure.bury(store, [token], now)
     buried = time.monotonic()
     receipt = _begun(store, token, now)
     words = _words(store, None, [visitor_id])
@@ -107,8 +107,8 @@ def _await_replicas(store: Store, buried: float) -> None:
 
 
 def _begun(store: Store, token: bytes, now: int) -> dict[str, Any]:
-    receipt = upkeep.receipt_of(store, token) or _new_receipt(now)
-    upkeep.put_receipt(store, receipt, token, now)
+    receipt = erasure.receipt_of(store, token) or _new_receipt(now)
+    erasure.put_receipt(store, receipt, token, now)
     watching().count("erasures")
     return receipt
 
@@ -118,7 +118,7 @@ def _finished(
 ) -> dict[str, Any]:
     removed = {name: receipt["removed"].get(name, 0) + count for name, count in counts.items()}
     receipt |= {"state": ERASED, "erasedAt": format_instant(now), "removed": removed}
-    upkeep.put_receipt(store, receipt, token, now)
+    erasure.put_receipt(store, receipt, token, now)
     return receipt
 
 
@@ -128,7 +128,7 @@ def read_receipt(store: Store, receipt_id: str) -> dict[str, Any]:
     Raises:
         NotFoundError: there is none of that id.
     """
-    receipt = upkeep.receipt_by_id(store, receipt_id)
+    receipt = erasure.receipt_by_id(store, receipt_id)
     if receipt is None:
         hint = "the id is the receiptId that erasing answered with"
         raise NotFoundError("no such receipt", where="receiptId", got=receipt_id, hint=hint)
@@ -146,16 +146,16 @@ def sweep(shop: Shop, store: Store, *, now: int) -> int:
     erased = store.erased()
     found = 0
     if erased:
-        customers, visitors = upkeep.subjects_under(store, erased)
+        customers, visitors = erasure.subjects_under(store, erased)
         for customer_id in customers:
-            upkeep.forget(store, customer_id, [])
-        upkeep.forget(store, None, visitors)
+            erasure.forget(store, customer_id, [])
+        erasure.forget(store, None, visitors)
         found = len(customers) + len(visitors)
         blank_erased(shop.decision_logs, store, erased)
         found += sum(_in_each_history(shop, lambda folder: sweep_history(folder, store), damaged=0))
-    for receipt, token in upkeep.receipts_in(store, ERASING):
+    for receipt, token in erasure.receipts_in(store, ERASING):
         receipt |= {"state": ERASED, "erasedAt": format_instant(now)}
-        upkeep.put_receipt(store, receipt, token, now)
+        erasure.put_receipt(store, receipt, token, now)
     return found
 
 
@@ -197,7 +197,7 @@ def _visitors(shop: Shop, customer_id: str) -> set[str]:
 
 
 def _forget_everywhere(shop: Shop, store: Store, customer_id: str | None, visitors: Collection[str]) -> dict[str, int]:
-    counts = upkeep.forget(store, customer_id, visitors)
+    counts = erasure.forget(store, customer_id, visitors)
     subjects = [visitor_subject(visitor) for visitor in visitors]
     subjects += [] if customer_id is None else [customer_subject(customer_id)]
     overwritten = _in_each_history(shop, lambda folder: histories.overwrite(folder, subjects))

@@ -15,6 +15,7 @@ from features.moments import DAY, MINUTE, format_instant, parse_instant
 from features.shop import Shop
 from serving import erase as erasing
 from serving import machine
+from serving import store_erasure as erasure
 from serving import store_upkeep as upkeep
 from serving.artifact import live_name, read_manifest
 from serving.bundle import open_bundle
@@ -171,8 +172,8 @@ def _erasures(shop: Shop) -> Iterator[Check]:
     if not Store.exists(shop):
         return
     now = shop_clock(shop).now()
-    unfinished = _in_store(shop, lambda store: upkeep.receipts_in(store, erasing.ERASING))
-    waiting = _in_store(shop, lambda store: upkeep.receipts_in(store, erasing.ERASED))
+    unfinished = _in_store(shop, lambda store: erasure.receipts_in(store, erasing.ERASING))
+    waiting = _in_store(shop, lambda store: erasure.receipts_in(store, erasing.ERASED))
     late = [receipt for receipt, _ in waiting if parse_instant(receipt["requestedAt"]) < now - DAY]
     if unfinished:
         yield Check("erasures", "fail", f"{len(unfinished)} were interrupted", "run kokyaku sync: it finishes them")

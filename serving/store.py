@@ -2,8 +2,8 @@
 
 Events, decisions, draws that hold, links, the shop's changes to items, what was told of people
 (`serving.store_people`), tombstones and receipts, in one SQLite file or one schema of a PostgreSQL. An acknowledged
-write survives `kill -9` and power loss; it is seen by the next read of any process. What sync and erasure do with the
-store is in `serving.store_upkeep`; every statement is in `serving.store_sql`.
+write survives `kill -9` and power loss; it is seen by the next read of any process. What sync does with the store is in
+`serving.store_upkeep`, what erasure does in `serving.store_erasure`; every statement is in `serving.store_sql`.
 """
 
 from __future__ import annotations

@@ -20,6 +20,7 @@ from features.errors import BundleError, DataError
 from features.history import customer_subject, visitor_subject
 from features.moments import DAY, format_instant, to_datetime
 from features.shop import Shop
+from serving import store_erasure as erasure
 from serving import store_upkeep as upkeep
 from serving import sync_collect, sync_forget, sync_rows
 from serving.artifact import live_name, read_manifest
@@ -94,9 +95,9 @@ class _Sync:
         self.report.decisions_drained, self.report.damaged_log_bytes = drained.added, drained.damaged_bytes
         self.done("decision logs drained")
         visitors = sync_forget.linked_visitors(self.dataset, self.store.erased(), self.shop.secret)
-        upkeep.bury(self.store, visitors, self.now)
+        erasure.bury(self.store, visitors, self.now)
         sweep(self.shop, self.store, now=self.now)
-        receipts = upkeep.receipts_in(self.store, ERASED)  # whose rows this run removes from the dataset
+        receipts = erasure.receipts_in(self.store, ERASED)  # whose rows this run removes from the dataset
         self.done("erasures finished")
         with self.dataset.writing():
             progress = self._commit()
@@ -192,7 +193,7 @@ class _Sync:
     def _complete(self, receipts: list[tuple[dict[str, Any], bytes]]) -> None:
         for receipt, token in receipts:
             receipt |= {"state": COMPLETE, "completedAt": format_instant(self.now)}
-            upkeep.put_receipt(self.store, receipt, token, self.now)
+            erasure.put_receipt(self.store, receipt, token, self.now)
         self.report.receipts_completed = len(receipts)
 
     def _drop(self, progress: Progress) -> None:

@@ -15,7 +15,7 @@ from features import columns as c
 from features.dataset import Dataset
 from features.files import write_atomically
 from features.history import visitor_subject
-from serving.store_upkeep import random_token
+from serving.store_erasure import random_token
 from serving.sync_collect import Collected
 from serving.tombstones import Erased, token_of
 

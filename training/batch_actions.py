@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from features import columns as c
 from features.errors import ConfigError
-from serving import store_upkeep as upkeep
+from serving import store_erasure as erasure
 from serving.actions import Case, case_of, channel_of, next_action
 from serving.engine import Engine
 from serving.keeping import at_once
@@ -79,7 +79,7 @@ class Summary:
 
 def all_customers(engine: Engine) -> list[str]:
     """Every customer that the shop knows, in order; who was erased is nobody."""
-    found = set(upkeep.customers_in(engine.store))
+    found = set(erasure.customers_in(engine.store))
     if engine.live.histories is not None:
         found.update(subject[2:] for subject in engine.live.histories.subjects if subject.startswith("c:"))
     erased = engine.store.erased()

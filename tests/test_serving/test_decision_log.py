@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from features.errors import Unavailable
-from serving import store_upkeep as upkeep
+from serving import store_erasure as erasure
 from serving.decision_drain import blank_erased
 from serving.decision_log import DecisionLog, drain
 from serving.frames import HEADER, MAX_PAYLOAD, frame, frames
@@ -258,7 +258,7 @@ def test_a_refused_transaction_leaves_everything_for_the_next_drain(log, folder,
 
 def test_decisions_of_erased_subjects_arrive_without_their_name(log, folder, store):
     """A request that raced an erasure: what was shown stays, under a random token; who it was does not."""
-    upkeep.bury(store, [token_of(SECRET, "c:ann"), token_of(SECRET, "v:laptop")], 1)
+    erasure.bury(store, [token_of(SECRET, "c:ann"), token_of(SECRET, "v:laptop")], 1)
     private = {"features": {"rows": [[1.0]]}, "session_id": "s", "vetoed": [["a", "bought yesterday"]]}
     log.append([
         decision(1, "ann", action_propensity=0.5, action_id="offer", **private),
@@ -285,7 +285,7 @@ def test_decisions_of_erased_subjects_arrive_without_their_name(log, folder, sto
 def test_a_decision_without_a_moment_is_one_all_the_same(log, folder, store, gone):
     """Programs before wrote null where they knew none; of the erased ones too."""
     if gone:
-        upkeep.bury(store, [token_of(SECRET, "c:ann")], 1)
+        erasure.bury(store, [token_of(SECRET, "c:ann")], 1)
     momentless = {**decision(2), "decided_at": None}
     log.append([decision(1), momentless])
     found = drain(folder, store)
@@ -301,7 +301,7 @@ def test_drained_frames_of_erased_subjects_are_overwritten_in_place(log, folder,
     log.append([decision(3, "ann-the-erased")])  # not drained yet: must not get lost
     (path,) = folder.iterdir()
     size = path.stat().st_size
-    upkeep.bury(store, [token_of(SECRET, "c:ann-the-erased")], 1)
+    erasure.bury(store, [token_of(SECRET, "c:ann-the-erased")], 1)
     assert blank_erased(folder, store, store.erased()) == 1
     assert path.stat().st_size == size
     assert path.read_bytes().count(b"ann-the-erased") == 1

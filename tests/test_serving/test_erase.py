@@ -23,6 +23,7 @@ from features.moments import parse_instant
 from features.order_reports import Report
 from features.shop import Shop
 from serving import histories as history_files
+from serving import store_erasure as erasure
 from serving import store_upkeep as upkeep
 from serving.artifact import live_name, publish_live, write_artifact
 from serving.decision_drain import drain
@@ -340,7 +341,7 @@ def test_an_interrupted_erasure_is_finished_without_knowing_the_id(shop, known, 
     class CrashError(Exception):
         pass
 
-    original, calls = getattr(upkeep, broken), []
+    original, calls = getattr(erasure, broken), []
 
     def crash(*arguments):
         calls.append(arguments)
@@ -348,11 +349,11 @@ def test_an_interrupted_erasure_is_finished_without_knowing_the_id(shop, known, 
             raise CrashError
         return original(*arguments)
 
-    monkeypatch.setattr(upkeep, broken, crash)
+    monkeypatch.setattr(erasure, broken, crash)
     with pytest.raises(CrashError):
         erase(shop, known, ANN, now=NOON)
-    monkeypatch.setattr(upkeep, broken, original)
-    ((receipt, _),) = upkeep.receipts_in(known, "erasing")
+    monkeypatch.setattr(erasure, broken, original)
+    ((receipt, _),) = erasure.receipts_in(known, "erasing")
     sweep(shop, known, now=NOON + 1)
     assert known.events_of(ANN, None) == known.events_of(None, LAPTOP) == []
     for folder in _folders(shop):
@@ -371,14 +372,14 @@ def test_a_sweep_that_comes_just_after_the_tombstone_hides_no_visitor(shop, know
             connection.execute("DELETE FROM links")
     elif linked_in == "store":
         monkeypatch.setattr(history_files, "visitors_of", lambda *given: [])
-    original = upkeep.put_receipt
+    original = erasure.put_receipt
 
     def swept(*given):
-        monkeypatch.setattr(upkeep, "put_receipt", original)
+        monkeypatch.setattr(erasure, "put_receipt", original)
         sweep(shop, known, now=NOON + 10)
         original(*given)
 
-    monkeypatch.setattr(upkeep, "put_receipt", swept)  # what an erasure does next
+    monkeypatch.setattr(erasure, "put_receipt", swept)  # what an erasure does next
     erase(shop, known, ANN, now=NOON + 10)
     assert known.erased().customer(ANN) and known.erased().visitor(LAPTOP)
     assert known.append_sync([event("late", None, LAPTOP, at=NOON + 11)]) == ["erased"]

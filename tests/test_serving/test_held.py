@@ -24,6 +24,7 @@ from features.history import History
 from features.moments import DAY, HOUR
 from features.shop import Shop
 from serving import pages, store_sql, wire
+from serving import store_erasure as erasure
 from serving import store_upkeep as upkeep
 from serving.database import SqliteDatabase
 from serving.decide import Decision, new_id
@@ -251,7 +252,7 @@ def test_erasure_and_the_epochs_end_remove_it(tmp_path) -> None:
     assert not store.held_of("ann", None) and store.held_of("bob", None) and store.held_of(None, "v")
     assert at_once(store.keep_at_once(wishes("ann", "a"))) == Kept(False)
     assert b"c:ann" not in shop.store.read_bytes()
-    upkeep.bury(store, [upkeep_token(shop, "v:v"), upkeep_token(shop, "c:bob")], START)
+    erasure.bury(store, [upkeep_token(shop, "v:v"), upkeep_token(shop, "c:bob")], START)
     assert sweep(shop, store, now=START) == 2, "an interrupted erasure is finished from the tombstones alone"
     assert not store.held_of("bob", None) and not store.held_of(None, "v")
     at_once(store.keep_at_once(wishes("cat", "a")))

@@ -19,8 +19,8 @@ from features.order_reports import Report, lines_of
 from features.orders import as_of
 from features.text import UnitHash, unit_hash
 from serving import histories, pipeline, wire
+from serving import store_erasure as erasure
 from serving import store_sql as sql
-from serving import store_upkeep as upkeep
 from serving.bundle import Bundle, text_arrays
 from serving.clock import set_clock
 from serving.engine import Engine
@@ -281,8 +281,8 @@ def test_what_one_worker_acknowledged_the_other_s_next_request_sees(workers):
     assert not seen().personal
     one.store.put_customer("ann", {"consents": {"personalization": YES}}, AS_OF)
     assert seen().personal and len(seen().history) == 3
-    upkeep.bury(one.store, [token_of(one.shop.secret, "c:ann")], AS_OF)
-    upkeep.forget(one.store, "ann", ["phone"])
+    erasure.bury(one.store, [token_of(one.shop.secret, "c:ann")], AS_OF)
+    erasure.forget(one.store, "ann", ["phone"])
     assert not len(seen().history) and seen().person == Person()
 
 

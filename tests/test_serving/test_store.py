@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 from features.errors import DataError, Unavailable
 from features.order_reports import Report
+from serving import store_erasure as erasure
 from serving import store_sql as sql
-from serving import store_upkeep as upkeep
 from serving.events import StoredEvent
 from serving.newer import NOTHING, Newer, Reach, newer_of
 from serving.store import Store
@@ -420,7 +420,7 @@ class TestNewer:
 
 class TestTombstones:
     def bury(self, store, *subjects):
-        upkeep.bury(store, [token_of(SECRET, subject) for subject in subjects], NOON)
+        erasure.bury(store, [token_of(SECRET, subject) for subject in subjects], NOON)
 
     def test_nothing_new_of_an_erased_customer_or_visitor_is_stored(self, store):
         self.bury(store, "c:ann", "v:laptop")

@@ -15,6 +15,7 @@ from features.errors import DataError
 from features.moments import DAY, parse_instant, to_datetime
 from features.order_reports import Report, lines_of
 from features.shop import Shop
+from serving import store_erasure as erasure
 from serving import store_upkeep as upkeep
 from serving.artifact import live_name, read_manifest
 from serving.decision_log import DecisionLog
@@ -364,7 +365,7 @@ def test_a_sync_that_is_interrupted_after_any_step_is_finished_by_the_next(shop,
     people, its = (one_s_people(filled)(folders(each.histories)[-1]) for each in (shop, twin))
     assert people.raw.tobytes() == its.raw.tobytes() and people.after == its.after == (1, 2)
     assert people.of("c:ann").orders and people.of("c:bob") is None
-    assert not [receipt for receipt, _ in upkeep.receipts_in(filled, "erased")]
+    assert not [receipt for receipt, _ in erasure.receipts_in(filled, "erased")]
 
 
 def _copy(shop, twin):
@@ -574,7 +575,7 @@ class TestErasedRows:
             assert all(b"racer" not in path.read_bytes() for path in shop.histories.rglob("*.npy"))
         sync(shop, now=NOON + 51 * DAY)
         assert not [row for row in rows(shop, "events") if (row["customer_id"] or "").startswith("racer")]
-        assert not upkeep.receipts_in(filled, "erased")
+        assert not erasure.receipts_in(filled, "erased")
 
     def test_quarantined_rows_of_the_erased_go_too(self, shop, store):
         """They were never understood, so the id is looked for in every column; other rows stay."""
