@@ -28,6 +28,8 @@ trailing_zeros: Any
 """Of an integer, for kernels: the place of its lowest bit."""
 ask_ahead: Any
 """Of an array and a first place, for kernels: the memory fetches what stands there while other work goes on."""
+add_up: Any
+"""Of rows of bytes that stand side by side, for kernels: their inner products with one (`features.lanes`)."""
 
 
 _alone = threading.RLock()
@@ -55,9 +57,10 @@ try:
         import numba
         from numba.cpython.unsafe.numbers import trailing_zeros
 
+        from features.lanes import add_up
         from features.prefetch import ask_ahead
 except ImportError:
-    numba = trailing_zeros = ask_ahead = None
+    numba = trailing_zeros = ask_ahead = add_up = None
 
 SWITCH = "KOKYAKU_KERNELS"
 """`numpy` in this variable of the environment leaves numba alone."""

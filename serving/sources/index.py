@@ -19,8 +19,9 @@ import numpy.typing as npt
 from features.compiled import available, scratch
 from features.ids import Array
 from serving.candidates import Floats, Proposals, Rows, best
-from serving.sources.vector_kernels import search
+from serving.sources.vector_kernels import LANES, search, search_down
 
+Codes = npt.NDArray[np.int8]
 LEAST_ITEMS = 20_000
 """In a smaller catalogue a full scan costs less than a tenth of a request."""
 LOOKED_AT = 24
@@ -40,7 +41,7 @@ class Index:
         centres: float32[groups, k].
         starts: int64[groups + 1], where the vectors of each begin.
         items: int32[n], the item of each vector.
-        codes: int8[n, k], the vectors, each divided by its scale and rounded.
+        codes: int8[n, k], the vectors, each divided by its scale and rounded; of a single group side by side (`laned`).
         scales: float32[n].
         vectors: float32[n_items, k], of all items.
         looked_at: so many items are looked at for each one that is wanted, at least.
@@ -52,7 +53,7 @@ class Index:
     centres: Floats
     starts: npt.NDArray[np.int64]
     items: Rows
-    codes: npt.NDArray[np.int8]
+    codes: Codes
     scales: Floats
     vectors: Floats
     looked_at: int = LOOKED_AT
@@ -68,6 +69,8 @@ class Index:
             codes, scales = coded(vectors[arrays["index.items"]])
             arrays = {**arrays, "index.codes": codes, "index.scales": scales}
         named: dict[str, Any] = {name: arrays[f"index.{name}"] for name in NAMES}
+        if len(named["centres"]) == 1 and named["codes"].ndim == 2:  # a bundle of before they stood side by side
+            named["codes"] = laned(named["codes"])
         looked_at, least = arrays.get("index.looks", (LOOKED_AT, 0))  # older ones do not say
         lengths = cast("Floats", arrays.get("index.lengths", _NO_LENGTHS))  # in a bundle of before there are none
         return cls(**named, vectors=vectors, looked_at=int(looked_at), least=int(least), lengths=lengths)
@@ -89,32 +92,51 @@ class Index:
         if not available():
             close = best(*self._looked_at(vector, wanted), near).items
             return Proposals(close, cast("Floats", self.vectors[close] @ vector))
-        room = len(self.items)
-        top, values = np.empty(min(near, room), np.int32), np.empty(min(near, room), np.float32)
-        found = search(
-            self.centres, self.starts, self.items, self.codes, self.scales, self.lengths, self.vectors, vector, wanted,
-            scratch("index_item", room + 1, np.int32), scratch("index_score", room + 1, np.float32),
-            scratch("index_number", room + 1, np.int32), top, values,
-        )  # fmt: skip
-        return Proposals(top, values) if found == len(top) else Proposals(top[:found], values[:found])
+        room = len(self.items) + 1
+        top, values = np.empty(min(near, room - 1), np.int32), np.empty(min(near, room - 1), np.float32)
+        places = scratch("index_item", room, np.int32), scratch("index_number", room, np.int32)
+        if len(self.centres) == 1:
+            count = search_down(
+                self.items, self.codes, self.scales, self.lengths, self.vectors, vector, *places, top, values
+            )  # fmt: skip
+        else:
+            count = search(
+                self.centres, self.starts, self.items, self.codes, self.scales, self.vectors, vector, wanted, places[0],
+                scratch("index_score", room, np.float32), places[1], top, values,
+            )  # fmt: skip
+        return Proposals(top, values) if count == len(top) else Proposals(top[:count], values[:count])
 
     def _looked_at(self, vector: Floats, wanted: int) -> tuple[Floats, Rows]:
         """At least so many items in the groups that speak most for a vector, with their products nearly."""
+        codes = self.codes if self.codes.ndim == 2 else in_rows(self.codes, len(self.items), len(vector))
         order = np.argsort(-(self.centres @ vector), kind="stable")
         seen = np.cumsum(np.diff(self.starts)[order])
         groups = order[: int(np.searchsorted(seen, wanted)) + 1]
         spans = [slice(int(self.starts[group]), int(self.starts[group + 1])) for group in groups]
-        nearly = [(self.codes[span] @ vector).astype(np.float32) * self.scales[span] for span in spans]
+        nearly = [(codes[span] @ vector).astype(np.float32) * self.scales[span] for span in spans]
         return np.concatenate(nearly), np.concatenate([self.items[span] for span in spans])
 
 
 NAMES = ("centres", "starts", "items", "codes", "scales")
 
 
-def coded(vectors: Floats) -> tuple[npt.NDArray[np.int8], Floats]:
+def coded(vectors: Floats) -> tuple[Codes, Floats]:
     """int8[n, k] and float32[n]: vectors as whole numbers up to 127, and what each is to be multiplied by."""
     scales = np.maximum(np.abs(vectors).max(axis=1, initial=0), np.finfo(np.float32).tiny) / np.float32(_LARGEST)
     return np.rint(vectors / scales[:, None]).astype(np.int8), scales.astype(np.float32)
+
+
+def laned(codes: Codes) -> Codes:
+    """int8[blocks, pairs, LANES, 2] of int8[n, k]: rows side by side, for `features.lanes`; what is missing is 0."""
+    count, places = codes.shape
+    wide = np.zeros((-(-count // LANES) * LANES, -(-places // 2) * 2), np.int8)
+    wide[:count, :places] = codes
+    return np.ascontiguousarray(wide.reshape(-1, LANES, wide.shape[1] // 2, 2).transpose(0, 2, 1, 3))
+
+
+def in_rows(codes: Codes, count: int, places: int) -> Codes:
+    """int8[count, places]: what `laned` was given."""
+    return codes.transpose(0, 2, 1, 3).reshape(-1, 2 * codes.shape[1])[:count, :places]
 
 
 def indexed(vectors: Floats, listed: npt.NDArray[np.bool_], seed: int = 0, groups: int = 0) -> Index:
@@ -142,7 +164,8 @@ def indexed(vectors: Floats, listed: npt.NDArray[np.bool_], seed: int = 0, group
     order = np.argsort(group if groups > 1 else -lengths, kind="stable")
     starts = np.concatenate([[0], np.cumsum(np.bincount(group, minlength=groups))]).astype(np.int64)
     ordered = lengths[order] if len(lengths) else lengths
-    return Index(centres, starts, rows[order], *coded(mine[order]), vectors, lengths=ordered)
+    codes, scales = coded(mine[order])
+    return Index(centres, starts, rows[order], codes if groups > 1 else laned(codes), scales, vectors, lengths=ordered)
 
 
 def index_of(vectors: Floats, listed: npt.NDArray[np.bool_], groups: int = 0) -> Index | None:

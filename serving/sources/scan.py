@@ -11,7 +11,7 @@ import numpy as np
 
 from features.compiled import available
 from serving.candidates import Floats, Proposals, Rows, best
-from serving.sources.index import coded
+from serving.sources.index import coded, laned
 from serving.sources.vector_kernels import scan
 
 LEAST_ITEMS, MOST_ITEMS = 3_000, 30_000
@@ -33,7 +33,8 @@ class Scan:
 
     def __init__(self, items: Rows, vectors: Floats) -> None:
         self._items, self._vectors = items, vectors
-        self._codes, self._scales = coded(vectors)
+        codes, self._scales = coded(vectors)
+        self._codes = laned(codes)
         self._sizes: Floats = np.abs(vectors).sum(axis=1, dtype=np.float32)
 
     @classmethod

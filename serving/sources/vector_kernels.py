@@ -6,16 +6,20 @@ from typing import Any
 
 import numpy as np
 
-from features.compiled import helper, kernel, sums_in_any_order
+from features.compiled import add_up, ask_ahead, helper, kernel, sums_in_any_order
 
 NO_SCORE = np.float32(-1e30)
 """As of `serving.candidates_kernel`; all constants stand here: see `features.compiled`."""
 SEEN = np.int32(-(2**31))
 """Lower than what stands for any score."""
 LAST = 2**31 - 1
-_STRETCH = 512
+LANES = 32
+"""As of `features.lanes`."""
+_LINE = 16
+"""So many numbers of single precision the memory fetches at once."""
+_STRETCH = 256
 """So many vectors are looked at before it is asked which of them, and how far to go."""
-_FIRST = 1_000
+_FIRST = 300
 """At so many of those that may be among the best it is asked for the first time what each has to reach."""
 _STEPS, _TINY = 32_767, float(np.finfo(np.float32).tiny) * 32_767
 _SLACK = np.float32(0.5001)
@@ -53,6 +57,14 @@ def _say(codes: Any, scales: Any, begin: int, end: int, vector: Any, scores: Any
 def _turned(score: Any, bits: Any) -> Any:
     """A whole number that rises with the score whose bits are given; both zeros are one."""
     return np.int32(0) if score == 0 else np.int32(bits ^ (bits >> np.int32(31) & np.int32(0x7FFFFFFF)))
+
+
+@helper
+def _back(number: Any) -> Any:
+    """The score that a number stands for."""
+    held = np.empty(1, np.int32)
+    held[0] = number ^ (number >> np.int32(31) & np.int32(0x7FFFFFFF))
+    return held.view(np.float32)[0]
 
 
 @helper
@@ -126,6 +138,30 @@ def _look(
 
 
 @helper
+def _steps(vector: Any, steps: Any) -> Any:
+    """Fill whole numbers that stand for a vector, an odd one's last 0; returns what each of them is of it.
+
+    That is no number where the vector has places that are none.
+    """
+    most, total = np.float32(_TINY), np.float32(0)
+    for place in range(len(vector)):
+        most = max(most, abs(vector[place]))
+        total += vector[place]
+    step = most / np.float32(_STEPS)
+    steps[len(steps) - 1] = 0
+    for place in range(len(vector)):
+        steps[place] = np.int16(np.rint(vector[place] / step))
+    return step + total * np.float32(0)
+
+
+@helper
+def _sums(codes: Any, begin: int, many: int, steps: Any, sums: Any) -> None:
+    """Fill the inner products of some rows, from the first of a block on, with one."""
+    for at in range(0, many, LANES):
+        add_up(codes, (begin + at) // LANES, steps, sums, at)
+
+
+@helper
 def _look_down(
     items: Any, codes: Any, scales: Any, lengths: Any, vector: Any, wanted: int, found: Any, numbers: Any
 ) -> int:  # fmt: skip
@@ -135,32 +171,34 @@ def _look_down(
     Where they descend by length, no product is larger than that of both lengths (a hundredth is added for what codes
     are off): it ends where no later one can be among the best.
     """
-    scores, turned = np.empty(_STRETCH, np.float32), np.empty(_STRETCH, np.int32)
-    many, begin, count, full, least = len(items), 0, 0, max(2 * wanted, _FIRST), np.int32(SEEN + 1)
-    reach, size = np.empty(1, np.float32), np.float32(0)
-    bits = reach.view(np.int32)
+    scores, sums = np.empty(_STRETCH, np.float32), np.empty(_STRETCH, np.int32)
+    begin, count, full, least, low = 0, 0, max(2 * wanted, _FIRST), np.int32(SEEN + 1), np.float32(-np.inf)
+    reach, size, steps = np.empty(1, np.float32), np.float32(0), np.empty(2 * codes.shape[1], np.int16)
+    bits, said, step = reach.view(np.int32), scores.view(np.int32), _steps(vector, steps)
     for place in range(len(vector)):
         size += vector[place] * vector[place]
     size = np.float32(1.01) * np.sqrt(size)
-    while begin < many:
+    while begin < len(items):
         if len(lengths):
             reach[0] = size * lengths[begin]
             if _turned(reach[0], bits[0]) < least:
                 break
-        end, best = min(begin + _STRETCH, many), np.int32(SEEN)
-        _say(codes, scales, begin, end, vector, scores[: end - begin])
-        _rising(scores[: end - begin], turned[: end - begin])
-        for at in range(end - begin):
-            best = max(best, turned[at])
-        if best >= least:
-            for at in range(end - begin):  # what does not reach it is written over by the next
-                found[count], numbers[count] = items[begin + at], turned[at]
-                count += turned[at] >= least
+        many, some = min(_STRETCH, len(items) - begin), np.int32(0)
+        _sums(codes, begin, many, steps, sums)
+        for at in range(many):
+            scores[at] = np.float32(sums[at]) * scales[begin + at] * step
+            some = np.int32(some + np.int32(scores[at] >= low))
+        if some:
+            for at in range(many):
+                if scores[at] >= low and NO_SCORE < scores[at] < np.inf:
+                    found[count], numbers[count] = items[begin + at], _turned(scores[at], said[at])
+                    count += 1
             if count >= full:
                 least = _cut(numbers[:count], wanted)
+                low = _back(least)
                 count = _kept(found, numbers, count, least)
                 full = max(2 * count, _FIRST)
-        begin = end
+        begin += many
     return count
 
 
@@ -176,9 +214,11 @@ def _kept(items: Any, numbers: Any, count: int, least: Any) -> int:
 
 @helper
 def _foremost(items: Any, numbers: Any, wanted: int, top: Any) -> int:
-    """Fill the items of the `wanted` highest numbers, ties by item; returns how many there are."""
+    """Fill the items of the `wanted` highest numbers that are of use, ties by item; returns how many there are."""
     many, places, stay = 0, np.empty(len(items) + 1, np.int32), 0
-    least = np.int32(SEEN + 1) if len(items) <= wanted else _cut(numbers, wanted)
+    least = np.int32(SEEN + 1)
+    if len(items) > wanted:
+        least = max(least, _cut(numbers, wanted))
     for at in range(len(items)):  # what does not reach it is written over by the next
         places[many] = at
         many += numbers[at] >= least
@@ -205,24 +245,41 @@ def _last(items: Any, numbers: Any, places: Any, least: Any, wanted: int) -> int
     return int(level[stay - 1]) if stay else -1
 
 
-@kernel(
-    "f4[2], i8[1], i4[1], i1[2], f4[1], f4[1], f4[2], f4[1], i8, out i4[1], out f4[1], out i4[1], out i4[1], out f4[1]"
-)
+@kernel("f4[2], i8[1], i4[1], i1[2], f4[1], f4[2], f4[1], i8, out i4[1], out f4[1], out i4[1], out i4[1], out f4[1]")
 def search(
-    centres: Any, starts: Any, items: Any, codes: Any, scales: Any, lengths: Any, vectors: Any, vector: Any,
-    looks: int, found: Any, scores: Any, numbers: Any, top: Any, values: Any,
+    centres: Any, starts: Any, items: Any, codes: Any, scales: Any, vectors: Any, vector: Any, looks: int, found: Any,
+    scores: Any, numbers: Any, top: Any, values: Any,
 ) -> Any:  # fmt: skip
-    """`Index.near`: look at `looks` items by their codes, and at the best of those by their vectors.
+    """`Index.near` of groups: look at `looks` items by their codes, and at the best of those by their vectors.
 
     Fills `top` with as many items as there is room for, in any order, and `values` with their inner products; returns
-    how many there are. `found`, `scores` and `numbers` have room for one more than there are items, and hold anything.
-    All of a single group are looked at, or with `lengths`, by which they descend, as many as can be among the best.
+    how many there are. `found`, `scores` and `numbers` have room for all items, and hold anything.
     """
-    if len(centres) > 1:
-        count = _look(centres, starts, items, codes, scales, vector, looks, found, scores, numbers)
-    else:
-        count = _look_down(items, codes, scales, lengths, vector, len(top), found, numbers)
-    count = _foremost(found[:count], numbers[:count], len(top), top)
+    count = _look(centres, starts, items, codes, scales, vector, looks, found, scores, numbers)
+    return _asked(found[:count], numbers[:count], vectors, vector, top, values)
+
+
+@kernel("i4[1], i1[4], f4[1], f4[1], f4[2], f4[1], out i4[1], out i4[1], out i4[1], out f4[1]")
+def search_down(
+    items: Any, codes: Any, scales: Any, lengths: Any, vectors: Any, vector: Any, found: Any, numbers: Any, top: Any,
+    values: Any,
+) -> Any:  # fmt: skip
+    """`Index.near` of a single group, whose codes stand side by side (`features.lanes`): all of it is looked at.
+
+    With `lengths`, by which the items descend, it is as many as can be among the best. `found` and `numbers` have room
+    for one more than there are items; the rest is as of `search`.
+    """
+    count = _look_down(items, codes, scales, lengths, vector, len(top), found, numbers)
+    return _asked(found[:count], numbers[:count], vectors, vector, top, values)
+
+
+@helper
+def _asked(found: Any, numbers: Any, vectors: Any, vector: Any, top: Any, values: Any) -> Any:
+    """Fill the best of what was found, as many as there is room for, and their products; returns how many they are."""
+    count = _foremost(found, numbers, len(top), top)
+    for row in range(count):
+        for place in range(0, vectors.shape[1], _LINE):
+            ask_ahead(vectors[top[row]], place)
     for row in range(count):
         values[row] = _product(vectors, top[row], vector)
     return count
@@ -231,23 +288,21 @@ def search(
 @sums_in_any_order
 def _bounds(codes: Any, scales: Any, sizes: Any, vector: Any, low: Any, high: Any) -> None:
     """Fill what each inner product is at least, and at most."""
-    places, most, lengths = np.uint64(len(vector)), np.float32(_TINY), np.float32(0)
-    for place in range(places):  # nothing below 0: no place is counted from the end
-        most = max(most, abs(vector[place]))
-    step, steps = most / np.float32(_STEPS), np.empty(len(vector), np.int16)
-    for place in range(places):
-        steps[place] = np.int16(np.rint(vector[place] / step))
+    steps, lengths, begin = np.empty(2 * codes.shape[1], np.int16), np.float32(0), 0
+    step, sums = _steps(vector, steps), np.empty(_STRETCH, np.int32)
+    for place in range(len(steps)):
         lengths += abs(np.float32(steps[place]))
-    for row in range(np.uint64(len(codes))):
-        total = np.int32(0)
-        for place in range(places):
-            total = np.int32(total + np.int32(codes[row, place]) * np.int32(steps[place]))
-        said = np.float32(total) * scales[row] * step
-        off = _SLACK * step * (sizes[row] + scales[row] * lengths)
-        low[row], high[row] = said - off, said + off
+    while begin < len(scales):
+        many = min(_STRETCH, len(scales) - begin)
+        _sums(codes, begin, many, steps, sums)
+        for at in range(many):
+            said = np.float32(sums[at]) * scales[begin + at] * step
+            off = _SLACK * step * (sizes[begin + at] + scales[begin + at] * lengths)
+            low[begin + at], high[begin + at] = said - off, said + off
+        begin += many
 
 
-@kernel("i4[1], f4[2], i1[2], f4[1], f4[1], f4[1], i8, i8, out i4[1], out f4[1]")
+@kernel("i4[1], f4[2], i1[4], f4[1], f4[1], f4[1], i8, i8, out i4[1], out f4[1]")
 def scan(
     items: Any, vectors: Any, codes: Any, scales: Any, sizes: Any, vector: Any, wanted: int, spare: int, top: Any,
     values: Any,
@@ -256,6 +311,7 @@ def scan(
 
     A vector is its code times its scale, but for half a scale in each place, and the one that is asked about becomes
     whole numbers likewise. By how much their product can differ follows from that: `sizes` are sums of absolute values.
+    Codes stand side by side (`features.lanes`).
     `top` has room for one more than there are items.
     """
     count, stay = len(items), 0

@@ -9,8 +9,18 @@ from hypothesis import strategies as st
 
 from features.compiled import available, switched
 from serving.candidates import best
-from serving.sources.index import LEAST_ITEMS, LOOKED_AT, Index, index_of, indexed, recall, scanned
-from serving.sources.vector_kernels import search
+from serving.sources.index import (
+    LEAST_ITEMS,
+    LOOKED_AT,
+    Index,
+    in_rows,
+    index_of,
+    indexed,
+    laned,
+    recall,
+    scanned,
+)
+from serving.sources.vector_kernels import LANES, search, search_down
 
 GROUPS, ITEMS, PLACES = 60, 6_000, 16
 NONE = np.empty(0, np.float32)
@@ -104,9 +114,7 @@ def test_a_group_is_looked_at_once_whatever_the_vector():
         found, numbers, vector = np.empty(60, np.int32), np.empty(60, np.int32), np.full(1, number, np.float32)
         scores = np.empty(60, np.float32)
         top, values = np.full(60, -1, np.int32), np.empty(60, np.float32)
-        many = search(
-            centres, starts, items, codes, scales, NONE, vectors, vector, 50, found, scores, numbers, top, values
-        )
+        many = search(centres, starts, items, codes, scales, vectors, vector, 50, found, scores, numbers, top, values)
         assert sorted(top[:many].tolist()) == (list(range(6)) if usable else []), "beyond the range is no score"
 
 
@@ -125,14 +133,62 @@ def test_the_kernel_keeps_the_best_as_numpy_does(said, times, near):
     items = np.arange(many, dtype=np.int32)[::-1].copy()
     top, values = np.empty(near, np.int32), np.empty(near, np.float32)
     found = search(
-        np.ones((1, 1), np.float32), np.array([0, many]), items, np.ones((many, 1), np.int8), nearly, NONE,
-        exact[:, None].copy(), np.ones(1, np.float32), many, np.empty(many + 1, np.int32),
-        np.empty(many + 1, np.float32), np.empty(many + 1, np.int32), top, values,
+        np.ones((1, 1), np.float32), np.array([0, many]), items, np.ones((many, 1), np.int8), nearly,
+        exact[:, None].copy(), np.ones(1, np.float32), many, np.empty(many, np.int32), np.empty(many, np.float32),
+        np.empty(many, np.int32), top, values,
     )  # fmt: skip
     with switched(False):
         plain = best(nearly, items, near)
     assert sorted(top[:found].tolist()) == sorted(plain.items.tolist())
     np.testing.assert_array_equal(values[:found], exact[top[:found]])
+
+
+@pytest.mark.skipif(not available(), reason="numba is not installed, or switched off")
+@given(
+    st.lists(st.sampled_from([np.nan, np.inf, -np.inf, -3e38, -0.0, *range(-9, 99)]), min_size=1, max_size=60),
+    st.sampled_from([1, 2, 40, 90]), st.integers(0, 70),
+)  # fmt: skip
+def test_of_a_single_group_the_best_are_kept_as_numpy_does(said, times, near):
+    """The same, stretch by stretch: whole numbers times 32,767 are exact."""
+    nearly = np.tile(np.array(said, np.float32), times)
+    many, vector = len(nearly), np.full(1, 32_767, np.float32)
+    exact = np.random.default_rng(many).permutation(nearly)
+    items, codes = np.arange(many, dtype=np.int32)[::-1].copy(), laned(np.ones((many, 1), np.int8))
+    top, values = np.empty(near, np.int32), np.empty(near, np.float32)
+    found = search_down(
+        items, codes, nearly, NONE, exact[:, None].copy(), vector, np.empty(many + 1, np.int32),
+        np.empty(many + 1, np.int32), top, values,
+    )  # fmt: skip
+    with switched(False), np.errstate(over="ignore", invalid="ignore"):
+        plain = best(nearly * vector, items, near)
+    assert sorted(top[:found].tolist()) == sorted(plain.items.tolist())
+    with np.errstate(over="ignore", invalid="ignore"):
+        np.testing.assert_array_equal(values[:found], exact[top[:found]] * vector)
+
+
+@pytest.mark.skipif(not available(), reason="numba is not installed, or switched off")
+@pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf])
+def test_of_what_is_no_number_nothing_is_found(vectors, wrong):
+    index = indexed(vectors, np.ones(len(vectors), bool), groups=1)
+    assert (
+        len(index.best(np.where(np.arange(vectors.shape[1]) == 1, wrong, vectors[0]).astype(np.float32), 9).items) == 0
+    )
+
+
+@given(st.integers(1, 200), st.integers(1, 70), st.integers(0, 9))
+def test_codes_side_by_side_are_those_in_rows(count, places, seed):
+    codes = np.random.default_rng(seed).integers(-127, 128, (count, places)).astype(np.int8)
+    beside = laned(codes)
+    assert beside.shape[2:] == (LANES, 2) and beside.sum(dtype=np.int64) == codes.sum(dtype=np.int64)
+    assert (in_rows(beside, count, places) == codes).all()
+
+
+@pytest.mark.parametrize("groups", [1, 20])
+def test_numpy_finds_what_kernels_find(vectors, groups):
+    index = indexed(vectors, np.ones(len(vectors), bool), groups=groups)
+    found = set(index.best(vectors[5], 20).items.tolist())
+    with switched(False):
+        assert len(found & set(index.best(vectors[5], 20).items.tolist())) >= 19
 
 
 @pytest.mark.skipif(not available(), reason="numba is not installed, or switched off")
@@ -169,9 +225,13 @@ def test_of_very_different_lengths_few_are_looked_at(seed):
     vectors = (random.normal(size=(5_000, 8)) * random.gamma(0.05, 1, (5_000, 1))).astype(np.float32)
     told = indexed(vectors, np.ones(5_000, bool), groups=1).arrays()
     vector = random.normal(size=8).astype(np.float32)
-    codes, short = np.array(told["index.codes"]), slice(2_500, None)
+    codes, short = in_rows(np.array(told["index.codes"]), 5_000, 8), slice(2_500, None)
     codes[short] = np.where(vector > 0, 127, -127)
-    baited = {**told, "index.codes": codes, "index.scales": np.where(np.arange(5_000) < 2_500, told["index.scales"], 9)}
+    baited = {
+        **told,
+        "index.codes": laned(codes),
+        "index.scales": np.where(np.arange(5_000) < 2_500, told["index.scales"], 9),
+    }
     found = []
     for arrays in (told, baited):
         arrays = {**arrays, "index.scales": arrays["index.scales"].astype(np.float32)}

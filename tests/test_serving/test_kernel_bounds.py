@@ -13,6 +13,7 @@ from serving import candidates_kernel, logged_rows_kernel, slate_kernel, texts_k
 from serving.candidates import NOTHING, Opinion, best
 from serving.sources import fold_in_kernel, vector_kernels
 from serving.sources.folding import equations
+from serving.sources.index import laned
 from serving.union import MOST_SOURCES
 
 pytestmark = pytest.mark.skipif(not available(), reason="numba is not installed, or switched off")
@@ -98,12 +99,18 @@ def test_an_index_finds_no_more_than_it_holds(seed):
     items, scores, numbers = (made(kind, count + 1) for kind in (np.int32, np.float32, np.int32))
     near = int(random.integers(70))
     top, values = made(np.int32, near), made(np.float32, near)
-    found = vector_kernels.search(
-        random.choice(STRANGE, (groups, 3)), np.cumsum([0, *sizes]), np.arange(count, dtype=np.int32),
-        random.integers(-127, 128, (count, 3)).astype(np.int8), random.choice(STRANGE, count), lengths,
-        random.choice(STRANGE, (count, 3)), random.choice(STRANGE, 3), int(random.integers(200)), items, scores,
-        numbers, top, values,
-    )  # fmt: skip
+    codes, scales = random.integers(-127, 128, (count, 3)).astype(np.int8), random.choice(STRANGE, count)
+    vectors, vector = random.choice(STRANGE, (count, 3)), random.choice(STRANGE, 3)
+    everyone = np.arange(count, dtype=np.int32)
+    if groups == 1:
+        found = vector_kernels.search_down(
+            everyone, laned(codes), scales, lengths, vectors, vector, items, numbers, top, values
+        )
+    else:
+        found = vector_kernels.search(
+            random.choice(STRANGE, (groups, 3)), np.cumsum([0, *sizes]), everyone, codes, scales, vectors, vector,
+            int(random.integers(200)), items, scores, numbers, top, values,
+        )  # fmt: skip
     assert made.whole() and found <= len(top)
     assert len(set(top[:found].tolist())) == found
 
@@ -115,7 +122,7 @@ def test_a_scan_finds_no_more_than_there_is(seed):
     top, values = made(np.int32, count + 1), made(np.float32, count)
     found = vector_kernels.scan(
         np.arange(count, dtype=np.int32), random.choice(STRANGE, (count, places)),
-        random.integers(-127, 128, (count, places)).astype(np.int8), random.choice(STRANGE, count),
+        laned(random.integers(-127, 128, (count, places)).astype(np.int8)), random.choice(STRANGE, count),
         random.choice(STRANGE, count), random.choice(STRANGE, places), int(random.integers(70)),
         int(random.integers(20)), top, values,
     )  # fmt: skip

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from features.compiled import available, switched
 from serving.candidates import best
-from serving.sources.index import coded
+from serving.sources.index import coded, laned
 from serving.sources.scan import LEAST_ITEMS, MOST_ITEMS, MOST_PLACES, Scan
 from serving.sources.vector_kernels import _bounds
 
@@ -73,7 +73,8 @@ def test_no_product_lies_outside_its_bounds(seed):
     vector = (scale[0] * vector * sign).astype(np.float32)
     vectors = (scale[1] * vectors * random.choice([-1, 1], (200, 1)) * sign).astype(np.float32)
     low, high = np.empty(200, np.float32), np.empty(200, np.float32)
-    _bounds(*coded(vectors), np.abs(vectors).sum(axis=1, dtype=np.float32), vector, low, high)
+    codes, scales = coded(vectors)
+    _bounds(laned(codes), scales, np.abs(vectors).sum(axis=1, dtype=np.float32), vector, low, high)
     exact = vectors.astype(np.float64) @ vector.astype(np.float64)
     assert ((low <= exact) & (exact <= high)).all()
 

@@ -1,0 +1,94 @@
+"""Many inner products of bytes at once, side by side, as numba does not write them by itself.
+
+Bytes of `LANES` rows stand side by side, two places of each row together: a block is int8[pairs, LANES, 2]. Added up
+row by row, a vector's own sum waits for the sums within it; side by side each row has a lane of its own, and a pair of
+places is multiplied and added in one instruction. That takes a quarter of the time, as long as the memory keeps up.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numba.core.cgutils
+import numba.np.arrayobj
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+
+_arrays: Any = numba.np.arrayobj
+_code: Any = numba.core.cgutils
+LANES = 32
+_BYTE, _SHORT, _INT, _SIZE = (ir.IntType(bits) for bits in (8, 16, 32, 64))
+_WIDE, _SHORTS, _INTS = (ir.VectorType(kind, many) for kind, many in ((_BYTE, 64), (_SHORT, 64), (_INT, LANES)))
+_AT_ONCE = 16
+"""Numbers of 16 bits that AVX2 multiplies in one instruction."""
+
+
+@intrinsic
+def add_up(typing: Any, codes: Any, block: Any, steps: Any, sums: Any, first: Any) -> Any:
+    """Fill `LANES` sums from the `first` on: the inner products of the rows of a block with one vector.
+
+    Args:
+        codes: int8[blocks, pairs, LANES, 2].
+        block: which.
+        steps: int16[2 x pairs], the vector.
+        sums: int32[n], n of at least `first` + `LANES`; what does not fit into 32 bits is wrong.
+        first: where to begin.
+    """
+
+    def generated(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+        held, asked, out = (
+            _arrays.make_array(signature.args[at])(context, builder, given[at]) for at in (0, 2, 3)
+        )  # fmt: skip
+        place, begin = (context.cast(builder, given[at], signature.args[at], types.intp) for at in (1, 4))
+        (stride, *_), (_, pairs, *_) = (_code.unpack_tuple(builder, each) for each in (held.strides, held.shape))
+        rows = _code.pointer_add(builder, held.data, builder.mul(place, stride), _BYTE.as_pointer())
+        vector = builder.bitcast(asked.data, _INT.as_pointer())  # two places of it are one number
+        total = _code.alloca_once(builder, _INTS)
+        builder.store(_INTS([0] * LANES), total)
+        with _code.for_range(builder, pairs, intp=_SIZE) as loop:
+            here = builder.gep(rows, [builder.mul(loop.index, _SIZE(2 * LANES))])
+            read = builder.load(builder.bitcast(here, _WIDE.as_pointer()), align=1)
+            pair = builder.load(builder.gep(vector, [loop.index]), align=2)
+            alone = builder.insert_element(_INTS(ir.Undefined), pair, _INT(0))
+            alike = builder.shuffle_vector(alone, _INTS(ir.Undefined), _INTS([0] * LANES))
+            multiply = _by_instruction if "+avx2" in context.codegen().magic_tuple()[-1] else _by_halves
+            added = multiply(builder, builder.sext(read, _SHORTS), alike)
+            builder.store(builder.add(builder.load(total), added), total)
+        builder.store(
+            builder.load(total), builder.bitcast(builder.gep(out.data, [begin]), _INTS.as_pointer()), align=4
+        )  # fmt: skip
+        return context.get_dummy_value()
+
+    return types.void(codes, block, steps, sums, first), generated
+
+
+def _by_instruction(builder: Any, read: Any, alike: Any) -> Any:
+    """int32[LANES]: the sum of two products of 16 bits each, by the instruction that x86 has for it."""
+    shorts, ints = ir.VectorType(_SHORT, _AT_ONCE), ir.VectorType(_INT, _AT_ONCE // 2)
+    name = "llvm.x86.avx2.pmadd.wd"
+    call = _code.get_or_insert_function(builder.module, ir.FunctionType(ints, [shorts, shorts]), name)
+    asked, parts = builder.bitcast(alike, _SHORTS), []
+    for begin in range(0, 2 * LANES, _AT_ONCE):
+        places = ir.VectorType(_INT, _AT_ONCE)(list(range(begin, begin + _AT_ONCE)))
+        parts.append(
+            builder.call(
+                call, [builder.shuffle_vector(each, each.type(ir.Undefined), places) for each in (read, asked)]
+            )
+        )
+    while len(parts) > 1:
+        parts = [_joined(builder, left, right) for left, right in zip(parts[::2], parts[1::2], strict=True)]
+    return parts[0]
+
+
+def _joined(builder: Any, left: Any, right: Any) -> Any:
+    many = 2 * left.type.count
+    return builder.shuffle_vector(left, right, ir.VectorType(_INT, many)(list(range(many))))
+
+
+def _by_halves(builder: Any, read: Any, alike: Any) -> Any:
+    """The same on any machine: both numbers of 16 bits are taken out of each of 32."""
+    pairs, by = builder.bitcast(read, _INTS), _INTS([16] * LANES)
+    low = [builder.ashr(builder.shl(each, by), by) for each in (pairs, alike)]
+    high = [builder.ashr(each, by) for each in (pairs, alike)]
+    return builder.add(builder.mul(*low), builder.mul(*high))

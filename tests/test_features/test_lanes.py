@@ -1,0 +1,63 @@
+"""Inner products of bytes side by side: exact, by the machine's own instruction and without it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from features.compiled import add_up, available
+
+pytestmark = pytest.mark.skipif(not available(), reason="numba is not installed, or switched off")
+NUMBERS = (-32_768, -32_767, -1, 0, 1, 32_767)
+
+
+def check() -> bool:
+    """Whether sums of blocks are those of whole numbers, extremes among them; where nothing else is written."""
+    import numba
+
+    from features.lanes import LANES
+
+    @numba.njit
+    def of_block(codes, block, steps, sums, first):
+        add_up(codes, block, steps, sums, first)
+
+    random = np.random.default_rng(1)
+    for pairs in (1, 2, 3, 32, 33, 64):
+        codes = random.integers(-128, 128, (3, pairs, LANES, 2)).astype(np.int8)
+        steps = random.integers(-32_768, 32_768, 2 * pairs).astype(np.int16)
+        steps[: len(NUMBERS)] = NUMBERS[: len(steps)]
+        codes[0, :, :4] = random.choice([-128, 127], (pairs, 4, 2))
+        for block in range(3):
+            sums = np.full(LANES + 9, 77, np.int32)
+            of_block(codes, block, steps, sums, 5)
+            wanted = np.einsum("plt,pt->l", codes[block].astype(np.int64), steps.reshape(-1, 2).astype(np.int64))
+            if (sums[5:-4] != wanted).any() or (sums[:5] != 77).any() or (sums[-4:] != 77).any():
+                return False
+    return True
+
+
+def test_sums_are_exact() -> None:
+    assert check()
+
+
+def test_on_a_machine_without_the_instruction_they_are_the_same() -> None:
+    root = Path(__file__).parents[2]
+    environment = {**os.environ, "NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": ""}
+    command = "import numba; from tests.test_features.test_lanes import check; assert check(); print('the same')"
+    found = subprocess.run(
+        [sys.executable, "-c", command], cwd=root, env=environment, capture_output=True, text=True, check=False
+    )
+    assert found.stdout == "the same\n", found.stderr[-2000:]
+
+
+def test_kernels_count_lanes_alike() -> None:
+    from features import lanes
+    from serving.sources import vector_kernels
+
+    assert lanes.LANES == vector_kernels.LANES
+    assert vector_kernels._STRETCH % vector_kernels.LANES == 0
