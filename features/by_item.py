@@ -11,9 +11,12 @@ import numpy.typing as npt
 
 from features.compiled import available, helper, kernel
 from features.history import History
+from features.kinds import EventType
 
 ITEM, TIME, TYPE, QUANTITY, VALUE = range(5)
 """What stands in each column of `ByItem.events`."""
+Rows = npt.NDArray[np.int32]
+_PURCHASE = int(EventType.PURCHASE)
 FEW = 150
 """As many numbers are sorted by counting as soon as by splitting them."""
 
@@ -79,3 +82,35 @@ def sort_events(item: Any, time: Any, kind: Any, quantity: Any, value: Any) -> A
         events[row, 0], events[row, 1], events[row, 2] = item[at], time[at], kind[at]
         events[row, 3], events[row, 4] = quantity[at], value[at]
     return events, types
+
+
+def bought_in(past: ByItem, items: Rows) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """How often each of some items was bought, and the moment of the last time (0 where it never was)."""
+    events = past.events
+    if available():
+        times, last = np.empty(len(items), np.int64), np.empty(len(items), np.int64)
+        count_bought(events, items, times, last)
+        return times, last
+    bought = np.flatnonzero(events[:, TYPE] == EventType.PURCHASE)
+    known, moments = events[bought, ITEM], events[bought, TIME]
+    begin, end = known.searchsorted(items), known.searchsorted(items, "right")
+    moments = np.append(moments, 0.0)
+    return end - begin, np.where(end > begin, moments[end - 1], 0).astype(np.int64)
+
+
+@kernel("f8[2], i4[1], out i8[1], out i8[1]")
+def count_bought(events: Any, items: Any, times: Any, last: Any) -> None:
+    """`bought_in`: each item is looked up."""
+    for at in range(len(items)):
+        low, high, item = 0, len(events), float(items[at])
+        while low < high:
+            middle = (low + high) >> 1
+            if events[middle, 0] < item:
+                low = middle + 1
+            else:
+                high = middle
+        times[at], last[at] = 0, 0
+        while low < len(events) and events[low, 0] == item:
+            if events[low, 2] == _PURCHASE:
+                times[at], last[at] = times[at] + 1, np.int64(events[low, 1])
+            low += 1

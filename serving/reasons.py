@@ -8,7 +8,7 @@ from itertools import repeat
 import numpy as np
 import numpy.typing as npt
 
-from features.by_item import ITEM, TIME, TYPE
+from features.by_item import bought_in
 from features.kinds import EventType
 from features.moments import DAY
 from features.personal import open_wishes
@@ -129,14 +129,9 @@ def _tell_popular(ranker: Ranker, query: Query, name: str, words: Mapping[str, s
 
 
 def _tell_bought(ranker: Ranker, query: Query, items: Rows, name: str, words: Mapping[str, str]) -> list[str]:
-    events = past_of(query).events
-    bought = np.flatnonzero(events[:, TYPE] == EventType.PURCHASE)
-    known, moments = events[bought, ITEM], events[bought, TIME]  # those of one item in the order of time
-    begin, end = known.searchsorted(items), known.searchsorted(items, "right")
     texts = []
-    for first, behind in zip(begin.tolist(), end.tolist(), strict=True):
-        times = behind - first
-        days = (query.now - int(moments[behind - 1])) // DAY if times else 0
+    for times, last in zip(*(each.tolist() for each in bought_in(past_of(query), items)), strict=True):
+        days = (query.now - last) // DAY if times else 0
         key = "bought-today" if days == 0 else "bought-once" if times == 1 else "bought-often"
         texts.append(words[key].format(times=times, days=days))
     return texts

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from features import by_item as module
 from features import confidence
-from features.by_item import FEW, ITEM, QUANTITY, TIME, TYPE, VALUE, bits, by_item
+from features.by_item import FEW, ITEM, QUANTITY, TIME, TYPE, VALUE, bits, bought_in, by_item
 from features.compiled import available, switched
 from features.history import History
 from features.kinds import EventType
@@ -55,6 +55,18 @@ def test_numpy_says_the_same_of_few_and_of_many(count):
         plain = by_item(history)
     assert np.array_equal(found.events, plain.events, equal_nan=True)
     assert found.types == plain.types
+
+
+@given(EVENTS, st.lists(st.integers(0, 8), unique=True, max_size=6))
+def test_how_often_and_when_last_an_item_was_bought(lines, asked):
+    """By going through all, by the kernel, by numpy."""
+    found = by_item(past(lines))
+    when = [[NOW + at for at, line in enumerate(lines) if line[:2] == (item, EventType.PURCHASE)] for item in asked]
+    wanted = [len(each) for each in when], [each[-1] if each else 0 for each in when]
+    items = np.array(asked, np.int32)
+    assert tuple(each.tolist() for each in bought_in(found, items)) == wanted
+    with switched(False):
+        assert tuple(each.tolist() for each in bought_in(found, items)) == wanted
 
 
 def test_kernels_read_the_columns_that_are_written():
