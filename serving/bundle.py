@@ -26,7 +26,8 @@ from serving.recipe import Recipe, from_json
 from serving.texts_kernel import collect
 
 KIND = "bundle"
-FORMAT = 1
+FORMAT = 2
+"""2: codes of an index of a single group stand side by side (`serving.sources.index.laned`)."""
 _ROOM = 16_384
 """Bytes for the ids or texts of one list; where they do not do, they are read one by one."""
 _REMEMBERED = 16_384

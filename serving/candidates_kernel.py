@@ -100,7 +100,7 @@ def _mark(marks: Any, items: Any) -> None:
 
 @helper
 def _unmark(marks: Any, items: Any) -> None:
-    """Clear them."""
+    """Clear them, and whatever shares a word with them."""
     for item in items:
         if 0 <= item >> 6 < len(marks):
             marks[item >> 6] = 0
@@ -279,11 +279,10 @@ def unite(
 
     Of each source these are the items and scores among which its best are, in any order. Each proposes `count` beside
     what is bought, which leaves as well where `only_new` is said, and of what is left of that the rounds of
-    `serving.union` take `most`. Fills `merged` with the
-    items that stay, ascending, and by row and source: `told[0]` with the score of what it proposes, `told[1]` with what
-    it said of the item whether it proposes it or not, `told[2]` with the place of what it proposes; NaN where there is
-    none. Fills `gone` with what leaves, in the order of the filters and of the items. `slot` holds anything;
-    `marks` and `marked`, a bit an item, are 0 and left so.
+    `serving.union` take `most`. Fills `merged` with the items that stay, ascending, and by row and source: `told[0]`
+    with the score of what it proposes, `told[1]` with what it said of the item whether it proposes it or not, `told[2]`
+    with the place of what it proposes; NaN where there is none. Fills `gone` with what leaves, in the order of the
+    filters and of the items. `slot` holds anything; `marks` and `marked`, a bit an item, are 0 and left so.
 
     Returns how many stay, and how many each of the filters took out.
     """

@@ -15,6 +15,7 @@ import numpy as np
 
 from features.kinds import EventType
 from serving.candidates import NOTHING, Candidates, Rows
+from serving.filters import BOUGHT
 from serving.live import Live
 from serving.pipeline import anchor_weights
 from serving.query import Filter, Query
@@ -173,7 +174,7 @@ def _buy_again(now: Situation, query: Query, module: Module) -> Filled:
 
 def _for_you(now: Situation, query: Query, module: Module) -> Filled:
     live, recipe = now.live, now.live.bundle.recipe
-    exclude = tuple({*query.filter.exclude, "purchased"})
+    exclude = tuple({*query.filter.exclude, BOUGHT})
     query = msgspec.structs.replace(query, filter=msgspec.structs.replace(query.filter, exclude=exclude))
     if recipe.ranker is not None and len(query.history):
         voice: Voice = recipe.ranker

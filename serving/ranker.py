@@ -17,7 +17,7 @@ from features.pace import breathe
 from serving.bundle import Bundle
 from serving.business import PLAIN, Business, Wish
 from serving.candidates import NOTHING, Candidates, Opinion, Rows
-from serving.filters import apply_filters
+from serving.filters import BOUGHT, apply_filters
 from serving.placing import PIN, place
 from serving.query import Context, Query
 from serving.recipe import RankerSpec, Recipe, SelectionSpec
@@ -227,7 +227,7 @@ class Ranker:
         # Filters take some away: ask for enough that the answer can still be filled.
         count = max(self.bundle.recipe.candidates_per_source, WIDE * query.num_results)
         bought = NOTHING
-        if "purchased" in query.filter.exclude:
+        if BOUGHT in query.filter.exclude:
             bought = query.once("bought", _bought, query.history)
         left = united(opinions, count, most, bought, self.shelf, query, self.business)
         lap("filter")
@@ -317,7 +317,7 @@ def _bought(history: History) -> Rows:
 
 def task_of(query: Query) -> Task:
     """`new` where what was bought before is excluded, else `all`."""
-    return "new" if "purchased" in query.filter.exclude else "all"
+    return "new" if BOUGHT in query.filter.exclude else "all"
 
 
 def _weights(recipe: Recipe, task: Task) -> Weights:

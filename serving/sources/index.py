@@ -1,7 +1,7 @@
 """An index over item vectors: the best inner products without looking at all items.
 
 Training groups the vectors of large catalogues by k-means (an inverted file, as Jegou et al. 2011 call it) and keeps
-those of a group side by side, each number as one byte: what a request waits for is the memory. It looks at the groups
+those of a group side by side, each number as one byte: a request reads as little as can be. It looks at the groups
 whose centre speaks most for it, until it has seen enough items, and asks the whole vectors of the best of those. It may
 miss some that a full scan would find; `recall` says how many, training finds out how many items are enough
 (`training.indexing`), and a small catalogue has no index.
@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from features.compiled import available, scratch
+from features.errors import BundleError
 from features.ids import Array
 from serving.candidates import Floats, Proposals, Rows, best
 from serving.sources.vector_kernels import LANES, search, search_down
@@ -44,7 +45,7 @@ class Index:
         codes: int8[n, k], the vectors, each divided by its scale and rounded; of a single group side by side (`laned`).
         scales: float32[n].
         vectors: float32[n_items, k], of all items.
-        looked_at: so many items are looked at for each one that is wanted, at least.
+        looked_at: so many items are looked at for each one that is wanted, at least; of a single group it is all.
         least: and so many in all.
         lengths: float32[n], of the vectors, where there is one group and they descend by it: then as many are looked at
             as can be among the best. Else empty.
@@ -62,15 +63,19 @@ class Index:
 
     @classmethod
     def of(cls, arrays: Mapping[str, Array], vectors: Floats) -> Index | None:
-        """The index among a source's arrays, over the vectors of all items; None where it has none."""
+        """The index among a source's arrays, over the vectors of all items; None where it has none.
+
+        Raises:
+            BundleError: codes that do not fit the items and their vectors.
+        """
         if "index.centres" not in arrays:
             return None
         if "index.codes" not in arrays:  # a bundle of before there were codes
             codes, scales = coded(vectors[arrays["index.items"]])
             arrays = {**arrays, "index.codes": codes, "index.scales": scales}
         named: dict[str, Any] = {name: arrays[f"index.{name}"] for name in NAMES}
-        if len(named["centres"]) == 1 and named["codes"].ndim == 2:  # a bundle of before they stood side by side
-            named["codes"] = laned(named["codes"])
+        if len(named["centres"]) == 1:
+            named["codes"] = _side_by_side(named["codes"], len(named["items"]), vectors.shape[1])
         looked_at, least = arrays.get("index.looks", (LOOKED_AT, 0))  # older ones do not say
         lengths = cast("Floats", arrays.get("index.lengths", _NO_LENGTHS))  # in a bundle of before there are none
         return cls(**named, vectors=vectors, looked_at=int(looked_at), least=int(least), lengths=lengths)
@@ -92,8 +97,8 @@ class Index:
         if not available():
             close = best(*self._looked_at(vector, wanted), near).items
             return Proposals(close, cast("Floats", self.vectors[close] @ vector))
-        room = len(self.items) + 1
-        top, values = np.empty(min(near, room - 1), np.int32), np.empty(min(near, room - 1), np.float32)
+        room = len(self.items)
+        top, values = np.empty(min(near, room), np.int32), np.empty(min(near, room), np.float32)
         places = scratch("index_item", room, np.int32), scratch("index_number", room, np.int32)
         if len(self.centres) == 1:
             count = search_down(
@@ -129,9 +134,20 @@ def coded(vectors: Floats) -> tuple[Codes, Floats]:
 def laned(codes: Codes) -> Codes:
     """int8[blocks, pairs, LANES, 2] of int8[n, k]: rows side by side, for `features.lanes`; what is missing is 0."""
     count, places = codes.shape
-    wide = np.zeros((-(-count // LANES) * LANES, -(-places // 2) * 2), np.int8)
+    blocks, pairs = -(-count // LANES), -(-places // 2)
+    wide = np.zeros((blocks * LANES, 2 * pairs), np.int8)
     wide[:count, :places] = codes
-    return np.ascontiguousarray(wide.reshape(-1, LANES, wide.shape[1] // 2, 2).transpose(0, 2, 1, 3))
+    return np.ascontiguousarray(wide.reshape(blocks, LANES, pairs, 2).transpose(0, 2, 1, 3))
+
+
+def _side_by_side(codes: Codes, count: int, places: int) -> Codes:
+    """Codes of a single group as they are kept now: a bundle of before has them in rows."""
+    found = laned(codes) if codes.ndim == 2 else codes
+    wanted = (-(-count // LANES), -(-places // 2), LANES, 2)
+    if found.shape != wanted:
+        hint = "train again with this program"
+        raise BundleError("codes of an index do not fit its items", where="index.codes", got=codes.shape, hint=hint)
+    return found
 
 
 def in_rows(codes: Codes, count: int, places: int) -> Codes:

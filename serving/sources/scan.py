@@ -1,6 +1,6 @@
 """The best inner products among all vectors of a small catalogue: none is missed, and few are asked in full.
 
-What a scan waits for is the memory, so it reads each number as one byte first. By how much that can be wrong is known
+It reads each number as one byte first, of many items at once (`features.lanes`). By how much that can be wrong is known
 for each item (half a step in each place), and whoever could still be among the best is asked again by its vector.
 Larger catalogues have an index (`serving.sources.index`), or are asked in full where training found none of use.
 """

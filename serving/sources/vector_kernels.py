@@ -13,8 +13,9 @@ NO_SCORE = np.float32(-1e30)
 SEEN = np.int32(-(2**31))
 """Lower than what stands for any score."""
 LAST = 2**31 - 1
-LANES = 32
-"""As of `features.lanes`."""
+LANES, LANES_CODE = 32, "8fe2d55388b4"
+"""As of `features.lanes`, and a digest of its file. What numba kept of kernels is true as long as this file is: whoever
+changes that one has to change this one, and a test says so."""
 _LINE = 16
 """So many numbers of single precision the memory fetches at once."""
 _STRETCH = 256
@@ -57,14 +58,6 @@ def _say(codes: Any, scales: Any, begin: int, end: int, vector: Any, scores: Any
 def _turned(score: Any, bits: Any) -> Any:
     """A whole number that rises with the score whose bits are given; both zeros are one."""
     return np.int32(0) if score == 0 else np.int32(bits ^ (bits >> np.int32(31) & np.int32(0x7FFFFFFF)))
-
-
-@helper
-def _back(number: Any) -> Any:
-    """The score that a number stands for."""
-    held = np.empty(1, np.int32)
-    held[0] = number ^ (number >> np.int32(31) & np.int32(0x7FFFFFFF))
-    return held.view(np.float32)[0]
 
 
 @helper
@@ -139,19 +132,19 @@ def _look(
 
 @helper
 def _steps(vector: Any, steps: Any) -> Any:
-    """Fill whole numbers that stand for a vector, an odd one's last 0; returns what each of them is of it.
+    """Fill whole numbers that stand for a vector, 0 behind it; returns what each of them is of it.
 
     That is no number where the vector has places that are none.
     """
-    most, total = np.float32(_TINY), np.float32(0)
+    most, wrong = np.float32(_TINY), np.float32(0)
     for place in range(len(vector)):
         most = max(most, abs(vector[place]))
-        total += vector[place]
-    step = most / np.float32(_STEPS)
-    steps[len(steps) - 1] = 0
+        wrong += vector[place] * np.float32(0)
+    step = most / np.float32(min(_STEPS, LAST // (127 * max(len(vector), 1))))  # sums have to stay within 32 bits
+    steps[len(vector) :] = 0
     for place in range(len(vector)):
         steps[place] = np.int16(np.rint(vector[place] / step))
-    return step + total * np.float32(0)
+    return step + wrong
 
 
 @helper
@@ -165,7 +158,9 @@ def _sums(codes: Any, begin: int, many: int, steps: Any, sums: Any) -> None:
 def _look_down(
     items: Any, codes: Any, scales: Any, lengths: Any, vector: Any, wanted: int, found: Any, numbers: Any
 ) -> int:  # fmt: skip
-    """Fill the items of the only group that can be among its `wanted` best, and the like; returns how many there are.
+    """Fill the items of the only group that can be among its `wanted` best, and what stands for their products.
+
+    Returns how many there are.
 
     After the first few hundred hardly any gets that far, so a stretch is compared as a whole and most are left at that.
     Where they descend by length, no product is larger than that of both lengths (a hundredth is added for what codes
@@ -173,14 +168,14 @@ def _look_down(
     """
     scores, sums = np.empty(_STRETCH, np.float32), np.empty(_STRETCH, np.int32)
     begin, count, full, least, low = 0, 0, max(2 * wanted, _FIRST), np.int32(SEEN + 1), np.float32(-np.inf)
-    reach, size, steps = np.empty(1, np.float32), np.float32(0), np.empty(2 * codes.shape[1], np.int16)
+    reach, size, steps = np.empty(1, np.float32), 0.0, np.empty(2 * codes.shape[1], np.int16)
     bits, said, step = reach.view(np.int32), scores.view(np.int32), _steps(vector, steps)
-    for place in range(len(vector)):
-        size += vector[place] * vector[place]
-    size = np.float32(1.01) * np.sqrt(size)
+    for place in range(len(vector)):  # of single precision the square of a short one would be 0
+        size += np.float64(vector[place]) * np.float64(vector[place])
+    size = 1.01 * np.sqrt(size)
     while begin < len(items):
         if len(lengths):
-            reach[0] = size * lengths[begin]
+            reach[0] = np.float32(size * lengths[begin])
             if _turned(reach[0], bits[0]) < least:
                 break
         many, some = min(_STRETCH, len(items) - begin), np.int32(0)
@@ -195,7 +190,8 @@ def _look_down(
                     count += 1
             if count >= full:
                 least = _cut(numbers[:count], wanted)
-                low = _back(least)
+                bits[0] = least ^ (least >> np.int32(31) & np.int32(0x7FFFFFFF))
+                low = reach[0]  # the score that it stands for
                 count = _kept(found, numbers, count, least)
                 full = max(2 * count, _FIRST)
         begin += many
@@ -266,8 +262,9 @@ def search_down(
 ) -> Any:  # fmt: skip
     """`Index.near` of a single group, whose codes stand side by side (`features.lanes`): all of it is looked at.
 
-    With `lengths`, by which the items descend, it is as many as can be among the best. `found` and `numbers` have room
-    for one more than there are items; the rest is as of `search`.
+    With `lengths`, by which the items descend, it is as many as can be among the best. The vector becomes whole numbers
+    of 16 bits: where one of its places is ten thousand times the others, what those say is lost. The rest is as of
+    `search`.
     """
     count = _look_down(items, codes, scales, lengths, vector, len(top), found, numbers)
     return _asked(found[:count], numbers[:count], vectors, vector, top, values)

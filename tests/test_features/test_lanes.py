@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import subprocess
 import sys
@@ -11,8 +12,10 @@ import numpy as np
 import pytest
 
 from features.compiled import add_up, available
+from serving.sources import vector_kernels
 
-pytestmark = pytest.mark.skipif(not available(), reason="numba is not installed, or switched off")
+lanes = pytest.importorskip("features.lanes", reason="numba is not installed")
+pytestmark = pytest.mark.skipif(not available(), reason="numba is switched off")
 NUMBERS = (-32_768, -32_767, -1, 0, 1, 32_767)
 
 
@@ -20,20 +23,18 @@ def check() -> bool:
     """Whether sums of blocks are those of whole numbers, extremes among them; where nothing else is written."""
     import numba
 
-    from features.lanes import LANES
-
     @numba.njit
     def of_block(codes, block, steps, sums, first):
         add_up(codes, block, steps, sums, first)
 
     random = np.random.default_rng(1)
     for pairs in (1, 2, 3, 32, 33, 64):
-        codes = random.integers(-128, 128, (3, pairs, LANES, 2)).astype(np.int8)
+        codes = random.integers(-128, 128, (3, pairs, lanes.LANES, 2)).astype(np.int8)
         steps = random.integers(-32_768, 32_768, 2 * pairs).astype(np.int16)
         steps[: len(NUMBERS)] = NUMBERS[: len(steps)]
         codes[0, :, :4] = random.choice([-128, 127], (pairs, 4, 2))
         for block in range(3):
-            sums = np.full(LANES + 9, 77, np.int32)
+            sums = np.full(lanes.LANES + 9, 77, np.int32)
             of_block(codes, block, steps, sums, 5)
             wanted = np.einsum("plt,pt->l", codes[block].astype(np.int64), steps.reshape(-1, 2).astype(np.int64))
             if (sums[5:-4] != wanted).any() or (sums[:5] != 77).any() or (sums[-4:] != 77).any():
@@ -55,9 +56,9 @@ def test_on_a_machine_without_the_instruction_they_are_the_same() -> None:
     assert found.stdout == "the same\n", found.stderr[-2000:]
 
 
-def test_kernels_count_lanes_alike() -> None:
-    from features import lanes
-    from serving.sources import vector_kernels
-
+def test_kernels_know_this_file() -> None:
+    """numba looks at the file of a kernel alone: a change of `features.lanes` has to be one of it too."""
+    digest = hashlib.sha256(Path(lanes.__file__).read_bytes()).hexdigest()
+    assert digest.startswith(vector_kernels.LANES_CODE) and len(vector_kernels.LANES_CODE) == 12
     assert lanes.LANES == vector_kernels.LANES
     assert vector_kernels._STRETCH % vector_kernels.LANES == 0

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from features.compiled import available, switched
+from features.errors import BundleError
 from serving.candidates import best
 from serving.sources.index import (
     LEAST_ITEMS,
@@ -175,6 +176,47 @@ def test_of_what_is_no_number_nothing_is_found(vectors, wrong):
     )
 
 
+@pytest.mark.parametrize("count, places", [(1, 1), (31, 7), (33, 65), (3_001, 64)])
+def test_a_bundle_whose_single_group_stands_in_rows_is_read(count, places):
+    vectors = np.random.default_rng(count).normal(size=(count, places)).astype(np.float32)
+    index = indexed(vectors, np.ones(count, bool), groups=1)
+    told, vector = index.arrays(), vectors[0]
+    before = {**told, "index.codes": in_rows(told["index.codes"], count, places)}
+    again = Index.of(before, vectors)
+    assert again is not None and (again.codes == index.codes).all()
+    assert again.best(vector, 20).items.tolist() == index.best(vector, 20).items.tolist()
+
+
+def test_codes_that_do_not_fit_are_refused(vectors):
+    """A kernel would read on behind them."""
+    told = indexed(vectors, np.ones(len(vectors), bool), groups=1).arrays()
+    codes = told["index.codes"]
+    for wrong in (codes[:-1], codes[:, :-1], codes[:, :, :16], in_rows(codes, 40, 8)):
+        with pytest.raises(BundleError, match="codes"):
+            Index.of({**told, "index.codes": wrong}, vectors)
+
+
+@pytest.mark.skipif(not available(), reason="numba is not installed, or switched off")
+@pytest.mark.parametrize("places", [516, 517, 520, 1_024])
+def test_sums_of_many_places_fit_into_32_bits(places):
+    """Numbers that are all as large as they can be: the customer's are made smaller."""
+    random = np.random.default_rng(places)
+    vectors = (1 - 0.5 * random.random((300, places))).astype(np.float32)
+    index = indexed(vectors, np.ones(300, bool), groups=1)
+    assert recall(index, vectors[:5], scanned(index, vectors[:5], 50)) > 0.9
+
+
+@pytest.mark.skipif(not available(), reason="numba is not installed, or switched off")
+@pytest.mark.parametrize("size", [1e-12, 1e-22, 1e-30])
+def test_a_short_vector_finds_what_a_long_one_does(size):
+    """Its square would be nothing in single precision."""
+    random = np.random.default_rng(7)
+    vectors = (random.normal(size=(5_000, 8)) * random.gamma(0.3, 1, (5_000, 1))).astype(np.float32)
+    index, vector = indexed(vectors, np.ones(5_000, bool), groups=1), random.normal(size=8)
+    found = [set(index.near((scale * vector).astype(np.float32), 300).items.tolist()) for scale in (1, size)]
+    assert len(found[0] & found[1]) >= 0.99 * len(found[0])
+
+
 @given(st.integers(1, 200), st.integers(1, 70), st.integers(0, 9))
 def test_codes_side_by_side_are_those_in_rows(count, places, seed):
     codes = np.random.default_rng(seed).integers(-127, 128, (count, places)).astype(np.int8)
@@ -206,7 +248,9 @@ def test_by_length_as_many_are_looked_at_as_can_be_among_the_best(seed, spread, 
     index = indexed(vectors, listed, groups=1)
     assert len(index.lengths) == listed.sum() and (np.diff(index.lengths) <= 0).all()
     vector = vectors[0] if asked == "an item" else random.normal(size=8).astype(np.float32)
-    vector = vector * np.float32(asked != "nothing")
+    # Products of very short ones are beyond single precision, whoever works them out.
+    vector = vector / max(np.linalg.norm(vector.astype(float)), 1e-30) * float(asked != "nothing")
+    vector = vector.astype(np.float32)
     found, (wanted,) = index.best(vector, count), scanned(index, vector[None], count)
     exact = vectors @ vector
     last, reach = exact[wanted].min(), np.linalg.norm(vector) * np.linalg.norm(vectors, axis=1).max()

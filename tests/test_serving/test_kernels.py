@@ -205,6 +205,22 @@ def test_unions_are_the_same(several, count, most, bought, seed):
     np.testing.assert_array_equal(out, expected)
 
 
+def assert_united_alike(
+    heard: dict[str, Opinion], count: int, most: int, bought: np.ndarray, shelf: Shelf, query: Query
+) -> None:
+    """By the kernel and by numpy: items, what was said of them, what left and why, and in which place they stood."""
+    found = united(heard, count, most, bought, shelf, query)
+    with switched(False):
+        plain = united(heard, count, most, bought, shelf, query)
+    assert found.items.tolist() == plain.items.tolist()
+    np.testing.assert_array_equal(found.scores, plain.scores)
+    np.testing.assert_array_equal(found.opinions, plain.opinions)
+    told = [[(why, rows.tolist()) for why, rows in each.removed] for each in (found, plain)]
+    assert told[0] == told[1]
+    if found.ranks is not None:
+        np.testing.assert_array_equal(found.ranks, ranks_of(plain.scores))
+
+
 @pytest.mark.parametrize("seed", range(24))
 def test_unions_of_long_lists_are_the_same(seed):
     """Thousands that a source knows are compared by stretches; some are all alike, and many were bought."""
@@ -217,15 +233,30 @@ def test_unions_of_long_lists_are_the_same(seed):
         heard[f"s{at}"] = Opinion(items, scores.astype(np.float32))
     bought = np.sort(random.choice(len(names), (0, 600, 5_900)[seed % 4 % 3], replace=False)).astype(np.int32)
     query = Query(now=AS_OF, history=of_past(0, bought), filter=Filter(exclude=("purchased",)))
-    shelf = shelf_of(random, True, names)
-    found = united(heard, 40, 60, bought, shelf, query)
-    with switched(False):
-        plain = united(heard, 40, 60, bought, shelf, query)
-    assert found.items.tolist() == plain.items.tolist()
-    np.testing.assert_array_equal(found.scores, plain.scores)
-    np.testing.assert_array_equal(found.opinions, plain.opinions)
-    told = [[(why, rows.tolist()) for why, rows in each.removed] for each in (found, plain)]
-    assert told[0] == told[1]
+    assert_united_alike(heard, 40, 60, bought, shelf_of(random, True, names), query)
+
+
+SOME = Vocabulary.of([f"i{number:03d}" for number in range(300)])
+ODD = np.array([np.nan, np.inf, -np.inf, -1e30, -3e38, 3e38, 1e-38, -0.0, 0.0, -1.0, 1.0], np.float32)
+
+
+@pytest.mark.parametrize("seed", range(80))
+def test_unions_of_which_most_was_bought_are_the_same(seed):
+    """With rows that nobody knows among what was bought, scores that are none, and lists in an order of their own."""
+    random, heard = np.random.default_rng(seed), {}
+    for at in range(int(random.integers(1, 4))):
+        items = np.sort(random.choice(300, random.integers(301), replace=False)).astype(np.int32)
+        scores = (random.choice(ODD, len(items)) if seed % 2 else random.integers(50, size=len(items))).astype(
+            np.float32
+        )
+        heard[f"s{at}"] = Opinion(items, scores, best(scores, items, 300) if random.random() < 0.5 else None)
+    bought = np.sort(random.choice(320, random.choice([0, 3, 60, 290]), replace=False)).astype(np.int32)
+    if len(bought) and seed % 3 == 0:
+        bought[0], bought[-1] = -1, 5_000
+    count, most = int(random.choice([1, 5, 40, 300])), int(random.choice([0, 1, 3, 20]))
+    excluded = [("purchased",), (), ("purchased", "viewed")][seed // 2 % 3]
+    query = Query(now=AS_OF, history=of_past(9, bought), filter=Filter(exclude=excluded))
+    assert_united_alike(heard, count, most, bought, shelf_of(random, seed % 4 > 0, SOME), query)
 
 
 @pytest.mark.parametrize("sources", [1, MOST_SOURCES, MOST_SOURCES + 1])
