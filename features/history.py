@@ -167,7 +167,8 @@ class Histories:
 
     def as_of(self, now: int) -> Histories:
         """Only what was known at `now`; subjects keep their rows."""
-        return self.where((self.events.time < now) & (self.events.recorded <= now))
+        known = (self.events.time < now) & (self.events.recorded <= now)
+        return self if known.all() else self.where(known)
 
     def where(self, mask: npt.NDArray[np.bool_]) -> Histories:
         """Only the events under the mask; subjects keep their rows."""

@@ -38,6 +38,8 @@ from training.popularity import PopularityParams, fit_frequency, fit_popularity
 from training.split import MIN_CUSTOMERS, buyers
 
 Mask = npt.NDArray[np.bool_]
+_LONG = ("known", "contexts", "looked_on", "prices")
+"""Properties of a `Cut` that have an entry an event, or may."""
 
 
 class Cut:
@@ -64,11 +66,26 @@ class Cut:
         dataset: Dataset | None = None,
         texts: ItemTexts | None = None,
     ) -> None:
-        self.known, self.as_of, self.regions, self.threads = histories.as_of(as_of), as_of, regions or {}, threads
-        self._dataset, self._texts = dataset, texts
+        self.as_of, self.regions, self.threads = as_of, regions or {}, threads
+        self._histories, self._dataset, self._texts = histories, dataset, texts
         self._min_customers = max(min_customers, 1)
         self._fitted: dict[bytes, Fitted] = {}
+        self._indexed: dict[bytes, Mapping[str, Array]] = {}
         self._matrices: dict[bytes, sp.csr_matrix] = {}
+
+    @cached_property
+    def known(self) -> Histories:
+        """The events that were known then."""
+        return self._histories.as_of(self.as_of)
+
+    def rest(self) -> None:
+        """Give back the memory of all that is as long as the past: it is made again where it is asked for.
+
+        What was fitted stays. A run has half a dozen of these moments, and works on one after the other.
+        """
+        for name in _LONG:
+            self.__dict__.pop(name, None)
+        self._matrices.clear()
 
     @cached_property
     def buyers(self) -> npt.NDArray[np.int64]:
@@ -123,7 +140,7 @@ class Cut:
             DataError: there is too little or too much to learn from, or the fit diverged.
         """
         method, params = parsed(spec)
-        key = msgspec.json.encode((spec.method or spec.kind, params), order="sorted")
+        key = _key(spec, params)
         if key not in self._fitted:
             start = time.perf_counter()
             found = self._fit(method, params, progress)
@@ -133,7 +150,8 @@ class Cut:
     def forget(self, spec: SourceSpec) -> None:
         """Drop what was fitted for a source, and the matrix that it read: a search over parameters fits hundreds."""
         _, params = parsed(spec)
-        self._fitted.pop(msgspec.json.encode((spec.method or spec.kind, params), order="sorted"), None)
+        for found in (self._fitted, self._indexed):
+            found.pop(_key(spec, params), None)
         if (confidence := getattr(params, "confidence", None)) is not None:
             self._matrices.pop(msgspec.json.encode(confidence, order="sorted"), None)
 
@@ -154,7 +172,11 @@ class Cut:
         if "item_factors" not in arrays:
             return arrays
         _, params = parsed(spec)
-        return with_index(arrays, self.listed, self._matrix(params.confidence), params.alpha, params.regularization)
+        key = _key(spec, params)
+        if key not in self._indexed:
+            matrix = self._matrix(params.confidence)
+            self._indexed[key] = with_index(arrays, self.listed, matrix, params.alpha, params.regularization)
+        return self._indexed[key]
 
     def _matrix(self, params: ConfidenceParams) -> sp.csr_matrix:
         """Subjects x catalogue; rows without anything are not there."""
@@ -163,6 +185,11 @@ class Cut:
             whole = preference_matrix(self.known, self.as_of, params)
             self._matrices[key] = trainable(whole[:, np.flatnonzero(self.listed)].tocsr())
         return self._matrices[key]
+
+
+def _key(spec: SourceSpec, params: Any) -> bytes:
+    """What is fitted alike for sources of one method and the same parameters."""
+    return msgspec.json.encode((spec.method or spec.kind, params), order="sorted")
 
 
 def fit_sources(

@@ -179,6 +179,7 @@ class Rankers:
             bundle = fit_bundle(cut, Recipe("arena", (*voices, *floor), {POPULARITY: 1.0}))
             truth = sampled(truth_of(self.histories, window, listed=cut.listed), self.effort.customers)
             arena = Arena(bundle, self.histories, window, truth, self.regions).broad(breadth)
+            cut.rest()
             self._examples[key] = examples_of(arena, names, progress=counted(self.tell, what, len(truth)))
         return self._examples[key]
 

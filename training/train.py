@@ -118,6 +118,7 @@ def tune(session: Session, material: Material) -> Choice:
     session.note(*listed.notes)
     truth = sampled(truth_of(material.histories, window, listed=cut.listed), TUNED_CUSTOMERS[preset])
     arena = Arena(bundle_of(cut, listed.sources), material.histories, window, truth, material.regions)
+    cut.rest()
     metric = session.config.gate.metric
     with session.meter.step("choose weights"):
         progress = session.counted("choose weights (earlier window)", 2 * len(truth))
@@ -152,6 +153,7 @@ def judge(session: Session, material: Material, choice: Choice, champion: Champi
     rankers, recipes = fit_rankers(session, material, recipes, window.start)
     bundle = bundle_of(cut, [spec for name, spec in wanted.items() if name not in failed], rankers)
     arena = Arena(bundle, material.histories, window, truth, material.regions)
+    cut.rest()
     with session.meter.step("judge"):
         progress = session.counted("judge (last window)", 2 * len(truth) * len(breadths_of(recipes)))
         found = contest_of(arena, recipes, progress)

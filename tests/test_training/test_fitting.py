@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from dataclasses import replace
 from pathlib import Path
 
@@ -167,6 +168,23 @@ class TestCut:
         )
         first, second = (fit_sources(Cut(each, NOW), SPECS.values()) for each in (base, late))
         assert all(np.array_equal(first[key], second[key]) for key in first)
+
+    def test_a_moment_that_rests_gives_its_memory_back_and_answers_as_before(self):
+        """What was fitted stays; what is fitted after it is the same as without a rest."""
+        histories = two_tastes()
+        cut, other = (Cut(histories, 85 * DAY, min_customers=2) for _ in range(2))
+        assert 0 < len(cut.known.events) < len(histories.events)
+        early, late = ([SPECS[name] for name in names] for names in (("ials", "cosine"), ("bpr", "bm25")))
+        before = fit_sources(cut, early)
+        fitted, known = cut.fit(early[0]), weakref.ref(cut.known.events.time)
+        cut.rest()
+        assert known() is None
+        assert cut.fit(early[0]) is fitted
+        again, plain = fit_sources(cut, [*early, *late]), fit_sources(other, [*early, *late])
+        assert again.keys() == plain.keys()
+        for name, array in plain.items():
+            np.testing.assert_array_equal(again[name], array)
+        assert all(again[name] is array for name, array in before.items())
 
     def test_the_same_source_under_two_names_is_fitted_once(self, monkeypatch):
         """Recipes of a run share their sources."""
