@@ -119,11 +119,13 @@ class Rankers:
         failed: dict[str, str] = {}
         with suppress(DataError):  # the past is too short: `fit_all` says so
             for window in self.windows(as_of):
+                cut = self.cut_at(window.start)
                 for spec in voices:
                     try:
-                        self.cut_at(window.start).fit(spec)
+                        cut.fit(spec)
                     except DataError as error:
                         failed[spec.name] = f"as of {format_instant(window.start)[:10]} {error.line()}"
+                cut.rest()
         return failed
 
     def learned(self, recipe: Recipe, as_of: int) -> dict[Task, Mapping[str, float]]:
