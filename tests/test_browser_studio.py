@@ -211,7 +211,8 @@ def walk(person: Marketer) -> None:
     person.shoot("2-dry-run")
     person.open("/studio?customer=ann")
     person.page.locator(".thing .stop").first.click()
-    assert person.page.evaluate("document.activeElement.id") == "because", "where one goes on"
+    # Where one goes on; the browser sees to it when it draws the page, which is later than the click.
+    person.page.wait_for_function("document.activeElement.id === 'because'")
     person.page.locator("#because").fill("Recall / 回収")
     person.page.locator("#because").press("Enter")
     person.page.wait_for_url("**/studio/stops?done=stopped")
