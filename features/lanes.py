@@ -21,7 +21,8 @@ _arrays: Any = numba.np.arrayobj
 _code: Any = numba.core.cgutils
 LANES = 32
 _BYTE, _SHORT, _INT, _SIZE = (ir.IntType(bits) for bits in (8, 16, 32, 64))
-_WIDE, _SHORTS, _INTS = (ir.VectorType(kind, many) for kind, many in ((_BYTE, 64), (_SHORT, 64), (_INT, LANES)))
+_WIDE, _SHORTS = (ir.VectorType(kind, 2 * LANES) for kind in (_BYTE, _SHORT))
+_INTS = ir.VectorType(_INT, LANES)
 _AT_ONCE = 16
 """Numbers of 16 bits that AVX2 multiplies in one instruction."""
 

@@ -38,7 +38,7 @@ from training.popularity import PopularityParams, fit_frequency, fit_popularity
 from training.split import MIN_CUSTOMERS, buyers
 
 Mask = npt.NDArray[np.bool_]
-_LONG = ("known", "contexts", "looked_on", "prices")
+_LONG = ("known", "contexts", "looked_on")
 """Properties of a `Cut` that have an entry an event, or may."""
 
 
