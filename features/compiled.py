@@ -29,6 +29,7 @@ trailing_zeros: Any
 ask_ahead: Any
 """Of an array and a first place, for kernels: the memory fetches what stands there while other work goes on."""
 add_up: Any
+reaching: Any
 """Of rows of bytes that stand side by side, for kernels: their inner products with one (`features.lanes`)."""
 
 
@@ -57,10 +58,10 @@ try:
         import numba
         from numba.cpython.unsafe.numbers import trailing_zeros
 
-        from features.lanes import add_up
+        from features.lanes import add_up, reaching
         from features.prefetch import ask_ahead
 except ImportError:
-    numba = trailing_zeros = ask_ahead = add_up = None
+    numba = trailing_zeros = ask_ahead = add_up = reaching = None
 
 SWITCH = "KOKYAKU_KERNELS"
 """`numpy` in this variable of the environment leaves numba alone."""

@@ -1,6 +1,6 @@
 """Many inner products of bytes at once, side by side, as numba does not write them by itself.
 
-Bytes of `LANES` rows stand side by side, two places of each row together: a block is int8[pairs, LANES, 2]. Added up
+Bytes of `LANES` rows stand side by side, two places of each row together: int8[pairs, LANES, 2]. Added up
 row by row, a vector's own sum waits for the sums within it; side by side each row has a lane of its own, and a pair of
 places is multiplied and added in one instruction. That takes a quarter of the time, as long as the memory keeps up.
 
@@ -28,28 +28,33 @@ _AT_ONCE = 16
 
 
 @intrinsic
-def add_up(typing: Any, codes: Any, block: Any, steps: Any, sums: Any, first: Any) -> Any:
-    """Fill `LANES` sums from the `first` on: the inner products of the rows of a block with one vector.
+def add_up(typing: Any, codes: Any, begin: Any, pairs: Any, steps: Any, first: Any, sums: Any, row: Any) -> Any:
+    """Add to a row of sums the inner products of `LANES` rows of bytes with one vector, over some of their places.
+
+    Returns the largest of that row.
 
     Args:
-        codes: int8[blocks, pairs, LANES, 2].
-        block: which.
-        steps: int16[2 x pairs], the vector.
-        sums: int32[n], n of at least `first` + `LANES`; what does not fit into 32 bits is wrong.
-        first: where to begin.
+        codes: int8[n], of it int8[pairs, LANES, 2] from `begin` on.
+        begin, pairs: where those places stand, and half of how many there are.
+        steps: int16[m], the vector.
+        first: from which pair of its places on.
+        sums: int32[rows, LANES]; what does not fit into 32 bits is wrong.
+        row: which.
     """
 
     def generated(context: Any, builder: Any, signature: Any, given: Any) -> Any:
         held, asked, out = (
-            _arrays.make_array(signature.args[at])(context, builder, given[at]) for at in (0, 2, 3)
+            _arrays.make_array(signature.args[at])(context, builder, given[at]) for at in (0, 3, 5)
         )  # fmt: skip
-        place, begin = (context.cast(builder, given[at], signature.args[at], types.intp) for at in (1, 4))
-        (stride, *_), (_, pairs, *_) = (_code.unpack_tuple(builder, each) for each in (held.strides, held.shape))
-        rows = _code.pointer_add(builder, held.data, builder.mul(place, stride), _BYTE.as_pointer())
-        vector = builder.bitcast(asked.data, _INT.as_pointer())  # two places of it are one number
+        place, count, start, line = (
+            context.cast(builder, given[at], signature.args[at], types.intp) for at in (1, 2, 4, 6)
+        )  # fmt: skip
+        rows = builder.gep(held.data, [place])
+        vector = builder.gep(builder.bitcast(asked.data, _INT.as_pointer()), [start])  # two places of it are one number
+        kept = builder.bitcast(builder.gep(out.data, [builder.mul(line, _SIZE(LANES))]), _INTS.as_pointer())
         total = _code.alloca_once(builder, _INTS)
-        builder.store(_INTS([0] * LANES), total)
-        with _code.for_range(builder, pairs, intp=_SIZE) as loop:
+        builder.store(builder.load(kept, align=4), total)
+        with _code.for_range(builder, count, intp=_SIZE) as loop:
             here = builder.gep(rows, [builder.mul(loop.index, _SIZE(2 * LANES))])
             read = builder.load(builder.bitcast(here, _WIDE.as_pointer()), align=1)
             pair = builder.load(builder.gep(vector, [loop.index]), align=2)
@@ -58,12 +63,28 @@ def add_up(typing: Any, codes: Any, block: Any, steps: Any, sums: Any, first: An
             multiply = _by_instruction if "+avx2" in context.codegen().magic_tuple()[-1] else _by_halves
             added = multiply(builder, builder.sext(read, _SHORTS), alike)
             builder.store(builder.add(builder.load(total), added), total)
-        builder.store(
-            builder.load(total), builder.bitcast(builder.gep(out.data, [begin]), _INTS.as_pointer()), align=4
-        )  # fmt: skip
-        return context.get_dummy_value()
+        found = builder.load(total)
+        builder.store(found, kept, align=4)
+        name = f"llvm.vector.reduce.smax.v{LANES}i32"
+        return builder.call(_code.get_or_insert_function(builder.module, ir.FunctionType(_INT, [_INTS]), name), [found])
 
-    return types.void(codes, block, steps, sums, first), generated
+    return types.int32(codes, begin, pairs, steps, first, sums, row), generated
+
+
+@intrinsic
+def reaching(typing: Any, sums: Any, row: Any, least: Any) -> Any:
+    """Of a row of int32[rows, LANES], a bit for each sum that is no lower than an int32."""
+
+    def generated(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+        held = _arrays.make_array(signature.args[0])(context, builder, given[0])
+        line = context.cast(builder, given[1], signature.args[1], types.intp)
+        here = builder.gep(held.data, [builder.mul(line, _SIZE(LANES))])
+        read = builder.load(builder.bitcast(here, _INTS.as_pointer()), align=4)
+        alone = builder.insert_element(_INTS(ir.Undefined), given[2], _INT(0))
+        alike = builder.shuffle_vector(alone, _INTS(ir.Undefined), _INTS([0] * LANES))
+        return builder.bitcast(builder.icmp_signed(">=", read, alike), _INT)
+
+    return types.uint32(sums, row, types.int32), generated
 
 
 def _by_instruction(builder: Any, read: Any, alike: Any) -> Any:

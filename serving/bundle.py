@@ -26,8 +26,8 @@ from serving.recipe import Recipe, from_json
 from serving.texts_kernel import collect
 
 KIND = "bundle"
-FORMAT = 2
-"""2: codes of an index of a single group stand side by side (`serving.sources.index.laned`)."""
+FORMAT = 3
+"""3: an index is exact (`serving.sources.index`); those of bundles of before are made anew when they are opened."""
 _ROOM = 16_384
 """Bytes for the ids or texts of one list; where they do not do, they are read one by one."""
 _REMEMBERED = 16_384

@@ -28,9 +28,9 @@ from features.ids import Array
 from features.moments import to_datetime
 from serving.bundle import Bundle, text_arrays, text_of
 from serving.recipe import Recipe, SourceSpec, as_json
+from serving.sources.indexing import with_index
 from training.catalogue import item_arrays, item_texts
 from training.content import ItemTexts
-from training.indexing import with_index
 from training.interactions import Fitted, Progress, preference_matrix, silent, trainable
 from training.known import Dimension, Prices, contexts_of, prices_of, told_of
 from training.methods import Method, parsed, resolved_recipe
@@ -169,13 +169,9 @@ class Cut:
 
     def indexed(self, spec: SourceSpec, arrays: Mapping[str, Array]) -> Mapping[str, Array]:
         """What was fitted for a source, with an index beside its vectors, where it has any and an index is of use."""
-        if "item_factors" not in arrays:
-            return arrays
-        _, params = parsed(spec)
-        key = _key(spec, params)
+        key = _key(spec, parsed(spec)[1])
         if key not in self._indexed:
-            matrix = self._matrix(params.confidence)
-            self._indexed[key] = with_index(arrays, self.listed, matrix, params.alpha, params.regularization)
+            self._indexed[key] = with_index(arrays, self.listed)
         return self._indexed[key]
 
     def _matrix(self, params: ConfidenceParams) -> sp.csr_matrix:

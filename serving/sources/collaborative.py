@@ -17,7 +17,7 @@ from serving.sources import kernels, vector_kernels
 from serving.sources.contract import Preferences, no_causes
 from serving.sources.folding import Fold
 from serving.sources.index import Index
-from serving.sources.scan import Scan
+from serving.sources.indexing import index_of
 
 COMPACT_BELOW = 0.8
 """Share of listed items below which a copy of their factors alone is worth its memory."""
@@ -39,11 +39,11 @@ class Factors:
         self._preferences = Preferences(spec, bundle.recipe.past)
         # What is not in the catalogue is never shown: where that is most of the items, only the others are scored.
         listed = bundle.catalogue
-        sparse = listed.mean() < COMPACT_BELOW if len(listed) else False
+        # A bundle of before has no index that can be used: all of its vectors are one group.
+        self.index = Index.of(arrays, self._factors) or index_of(self._factors, listed, grouped=False)
+        sparse = self.index is None and len(listed) > 0 and listed.mean() < COMPACT_BELOW
         self._rows = np.flatnonzero(listed).astype(np.int32) if sparse else np.arange(len(listed), dtype=np.int32)
         self._scored = np.ascontiguousarray(self._factors[self._rows]) if sparse else self._factors
-        self.index = Index.of(arrays, self._factors)
-        self._finder = self.index or Scan.of(self._rows, self._scored)
 
     def fold_in(self, query: Query) -> Floats | None:
         """float32[k]: the subject's vector, or None without a positive preference."""
@@ -55,7 +55,7 @@ class Factors:
         vector = self.fold_in(query)
         if vector is None:
             return Opinion.none()
-        return Pointing(self._rows, self._scored, self._factors, self._finder, vector)
+        return Pointing(self._rows, self._scored, self._factors, self.index, vector)
 
     def causes(self, query: Query, items: Rows) -> Rows:
         """The past item whose vector is nearest by cosine."""
@@ -79,15 +79,13 @@ class Pointing(Opinion):
         items: int32[n]: what it has an opinion of, ascending.
         vectors: float32[n, k], theirs.
         factors: float32[n_items, k], of all items.
-        finder: finds the best; None: all are asked.
+        index: finds the best; None: all are asked.
         vector: float32[k], the subject's.
     """
 
-    def __init__(
-        self, items: Rows, vectors: Floats, factors: Floats, finder: Index | Scan | None, vector: Floats
-    ) -> None:
+    def __init__(self, items: Rows, vectors: Floats, factors: Floats, index: Index | None, vector: Floats) -> None:
         self.items, self.ranked = items, None
-        self._vectors, self._factors, self._finder, self._vector = vectors, factors, finder, vector
+        self._vectors, self._factors, self._index, self._vector = vectors, factors, index, vector
 
     @cached_property
     def scores(self) -> Floats:  # type: ignore[override]
@@ -96,11 +94,11 @@ class Pointing(Opinion):
 
     def near(self, count: int) -> Proposals:
         """Its best: what nobody proposes is not worked out."""
-        return super().best(count) if self._finder is None else self._finder.near(self._vector, count)
+        return super().best(count) if self._index is None else self._index.near(self._vector, count)
 
     def best(self, count: int) -> Proposals:
-        """The `count` highest, best first; from an index nearly so."""
-        return super().best(count) if self._finder is None else self._finder.best(self._vector, count)
+        """The `count` highest, best first."""
+        return super().best(count) if self._index is None else self._index.best(self._vector, count)
 
     def tell(self, items: Rows, out: Floats, column: int) -> None:
         """As the contract says, only for the items asked about."""

@@ -6,25 +6,36 @@ from typing import Any
 
 import numpy as np
 
-from features.compiled import add_up, ask_ahead, helper, kernel, sums_in_any_order
+from features.compiled import add_up, ask_ahead, helper, kernel, reaching, sums_in_any_order, trailing_zeros
 
 NO_SCORE = np.float32(-1e30)
 """As of `serving.candidates_kernel`; all constants stand here: see `features.compiled`."""
 SEEN = np.int32(-(2**31))
 """Lower than what stands for any score."""
-LAST = 2**31 - 1
-LANES, LANES_CODE = 32, "3cee0df78b2b"
+LANES, LANES_CODE = 32, "c9e2bb20d2f2"
 """As of `features.lanes`, and a digest of its file. What numba kept of kernels is true as long as this file is: whoever
 changes that one has to change this one, and a test says so."""
 _LINE = 16
 """So many numbers of single precision the memory fetches at once."""
-_STRETCH = 256
-"""So many vectors are looked at before it is asked which of them, and how far to go."""
-_FIRST = 300
-"""At so many of those that may be among the best it is asked for the first time what each has to reach."""
-_STEPS, _TINY = 32_767, float(np.finfo(np.float32).tiny) * 32_767
-_SLACK = np.float32(0.5001)
-"""Half, and a little for what single precision rounds off."""
+MARK = 8
+"""After so many pairs of places it is asked whether any item of a block can still be among the best (`index.marks`)."""
+PAIR = 2 * LANES
+"""Bytes of a pair of places of a block."""
+STRETCH = 16
+"""So many blocks of a group are read side by side."""
+_SPARE = 8
+"""One in so many more may be asked for its whole vector: a threshold that is nearly right is found in half the time."""
+_FULL = 300
+"""At so many of those that may be among the best it is asked what each has to reach."""
+_STEPS, _SUM, _CODE = 32_767, 2**31 - 1, 127
+"""The largest number of the vector, of a sum, and of a code."""
+_LOWEST = float(SEEN)
+LARGEST = 1e15
+"""Longer vectors are not looked for: what their products are would be no number, or one that says `NO_SCORE`."""
+_HALF = 0.5001
+"""Half a step, and a little for what is rounded off."""
+_ROUNDED = 1e-5
+"""As a share of both lengths: by how much sums of single precision can be off."""
 
 
 @sums_in_any_order
@@ -43,17 +54,6 @@ def products(vectors: Any, items: Any, vector: Any, column: int, out: Any) -> No
         out[row, column] = _product(vectors, items[row], vector)
 
 
-@sums_in_any_order
-def _say(codes: Any, scales: Any, begin: int, end: int, vector: Any, scores: Any) -> None:
-    """Fill the inner products of the vectors of a group with one, as exact as codes are."""
-    first, places = np.uint64(begin), np.uint64(len(vector))  # nothing below 0: no place is counted from the end
-    for row in range(np.uint64(end - begin)):
-        total = np.float32(0)
-        for place in range(places):
-            total += np.float32(codes[first + row, place]) * vector[place]
-        scores[row] = total * scales[first + row]
-
-
 @helper
 def _turned(score: Any, bits: Any) -> Any:
     """A whole number that rises with the score whose bits are given; both zeros are one."""
@@ -61,16 +61,7 @@ def _turned(score: Any, bits: Any) -> Any:
 
 
 @helper
-def _rising(scores: Any, numbers: Any) -> None:
-    """Fill a whole number that rises with each score; `SEEN` where that is of no use."""
-    bits = scores.view(np.int32)
-    for at in range(len(scores)):
-        right = scores[at] > NO_SCORE and scores[at] < np.inf
-        numbers[at] = _turned(scores[at], bits[at]) if right else SEEN
-
-
-@helper
-def _cut(numbers: Any, wanted: int, spare: int = 0) -> Any:
+def _cut(numbers: Any, wanted: int, spare: int) -> Any:
     """A number that at least `wanted` of some reach, and no more than `spare` others, unless they are equal."""
     low, high = numbers[0], numbers[0]
     for at in range(len(numbers)):
@@ -102,231 +93,161 @@ def _highest(numbers: Any) -> int:
 
 
 @helper
-def _look(
-    centres: Any, starts: Any, items: Any, codes: Any, scales: Any, vector: Any, looks: int, found: Any, scores: Any,
-    numbers: Any,
+def _asked(turned: Any, spread: Any, steps: Any, tails: Any, sizes: Any) -> Any:
+    """Fill whole numbers that stand for a vector, and what bounds its products; returns what one step is of it.
+
+    `tails` are the lengths of what is left of it behind each mark, `sizes` what half a step of codes is multiplied by
+    up to the next one.
+    """
+    most = 1e-300
+    for place in range(len(turned)):
+        most = max(most, abs(turned[place] * spread[place]))
+    step = most / min(_STEPS, _SUM // (_CODE * len(turned)))  # sums have to stay within 32 bits
+    tails[:], sizes[:], steps[len(turned) :] = 0, 0, 0
+    for place in range(len(turned)):
+        scaled = turned[place] * spread[place]
+        steps[place] = np.int16(np.rint(scaled / step))
+        for at in range(len(tails)):
+            if place >= 2 * MARK * at:
+                tails[at] += turned[place] ** 2
+            if at + 1 == len(tails) or place < 2 * MARK * (at + 1):
+                sizes[at] += _HALF * (abs(scaled) + _CODE * step)  # its own step is half one off, times a code
+    for at in range(len(tails)):
+        tails[at] = np.sqrt(tails[at]) * (1 + _ROUNDED)
+    return step
+
+
+@helper
+def _reaching(
+    codes: Any, scales: Any, rest: Any, steps: Any, step: float, tails: Any, sizes: Any, low: float, begin: int,
+    many: int, alive: Any, sums: Any,
 ) -> int:  # fmt: skip
-    """Fill the items of the groups whose centres point where the vector does, until `looks` were looked at.
+    """Fill which of `many` blocks from one on have an item that can reach what is asked, and the sums of all of them.
 
-    Numbers stand for their inner products, as exact as codes are. Returns how many items there are.
+    Mark by mark, of all of them: what comes next of one is fetched while it is the others' turn. Returns how many.
     """
-    said, order, count = np.empty(len(centres), np.float32), np.empty(len(centres), np.int32), 0
-    bits = said.view(np.int32)
-    for group in range(len(centres)):
-        said[group] = _product(centres, group, vector)
-        order[group] = _turned(said[group], bits[group])
-    for _ in range(len(centres)):
-        if count >= looks:
-            break
-        group = _highest(order)  # few groups are looked at: quicker than to sort them all
-        if order[group] == SEEN:
-            break
-        order[group] = SEEN
-        begin, end = starts[group], starts[group + 1]
-        _say(codes, scales, begin, end, vector, scores[count:])
-        found[count : count + end - begin] = items[begin:end]
-        count += end - begin
-    _rising(scores[:count], numbers[:count])
-    return count
-
-
-@helper
-def _steps(vector: Any, steps: Any) -> Any:
-    """Fill whole numbers that stand for a vector, 0 behind it; returns what each of them is of it.
-
-    That is no number where the vector has places that are none.
-    """
-    most, wrong = np.float32(_TINY), np.float32(0)
-    for place in range(len(vector)):
-        most = max(most, abs(vector[place]))
-        wrong += vector[place] * np.float32(0)
-    step = most / np.float32(min(_STEPS, LAST // (127 * max(len(vector), 1))))  # sums have to stay within 32 bits
-    steps[len(vector) :] = 0
-    for place in range(len(vector)):
-        steps[place] = np.int16(np.rint(vector[place] / step))
-    return step + wrong
-
-
-@helper
-def _sums(codes: Any, begin: int, many: int, steps: Any, sums: Any) -> None:
-    """Fill the inner products of some rows, from the first of a block on, with one."""
-    for at in range(0, many, LANES):
-        add_up(codes, (begin + at) // LANES, steps, sums, at)
-
-
-@helper
-def _look_down(
-    items: Any, codes: Any, scales: Any, lengths: Any, vector: Any, wanted: int, found: Any, numbers: Any
-) -> int:  # fmt: skip
-    """Fill the items of the only group that can be among its `wanted` best, and what stands for their products.
-
-    Returns how many there are.
-
-    After the first few hundred hardly any gets that far, so a stretch is compared as a whole and most are left at that.
-    Where they descend by length, no product is larger than that of both lengths (a hundredth is added for what codes
-    are off): it ends where no later one can be among the best.
-    """
-    scores, sums = np.empty(_STRETCH, np.float32), np.empty(_STRETCH, np.int32)
-    begin, count, full, least, low = 0, 0, max(2 * wanted, _FIRST), np.int32(SEEN + 1), np.float32(-np.inf)
-    reach, size, steps = np.empty(1, np.float32), 0.0, np.empty(2 * codes.shape[1], np.int16)
-    bits, said, step = reach.view(np.int32), scores.view(np.int32), _steps(vector, steps)
-    for place in range(len(vector)):  # of single precision the square of a short one would be 0
-        size += np.float64(vector[place]) * np.float64(vector[place])
-    size = 1.01 * np.sqrt(size)
-    while begin < len(items):
-        if len(lengths):
-            reach[0] = np.float32(size * lengths[begin])
-            if _turned(reach[0], bits[0]) < least:
-                break
-        many, some = min(_STRETCH, len(items) - begin), np.int32(0)
-        _sums(codes, begin, many, steps, sums)
-        for at in range(many):
-            scores[at] = np.float32(sums[at]) * scales[begin + at] * step
-            some = np.int32(some + np.int32(scores[at] >= low))
-        if some:
-            for at in range(many):
-                if scores[at] >= low and NO_SCORE < scores[at] < np.inf:
-                    found[count], numbers[count] = items[begin + at], _turned(scores[at], said[at])
-                    count += 1
-            if count >= full:
-                least = _cut(numbers[:count], wanted)
-                bits[0] = least ^ (least >> np.int32(31) & np.int32(0x7FFFFFFF))
-                low = reach[0]  # the score that it stands for
-                count = _kept(found, numbers, count, least)
-                full = max(2 * count, _FIRST)
-        begin += many
-    return count
-
-
-@helper
-def _kept(items: Any, numbers: Any, count: int, least: Any) -> int:
-    """Leave out what does not reach it; returns how many stay."""
-    stay = 0
-    for at in range(count):
-        items[stay], numbers[stay] = items[at], numbers[at]
-        stay += numbers[at] >= least
-    return stay
-
-
-@helper
-def _foremost(items: Any, numbers: Any, wanted: int, top: Any) -> int:
-    """Fill the items of the `wanted` highest numbers that are of use, ties by item; returns how many there are."""
-    many, places, stay = 0, np.empty(len(items) + 1, np.int32), 0
-    least = np.int32(SEEN + 1)
-    if len(items) > wanted:
-        least = max(least, _cut(numbers, wanted))
-    for at in range(len(items)):  # what does not reach it is written over by the next
-        places[many] = at
-        many += numbers[at] >= least
-    last = _last(items, numbers, places[:many], least, wanted)
+    left, pairs, blocks = 0, len(steps) // 2, len(scales)
     for at in range(many):
-        item = items[places[at]]
-        if numbers[places[at]] > least or item <= last:
-            top[stay] = item
-            stay += 1
-    return stay
+        alive[left] = at
+        left += (rest[begin + at, 0] * tails[0]) >= low
+        for lane in range(LANES):
+            sums[at, lane] = 0
+    for mark in range(len(tails)):
+        first, stay = MARK * mark, 0
+        last = first + MARK if mark + 1 < len(tails) else pairs
+        after = last + MARK if mark + 2 < len(tails) else pairs
+        for place in range(left):
+            at = alive[place]
+            block = begin + at
+            stands = PAIR * (blocks * first + block * (last - first))
+            most = add_up(codes, stands, last - first, steps, first, sums, at)
+            more = rest[block, mark + 1] * tails[mark + 1] if mark + 1 < len(tails) else 0.0
+            off = scales[block] * sizes[mark] + _ROUNDED * rest[block, 0] * tails[0]
+            alive[stay] = at
+            stay += most * scales[block] * step + off + more >= low
+        for place in range(stay):
+            block = begin + alive[place]
+            for line in range(after - last):
+                ask_ahead(codes, PAIR * (blocks * last + block * (after - last) + line))
+        left = stay
+    return left
 
 
 @helper
-def _last(items: Any, numbers: Any, places: Any, least: Any, wanted: int) -> int:
-    """Up to which item those stay that just reach it, if no more than `wanted` stay."""
-    if len(places) <= wanted:
-        return LAST
-    level, many = np.empty(len(places) + 1, np.int32), 0
-    for at in range(len(places)):
-        level[many] = items[places[at]]
-        many += numbers[places[at]] == least
-    level[:many].sort()
-    stay = many - (len(places) - wanted)
-    return int(level[stay - 1]) if stay else -1
+def _take(
+    items: Any, scale: float, off: float, low: float, block: int, sums: Any, at: int, said: Any, bits: Any, found: Any,
+    count: int,
+) -> int:  # fmt: skip
+    """Fill the items of a block that can reach what is asked behind the `count` that are there; returns their number.
 
-
-@kernel("f4[2], i8[1], i4[1], i1[2], f4[1], f4[2], f4[1], i8, out i4[1], out f4[1], out i4[1], out i4[1], out f4[1]")
-def search(
-    centres: Any, starts: Any, items: Any, codes: Any, scales: Any, vectors: Any, vector: Any, looks: int, found: Any,
-    scores: Any, numbers: Any, top: Any, values: Any,
-) -> Any:  # fmt: skip
-    """`Index.near` of groups: look at `looks` items by their codes, and at the best of those by their vectors.
-
-    Fills `top` with as many items as there is room for, in any order, and `values` with their inner products; returns
-    how many there are. `found`, `scores` and `numbers` have room for all items, and hold anything.
+    Args:
+        scale: what one step of a sum is.
+        off: by how much a product may be off.
+        sums, at: of all blocks, and which row is this one's.
+        said, bits: two numbers of single precision, and the same as whole ones.
+        found: as of `search`.
     """
-    count = _look(centres, starts, items, codes, scales, vector, looks, found, scores, numbers)
-    return _asked(found[:count], numbers[:count], vectors, vector, top, values)
-
-
-@kernel("i4[1], i1[4], f4[1], f4[1], f4[2], f4[1], out i4[1], out i4[1], out i4[1], out f4[1]")
-def search_down(
-    items: Any, codes: Any, scales: Any, lengths: Any, vectors: Any, vector: Any, found: Any, numbers: Any, top: Any,
-    values: Any,
-) -> Any:  # fmt: skip
-    """`Index.near` of a single group, whose codes stand side by side (`features.lanes`): all of it is looked at.
-
-    With `lengths`, by which the items descend, it is as many as can be among the best. The vector becomes whole numbers
-    of 16 bits: where one of its places is ten thousand times the others, what those say is lost. The rest is as of
-    `search`.
-    """
-    count = _look_down(items, codes, scales, lengths, vector, len(top), found, numbers)
-    return _asked(found[:count], numbers[:count], vectors, vector, top, values)
-
-
-@helper
-def _asked(found: Any, numbers: Any, vectors: Any, vector: Any, top: Any, values: Any) -> Any:
-    """Fill the best of what was found, as many as there is room for, and their products; returns how many they are."""
-    count = _foremost(found, numbers, len(top), top)
-    for row in range(count):
-        for place in range(0, vectors.shape[1], _LINE):
-            ask_ahead(vectors[top[row]], place)
-    for row in range(count):
-        values[row] = _product(vectors, top[row], vector)
+    left = reaching(sums, at, np.int32(max((low - off) / scale, _LOWEST)))  # cut off: one too many at most
+    while left:
+        lane = np.int64(trailing_zeros(left))
+        left &= left - np.uint32(1)
+        item, product = items[LANES * block + lane], sums[at, lane] * scale
+        if item >= 0:
+            said[0], said[1] = product - off, product + off
+            found[0, count], found[1, count] = item, _turned(said[0], bits[0])
+            found[2, count] = _turned(said[1], bits[1])
+            count += 1
     return count
 
 
-@sums_in_any_order
-def _bounds(codes: Any, scales: Any, sizes: Any, vector: Any, low: Any, high: Any) -> None:
-    """Fill what each inner product is at least, and at most."""
-    steps, lengths, begin = np.empty(2 * codes.shape[1], np.int16), np.float32(0), 0
-    step, sums = _steps(vector, steps), np.empty(_STRETCH, np.int32)
-    for place in range(len(steps)):
-        lengths += abs(np.float32(steps[place]))
-    while begin < len(scales):
-        many = min(_STRETCH, len(scales) - begin)
-        _sums(codes, begin, many, steps, sums)
-        for at in range(many):
-            said = np.float32(sums[at]) * scales[begin + at] * step
-            off = _SLACK * step * (sizes[begin + at] + scales[begin + at] * lengths)
-            low[begin + at], high[begin + at] = said - off, said + off
-        begin += many
-
-
-@kernel("i4[1], f4[2], i1[4], f4[1], f4[1], f4[1], i8, i8, out i4[1], out f4[1]")
-def scan(
-    items: Any, vectors: Any, codes: Any, scales: Any, sizes: Any, vector: Any, wanted: int, spare: int, top: Any,
-    values: Any,
+@helper
+def _look(
+    centres: Any, starts: Any, items: Any, codes: Any, scales: Any, rest: Any, turn: Any, spread: Any, vector: Any,
+    wanted: int, found: Any,
 ) -> int:  # fmt: skip
-    """`Scan.near`: fill the items that could be among the `wanted` best, and their inner products; returns how many.
+    """Fill the items that can be among the `wanted` best, and what their products are at least and at most.
 
-    A vector is its code times its scale, but for half a scale in each place, and the one that is asked about becomes
-    whole numbers likewise. By how much their product can differ follows from that: `sizes` are sums of absolute values.
-    Codes stand side by side (`features.lanes`).
-    `top` has room for one more than there are items.
+    The longest of all groups come first, then the groups in the order of what their centres say, so that what is to be
+    reached is high from the start; blocks of a group descend by length, so that it ends where no later one reaches it.
     """
-    count, stay = len(items), 0
-    low, high = np.empty(count, np.float32), np.empty(count, np.float32)
-    numbers, bits = np.empty(count, np.int32), low.view(np.int32)
-    _bounds(codes, scales, sizes, vector, low, high)
-    for row in range(count):
-        numbers[row] = _turned(low[row], bits[row])
-    least, bits = np.int32(SEEN) if count <= wanted else _cut(numbers, wanted, spare), high.view(np.int32)
-    for row in range(count):
-        numbers[row] = _turned(high[row], bits[row])
-    for row in range(np.uint64(count)):  # what does not reach it is written over by the next
-        top[stay] = row
-        stay += numbers[row] >= least
-    for at in range(stay):
-        row = top[at]
-        top[at], values[at] = items[row], _product(vectors, row, vector)
-    return stay
+    turned, order, said = np.empty(len(vector)), np.empty(len(centres), np.int32), np.empty(2, np.float32)
+    bits, low, count, full = said.view(np.int32), -np.inf, 0, max(2 * wanted, _FULL)
+    steps, sums = np.empty(len(vector) + len(vector) % 2, np.int16), np.empty((STRETCH, LANES), np.int32)
+    tails, sizes, alive = np.empty(rest.shape[1]), np.empty(rest.shape[1]), np.empty(STRETCH + 1, np.int64)
+    for place in range(len(vector)):
+        turned[place] = _product(turn, place, vector)
+    step = _asked(turned, spread, steps, tails, sizes)
+    for group in range(len(centres)):
+        said[0] = _product(centres, group, vector)
+        order[group] = _turned(said[0], bits[0])
+    begin, end = 0, starts[0]
+    for _ in range(len(centres) + 1):
+        while begin < end and (begin < starts[0] or rest[begin, 0] * tails[0] >= low):
+            many = min(STRETCH, end - begin)
+            left = _reaching(codes, scales, rest, steps, step, tails, sizes, low, begin, many, alive, sums)
+            for at in alive[:left]:
+                block = begin + at
+                off = scales[block] * sizes[-1] + _ROUNDED * rest[block, 0] * tails[0]
+                count = _take(items, scales[block] * step, off, low, block, sums, at, said, bits, found, count)
+            if count >= full:
+                low, count = _raised(found, count, wanted)
+                full = max(2 * count, _FULL)
+            begin += many
+        group = _highest(order)
+        order[group], begin, end = SEEN, starts[group], starts[group + 1]
+    return _raised(found, count, wanted)[1] if count > wanted else count
+
+
+@helper
+def _raised(found: Any, count: int, wanted: int) -> Any:
+    """What `wanted` of some reach at least, and how many stay that can reach that: the others are left out."""
+    low, least, stay = np.empty(1, np.float32), _cut(found[1, :count], wanted, wanted // _SPARE), 0
+    low.view(np.int32)[0] = least ^ (least >> np.int32(31) & np.int32(0x7FFFFFFF))  # what stands for that number
+    for at in range(count):
+        high = found[2, at]
+        found[0, stay], found[1, stay], found[2, stay] = found[0, at], found[1, at], high
+        stay += high >= least
+    return np.float64(low[0]), stay
+
+
+@kernel("f4[2], i8[1], i4[1], i1[1], f4[1], f4[2], f4[2], f4[1], f4[2], f4[1], i8, out i4[2]")
+def search(
+    centres: Any, starts: Any, items: Any, codes: Any, scales: Any, rest: Any, turn: Any, spread: Any, vectors: Any,
+    vector: Any, wanted: int, found: Any,
+) -> Any:  # fmt: skip
+    """`Index.near`: the items that can be among the `wanted` best, in any order, and their inner products.
+
+    What is looked for has a length below `LARGEST`. `found` holds anything, and has room for three numbers of each
+    item: which it is, and what stands for the least and the most that its product can be.
+    """
+    count = _look(centres, starts, items, codes, scales, rest, turn, spread, vector, wanted, found)
+    top, values = found[0, :count].copy(), np.empty(count, np.float32)
+    for at in range(count):
+        for place in range(0, vectors.shape[1], _LINE):
+            ask_ahead(vectors[top[at]], place)
+    for at in range(count):
+        values[at] = _product(vectors, top[at], vector)
+    return top, values
 
 
 @kernel("i4[1], f4[2], i4[1], out i4[1]")

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from features.compiled import add_up, available
+from features.compiled import add_up, available, reaching
 from serving.sources import vector_kernels
 
 lanes = pytest.importorskip("features.lanes", reason="numba is not installed")
@@ -24,20 +24,24 @@ def check() -> bool:
     import numba
 
     @numba.njit
-    def of_block(codes, block, steps, sums, first):
-        add_up(codes, block, steps, sums, first)
+    def of_places(codes, begin, pairs, steps, first, sums, row, least):
+        most = add_up(codes, begin, pairs, steps, first, sums, row)
+        return most, reaching(sums, row, np.int32(least))
 
-    random = np.random.default_rng(1)
+    random, lanes_of = np.random.default_rng(1), 1 << np.arange(lanes.LANES)
     for pairs in (1, 2, 3, 32, 33, 64):
         codes = random.integers(-128, 128, (3, pairs, lanes.LANES, 2)).astype(np.int8)
         steps = random.integers(-32_768, 32_768, 2 * pairs).astype(np.int16)
         steps[: len(NUMBERS)] = NUMBERS[: len(steps)]
         codes[0, :, :4] = random.choice([-128, 127], (pairs, 4, 2))
-        for block in range(3):
-            sums = np.full(lanes.LANES + 9, 77, np.int32)
-            of_block(codes, block, steps, sums, 5)
-            wanted = np.einsum("plt,pt->l", codes[block].astype(np.int64), steps.reshape(-1, 2).astype(np.int64))
-            if (sums[5:-4] != wanted).any() or (sums[:5] != 77).any() or (sums[-4:] != 77).any():
+        for block, first in ((0, 0), (1, pairs // 2), (2, pairs - 1)):
+            sums = random.integers(-1_000, 1_000, (3, lanes.LANES)).astype(np.int32)
+            held, begin = sums.copy(), 2 * lanes.LANES * (pairs * block + first)
+            chosen = codes[block, first:].astype(np.int64), steps[2 * first :].reshape(-1, 2).astype(np.int64)
+            held[1] += np.einsum("plt,pt->l", *chosen)
+            least = int(random.choice(held[1])) + block % 2
+            most, bits = of_places(codes.ravel(), begin, pairs - first, steps, first, sums, 1, least)
+            if (sums != held).any() or most != held[1].max() or bits != lanes_of[held[1] >= least].sum():
                 return False
     return True
 
@@ -67,4 +71,3 @@ def test_kernels_know_this_file() -> None:
     digest = hashlib.sha256(Path(lanes.__file__).read_bytes()).hexdigest()
     assert digest.startswith(vector_kernels.LANES_CODE) and len(vector_kernels.LANES_CODE) == 12
     assert lanes.LANES == vector_kernels.LANES
-    assert vector_kernels._STRETCH % vector_kernels.LANES == 0

@@ -1,6 +1,8 @@
-"""The index over item vectors: what it finds of what a full scan finds, and who has one."""
+"""The index over item vectors: nothing that a full scan finds is missed, whatever the vectors look like."""
 
 from __future__ import annotations
+
+import itertools
 
 import numpy as np
 import pytest
@@ -10,318 +12,289 @@ from hypothesis import strategies as st
 from features.compiled import available, switched
 from features.errors import BundleError
 from serving.candidates import best
-from serving.sources.index import (
-    LEAST_ITEMS,
-    LOOKED_AT,
-    Index,
-    in_rows,
-    index_of,
-    indexed,
-    laned,
-    recall,
-    scanned,
-)
-from serving.sources.vector_kernels import LANES, search, search_down
+from serving.sources.index import LEAST_ITEMS, NAMES, Index, marks
+from serving.sources.indexing import coded, grouped_by, index_of, indexed, laned, principal_axes, rest_of, with_index
+from serving.sources.vector_kernels import LANES, LARGEST
 
-GROUPS, ITEMS, PLACES = 60, 6_000, 16
-NONE = np.empty(0, np.float32)
+KINDS = ("even", "of different lengths", "some are nothing", "few different", "one place rules", "tiny", "in groups")
+needs_kernels = pytest.mark.skipif(not available(), reason="numba is not installed, or switched off")
 
 
-@pytest.fixture(scope="module")
-def vectors() -> np.ndarray:
-    """Items in groups, as a shop's are, of very different lengths."""
-    random = np.random.default_rng(4)
-    centres = random.normal(size=(GROUPS, PLACES))
-    found = centres[random.integers(GROUPS, size=ITEMS)] + 0.5 * random.normal(size=(ITEMS, PLACES))
-    return (found * random.gamma(2, 0.5, (ITEMS, 1))).astype(np.float32)
+def made(kind: str, items: int, places: int, seed: int) -> np.ndarray:
+    random = np.random.default_rng(seed)
+    found = random.normal(size=(items, places))
+    if kind == "of different lengths":
+        found *= random.gamma(0.3, 1, (items, 1))
+    elif kind == "some are nothing":
+        found[random.random(items) < 0.5] = 0
+    elif kind == "few different":
+        found = found[random.integers(max(items // 8, 1), size=items)]
+    elif kind == "one place rules":
+        found[:, 0] *= 1_000
+    elif kind == "tiny":
+        found *= 1e-20
+    elif kind == "in groups":
+        found = 0.3 * found + random.normal(size=(7, places))[random.integers(7, size=items)]
+    return found.astype(np.float32)
 
 
-@pytest.fixture(scope="module")
-def listed() -> np.ndarray:
-    return np.random.default_rng(5).random(ITEMS) < 0.9
+def turned(index: Index, vectors: np.ndarray) -> np.ndarray:
+    """float64[blocks x LANES, k]: the vectors as they stand in blocks; 0 where none does."""
+    found = np.zeros((len(index.items), vectors.shape[1]))
+    there = index.items >= 0
+    found[there] = vectors[index.items[there]].astype(float) @ index.turn.T.astype(float)
+    return found
 
 
-@pytest.fixture(scope="module")
-def index(vectors: np.ndarray, listed: np.ndarray) -> Index:
-    return indexed(vectors, listed)
+def in_rows(index: Index) -> np.ndarray:
+    """int8[blocks x LANES, k]: what `laned` was given."""
+    places, blocks = len(index.spread), len(index.scales)
+    ends, begin, found = [*marks(places), places + places % 2], 0, []
+    for first, last in itertools.pairwise(ends):
+        size = blocks * (last - first) * LANES
+        part = index.codes[begin : begin + size].reshape(blocks, (last - first) // 2, LANES, 2)
+        found.append(part.transpose(0, 2, 1, 3).reshape(-1, last - first))
+        begin += size
+    return np.hstack(found)[:, :places]
 
 
-def test_it_holds_every_listed_item_once_beside_its_code(index: Index, vectors: np.ndarray, listed: np.ndarray):
-    """Each number is off by half of what its vector's largest is divided into."""
-    assert sorted(index.items.tolist()) == np.flatnonzero(listed).tolist()
-    off = np.abs(index.codes * index.scales[:, None] - vectors[index.items]).max(axis=1)
-    assert (off <= 0.501 * index.scales).all()
-    np.testing.assert_allclose(127 * index.scales, np.abs(vectors[index.items]).max(axis=1), rtol=1e-5)
-    assert index.starts[0] == 0
-    assert index.starts[-1] == len(index.items)
+@needs_kernels
+@given(
+    kind=st.sampled_from(KINDS), items=st.integers(1, 600), places=st.integers(1, 70), seed=st.integers(0, 10_000),
+    count=st.integers(0, 620), asked=st.sampled_from(["an item", "anybody", "nothing"]),
+    groups=st.sampled_from([1, 2, 9, 1_000]),
+)  # fmt: skip
+@settings(max_examples=300)
+def test_all_that_are_among_the_best_are_found(kind, items, places, seed, count, asked, groups):
+    """Nobody who is left out has a higher product than the last of the best, by exact arithmetic."""
+    vectors, random = made(kind, 2 * items, places, seed), np.random.default_rng(seed + 1)
+    listed = np.zeros(2 * items, bool)
+    listed[random.choice(2 * items, items, replace=False)] = True
+    vector = vectors[0] if asked == "an item" else random.normal(size=places).astype(np.float32)
+    vector = vector * np.float32(asked != "nothing")
+    found = indexed(vectors, listed, groups).near(vector, count)
+    exact = vectors.astype(np.float64) @ vector.astype(np.float64)
+    assert len(np.unique(found.items)) == len(found.items)
+    assert listed[found.items].all()
+    least = float(np.finfo(np.float32).tiny)  # below it single precision has fewer and fewer digits
+    np.testing.assert_allclose(
+        found.scores, exact[found.items], rtol=1e-4, atol=least + 1e-5 * np.abs(exact).max(initial=0)
+    )
+    left = np.setdiff1d(np.flatnonzero(listed), found.items)
+    if count and len(left):
+        assert len(found.items) >= count
+        assert exact[left].max() <= np.sort(exact[listed])[-count] + 1e-9 * np.abs(exact).max() + least
 
 
-def test_it_finds_nearly_all_that_a_full_scan_finds(index: Index, vectors: np.ndarray):
-    """Customers whose taste is a mix of a few items: 95 % of the 20 best at a sixth of the work."""
-    random = np.random.default_rng(6)
-    subjects = np.stack([vectors[random.integers(ITEMS, size=3)].sum(axis=0) for _ in range(50)])
-    assert recall(index, subjects, scanned(index, subjects, 20)) > 0.95
+@needs_kernels
+@pytest.mark.parametrize("seed", range(60))
+def test_roundings_that_all_point_one_way_hide_nobody(seed):
+    """Numbers half between two steps, signs aligned: nobody is left out who is among the best by exact arithmetic."""
+    random, places = np.random.default_rng(seed), (1, 2, 3, 8, 64, 516, 517, 1_024)[seed % 8]
+    sign = random.choice([-1, 1], places)
+    vector = np.floor(random.uniform(0 if seed % 2 else 16_384, 32_766, places)) + 0.5
+    vector += random.choice([-1, 1]) * 10.0 ** random.uniform(-5, -3)
+    vector[random.integers(places)] = 32_767
+    vectors = np.floor(random.uniform(100, 126, (200, places))) + 0.5
+    vectors += random.choice([-1, 1], (200, 1)) * 10.0 ** random.uniform(-6, -2, (200, 1))
+    vectors[:, random.integers(places)] = 127
+    scale = 10.0 ** random.integers(-3, 4, 2)
+    vector = (scale[0] * vector * sign).astype(np.float32)
+    vectors = (scale[1] * vectors * sign).astype(np.float32)
+    exact = vectors.astype(np.float64) @ vector.astype(np.float64)
+    index = indexed(vectors, np.ones(200, bool), 1 + seed % 3)
+    for count in (1, 10, 100):
+        found = index.near(vector, count).items
+        left = np.setdiff1d(np.arange(200), found)
+        assert len(found) >= count
+        assert exact[left].max(initial=-np.inf) <= np.sort(exact)[-count] * (1 + 1e-6)
 
 
-def test_what_it_finds_is_exact(index: Index, vectors: np.ndarray):
-    """Scores are inner products, best first; with all groups looked at it is the full scan."""
-    vector = vectors[7]
-    found = index.best(vector, 50)
-    np.testing.assert_allclose(found.scores, vectors[found.items] @ vector, rtol=1e-5)
-    assert (np.diff(found.scores) <= 0).all()
-    assert recall(index, vectors[:5], scanned(index, vectors[:5], len(index.items))) == 1
-    assert np.isnan(recall(index, vectors[:0], []))
-
-
-@pytest.mark.skipif(not available(), reason="numba is not installed, or switched off")
-def test_the_kernel_finds_the_same(index: Index, vectors: np.ndarray):
-    for vector in vectors[:20]:
-        found = index.best(vector, 30)
+@needs_kernels
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("groups", [1, 16])
+def test_the_best_are_those_of_asking_all(kind, groups):
+    """Item by item, by kernels and without; and few are asked in full, where they are not all alike."""
+    vectors, rows = made(kind, 4_000, 64, 3), np.arange(4_000, dtype=np.int32)
+    index = indexed(vectors, np.ones(4_000, bool), groups)
+    for vector in np.random.default_rng(4).normal(size=(20, 64)).astype(np.float32):
+        wanted = best(vectors @ vector, rows, 100)
+        found = index.best(vector, 100)
+        np.testing.assert_allclose(found.scores, wanted.scores, rtol=1e-5)
+        assert kind == "few different" or len(set(found.items.tolist()) ^ set(wanted.items.tolist())) <= 2
+        assert kind == "few different" or len(index.near(vector, 100).items) < 400
         with switched(False):
-            assert found.items.tolist() == index.best(vector, 30).items.tolist()
+            np.testing.assert_allclose(index.best(vector, 100).scores, wanted.scores, rtol=1e-5)
 
 
-def test_it_is_read_back_as_it_was_written(index: Index, vectors: np.ndarray):
+@pytest.mark.parametrize("kernels", [False, True])
+def test_equal_products_go_to_the_first_items(kernels):
+    rows = np.arange(0, 1_000, 2)
+    with switched(kernels):
+        index = indexed(np.ones((1_000, 8), np.float32), np.isin(np.arange(1_000), rows), 3)
+        assert index.best(np.ones(8, np.float32), 5).items.tolist() == [0, 2, 4, 6, 8]
+        assert index.best(np.ones(8, np.float32), 0).items.tolist() == []
+
+
+@needs_kernels
+@pytest.mark.parametrize("groups", [1, 8])
+def test_what_cannot_be_among_the_best_is_not_read(groups):
+    """Codes of what is short, and of what points elsewhere, are made the best there are: who reads them finds them."""
+    random = np.random.default_rng(groups)
+    vectors = np.abs(random.normal(size=(4_000, 64))).astype(np.float32) * np.float32(0.01)
+    vectors[:, 0] = 1
+    vectors[:1_000] *= 9
+    index = indexed(vectors, np.ones(4_000, bool), groups)
+    short = np.flatnonzero(index.rest[:, 0] < 2)
+    behind = np.arange(len(index.codes)) >= len(index.scales) * 16 * LANES  # all but what stands before the first mark
+    baited, part = index.codes.copy(), index.codes[behind].reshape(-1, len(index.scales), 16 * LANES)
+    part[:, short] = 127
+    baited[behind] = part.ravel()
+    vector = vectors[5]
+    again = Index(**{name: getattr(index, name) for name in NAMES} | {"codes": baited}, vectors=vectors)
+    assert len(short) > len(index.scales) / 2
+    assert sorted(again.near(vector, 50).items.tolist()) == sorted(index.near(vector, 50).items.tolist())
+    assert again.best(vector, 50).items.max() < 1_000
+
+
+@pytest.mark.parametrize("kernels", [False, True])
+@pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf, 3e38])
+def test_of_what_is_no_number_nothing_is_found(kernels, wrong):
+    """What is too large for an index is asked of all vectors."""
+    vectors = made("even", 500, 8, 1)
+    vector = np.where(np.arange(8) == 1, wrong, vectors[0]).astype(np.float32)
+    with switched(kernels), np.errstate(all="ignore"):
+        found = indexed(vectors, np.ones(500, bool), 2).best(vector, 9)
+        wanted = best(vectors @ vector, np.arange(500, dtype=np.int32), 9)
+    assert found.items.tolist() == wanted.items.tolist()
+
+
+@needs_kernels
+@pytest.mark.parametrize("size", [1e-12, 1e-22, 1e-30])
+def test_a_short_vector_finds_what_a_long_one_does(size):
+    vectors, vector = made("of different lengths", 5_000, 8, 7), np.random.default_rng(7).normal(size=8)
+    index = indexed(vectors, np.ones(5_000, bool), 4)
+    found = [set(index.best((scale * vector).astype(np.float32), 300).items.tolist()) for scale in (1, size)]
+    assert len(found[0] & found[1]) >= 0.99 * len(found[0])
+
+
+@given(
+    kind=st.sampled_from(KINDS), items=st.integers(1, 300), places=st.integers(1, 70), seed=st.integers(0, 999),
+    groups=st.integers(1, 12),
+)  # fmt: skip
+def test_it_holds_every_listed_item_once_beside_its_code(kind, items, places, seed, groups):
+    """Each number is off by half a step at most; what is said of a block is true of all vectors in it."""
+    vectors = made(kind, items, places, seed)
+    listed = np.random.default_rng(seed).random(items) < 0.8
+    index = indexed(vectors, listed, groups)
+    held, block = turned(index, vectors), np.repeat(np.arange(len(index.scales)), LANES)
+    assert sorted(index.items[index.items >= 0].tolist()) == np.flatnonzero(listed).tolist()
+    step = index.scales[block].astype(float)[:, None] * index.spread
+    off = np.abs(in_rows(index) * step - held)
+    assert (off <= 0.5001 * step + 1e-5 * np.abs(held).max()).all()
+    for column, mark in enumerate(marks(places)):
+        behind = np.linalg.norm(held[:, mark:], axis=1).reshape(-1, LANES).max(axis=1)
+        assert (behind <= index.rest[:, column] * (1 + 1e-5) + 1e-5 * index.rest[:, 0]).all()
+
+
+@pytest.mark.parametrize("groups", [1, 6])
+def test_blocks_of_a_group_descend_by_length_from_its_first(groups):
+    """The first blocks of all groups come first; each group's others follow, and none of them is longer."""
+    vectors = made("in groups", 3_000, 12, 2) * np.random.default_rng(3).gamma(1, 1, (3_000, 1)).astype(np.float32)
+    index = indexed(vectors, np.ones(3_000, bool), groups)
+    centres, group = grouped_by(vectors, groups, 0)
+    assert index.starts[0] == groups == len(centres)
+    assert index.starts[-1] == len(index.scales)
+    for number in range(groups):
+        blocks = [number, *range(index.starts[number], index.starts[number + 1])]
+        mine = [item for block in blocks for item in index.items[LANES * block : LANES * (block + 1)] if item >= 0]
+        assert sorted(mine) == np.flatnonzero(group == number).tolist()
+        assert (np.diff(np.linalg.norm(vectors[mine].astype(float), axis=1)) <= 1e-6).all()
+        assert (np.diff(index.rest[blocks, 0]) <= 0).all()
+
+
+def test_axes_are_at_right_angles_and_the_first_says_most():
+    vectors = made("one place rules", 500, 9, 1)
+    axes = principal_axes(vectors)
+    np.testing.assert_allclose(axes @ axes.T, np.eye(9), atol=1e-9)
+    said = ((vectors @ axes.T) ** 2).sum(axis=0)
+    assert (np.diff(said) <= 1e-6 * said[0]).all()
+    np.testing.assert_allclose(rest_of(np.ones((LANES, 9)))[0], 3, rtol=1e-6)
+
+
+def test_each_vector_is_in_the_group_of_its_nearest_centre():
+    vectors = made("in groups", 900, 6, 4)
+    centres, group = grouped_by(vectors, 7, 0)
+    distance = np.linalg.norm(vectors[:, None] - centres, axis=2)
+    np.testing.assert_allclose(distance[np.arange(900), group], distance.min(axis=1), rtol=1e-4)
+    assert (
+        np.mean([distance[group == one, one].mean() for one in range(7)]) < 0.5 * np.linalg.norm(vectors, axis=1).mean()
+    )
+
+
+@given(st.integers(1, 5), st.integers(1, 70), st.integers(0, 9))
+def test_codes_side_by_side_are_those_in_rows(blocks, places, seed):
+    vectors = np.random.default_rng(seed).normal(size=(blocks * LANES, places))
+    codes, scales = coded(vectors)
+    nothing = np.empty(0, np.float32)
+    index = Index(nothing, nothing, nothing, laned(codes), scales, nothing, nothing, np.ones(places), nothing)
+    assert (in_rows(index) == codes).all()
+    assert len(index.codes) == blocks * LANES * (places + places % 2)
+
+
+def test_it_is_read_back_as_it_was_written():
+    vectors = made("in groups", 3_000, 16, 5)
+    index = indexed(vectors, np.ones(3_000, bool), 5)
     again = Index.of(index.arrays(), vectors)
     assert again is not None
     assert again.best(vectors[3], 10).items.tolist() == index.best(vectors[3], 10).items.tolist()
     assert Index.of({"item_factors": vectors}, vectors) is None
+    before = {f"index.{name}": np.zeros(3) for name in ("centres", "starts", "items", "codes", "scales", "looks")}
+    assert Index.of({"item_factors": vectors, **before}, vectors) is None, "of a bundle of before"
 
 
-def test_a_bundle_without_codes_is_read(index: Index, vectors: np.ndarray):
-    """As they were written before: the whole vectors stood where the codes stand now."""
-    before = {name: array for name, array in index.arrays().items() if name not in ("index.codes", "index.scales")}
-    again = Index.of({**before, "index.vectors": vectors[index.items]}, vectors)
-    assert again is not None
-    assert again.best(vectors[3], 10).items.tolist() == index.best(vectors[3], 10).items.tolist()
-
-
-def test_nothing_points_nowhere(vectors: np.ndarray):
-    """An item without any weight has a code like all others, and a product of 0."""
-    some = vectors.copy()
-    some[3] = 0
-    index = indexed(some, np.ones(len(some), bool))
-    found = index.best(vectors[7], len(some))
-    assert found.scores[found.items == 3].tolist() == [0]
-
-
-@pytest.mark.skipif(not available(), reason="numba is not installed, or switched off")
-def test_a_group_is_looked_at_once_whatever_the_vector():
-    """Products beyond the range of single precision are all alike: no group stands out then, and none comes again."""
-    centres, codes = np.full((3, 1), 2, np.float32), np.ones((6, 1), np.int8)
-    starts, items, scales = np.array([0, 2, 4, 6]), np.arange(6, dtype=np.int32), np.ones(6, np.float32)
-    vectors, largest = np.ones((6, 1), np.float32), np.finfo(np.float32).max
-    for number, usable in ((largest, True), (-largest, False), (np.nan, False)):
-        found, numbers, vector = np.empty(60, np.int32), np.empty(60, np.int32), np.full(1, number, np.float32)
-        scores = np.empty(60, np.float32)
-        top, values = np.full(60, -1, np.int32), np.empty(60, np.float32)
-        many = search(centres, starts, items, codes, scales, vectors, vector, 50, found, scores, numbers, top, values)
-        assert sorted(top[:many].tolist()) == (list(range(6)) if usable else []), "beyond the range is no score"
-
-
-SAID = st.one_of(
-    st.sampled_from([np.nan, np.inf, -np.inf, -3.4e38, 3.4e38, -0.0, 0.0, 1.0]), st.floats(-2, 2, width=32)
-)
-
-
-@pytest.mark.skipif(not available(), reason="numba is not installed, or switched off")
-@given(st.lists(SAID, min_size=1, max_size=60), st.sampled_from([1, 2, 3, 40]), st.integers(0, 70))
-def test_the_kernel_keeps_the_best_as_numpy_does(said, times, near):
-    """Ties by item, and nothing that is no number; what they say of those are products of whole vectors."""
-    nearly = np.repeat(np.array(said, np.float32), times)
-    many = len(nearly)
-    exact = np.random.default_rng(many).permutation(nearly)
-    items = np.arange(many, dtype=np.int32)[::-1].copy()
-    top, values = np.empty(near, np.int32), np.empty(near, np.float32)
-    found = search(
-        np.ones((1, 1), np.float32), np.array([0, many]), items, np.ones((many, 1), np.int8), nearly,
-        exact[:, None].copy(), np.ones(1, np.float32), many, np.empty(many, np.int32), np.empty(many, np.float32),
-        np.empty(many, np.int32), top, values,
-    )  # fmt: skip
-    with switched(False):
-        plain = best(nearly, items, near)
-    assert sorted(top[:found].tolist()) == sorted(plain.items.tolist())
-    np.testing.assert_array_equal(values[:found], exact[top[:found]])
-
-
-@pytest.mark.skipif(not available(), reason="numba is not installed, or switched off")
-@given(
-    st.lists(st.sampled_from([np.nan, np.inf, -np.inf, -3e38, -0.0, *range(-9, 99)]), min_size=1, max_size=60),
-    st.sampled_from([1, 2, 40, 90]), st.integers(0, 70),
-)  # fmt: skip
-def test_of_a_single_group_the_best_are_kept_as_numpy_does(said, times, near):
-    """The same, stretch by stretch: whole numbers times 32,767 are exact."""
-    nearly = np.tile(np.array(said, np.float32), times)
-    many, vector = len(nearly), np.full(1, 32_767, np.float32)
-    exact = np.random.default_rng(many).permutation(nearly)
-    items, codes = np.arange(many, dtype=np.int32)[::-1].copy(), laned(np.ones((many, 1), np.int8))
-    top, values = np.empty(near, np.int32), np.empty(near, np.float32)
-    found = search_down(
-        items, codes, nearly, NONE, exact[:, None].copy(), vector, np.empty(many + 1, np.int32),
-        np.empty(many + 1, np.int32), top, values,
-    )  # fmt: skip
-    with switched(False), np.errstate(over="ignore", invalid="ignore"):
-        plain = best(nearly * vector, items, near)
-    assert sorted(top[:found].tolist()) == sorted(plain.items.tolist())
-    with np.errstate(over="ignore", invalid="ignore"):
-        np.testing.assert_array_equal(values[:found], exact[top[:found]] * vector)
-
-
-@pytest.mark.skipif(not available(), reason="numba is not installed, or switched off")
-@pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf])
-def test_of_what_is_no_number_nothing_is_found(vectors, wrong):
-    index = indexed(vectors, np.ones(len(vectors), bool), groups=1)
-    assert (
-        len(index.best(np.where(np.arange(vectors.shape[1]) == 1, wrong, vectors[0]).astype(np.float32), 9).items) == 0
-    )
-
-
-@pytest.mark.parametrize("count, places", [(1, 1), (31, 7), (33, 65), (3_001, 64)])
-def test_a_bundle_whose_single_group_stands_in_rows_is_read(count, places):
-    vectors = np.random.default_rng(count).normal(size=(count, places)).astype(np.float32)
-    index = indexed(vectors, np.ones(count, bool), groups=1)
-    told, vector = index.arrays(), vectors[0]
-    before = {**told, "index.codes": in_rows(told["index.codes"], count, places)}
-    again = Index.of(before, vectors)
-    assert again is not None and (again.codes == index.codes).all()
-    assert again.best(vector, 20).items.tolist() == index.best(vector, 20).items.tolist()
-
-
-def test_codes_that_do_not_fit_are_refused(vectors):
+@pytest.mark.parametrize("name", ["codes", "items", "rest", "turn", "spread", "centres"])
+def test_arrays_that_do_not_fit_are_refused(name):
     """A kernel would read on behind them."""
-    told = indexed(vectors, np.ones(len(vectors), bool), groups=1).arrays()
-    codes = told["index.codes"]
-    for wrong in (codes[:-1], codes[:, :-1], codes[:, :, :16], in_rows(codes, 40, 8)):
-        with pytest.raises(BundleError, match="codes"):
-            Index.of({**told, "index.codes": wrong}, vectors)
+    vectors = made("even", 500, 20, 1)
+    told = indexed(vectors, np.ones(500, bool), 2).arrays()
+    with pytest.raises(BundleError, match="index") as error:
+        Index.of({**told, f"index.{name}": told[f"index.{name}"][:-1]}, vectors)
+    assert error.value.where == f"index.{name}"
 
 
-@pytest.mark.skipif(not available(), reason="numba is not installed, or switched off")
-@pytest.mark.parametrize("places", [516, 517, 520, 1_024])
-def test_sums_of_many_places_fit_into_32_bits(places):
-    """Numbers that are all as large as they can be: the customer's are made smaller."""
-    random = np.random.default_rng(places)
-    vectors = (1 - 0.5 * random.random((300, places))).astype(np.float32)
-    index = indexed(vectors, np.ones(300, bool), groups=1)
-    assert recall(index, vectors[:5], scanned(index, vectors[:5], 50)) > 0.9
-
-
-@pytest.mark.skipif(not available(), reason="numba is not installed, or switched off")
-@pytest.mark.parametrize("size", [1e-12, 1e-22, 1e-30])
-def test_a_short_vector_finds_what_a_long_one_does(size):
-    """Its square would be nothing in single precision."""
-    random = np.random.default_rng(7)
-    vectors = (random.normal(size=(5_000, 8)) * random.gamma(0.3, 1, (5_000, 1))).astype(np.float32)
-    index, vector = indexed(vectors, np.ones(5_000, bool), groups=1), random.normal(size=8)
-    found = [set(index.near((scale * vector).astype(np.float32), 300).items.tolist()) for scale in (1, size)]
-    assert len(found[0] & found[1]) >= 0.99 * len(found[0])
-
-
-@given(st.integers(1, 200), st.integers(1, 70), st.integers(0, 9))
-def test_codes_side_by_side_are_those_in_rows(count, places, seed):
-    codes = np.random.default_rng(seed).integers(-127, 128, (count, places)).astype(np.int8)
-    beside = laned(codes)
-    assert beside.shape[2:] == (LANES, 2) and beside.sum(dtype=np.int64) == codes.sum(dtype=np.int64)
-    assert (in_rows(beside, count, places) == codes).all()
-
-
-@pytest.mark.parametrize("groups", [1, 20])
-def test_numpy_finds_what_kernels_find(vectors, groups):
-    index = indexed(vectors, np.ones(len(vectors), bool), groups=groups)
-    found = set(index.best(vectors[5], 20).items.tolist())
-    with switched(False):
-        assert len(found & set(index.best(vectors[5], 20).items.tolist())) >= 19
-
-
-@pytest.mark.skipif(not available(), reason="numba is not installed, or switched off")
-@given(
-    st.integers(0, 10_000), st.sampled_from([0.05, 0.3, 3.0]), st.sampled_from([1, 30, 300]),
-    st.sampled_from(["an item", "anybody", "nothing"]),
-)  # fmt: skip
-@settings(max_examples=60)
-def test_by_length_as_many_are_looked_at_as_can_be_among_the_best(seed, spread, count, asked):
-    """What a full scan finds is found, but for products that bytes cannot tell apart; of very different lengths few."""
-    random = np.random.default_rng(seed)
-    vectors = random.normal(size=(5_000, 8)).astype(np.float32)
-    vectors *= random.gamma(spread, 1, (5_000, 1)).astype(np.float32)
-    listed = random.random(5_000) < 0.9
-    index = indexed(vectors, listed, groups=1)
-    assert len(index.lengths) == listed.sum() and (np.diff(index.lengths) <= 0).all()
-    vector = vectors[0] if asked == "an item" else random.normal(size=8).astype(np.float32)
-    # Products of very short ones are beyond single precision, whoever works them out.
-    vector = vector / max(np.linalg.norm(vector.astype(float)), 1e-30) * float(asked != "nothing")
-    vector = vector.astype(np.float32)
-    found, (wanted,) = index.best(vector, count), scanned(index, vector[None], count)
-    exact = vectors @ vector
-    last, reach = exact[wanted].min(), np.linalg.norm(vector) * np.linalg.norm(vectors, axis=1).max()
-    assert len(found.items) == len(wanted)
-    assert found.scores.min() >= last - 0.02 * reach - 1e-5 * abs(last)
-
-
-@pytest.mark.skipif(not available(), reason="numba is not installed, or switched off")
-@pytest.mark.parametrize("seed", range(5))
-def test_of_very_different_lengths_few_are_looked_at(seed):
-    """And all of them in a bundle that was made before lengths were told; both find the same.
-
-    Codes of the shorter half are made the best there are: who looks at them finds them.
-    """
-    random = np.random.default_rng(seed)
-    vectors = (random.normal(size=(5_000, 8)) * random.gamma(0.05, 1, (5_000, 1))).astype(np.float32)
-    told = indexed(vectors, np.ones(5_000, bool), groups=1).arrays()
-    vector = random.normal(size=8).astype(np.float32)
-    codes, short = in_rows(np.array(told["index.codes"]), 5_000, 8), slice(2_500, None)
-    codes[short] = np.where(vector > 0, 127, -127)
-    baited = {
-        **told,
-        "index.codes": laned(codes),
-        "index.scales": np.where(np.arange(5_000) < 2_500, told["index.scales"], 9),
-    }
-    found = []
-    for arrays in (told, baited):
-        arrays = {**arrays, "index.scales": arrays["index.scales"].astype(np.float32)}
-        without = {name: array for name, array in arrays.items() if name != "index.lengths"}
-        found += [set(Index.of(each, vectors).near(vector, 10).items.tolist()) for each in (arrays, without)]
-    assert found[0] == found[1] == found[2]
-    assert found[3] <= set(told["index.items"][short].tolist())
-
-
-@pytest.mark.skipif(not available(), reason="numba is not installed, or switched off")
-def test_a_thousand_are_put_in_order_too(index: Index, vectors: np.ndarray):
-    """More than are sorted by counting."""
-    found = index.best(vectors[9], 1_000)
-    with switched(False):
-        plain = index.best(vectors[9], 1_000)
-    assert found.items.tolist() == plain.items.tolist()
-    np.testing.assert_allclose(found.scores, plain.scores, rtol=1e-5)
+@pytest.mark.parametrize("name, wrong", [("items", 500), ("starts", 99), ("starts", -1)])
+def test_numbers_that_point_outside_are_refused(name, wrong):
+    vectors = made("even", 500, 20, 1)
+    told = {key: array.copy() for key, array in indexed(vectors, np.ones(500, bool), 2).arrays().items()}
+    told[f"index.{name}"][1] = wrong
+    with pytest.raises(BundleError, match="index"):
+        Index.of(told, vectors)
 
 
 def test_only_a_large_catalogue_has_one():
-    """What counts is how many items are listed, not how many there ever were."""
-    vectors, listed = (
-        np.random.default_rng(1).normal(size=(LEAST_ITEMS, 2)).astype(np.float32),
-        np.ones(LEAST_ITEMS, bool),
-    )
-    assert index_of(vectors, listed) is not None
+    """What counts is how many items are listed, not how many there ever were; nor is there one of huge numbers."""
+    vectors, listed = made("even", LEAST_ITEMS + 5, 2, 1), np.ones(LEAST_ITEMS + 5, bool)
+    listed[5:10] = False
+    index, alone = index_of(vectors, listed), index_of(vectors, listed, grouped=False)
+    assert index is not None and alone is not None
+    assert len(alone.centres) == 1
+    for wrong in (np.nan, np.inf, 2 * LARGEST):
+        changed = vectors.copy()
+        changed[3, 1] = wrong
+        assert index_of(changed, listed) is None
+        changed[5], changed[3] = changed[3], 1
+        assert index_of(changed, listed) is not None
     listed[0] = False
     assert index_of(vectors, listed) is None
 
 
-@pytest.mark.parametrize("kernels", [False, True])
-def test_it_looks_at_as_many_as_it_says(index: Index, vectors: np.ndarray, kernels: bool):
-    """So many for each that is wanted, and so many in all: the more, the less it misses."""
-    some, found = vectors[:30], []
-    with switched(kernels):
-        for looks in ((1, 0), (4, 0), (1, 800), (1, len(vectors))):
-            again = Index.of({**index.arrays(), "index.looks": np.array(looks)}, vectors)
-            assert again is not None
-            found.append(recall(again, some, scanned(again, some, 50)))
-    assert found[0] < found[1] < found[2] < found[3]
-    assert found[3] > 0.99
-
-
-def test_an_index_that_does_not_say_how_many_it_looks_at(index: Index, vectors: np.ndarray):
-    """Of before it was written: it looks at as many as all did."""
-    before = {name: array for name, array in index.arrays().items() if name != "index.looks"}
-    again = Index.of(before, vectors)
-    assert again is not None
-    assert (again.looked_at, again.least) == (LOOKED_AT, 0)
+def test_beside_what_was_fitted_stands_an_index():
+    vectors = made("even", LEAST_ITEMS, 4, 1)
+    arrays = {"item_factors": vectors, "gram": vectors.T @ vectors}
+    found = with_index(arrays, np.ones(LEAST_ITEMS, bool))
+    assert all(found[name] is array for name, array in arrays.items())
+    assert Index.of(found, vectors) is not None
+    assert with_index(arrays, np.arange(LEAST_ITEMS) > 0) is arrays
+    other = {"indptr": np.arange(3)}
+    assert with_index(other, np.ones(LEAST_ITEMS, bool)) is other

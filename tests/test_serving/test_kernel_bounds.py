@@ -13,7 +13,8 @@ from serving import candidates_kernel, logged_rows_kernel, slate_kernel, texts_k
 from serving.candidates import NOTHING, Opinion, best
 from serving.sources import fold_in_kernel, vector_kernels
 from serving.sources.folding import equations
-from serving.sources.index import laned
+from serving.sources.index import NAMES
+from serving.sources.indexing import indexed
 from serving.union import MOST_SOURCES
 
 pytestmark = pytest.mark.skipif(not available(), reason="numba is not installed, or switched off")
@@ -89,45 +90,24 @@ def test_candidates_and_slates_stay_in_their_arrays(seed):
     assert made.whole() and np.array_equal(asked[:, 1], heard[0].of(wanted), equal_nan=True)
 
 
-@pytest.mark.parametrize("seed", range(50))
+@pytest.mark.parametrize("seed", range(100))
 def test_an_index_finds_no_more_than_it_holds(seed):
+    """Whatever its numbers are; of many more items than are looked at first, and of few."""
     random, made = np.random.default_rng(seed), Guarded()
-    groups, count = int(random.integers(1, 8)), int(random.integers(1, 60))
-    count = count if groups > 1 else 50 * count  # of one group, and by length, more than are looked at first
-    sizes = np.bincount(random.integers(groups, size=count), minlength=groups)
-    lengths = random.choice(STRANGE, count if groups == 1 else 0)
-    items, scores, numbers = (made(kind, count + 1) for kind in (np.int32, np.float32, np.int32))
-    near = int(random.integers(70))
-    top, values = made(np.int32, near), made(np.float32, near)
-    codes, scales = random.integers(-127, 128, (count, 3)).astype(np.int8), random.choice(STRANGE, count)
-    vectors, vector = random.choice(STRANGE, (count, 3)), random.choice(STRANGE, 3)
-    everyone = np.arange(count, dtype=np.int32)
-    if groups == 1:
-        found = vector_kernels.search_down(
-            everyone, laned(codes), scales, lengths, vectors, vector, items, numbers, top, values
-        )
-    else:
-        found = vector_kernels.search(
-            random.choice(STRANGE, (groups, 3)), np.cumsum([0, *sizes]), everyone, codes, scales, vectors, vector,
-            int(random.integers(200)), items, scores, numbers, top, values,
-        )  # fmt: skip
-    assert made.whole() and found <= len(top)
-    assert len(set(top[:found].tolist())) == found
-
-
-@pytest.mark.parametrize("seed", range(50))
-def test_a_scan_finds_no_more_than_there_is(seed):
-    random, made = np.random.default_rng(seed), Guarded()
-    count, places = int(random.integers(0, 200)), int(random.integers(1, 70))
-    top, values = made(np.int32, count + 1), made(np.float32, count)
-    found = vector_kernels.scan(
-        np.arange(count, dtype=np.int32), random.choice(STRANGE, (count, places)),
-        laned(random.integers(-127, 128, (count, places)).astype(np.int8)), random.choice(STRANGE, count),
-        random.choice(STRANGE, count), random.choice(STRANGE, places), int(random.integers(70)),
-        int(random.integers(20)), top, values,
-    )  # fmt: skip
-    assert made.whole() and found <= count
-    assert len(set(top[:found].tolist())) == found
+    groups, count = int(random.integers(1, 8)), int(random.integers(1, 60)) * (50 if seed % 2 else 1)
+    places, far = int(random.integers(1, 70)), 10 if seed % 3 else 1
+    index = indexed(random.normal(size=(count, places)).astype(np.float32), np.ones(count, bool), groups)
+    strange = {
+        name: random.choice(STRANGE, getattr(index, name).shape)
+        for name in ("centres", "scales", "rest", "turn", "spread") if random.random() < 0.3
+    }  # fmt: skip
+    told = {name: strange.get(name, getattr(index, name)) for name in NAMES}
+    vectors = random.choice(STRANGE, (count, places)) if seed % 5 else random.normal(size=(count, places)).astype("f4")
+    vector = (far * random.normal(size=places)).astype(np.float32) if seed % 7 else random.choice(STRANGE, places)
+    held = made(np.int32, 3, len(index.items))
+    items, scores = vector_kernels.search(*told.values(), vectors, vector, int(random.integers(1, 70)), held)
+    assert made.whole() and len(items) == len(scores) <= count
+    assert len(set(items.tolist())) == len(items) and (items >= 0).all()
 
 
 @pytest.mark.parametrize("seed", range(50))

@@ -14,11 +14,12 @@ import typer
 from features.compiled import timed, warm
 from features.history import customer_subject
 from features.shop import Shop
+from serving.candidates import Floats, best
 from serving.engine import Engine
 from serving.http import HANDLERS
 from serving.query import Query
 from serving.sources import Factors
-from serving.sources.index import recall, scanned
+from serving.sources.index import Index
 from serving.watch import STAGES, Watch, unwatch, watch_with
 from training.bench.aside import aside
 from training.bench.bodies import EVENTS, LISTS, routes_of
@@ -68,7 +69,7 @@ def measure(shop: Shop, *, requests: int, rounds: int) -> list[Row]:
 
     Returns:
         Rows in microseconds: the mean over requests with the 10th and 90th percentile by route, the means by stage and
-        kernel of a list; and what the indexes over vectors find of what a full scan would.
+        kernel of a list; and what indexes over vectors take as a share of a full scan.
 
     Raises:
         BundleError, ConfigError: as `Engine`.
@@ -84,7 +85,7 @@ def measure(shop: Shop, *, requests: int, rounds: int) -> list[Row]:
             if name == LISTS:
                 rows += [_row(shop, name, f"stage-{stage}", each, "us") for stage, each in stages.items()]
                 rows += _kernels(engine, shop, _few(route, requests), rounds)
-        return rows + _recalls(engine, shop)
+        return rows + _indexes(engine, shop, rounds)
     finally:
         engine.close()
 
@@ -128,8 +129,8 @@ def _kernels(engine: Engine, shop: Shop, route: Route, rounds: int) -> list[Row]
     return [*rows, _row(shop, LISTS, "kernels", sum(least.values()), "us")] if rows else []
 
 
-def _recalls(engine: Engine, shop: Shop) -> list[Row]:
-    """The share of the best items that an index finds, for customers who were drawn from a seed."""
+def _indexes(engine: Engine, shop: Shop, rounds: int) -> list[Row]:
+    """What an index takes as a share of asking all vectors, for customers who were drawn from a seed."""
     live, rows = engine.live, []
     if live.histories is None:
         return []
@@ -143,10 +144,23 @@ def _recalls(engine: Engine, shop: Shop) -> list[Row]:
         vectors = [source.fold_in(Query(engine.clock.now(), past)) for past in pasts]
         known = [vector for vector in vectors if vector is not None]
         if known:
-            subjects = np.stack(known)
-            found = recall(source.index, subjects, scanned(source.index, subjects, _INDEXED))
-            rows.append(_row(shop, source.name, f"index-recall@{_INDEXED}", found))
+            spent = [_beside(source.index, vector, rounds) for vector in known]
+            rows.append(_row(shop, source.name, "index-to-scan", np.array(spent)))
     return rows
+
+
+def _beside(index: Index, vector: Floats, rounds: int) -> float:
+    """What it takes to find the best with an index as a share of what it takes without; the least of some rounds."""
+    items = np.sort(index.items[index.items >= 0])
+    listed, least = index.vectors[items], [np.inf, np.inf]
+    for _ in range(rounds):
+        begun = time.thread_time_ns()
+        index.best(vector, _INDEXED)
+        found = time.thread_time_ns()
+        best(listed @ vector, items, _INDEXED)
+        spent = found - begun, time.thread_time_ns() - found
+        least = [min(pair) for pair in zip(least, spent, strict=True)]
+    return float(least[0] / least[1])
 
 
 def _yardstick() -> float:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 import numpy.typing as npt
-import scipy.sparse as sp
 
 from features.assemble import FINGERPRINT, SharedTables
 from features.ids import Array, Vocabulary
@@ -15,8 +12,8 @@ from serving.prior import DIMENSIONS
 from serving.recipe import RankerSpec, Recipe, SourceSpec, as_json
 from serving.scoring import ranking_names
 from serving.sources.context import cell_key
+from serving.sources.indexing import with_index
 from serving.trees import Forest
-from training.indexing import SAMPLE, with_index
 from training.methods import resolved_recipe
 
 Floats = npt.NDArray[np.float32]
@@ -98,12 +95,13 @@ def _sources(
     n = len(popular)
     centres = rng.normal(0, 0.3, (int(category.max()) + 1, factors))
     vectors = (centres[category] + rng.normal(0, 0.1, (n, factors))).astype(np.float32)
+    fitted: dict[str, Array] = {"item_factors": vectors, "gram": vectors.T @ vectors}
     cells = [cell_key({"region": region, "device": device}) for region in REGIONS for device in DEVICES]
     return {
         **_lists(rng, popular, len(REGIONS), min(n, 5_000_000 // len(REGIONS)), "popularity"),
         **Vocabulary.of(sorted(REGIONS)).arrays("popularity.regions"),
         "personal-frequency.popular": popular.astype(np.float32),
-        **{f"ials.{name}": array for name, array in _factors(vectors, category).items()},
+        **{f"ials.{name}": array for name, array in with_index(fitted, np.ones(n, bool)).items()},
         **{f"{source}.{name}": array for source in ("item-item", "sequence", "session")
            for name, array in made_neighbours(rng, popular, category).items()},
         **_lists(rng, popular, len(cells), min(n, 300), "context-popularity"),
@@ -131,17 +129,6 @@ def _lists(
         f"{name}.items": order.astype(np.int32),
         f"{name}.scores": np.take_along_axis(scores, order, axis=1).astype(np.float32),
     }
-
-
-def _factors(vectors: Floats, category: npt.NDArray[np.int32]) -> Mapping[str, Array]:
-    """Vectors, and an index over them for customers who lean to a category each, as the made ones do."""
-    rng, n = np.random.default_rng(0), len(vectors)
-    who = np.repeat(np.arange(SAMPLE), rng.geometric(1 / 20, SAMPLE))
-    liked = np.where(rng.random(len(who)) < 0.6, rng.integers(0, n, SAMPLE)[who], rng.integers(0, n, len(who)))
-    items = np.minimum(category[liked] * IN_CATEGORY + (IN_CATEGORY * rng.random(len(who)) ** 3).astype(int), n - 1)
-    bought = sp.csr_matrix((np.ones(len(who), np.float32), (who, items)), (SAMPLE, n))
-    arrays = {"item_factors": vectors, "gram": vectors.T @ vectors}
-    return with_index(arrays, np.ones(n, bool), bought, alpha=1.0, regularization=0.01)
 
 
 def made_neighbours(

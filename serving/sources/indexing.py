@@ -1,0 +1,141 @@
+"""How an index over item vectors is made: grouped, turned, put in blocks and rounded to bytes."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+
+import numpy as np
+import numpy.typing as npt
+
+from features.ids import Array
+from serving.candidates import Floats
+from serving.sources.index import LEAST_ITEMS, Codes, Index, marks
+from serving.sources.vector_kernels import LANES, LARGEST
+
+Doubles = npt.NDArray[np.float64]
+IN_GROUP = 2_048
+"""Items of a group, about: of more it says less, and of smaller ones there are more, each of which is looked at."""
+_PASSES = 8
+_LARGEST_CODE = 127
+_TINY = float(np.finfo(np.float32).tiny)
+
+
+def with_index(arrays: Mapping[str, Array], listed: npt.NDArray[np.bool_]) -> Mapping[str, Array]:
+    """What was fitted for a source with an index beside its vectors, where it has any and an index is of use.
+
+    Args:
+        arrays: of the source; `item_factors`, float32[n_items, k], are the vectors.
+        listed: bool[n_items], what is ever looked for.
+    """
+    if "item_factors" not in arrays:
+        return arrays
+    index = index_of(arrays["item_factors"].view(np.float32), listed)
+    return arrays if index is None else {**arrays, **index.arrays()}
+
+
+def index_of(vectors: Floats, listed: npt.NDArray[np.bool_], *, grouped: bool = True) -> Index | None:
+    """An index over a source's vectors; None where few items are listed, or where their products may be no numbers.
+
+    Args:
+        vectors, listed: as for `indexed`.
+        grouped: False leaves them in one group, which takes no time to find: a bundle is opened at once.
+    """
+    rows = np.flatnonzero(listed)
+    if len(rows) < LEAST_ITEMS or not np.abs(vectors[rows]).sum(axis=1, dtype=np.float64).max() < LARGEST:
+        return None
+    return indexed(vectors, listed, len(rows) // IN_GROUP if grouped else 1)
+
+
+def indexed(vectors: Floats, listed: npt.NDArray[np.bool_], groups: int = 1, seed: int = 0) -> Index:
+    """Index the vectors of the listed items.
+
+    Args:
+        vectors: float32[n_items, k].
+        listed: bool[n_items], what is ever looked for.
+        groups: of k-means, at most as many as there are items.
+        seed: of the first centres.
+    """
+    rows = np.flatnonzero(listed).astype(np.int32)
+    mine = np.ascontiguousarray(vectors[rows])
+    centres, group = grouped_by(mine, max(min(groups, len(rows)), 1), seed)
+    turn = principal_axes(mine)
+    turned = mine.astype(np.float64) @ turn.T
+    order = np.lexsort((-np.linalg.norm(turned, axis=1), group))
+    starts, places = _in_blocks(np.bincount(group, minlength=len(centres)))
+    spread = np.maximum(np.sqrt((turned**2).mean(axis=0)), _TINY) if len(rows) else np.ones(len(turn))
+    wide = np.zeros((int(starts[-1]) * LANES, len(turn)))
+    wide[places] = turned[order]
+    items = np.full(len(wide), -1, np.int32)
+    items[places] = rows[order]
+    codes, scales = coded(wide / spread)
+    return Index(
+        centres, starts, items, laned(codes), scales, rest_of(wide), turn.astype(np.float32),
+        spread.astype(np.float32), vectors,
+    )  # fmt: skip
+
+
+def grouped_by(vectors: Floats, groups: int, seed: int) -> tuple[Floats, npt.NDArray[np.intp]]:
+    """float32[groups, k] and int64[n]: centres of k-means (Lloyd 1982), and the nearest one of each vector."""
+    if groups == 1 or not len(vectors):
+        return np.zeros((1, vectors.shape[1]), np.float32), np.zeros(len(vectors), np.intp)
+    centres = vectors[np.random.default_rng(seed).choice(len(vectors), groups, replace=False)]
+    for _ in range(_PASSES):
+        group = _nearest(vectors, centres)
+        size = np.bincount(group, minlength=groups)
+        sums = np.zeros_like(centres)
+        np.add.at(sums, group, vectors)
+        centres = np.where(size[:, None] > 0, sums / np.maximum(size, 1)[:, None], centres).astype(np.float32)
+    return centres, _nearest(vectors, centres)
+
+
+def principal_axes(vectors: Floats) -> Doubles:
+    """float64[k, k]: the directions of vectors, one a row, from the one that says most of their lengths on."""
+    wide = vectors.astype(np.float64)
+    _, axes = np.linalg.eigh(wide.T @ wide)
+    return np.ascontiguousarray(axes[:, ::-1].T)
+
+
+def rest_of(vectors: Doubles) -> Floats:
+    """float32[blocks, marks]: of each block the largest length of what vectors are from each mark on."""
+    behind = np.cumsum((vectors**2)[:, ::-1], axis=1)[:, ::-1]
+    lengths = np.sqrt(np.ascontiguousarray(behind[:, marks(vectors.shape[1])]))
+    largest: Floats = lengths.reshape(-1, LANES, lengths.shape[1]).max(axis=1).astype(np.float32)
+    return np.nextafter(largest, np.float32(np.inf))
+
+
+def coded(vectors: Doubles) -> tuple[Codes, Floats]:
+    """int8[n, k] and float32[blocks]: vectors as whole numbers up to 127, and what those of a block are times."""
+    most = np.abs(vectors).reshape(-1, LANES * vectors.shape[1]).max(axis=1, initial=0)
+    scales = (np.maximum(most, _TINY) / _LARGEST_CODE).astype(np.float32)
+    each = np.repeat(scales, LANES)[:, None]
+    return np.clip(np.rint(vectors / each), -_LARGEST_CODE, _LARGEST_CODE).astype(np.int8), scales
+
+
+def laned(codes: Codes) -> Codes:
+    """int8[blocks x places x LANES] of int8[blocks x LANES, k], as `Index` says: rows side by side, mark by mark."""
+    count, places = codes.shape
+    wide = np.zeros((count, places + places % 2), np.int8)
+    wide[:, :places] = codes
+    beside = wide.reshape(-1, LANES, wide.shape[1] // 2, 2).transpose(0, 2, 1, 3)
+    ends = [mark // 2 for mark in (*marks(places), wide.shape[1])]
+    return np.concatenate([beside[:, first:last].ravel() for first, last in itertools.pairwise(ends)])
+
+
+def _in_blocks(sizes: npt.NDArray[np.intp]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.intp]]:
+    """At which block the others of each group begin, and the places of its items, one group after the other.
+
+    The first block of each group stands before all others.
+    """
+    blocks = np.maximum(-(-sizes // LANES), 1)
+    starts = np.cumsum([len(sizes), *(blocks - 1)]).astype(np.int64)
+    within = np.arange(sizes.sum()) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    first, later = np.arange(len(sizes)) * LANES, (starts[:-1] - 1) * LANES
+    return starts, within + np.where(within < LANES, np.repeat(first, sizes), np.repeat(later, sizes))
+
+
+def _nearest(vectors: Floats, centres: Floats) -> npt.NDArray[np.intp]:
+    """int64[n]: the centre at the smallest distance of each vector."""
+    half = 0.5 * (centres * centres).sum(axis=1)
+    blocks = [vectors[start : start + 8192] for start in range(0, len(vectors), 8192)]
+    return np.concatenate([np.argmax(block @ centres.T - half, axis=1) for block in blocks])
