@@ -26,7 +26,7 @@ from serving.sources.vector_kernels import LANES, LARGEST, MARK, search
 Codes = npt.NDArray[np.int8]
 LEAST_ITEMS = 3_000
 """Fewer are asked in full as quickly."""
-NAMES = ("centres", "starts", "items", "codes", "scales", "rest", "turn", "spread")
+NAMES = ("axes", "starts", "items", "codes", "rest")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,28 +34,23 @@ class Index:
     """Vectors in blocks.
 
     Args:
-        centres: float32[groups, k].
+        axes: float32[k + 1 + groups, k]: the principal axes, one a row; then about how large the numbers of each place
+            are, their spread; then the centre of each group.
         starts: int64[groups + 1], at which block each group goes on; the first blocks of all stand before.
         items: int32[blocks x 32], whose vectors stand in them; -1 where a group leaves room.
-        codes: int8[blocks x places x 32], for `features.lanes`: the vectors, turned, each place divided by its `spread`
+        codes: int8[blocks x places x 32], for `features.lanes`: the vectors, turned, each place divided by its spread
             and by the scale of its block, and rounded. First those places of all blocks that stand before the first
             mark, then those before the second; what is missing to an even number of places is 0.
-        scales: float32[blocks].
-        rest: float32[blocks, marks]: the largest length of its turned vectors from each mark on; the first is 0, so
-            that is their length, by which the blocks of a group descend.
-        turn: float32[k, k], the principal axes, one a row.
-        spread: float32[k], about how large the numbers of each place are.
+        rest: float32[blocks, marks + 1]: the largest length of its turned vectors from each mark on, and its scale. The
+            first mark is 0, so that is their length, by which the first blocks descend, and those of a group.
         vectors: float32[n_items, k], of all items.
     """
 
-    centres: Floats
+    axes: Floats
     starts: npt.NDArray[np.int64]
     items: Rows
     codes: Codes
-    scales: Floats
     rest: Floats
-    turn: Floats
-    spread: Floats
     vectors: Floats
 
     @classmethod
@@ -65,7 +60,7 @@ class Index:
         Raises:
             BundleError: arrays that do not fit each other or the vectors.
         """
-        if "index.rest" not in arrays:
+        if "index.axes" not in arrays:
             return None
         named: dict[str, Any] = {name: arrays[f"index.{name}"] for name in NAMES}
         if (wrong := _misfit(named, *vectors.shape)) is not None:
@@ -96,17 +91,17 @@ class Index:
             return best(cast("Floats", self.vectors[rows] @ vector), rows, count)
         room = scratch("index", 3 * len(self.items), np.int32)
         return Proposals(*search(
-            self.centres, self.starts, self.items, self.codes, self.scales, self.rest, self.turn, self.spread,
-            self.vectors, vector, count, room[: len(room) // 3 * 3].reshape(3, -1),
+            self.axes, self.starts, self.items, self.codes, self.rest, self.vectors, vector, count,
+            room[: len(room) // 3 * 3].reshape(3, -1),
         ))  # fmt: skip
 
 
 def _misfit(named: Mapping[str, Array], count: int, places: int) -> str | None:
     """Which of an index's arrays fits neither the others nor `count` vectors; None where all do."""
-    starts, items, blocks = named["starts"], named["items"], len(named["scales"])
+    starts, items, blocks = named["starts"], named["items"], len(named["rest"])
     shapes = {
-        "codes": (blocks * (places + places % 2) * LANES,), "items": (blocks * LANES,), "turn": (places, places),
-        "rest": (blocks, len(marks(places))), "spread": (places,), "centres": (len(starts) - 1, places),
+        "codes": (blocks * (places + places % 2) * LANES,), "items": (blocks * LANES,),
+        "rest": (blocks, len(marks(places)) + 1), "axes": (places + len(starts), places),
     }  # fmt: skip
     for name, wanted in shapes.items():
         if named[name].shape != wanted:

@@ -58,10 +58,11 @@ def indexed(vectors: Floats, listed: npt.NDArray[np.bool_], groups: int = 1, see
     """
     rows = np.flatnonzero(listed).astype(np.int32)
     mine = np.ascontiguousarray(vectors[rows])
-    centres, group = grouped_by(mine, max(min(groups, len(rows)), 1), seed)
     turn = principal_axes(mine)
     turned = mine.astype(np.float64) @ turn.T
-    order = np.lexsort((-np.linalg.norm(turned, axis=1), group))
+    lengths = np.linalg.norm(turned, axis=1)
+    centres, group = _longest_first(*grouped_by(mine, max(min(groups, len(rows)), 1), seed), lengths)
+    order = np.lexsort((-lengths, group))
     starts, places = _in_blocks(np.bincount(group, minlength=len(centres)))
     spread = np.maximum(np.sqrt((turned**2).mean(axis=0)), _TINY) if len(rows) else np.ones(len(turn))
     wide = np.zeros((int(starts[-1]) * LANES, len(turn)))
@@ -69,10 +70,8 @@ def indexed(vectors: Floats, listed: npt.NDArray[np.bool_], groups: int = 1, see
     items = np.full(len(wide), -1, np.int32)
     items[places] = rows[order]
     codes, scales = coded(wide / spread)
-    return Index(
-        centres, starts, items, laned(codes), scales, rest_of(wide), turn.astype(np.float32),
-        spread.astype(np.float32), vectors,
-    )  # fmt: skip
+    axes = np.vstack([turn, spread, centres]).astype(np.float32)
+    return Index(axes, starts, items, laned(codes), np.column_stack([rest_of(wide), scales]), vectors)
 
 
 def grouped_by(vectors: Floats, groups: int, seed: int) -> tuple[Floats, npt.NDArray[np.intp]]:
@@ -87,6 +86,18 @@ def grouped_by(vectors: Floats, groups: int, seed: int) -> tuple[Floats, npt.NDA
         np.add.at(sums, group, vectors)
         centres = np.where(size[:, None] > 0, sums / np.maximum(size, 1)[:, None], centres).astype(np.float32)
     return centres, _nearest(vectors, centres)
+
+
+def _longest_first(
+    centres: Floats, group: npt.NDArray[np.intp], lengths: Doubles
+) -> tuple[Floats, npt.NDArray[np.intp]]:  # fmt: skip
+    """The same groups in the order of the longest vector of each."""
+    longest = np.zeros(len(centres))
+    np.maximum.at(longest, group, lengths)
+    order = np.argsort(-longest, kind="stable")
+    place = np.empty_like(order)
+    place[order] = np.arange(len(order))
+    return centres[order], place[group]
 
 
 def principal_axes(vectors: Floats) -> Doubles:

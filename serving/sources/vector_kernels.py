@@ -119,14 +119,14 @@ def _asked(turned: Any, spread: Any, steps: Any, tails: Any, sizes: Any) -> Any:
 
 @helper
 def _reaching(
-    codes: Any, scales: Any, rest: Any, steps: Any, step: float, tails: Any, sizes: Any, low: float, begin: int,
+    codes: Any, rest: Any, steps: Any, step: float, tails: Any, sizes: Any, low: float, begin: int,
     many: int, alive: Any, sums: Any,
 ) -> int:  # fmt: skip
     """Fill which of `many` blocks from one on have an item that can reach what is asked, and the sums of all of them.
 
     Mark by mark, of all of them: what comes next of one is fetched while it is the others' turn. Returns how many.
     """
-    left, pairs, blocks = 0, len(steps) // 2, len(scales)
+    left, pairs, blocks, scale = 0, len(steps) // 2, len(rest), len(tails)
     for at in range(many):
         alive[left] = at
         left += (rest[begin + at, 0] * tails[0]) >= low
@@ -142,9 +142,9 @@ def _reaching(
             stands = PAIR * (blocks * first + block * (last - first))
             most = add_up(codes, stands, last - first, steps, first, sums, at)
             more = rest[block, mark + 1] * tails[mark + 1] if mark + 1 < len(tails) else 0.0
-            off = scales[block] * sizes[mark] + _ROUNDED * rest[block, 0] * tails[0]
+            off = rest[block, scale] * sizes[mark] + _ROUNDED * rest[block, 0] * tails[0]
             alive[stay] = at
-            stay += most * scales[block] * step + off + more >= low
+            stay += most * rest[block, scale] * step + off + more >= low
         for place in range(stay):
             block = begin + alive[place]
             for line in range(after - last):
@@ -182,33 +182,34 @@ def _take(
 
 @helper
 def _look(
-    centres: Any, starts: Any, items: Any, codes: Any, scales: Any, rest: Any, turn: Any, spread: Any, vector: Any,
-    wanted: int, found: Any,
+    axes: Any, starts: Any, items: Any, codes: Any, rest: Any, vector: Any, wanted: int, found: Any
 ) -> int:  # fmt: skip
     """Fill the items that can be among the `wanted` best, and what their products are at least and at most.
 
-    The longest of all groups come first, then the groups in the order of what their centres say, so that what is to be
-    reached is high from the start; blocks of a group descend by length, so that it ends where no later one reaches it.
+    The longest of each group come first, then the groups in the order of what their centres say, so that what is to be
+    reached is high from the start. The first blocks descend by length, and so do the others of a group: it ends where
+    no later one reaches it.
     """
-    turned, order, said = np.empty(len(vector)), np.empty(len(centres), np.int32), np.empty(2, np.float32)
+    places, groups, marks = len(vector), len(starts) - 1, rest.shape[1] - 1
+    turned, order, said = np.empty(places), np.empty(groups, np.int32), np.empty(2, np.float32)
     bits, low, count, full = said.view(np.int32), -np.inf, 0, max(2 * wanted, _FULL)
-    steps, sums = np.empty(len(vector) + len(vector) % 2, np.int16), np.empty((STRETCH, LANES), np.int32)
-    tails, sizes, alive = np.empty(rest.shape[1]), np.empty(rest.shape[1]), np.empty(STRETCH + 1, np.int64)
-    for place in range(len(vector)):
-        turned[place] = _product(turn, place, vector)
-    step = _asked(turned, spread, steps, tails, sizes)
-    for group in range(len(centres)):
-        said[0] = _product(centres, group, vector)
+    steps, sums = np.empty(places + places % 2, np.int16), np.empty((STRETCH, LANES), np.int32)
+    tails, sizes, alive = np.empty(marks), np.empty(marks), np.empty(STRETCH + 1, np.int64)
+    for place in range(places):
+        turned[place] = _product(axes, place, vector)
+    step = _asked(turned, axes[places], steps, tails, sizes)
+    for group in range(groups):
+        said[0] = _product(axes, places + 1 + group, vector)
         order[group] = _turned(said[0], bits[0])
     begin, end = 0, starts[0]
-    for _ in range(len(centres) + 1):
-        while begin < end and (begin < starts[0] or rest[begin, 0] * tails[0] >= low):
+    for _ in range(groups + 1):
+        while begin < end and rest[begin, 0] * tails[0] >= low:
             many = min(STRETCH, end - begin)
-            left = _reaching(codes, scales, rest, steps, step, tails, sizes, low, begin, many, alive, sums)
+            left = _reaching(codes, rest, steps, step, tails, sizes, low, begin, many, alive, sums)
             for at in alive[:left]:
                 block = begin + at
-                off = scales[block] * sizes[-1] + _ROUNDED * rest[block, 0] * tails[0]
-                count = _take(items, scales[block] * step, off, low, block, sums, at, said, bits, found, count)
+                off = rest[block, marks] * sizes[-1] + _ROUNDED * rest[block, 0] * tails[0]
+                count = _take(items, rest[block, marks] * step, off, low, block, sums, at, said, bits, found, count)
             if count >= full:
                 low, count = _raised(found, count, wanted)
                 full = max(2 * count, _FULL)
@@ -230,17 +231,16 @@ def _raised(found: Any, count: int, wanted: int) -> Any:
     return np.float64(low[0]), stay
 
 
-@kernel("f4[2], i8[1], i4[1], i1[1], f4[1], f4[2], f4[2], f4[1], f4[2], f4[1], i8, out i4[2]")
+@kernel("f4[2], i8[1], i4[1], i1[1], f4[2], f4[2], f4[1], i8, out i4[2]")
 def search(
-    centres: Any, starts: Any, items: Any, codes: Any, scales: Any, rest: Any, turn: Any, spread: Any, vectors: Any,
-    vector: Any, wanted: int, found: Any,
-) -> Any:  # fmt: skip
+    axes: Any, starts: Any, items: Any, codes: Any, rest: Any, vectors: Any, vector: Any, wanted: int, found: Any
+) -> Any:
     """`Index.near`: the items that can be among the `wanted` best, in any order, and their inner products.
 
     What is looked for has a length below `LARGEST`. `found` holds anything, and has room for three numbers of each
     item: which it is, and what stands for the least and the most that its product can be.
     """
-    count = _look(centres, starts, items, codes, scales, rest, turn, spread, vector, wanted, found)
+    count = _look(axes, starts, items, codes, rest, vector, wanted, found)
     top, values = found[0, :count].copy(), np.empty(count, np.float32)
     for at in range(count):
         for place in range(0, vectors.shape[1], _LINE):

@@ -42,17 +42,17 @@ def turned(index: Index, vectors: np.ndarray) -> np.ndarray:
     """float64[blocks x LANES, k]: the vectors as they stand in blocks; 0 where none does."""
     found = np.zeros((len(index.items), vectors.shape[1]))
     there = index.items >= 0
-    found[there] = vectors[index.items[there]].astype(float) @ index.turn.T.astype(float)
+    found[there] = vectors[index.items[there]].astype(float) @ index.axes[: vectors.shape[1]].T.astype(float)
     return found
 
 
-def in_rows(index: Index) -> np.ndarray:
+def in_rows(told: np.ndarray, places: int) -> np.ndarray:
     """int8[blocks x LANES, k]: what `laned` was given."""
-    places, blocks = len(index.spread), len(index.scales)
+    blocks = len(told) // LANES // (places + places % 2)
     ends, begin, found = [*marks(places), places + places % 2], 0, []
     for first, last in itertools.pairwise(ends):
         size = blocks * (last - first) * LANES
-        part = index.codes[begin : begin + size].reshape(blocks, (last - first) // 2, LANES, 2)
+        part = told[begin : begin + size].reshape(blocks, (last - first) // 2, LANES, 2)
         found.append(part.transpose(0, 2, 1, 3).reshape(-1, last - first))
         begin += size
     return np.hstack(found)[:, :places]
@@ -146,13 +146,13 @@ def test_what_cannot_be_among_the_best_is_not_read(groups):
     vectors[:1_000] *= 9
     index = indexed(vectors, np.ones(4_000, bool), groups)
     short = np.flatnonzero(index.rest[:, 0] < 2)
-    behind = np.arange(len(index.codes)) >= len(index.scales) * 16 * LANES  # all but what stands before the first mark
-    baited, part = index.codes.copy(), index.codes[behind].reshape(-1, len(index.scales), 16 * LANES)
+    behind = np.arange(len(index.codes)) >= len(index.rest) * 16 * LANES  # all but what stands before the first mark
+    baited, part = index.codes.copy(), index.codes[behind].reshape(-1, len(index.rest), 16 * LANES)
     part[:, short] = 127
     baited[behind] = part.ravel()
     vector = vectors[5]
     again = Index(**{name: getattr(index, name) for name in NAMES} | {"codes": baited}, vectors=vectors)
-    assert len(short) > len(index.scales) / 2
+    assert len(short) > len(index.rest) / 2
     assert sorted(again.near(vector, 50).items.tolist()) == sorted(index.near(vector, 50).items.tolist())
     assert again.best(vector, 50).items.max() < 1_000
 
@@ -187,10 +187,10 @@ def test_it_holds_every_listed_item_once_beside_its_code(kind, items, places, se
     vectors = made(kind, items, places, seed)
     listed = np.random.default_rng(seed).random(items) < 0.8
     index = indexed(vectors, listed, groups)
-    held, block = turned(index, vectors), np.repeat(np.arange(len(index.scales)), LANES)
+    held, block = turned(index, vectors), np.repeat(np.arange(len(index.rest)), LANES)
     assert sorted(index.items[index.items >= 0].tolist()) == np.flatnonzero(listed).tolist()
-    step = index.scales[block].astype(float)[:, None] * index.spread
-    off = np.abs(in_rows(index) * step - held)
+    step = index.rest[block, -1:].astype(float) * index.axes[places]
+    off = np.abs(in_rows(index.codes, places) * step - held)
     assert (off <= 0.5001 * step + 1e-5 * np.abs(held).max()).all()
     for column, mark in enumerate(marks(places)):
         behind = np.linalg.norm(held[:, mark:], axis=1).reshape(-1, LANES).max(axis=1)
@@ -204,7 +204,9 @@ def test_blocks_of_a_group_descend_by_length_from_its_first(groups):
     index = indexed(vectors, np.ones(3_000, bool), groups)
     centres, group = grouped_by(vectors, groups, 0)
     assert index.starts[0] == groups == len(centres)
-    assert index.starts[-1] == len(index.scales)
+    assert index.starts[-1] == len(index.rest)
+    assert (np.diff(index.rest[:groups, 0]) <= 0).all()
+    group = np.argmax((index.axes[13:, None] == centres).all(axis=2), axis=0)[group]
     for number in range(groups):
         blocks = [number, *range(index.starts[number], index.starts[number + 1])]
         mine = [item for block in blocks for item in index.items[LANES * block : LANES * (block + 1)] if item >= 0]
@@ -236,10 +238,8 @@ def test_each_vector_is_in_the_group_of_its_nearest_centre():
 def test_codes_side_by_side_are_those_in_rows(blocks, places, seed):
     vectors = np.random.default_rng(seed).normal(size=(blocks * LANES, places))
     codes, scales = coded(vectors)
-    nothing = np.empty(0, np.float32)
-    index = Index(nothing, nothing, nothing, laned(codes), scales, nothing, nothing, np.ones(places), nothing)
-    assert (in_rows(index) == codes).all()
-    assert len(index.codes) == blocks * LANES * (places + places % 2)
+    assert len(scales) == blocks
+    assert (in_rows(laned(codes), places) == codes).all()
 
 
 def test_it_is_read_back_as_it_was_written():
@@ -253,13 +253,13 @@ def test_it_is_read_back_as_it_was_written():
     assert Index.of({"item_factors": vectors, **before}, vectors) is None, "of a bundle of before"
 
 
-@pytest.mark.parametrize("name", ["codes", "items", "rest", "turn", "spread", "centres"])
+@pytest.mark.parametrize("name", ["codes", "items", "rest", "axes"])
 def test_arrays_that_do_not_fit_are_refused(name):
     """A kernel would read on behind them."""
     vectors = made("even", 500, 20, 1)
     told = indexed(vectors, np.ones(500, bool), 2).arrays()
     with pytest.raises(BundleError, match="index") as error:
-        Index.of({**told, f"index.{name}": told[f"index.{name}"][:-1]}, vectors)
+        Index.of({**told, f"index.{name}": told[f"index.{name}"][..., :-1]}, vectors)
     assert error.value.where == f"index.{name}"
 
 
@@ -278,7 +278,7 @@ def test_only_a_large_catalogue_has_one():
     listed[5:10] = False
     index, alone = index_of(vectors, listed), index_of(vectors, listed, grouped=False)
     assert index is not None and alone is not None
-    assert len(alone.centres) == 1
+    assert len(alone.starts) == 2
     for wrong in (np.nan, np.inf, 2 * LARGEST):
         changed = vectors.copy()
         changed[3, 1] = wrong
