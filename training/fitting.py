@@ -28,6 +28,7 @@ from features.ids import Array
 from features.moments import to_datetime
 from serving.bundle import Bundle, text_arrays, text_of
 from serving.recipe import Recipe, SourceSpec, as_json
+from serving.sources.edges import with_edges
 from serving.sources.indexing import with_index
 from training.catalogue import item_arrays, item_texts
 from training.content import ItemTexts
@@ -144,7 +145,7 @@ class Cut:
         if key not in self._fitted:
             start = time.perf_counter()
             found = self._fit(method, params, progress)
-            self._fitted[key] = Fitted(found.arrays, found.figures, time.perf_counter() - start)
+            self._fitted[key] = Fitted(with_edges(found.arrays), found.figures, time.perf_counter() - start)
         return self._fitted[key]
 
     def forget(self, spec: SourceSpec) -> None:

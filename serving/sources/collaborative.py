@@ -15,6 +15,7 @@ from serving.query import Query
 from serving.recipe import SourceSpec
 from serving.sources import kernels, vector_kernels
 from serving.sources.contract import Preferences, no_causes
+from serving.sources.edges import edges_of
 from serving.sources.folding import Fold
 from serving.sources.index import Index
 from serving.sources.indexing import index_of
@@ -117,8 +118,9 @@ class Neighbours:
         arrays = bundle.source_arrays(spec.name)
         self.name = spec.name
         self._indptr = np.asarray(arrays["indptr"], np.int64)
-        self._indices = np.asarray(arrays["indices"], np.int32)
-        self._weights = np.asarray(arrays["weights"], np.float32)
+        self._pairs = edges_of(arrays)
+        self._bits = self._pairs.view(np.float32)
+        self._indices, self._weights = self._pairs[:, 0], self._bits[:, 1]
         self._preferences = Preferences(spec, bundle.recipe.past)
         self._binary = bool(spec.params.get("binary", False))
 
@@ -140,14 +142,14 @@ class Neighbours:
         """The same with a kernel, over tables of this thread."""
         count = len(self._indptr) - 1
         sums, marks = scratch("neighbour_sum", count, np.float64), scratch("neighbour_mark", count // 64 + 1, np.uint64)
-        return Opinion(*kernels.neighbours(items, weights, self._indptr, self._indices, self._weights, sums, marks))
+        return Opinion(*kernels.neighbours(items, weights, self._indptr, self._pairs, self._bits, sums, marks))
 
     def causes(self, query: Query, items: Rows) -> Rows:
         """The past item (or anchor) that gives the most weight to each item."""
         past, weights = self._anchors(query)
         if available():
             found = np.empty(len(items), np.int32)
-            kernels.given_most(past, weights, self._indptr, self._indices, self._weights, items, found)
+            kernels.given_most(past, weights, self._indptr, self._pairs, self._bits, items, found)
             return found
         at, place = self._edges(past)
         if not len(at) or not len(items):

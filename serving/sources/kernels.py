@@ -9,9 +9,9 @@ import numpy as np
 from features.compiled import ask_ahead, helper, kernel, trailing_zeros
 
 DAY = 86_400_000_000
-LINE = 16
-"""Numbers of four bytes that the memory hands over at once."""
-AHEAD = 4
+LINE = 8
+"""Neighbours, with their weights, that the memory hands over at once."""
+AHEAD = 8
 """So many items before it is their turn their neighbours are asked for."""
 WISHLIST, WISHLIST_REMOVE, PURCHASE, RETURN = 5, 6, 7, 8
 """Codes of `EventType`."""
@@ -19,29 +19,28 @@ ITEM, TIME, TYPE, QUANTITY, VALUE = 0, 1, 2, 3, 4
 """Columns, as of `features.by_item`. All constants stand here: see `features.compiled`."""
 
 
-@kernel("i4[1], f4[1], i8[1], i4[1], f4[1], out f8[1], out u8[1]")
-def neighbours(items: Any, given: Any, indptr: Any, indices: Any, weights: Any, sums: Any, marks: Any) -> Any:
+@kernel("i4[1], f4[1], i8[1], i4[2], f4[2], out f8[1], out u8[1]")
+def neighbours(items: Any, given: Any, indptr: Any, edges: Any, bits: Any, sums: Any, marks: Any) -> Any:
     """Add up what the neighbours of some items are given; returns the neighbours, ascending, and the sum of each.
 
-    `sums` and `marks`, a bit an item, are 0 and are left so.
+    `edges` and `bits` are the same (`serving.sources.edges`). `sums` and `marks`, a bit an item, are 0 and are left so.
     """
     for at in range(len(items)):
         ask_ahead(indptr, items[at])
-    edges = 0
+    many = 0
     for at in range(-AHEAD, len(items)):
         later = at + AHEAD
         if later < len(items):
             for edge in range(indptr[items[later]], indptr[items[later] + 1], LINE):
-                ask_ahead(indices, edge)
-                ask_ahead(weights, edge)
+                ask_ahead(edges, edge)
         if at < 0:
             continue
-        edges += indptr[items[at] + 1] - indptr[items[at]]
+        many += indptr[items[at] + 1] - indptr[items[at]]
         for edge in range(indptr[items[at]], indptr[items[at] + 1]):
-            other = np.uint32(indices[edge])  # a number with a sign might count from the end
-            sums[other] += weights[edge] * given[at]
+            other = np.uint32(edges[edge, 0])  # a number with a sign might count from the end
+            sums[other] += bits[edge, 1] * given[at]
             marks[other >> np.uint32(6)] |= np.uint64(1) << np.uint64(other & np.uint32(63))
-    room = min(edges, len(sums))
+    room = min(many, len(sums))
     found, scores, count = np.empty(room, np.int32), np.empty(room, np.float32), 0
     for word in range(len(marks)):
         left = marks[word]
@@ -232,18 +231,18 @@ def last_steps(
 
 
 @helper
-def _last(indices: Any, begin: int, end: int, item: int) -> Any:
+def _last(edges: Any, begin: int, end: int, item: int) -> Any:
     """The last place of an item among some that ascend; another one's, or `begin` where it is not among them."""
     low, many = np.uint64(begin), np.uint64(end - begin)
     while many > 1:
         half = many >> np.uint64(1)
-        low += half if indices[low + half] <= item else np.uint64(0)
+        low += half if edges[low + half, 0] <= item else np.uint64(0)
         many -= half
     return np.int64(low)
 
 
-@kernel("i4[1], f4[1], i8[1], i4[1], f4[1], i4[1], out i4[1]")
-def given_most(past: Any, given: Any, indptr: Any, indices: Any, weights: Any, items: Any, causes: Any) -> None:
+@kernel("i4[1], f4[1], i8[1], i4[2], f4[2], i4[1], out i4[1]")
+def given_most(past: Any, given: Any, indptr: Any, edges: Any, bits: Any, items: Any, causes: Any) -> None:
     """Fill in for each item the past one that gives it the most weight, -1 where none does.
 
     Neighbours of an item ascend, and few items are asked about: each is looked up, and most neighbours are not read.
@@ -253,8 +252,8 @@ def given_most(past: Any, given: Any, indptr: Any, indices: Any, weights: Any, i
     for at in range(len(past)):
         begin, end = indptr[past[at]], indptr[past[at] + 1]
         for row in range(len(items)):
-            place = _last(indices, begin, end, items[row])
-            while begin <= place < end and indices[place] == items[row]:  # which may stand there twice
-                if weights[place] * given[at] > most[row]:
-                    most[row], causes[row] = weights[place] * given[at], past[at]
+            place = _last(edges, begin, end, items[row])
+            while begin <= place < end and edges[place, 0] == items[row]:  # which may stand there twice
+                if bits[place, 1] * given[at] > most[row]:
+                    most[row], causes[row] = bits[place, 1] * given[at], past[at]
                 place -= 1

@@ -35,6 +35,7 @@ from serving.scoring import Blend, ranks_of
 from serving.shelf import Shelf
 from serving.slate import descending
 from serving.sources import KINDS, build_sources
+from serving.sources.edges import edges_of
 from serving.sources.kernels import given_most, neighbours
 from serving.union import MOST_SOURCES, united
 
@@ -403,7 +404,8 @@ def test_causes_are_those_that_give_most(seed):
     weights = random.normal(size=len(indices)).astype(np.float32)
     past, items = np.sort(random.choice(12, 5, replace=False)).astype(np.int32), np.arange(12, dtype=np.int32)
     given, causes = random.random(5).astype(np.float32), np.empty(12, np.int32)
-    given_most(past, given, indptr, indices, weights, items, causes)
+    told = edges_of({"indices": indices, "weights": weights})
+    given_most(past, given, indptr, told, told.view(np.float32), items, causes)
     said = np.zeros((12, 5), np.float32)
     for row, at in np.ndindex(12, 5):
         edges = slice(indptr[past[at]], indptr[past[at] + 1])
@@ -427,10 +429,11 @@ def test_neighbours_leave_their_tables_clean(seed):
     indices, weights = random.integers(0, count, indptr[-1]).astype(np.int32), random.normal(size=indptr[-1])
     weights = np.where(random.random(len(weights)) < 0.2, 0, weights).astype(np.float32)
     sums, marks = np.zeros(count), np.zeros(count // 64 + 1, np.uint64)
+    told = edges_of({"indices": indices, "weights": weights})
     for many in (0, 1, 3, 4, 5, 30):
         items = np.sort(random.choice(count, many, replace=False)).astype(np.int32)
         given = random.random(many).astype(np.float32)
-        found, scores = neighbours(items, given, indptr, indices, weights, sums, marks)
+        found, scores = neighbours(items, given, indptr, told, told.view(np.float32), sums, marks)
         expected = np.zeros(count)
         for item, by in zip(items, given, strict=True):
             edges = slice(indptr[item], indptr[item + 1])

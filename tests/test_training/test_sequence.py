@@ -165,7 +165,7 @@ def test_unlisted_items_are_not_followers() -> None:
     """What fewer customers bought than the catalogue asks takes no neighbour's place."""
     lines = [*CHAIN, ("c:0", 56, 5)]
     cut = Cut(histories_of(lines), NOW, min_customers=2)
-    assert 5 not in cut.fit(SEQUENCE).arrays["indices"].view(np.int32)
+    assert 5 not in cut.fit(SEQUENCE).arrays["edges"].view(np.int32)[:, 0]
 
 
 def test_sequences_end_with_the_subject_and_with_a_pause() -> None:

@@ -12,6 +12,7 @@ from serving.prior import DIMENSIONS
 from serving.recipe import RankerSpec, Recipe, SourceSpec, as_json
 from serving.scoring import ranking_names
 from serving.sources.context import cell_key
+from serving.sources.edges import with_edges
 from serving.sources.indexing import with_index
 from serving.trees import Forest
 from training.methods import resolved_recipe
@@ -103,7 +104,7 @@ def _sources(
         "personal-frequency.popular": popular.astype(np.float32),
         **{f"ials.{name}": array for name, array in with_index(fitted, np.ones(n, bool)).items()},
         **{f"{source}.{name}": array for source in ("item-item", "sequence", "session")
-           for name, array in made_neighbours(rng, popular, category).items()},
+           for name, array in with_edges(made_neighbours(rng, popular, category)).items()},
         **_lists(rng, popular, len(cells), min(n, 300), "context-popularity"),
         **Vocabulary.of(cells).arrays("context-popularity.cells"),
         "context-popularity.dimensions": np.isin(DIMENSIONS, ("region", "device")),
