@@ -29,8 +29,9 @@ trailing_zeros: Any
 ask_ahead: Any
 """Of an array and a first place, for kernels: the memory fetches what stands there while other work goes on."""
 add_up: Any
-reaching: Any
 """Of rows of bytes that stand side by side, for kernels: their inner products with one (`features.lanes`)."""
+reaching: Any
+"""Of such inner products, for kernels: which are no lower than a number (`features.lanes`)."""
 
 
 _alone = threading.RLock()

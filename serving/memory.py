@@ -103,7 +103,8 @@ def budget_of(shop: Shop) -> Budget:
     factors = max((_entries(bundle, name, 4) for name in bundle if name.endswith("item_factors")), default=0)
     events = sum(size for name, size in known.items() if name in (EVENTS, *FIELDS))
     return Budget(
-        items, factors // max(items, 1), _entries(known, "subjects.rows", 4), PROGRAM + items * AN_ITEM,
+        items, factors // max(items, 1), _entries(known, "subjects.rows", 4),
+        PROGRAM + items * AN_ITEM + _made_anew(bundle),
         sum(bundle.values()), sum(known.values()) - events, events,
     )  # fmt: skip
 
@@ -181,6 +182,16 @@ def _sizes(parent: Path) -> dict[str, int] | None:
         return None
     files: Mapping[str, Any] = read_manifest(parent / name)["files"]
     return {array: int(entry["bytes"]) for array, entry in files.items()}
+
+
+def _made_anew(bundle: Mapping[str, int]) -> int:
+    """Bytes that each worker makes for itself of a bundle of before: an index of vectors, neighbours with weights."""
+    found = 0
+    for name, size in bundle.items():
+        source, _, array = name.rpartition(".")
+        if array in ("indices", "weights") or (array == "item_factors" and f"{source}.index.axes" not in bundle):
+            found += size
+    return found
 
 
 def _entries(sizes: Mapping[str, int], name: str, width: int) -> int:

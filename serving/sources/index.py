@@ -27,6 +27,7 @@ Codes = npt.NDArray[np.int8]
 LEAST_ITEMS = 3_000
 """Fewer are asked in full as quickly."""
 NAMES = ("axes", "starts", "items", "codes", "rest")
+_KINDS = (np.float32, np.int64, np.int32, np.int8, np.float32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,17 +89,19 @@ class Index:
             return Proposals.none()
         if not available() or not float(vector @ vector) < LARGEST * LARGEST:
             rows = self.items[self.items >= 0]
-            return best(cast("Floats", self.vectors[rows] @ vector), rows, count)
-        room = scratch("index", 3 * len(self.items), np.int32)
+            return best(cast("Floats", self.vectors @ vector)[rows], rows, count)
+        room = scratch("index", 3 * len(self.items), np.int32).reshape(3, -1)
         return Proposals(*search(
-            self.axes, self.starts, self.items, self.codes, self.rest, self.vectors, vector, count,
-            room[: len(room) // 3 * 3].reshape(3, -1),
+            self.axes, self.starts, self.items, self.codes, self.rest, self.vectors, vector, count, room
         ))  # fmt: skip
 
 
 def _misfit(named: Mapping[str, Array], count: int, places: int) -> str | None:
     """Which of an index's arrays fits neither the others nor `count` vectors; None where all do."""
-    starts, items, blocks = named["starts"], named["items"], len(named["rest"])
+    for name, kind in zip(NAMES, _KINDS, strict=True):
+        if named[name].dtype != kind:
+            return name
+    starts, items, blocks = named["starts"].view(np.int64), named["items"].view(np.int32), len(named["rest"])
     shapes = {
         "codes": (blocks * (places + places % 2) * LANES,), "items": (blocks * LANES,),
         "rest": (blocks, len(marks(places)) + 1), "axes": (places + len(starts), places),
@@ -106,9 +109,11 @@ def _misfit(named: Mapping[str, Array], count: int, places: int) -> str | None:
     for name, wanted in shapes.items():
         if named[name].shape != wanted:
             return name
-    if int(starts[0]) != len(starts) - 1 or int(starts[-1]) != blocks or (np.diff(starts.view(np.int64)) < 0).any():
+    if len(starts) < 2 or int(starts[0]) != len(starts) - 1 or int(starts[-1]) != blocks:
         return "starts"
-    return "items" if int(items.view(np.int32).max(initial=-1)) >= count else None
+    if (starts[:-1] > starts[1:]).any():
+        return "starts"
+    return "items" if int(items.max(initial=-1)) >= count else None
 
 
 def marks(places: int) -> list[int]:

@@ -20,6 +20,7 @@ from features.compiled import KERNELS, available
 from features.shop import Shop
 from serving.engine import Engine
 from serving.http import HANDLERS
+from serving.sources import indexing
 from training.bench import engine as engine_bench
 from training.bench.aside import aside
 from training.bench.bodies import EVENTS, FLOOR, LISTS, routes_of
@@ -206,8 +207,9 @@ def test_ratios_stand_within_a_round() -> None:
     assert Counter(row.metric for row in rows.values())["throughput-ratio"] == 3
 
 
-def test_the_engine_s_bench_tells_routes_stages_kernels_and_what_the_index_finds(made) -> None:
+def test_the_engine_s_bench_tells_routes_stages_kernels_and_what_an_index_takes(made, monkeypatch) -> None:
     """What a list takes is more than its kernels do, and kernels are as they were when it is over."""
+    monkeypatch.setattr(indexing, "LEAST_ITEMS", 100)
     with aside(made) as copy:
         rows = engine_bench.measure(copy, requests=4, rounds=2)
     found = {(row.subject, row.metric): row.value for row in rows}
@@ -216,6 +218,7 @@ def test_the_engine_s_bench_tells_routes_stages_kernels_and_what_the_index_finds
     }  # fmt: skip
     assert all(value > 0 for value in found.values())
     assert {metric for _, metric in found} >= {"stage-hydrate", "stage-gather", "stage-score", "stage-log"}
+    assert [name for name, metric in found if metric == "index-to-scan"] == ["ials"]
     if available():
         assert found[LISTS, "kernels"] < found[LISTS, "processor"]
         assert {"kernel-scored", "kernel-unite"} <= {metric for _, metric in found}

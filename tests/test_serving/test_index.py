@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Mapping
 
 import numpy as np
 import pytest
@@ -11,9 +12,23 @@ from hypothesis import strategies as st
 
 from features.compiled import available, switched
 from features.errors import BundleError
+from features.ids import Vocabulary
+from serving.bundle import Bundle
 from serving.candidates import best
+from serving.recipe import Recipe, SourceSpec, as_json
+from serving.sources import Factors, indexing
 from serving.sources.index import LEAST_ITEMS, NAMES, Index, marks
-from serving.sources.indexing import coded, grouped_by, index_of, indexed, laned, principal_axes, rest_of, with_index
+from serving.sources.indexing import (
+    IN_GROUP,
+    coded,
+    grouped_by,
+    index_of,
+    indexed,
+    laned,
+    principal_axes,
+    rest_of,
+    with_index,
+)
 from serving.sources.vector_kernels import LANES, LARGEST
 
 KINDS = ("even", "of different lengths", "some are nothing", "few different", "one place rules", "tiny", "in groups")
@@ -87,27 +102,39 @@ def test_all_that_are_among_the_best_are_found(kind, items, places, seed, count,
 
 
 @needs_kernels
-@pytest.mark.parametrize("seed", range(60))
-def test_roundings_that_all_point_one_way_hide_nobody(seed):
-    """Numbers half between two steps, signs aligned: nobody is left out who is among the best by exact arithmetic."""
-    random, places = np.random.default_rng(seed), (1, 2, 3, 8, 64, 516, 517, 1_024)[seed % 8]
-    sign = random.choice([-1, 1], places)
-    vector = np.floor(random.uniform(0 if seed % 2 else 16_384, 32_766, places)) + 0.5
-    vector += random.choice([-1, 1]) * 10.0 ** random.uniform(-5, -3)
-    vector[random.integers(places)] = 32_767
-    vectors = np.floor(random.uniform(100, 126, (200, places))) + 0.5
-    vectors += random.choice([-1, 1], (200, 1)) * 10.0 ** random.uniform(-6, -2, (200, 1))
-    vectors[:, random.integers(places)] = 127
-    scale = 10.0 ** random.integers(-3, 4, 2)
-    vector = (scale[0] * vector * sign).astype(np.float32)
-    vectors = (scale[1] * vectors * sign).astype(np.float32)
-    exact = vectors.astype(np.float64) @ vector.astype(np.float64)
-    index = indexed(vectors, np.ones(200, bool), 1 + seed % 3)
-    for count in (1, 10, 100):
-        found = index.near(vector, count).items
-        left = np.setdiff1d(np.arange(200), found)
-        assert len(found) >= count
-        assert exact[left].max(initial=-np.inf) <= np.sort(exact)[-count] * (1 + 1e-6)
+@pytest.mark.parametrize("places, large", [(64, 15), (64, 0), (24, 15), (8, 3), (64, 62)])
+def test_roundings_that_all_point_one_way_hide_nobody(places, large):
+    """Codes and steps of a thousand are all rounded up by half, of the best one down: it is found among them.
+
+    Axes are those of the places, else nothing would stand half between two steps.
+    """
+    end = places - 1
+    vector = np.where(np.arange(places) % 2 == 0, 0.501, 0.499)
+    vector[large], vector[end] = 32_767, 100
+    lifted = np.where(np.arange(places) % 2 == 0, 127.0, -127.0)
+    lowered = -lifted
+    lifted[large], lifted[end] = 125.5001, 1
+    lowered[large], lowered[end] = 125.4999, 6
+    rows = np.vstack([np.tile(lifted, (1_024, 1)), lowered, np.tile(0.9 * lifted, (31, 1))])
+    codes, scales = coded(rows)
+    axes = np.vstack([np.eye(places), np.ones(places), np.zeros(places)]).astype(np.float32)
+    rest = np.column_stack([rest_of(rows), scales])
+    index = Index(
+        axes, np.array([1, 33]), np.arange(1_056, dtype=np.int32), laned(codes), rest, rows.astype(np.float32)
+    )
+    assert np.argmax(rows @ vector) == 1_024
+    assert 1_024 in index.near(vector.astype(np.float32), 1).items
+
+
+@needs_kernels
+def test_a_long_list_is_as_long_as_was_asked():
+    """More than are looked at before it is asked for the first time what has to be reached."""
+    vectors = np.zeros((1_000, 8), np.float32)
+    vectors[:, 0] = np.linspace(1, 2, 1_000)
+    index = indexed(vectors, np.ones(1_000, bool))
+    for count in (150, 301, 600, 999):
+        found = index.best(np.eye(8, dtype=np.float32)[0], count)
+        assert found.items.tolist() == list(range(999, 999 - count, -1))
 
 
 @needs_kernels
@@ -263,13 +290,38 @@ def test_arrays_that_do_not_fit_are_refused(name):
     assert error.value.where == f"index.{name}"
 
 
-@pytest.mark.parametrize("name, wrong", [("items", 500), ("starts", 99), ("starts", -1)])
+@pytest.mark.parametrize(
+    "name, wrong",
+    [
+        ("items", {1: 500}), ("starts", {1: 99}), ("starts", {1: -1}), ("starts", {0: 1}), ("starts", {-1: 3}),
+        ("starts", {1: -(2**63), 2: -1}),
+    ],
+)  # fmt: skip
 def test_numbers_that_point_outside_are_refused(name, wrong):
     vectors = made("even", 500, 20, 1)
-    told = {key: array.copy() for key, array in indexed(vectors, np.ones(500, bool), 2).arrays().items()}
-    told[f"index.{name}"][1] = wrong
+    told = {key: array.copy() for key, array in indexed(vectors, np.ones(500, bool), 3).arrays().items()}
+    for place, number in wrong.items():
+        told[f"index.{name}"][place] = number
     with pytest.raises(BundleError, match="index"):
         Index.of(told, vectors)
+
+
+@pytest.mark.parametrize("starts", [np.zeros(0, np.int64), np.zeros(1, np.int64)])
+def test_an_index_without_groups_is_refused(starts):
+    vectors = made("even", 500, 20, 1)
+    told = indexed(vectors, np.ones(500, bool)).arrays()
+    axes = {"index.axes": told["index.axes"][: 20 + len(starts)]}
+    nothing = {f"index.{name}": told[f"index.{name}"][:0] for name in ("items", "codes", "rest")}
+    with pytest.raises(BundleError, match="index"):
+        Index.of({**told, **axes, **nothing, "index.starts": starts}, vectors)
+
+
+def test_arrays_of_other_kinds_are_refused():
+    vectors = made("even", 500, 20, 1)
+    told = indexed(vectors, np.ones(500, bool)).arrays()
+    for name, array in told.items():
+        with pytest.raises(BundleError, match="index"):
+            Index.of({**told, name: array.astype(np.float64)}, vectors)
 
 
 def test_only_a_large_catalogue_has_one():
@@ -298,3 +350,28 @@ def test_beside_what_was_fitted_stands_an_index():
     assert with_index(arrays, np.arange(LEAST_ITEMS) > 0) is arrays
     other = {"indptr": np.arange(3)}
     assert with_index(other, np.ones(LEAST_ITEMS, bool)) is other
+
+
+def source_of(listed: np.ndarray, arrays: Mapping[str, np.ndarray]) -> Factors:
+    """A source of factors over a bundle of so many items."""
+    spec = SourceSpec("taste", "factors", "ials")
+    items = {"item.catalogue": listed, **Vocabulary.of(f"i{row}" for row in range(len(listed))).arrays("items")}
+    manifest = {"bundle_id": "b", "as_of": 0, "recipe": as_json(Recipe("r", (spec,), {"taste": 1.0}))}
+    return Factors(spec, Bundle(manifest, {**items, **{f"source.taste.{name}": each for name, each in arrays.items()}}))
+
+
+def test_a_source_takes_the_index_of_its_bundle_or_makes_one(monkeypatch):
+    """With an index nothing is copied; without one it is, where most items are not listed."""
+    vectors, listed = made("in groups", 9_000, 4, 1), np.arange(9_000) % 2 == 0
+    fitted = {"item_factors": vectors, "gram": vectors.T @ vectors}
+    published, before = source_of(listed, with_index(fitted, listed)), source_of(listed, fitted)
+    monkeypatch.setattr(indexing, "LEAST_ITEMS", 9_000)
+    small = source_of(listed, fitted)
+    assert published.index is not None and before.index is not None and small.index is None
+    assert len(published.index.starts) == 9_000 // 2 // IN_GROUP + 1
+    assert len(before.index.starts) == 2
+    rows = np.arange(0, 9_000, 2, dtype=np.int32)
+    wanted = best(vectors[rows] @ vectors[2], rows, 20).items.tolist()
+    assert published.index.best(vectors[2], 20).items.tolist() == wanted
+    assert before.index.best(vectors[2], 20).items.tolist() == wanted
+    assert [len(each._scored) for each in (published, before, small)] == [9_000, 9_000, 4_500]

@@ -67,8 +67,18 @@ class TestBudget:
         files = [path for folder in (published.bundles, published.histories) for path in folder.glob("*/*.npy")]
         assert budget.bundle + budget.index + budget.history == sum(path.stat().st_size for path in files)
         assert budget.history == sum(path.stat().st_size for path in files if path.stem in (EVENTS, *FIELDS))
-        assert budget.own == PROGRAM + 8 * AN_ITEM
+        assert budget.own > PROGRAM + 8 * AN_ITEM
         assert budget.needed == budget.worker + budget.bundle + 8 * AN_ITEM
+
+    def test_a_bundle_of_before_takes_more_of_each_worker(self, toy_shop) -> None:
+        """What is made anew when it is opened: pairs of its neighbours and weights, and an index of its vectors."""
+        arrays = {path.stem: path.stat().st_size for path in toy_shop.bundles.glob("*/*.npy")}
+        anew = [size for name, size in arrays.items() if name.endswith((".indices", ".weights", ".item_factors"))]
+        assert len(anew) >= 3
+        assert budget_of(toy_shop).own == PROGRAM + 8 * AN_ITEM + sum(anew)
+        name = next(name for name in arrays if name.endswith(".item_factors"))
+        indexed = {**arrays, f"{name.removesuffix('item_factors')}index.axes": 9}
+        assert memory._made_anew(indexed) == sum(anew) - arrays[name]
 
     def test_a_shop_without_a_history_needs_none(self, toy_shop) -> None:
         budget = budget_of(toy_shop)

@@ -10,6 +10,7 @@ from typing import Annotated
 import numpy as np
 import numpy.typing as npt
 import typer
+from threadpoolctl import threadpool_limits
 
 from features.compiled import timed, warm
 from features.history import customer_subject
@@ -144,7 +145,8 @@ def _indexes(engine: Engine, shop: Shop, rounds: int) -> list[Row]:
         vectors = [source.fold_in(Query(engine.clock.now(), past)) for past in pasts]
         known = [vector for vector in vectors if vector is not None]
         if known:
-            spent = [_beside(source.index, vector, rounds) for vector in known]
+            with threadpool_limits(1, "blas"):  # as in a worker
+                spent = [_beside(source.index, vector, rounds) for vector in known]
             rows.append(_row(shop, source.name, "index-to-scan", np.array(spent)))
     return rows
 
