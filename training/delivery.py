@@ -21,7 +21,18 @@ from features.moments import DAY
 from features.orders import OrderLine
 from serving.delivery import PROMISE, STATE_BEGAN, STATES
 from training.delivery_asked import Answers, Question, answers_of, asked
-from training.delivery_lines import Doubles, Kinds, Whole, before, counted, groups_of, span_of, spells_of
+from training.delivery_lines import (
+    Doubles,
+    Groups,
+    Kinds,
+    Spells,
+    Whole,
+    before,
+    counted,
+    groups_of,
+    span_of,
+    spells_of,
+)
 from training.delivery_tables import CLOCKS, Prior, at_levels, tables_of
 
 COVERAGE: Final = 0.8
@@ -120,8 +131,18 @@ def fit(
         anchor: int8[5]; the state's beginning is used where too few lines of a state had a promise.
         priors: what wider groups count like, by state.
     """
-    groups = groups_of(lines, kinds, least=LEAST_OWN, most=MOST_OWN)
-    table = tables_of(spells_of(lines, as_of), groups, priors)
+    return _fitted(_groups(lines, kinds), spells_of(lines, as_of), kinds, anchor, priors)
+
+
+def _groups(lines: Sequence[OrderLine], kinds: Kinds) -> Groups:
+    return groups_of(lines, kinds, least=LEAST_OWN, most=MOST_OWN)
+
+
+def _fitted(
+    groups: Groups, spells: Spells, kinds: Kinds, anchor: _States, priors: Sequence[Prior]
+) -> dict[str, Array]:  # fmt: skip
+    """`fit`, of lines that were read already."""
+    table = tables_of(spells, groups, priors)
     told = ~np.isnan(table[PROMISE, :, 0, 0, 0])
     return {
         "delivery.table": table, "delivery.clock": CLOCKS, "delivery.level": groups.level,
@@ -140,7 +161,8 @@ def choose(lines: Sequence[OrderLine], kinds: Kinds, fitted_at: int, until: int)
         fitted_at, until: microseconds.
     """
     past, questions = before(lines, fitted_at), asked(lines, kinds, fitted_at, until)
-    tried = [_by_anchor(past, kinds, fitted_at, prior, questions, until) for prior in PRIORS]
+    groups, spells = _groups(past, kinds), spells_of(past, fitted_at)
+    tried = [_by_anchor(groups, spells, kinds, prior, questions, until) for prior in PRIORS]
     both = np.intersect1d(tried[0][STATE_BEGAN].question, tried[0][PROMISE].question)
     losses = np.array([[_losses(each, both) for each in pair] for pair in tried])
     least = np.argmin(np.nan_to_num(losses.min(axis=1), nan=np.inf), axis=0)
@@ -155,10 +177,10 @@ def choose(lines: Sequence[OrderLine], kinds: Kinds, fitted_at: int, until: int)
 
 
 def _by_anchor(
-    past: Sequence[OrderLine], kinds: Kinds, fitted_at: int, prior: Prior, questions: Sequence[Question], until: int
+    groups: Groups, spells: Spells, kinds: Kinds, prior: Prior, questions: Sequence[Question], until: int
 ) -> tuple[Answers, Answers]:
     """What tables say with either anchor in all states."""
-    arrays = fit(past, kinds, fitted_at, np.full(len(STATES), STATE_BEGAN, np.int8), [prior] * len(STATES))
+    arrays = _fitted(groups, spells, kinds, np.full(len(STATES), STATE_BEGAN, np.int8), [prior] * len(STATES))
     promise = {**arrays, "delivery.anchor": np.full(len(STATES), PROMISE, np.int8)}
     return answers_of(arrays, questions, until), answers_of(promise, questions, until)
 
