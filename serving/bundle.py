@@ -27,7 +27,8 @@ from serving.texts_kernel import collect
 
 KIND = "bundle"
 FORMAT = 3
-"""3: an index is exact (`serving.sources.index`); those of bundles of before are made anew when they are opened."""
+"""3: an index is exact (`serving.sources.index`), and neighbours stand beside their weights (`serving.sources.edges`);
+those of bundles of before are made anew when they are opened."""
 _ROOM = 16_384
 """Bytes for the ids or texts of one list; where they do not do, they are read one by one."""
 _REMEMBERED = 16_384
