@@ -3,9 +3,10 @@
 A request reads as little as can be, for what it waits for is the memory. So vectors stand as bytes, in blocks of 32
 side by side, and turned so that their first places say most (the principal axes): after a few of those it is known by
 how much the others can add at most (Cauchy-Schwarz, as Teflioudi et al. 2015 and Li et al. 2017 bound inner products),
-and a block that cannot reach what was found before is read no further. Blocks are of one group of the k-means groups of
-the vectors, the groups that point where the question does come first, and within a group the longest vectors. Whoever
-can be among the best by all that is asked again by its whole vector: nothing that a full scan finds is missed.
+and a block that cannot reach what was found before is read no further. Blocks are of one of the k-means groups of the
+vectors, and no item of a group can say more than its centre and the largest distance from that do: the groups that can
+say most come first, those that cannot say enough are not read. Whoever can be among the best by all that is asked again
+by its whole vector: nothing that a full scan finds is missed.
 """
 
 from __future__ import annotations
@@ -26,8 +27,8 @@ from serving.sources.vector_kernels import LANES, LARGEST, MARK, search
 Codes = npt.NDArray[np.int8]
 LEAST_ITEMS = 3_000
 """Fewer are asked in full as quickly."""
-NAMES = ("axes", "starts", "items", "codes", "rest")
-_KINDS = (np.float32, np.int64, np.int32, np.int8, np.float32)
+NAMES = ("axes", "reach", "starts", "items", "codes", "rest")
+_KINDS = (np.float32, np.float32, np.int64, np.int32, np.int8, np.float32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,7 @@ class Index:
     Args:
         axes: float32[k + 1 + groups, k]: the principal axes, one a row; then about how large the numbers of each place
             are, their spread; then the centre of each group.
+        reach: float32[groups], the largest distance of a vector of the group from its centre.
         starts: int64[groups + 1], at which block each group goes on; the first blocks of all stand before.
         items: int32[blocks x 32], whose vectors stand in them; -1 where a group leaves room.
         codes: int8[blocks x places x 32], for `features.lanes`: the vectors, turned, each place divided by its spread
@@ -48,6 +50,7 @@ class Index:
     """
 
     axes: Floats
+    reach: Floats
     starts: npt.NDArray[np.int64]
     items: Rows
     codes: Codes
@@ -92,7 +95,7 @@ class Index:
             return best(cast("Floats", self.vectors @ vector)[rows], rows, count)
         room = scratch("index", 3 * len(self.items), np.int32).reshape(3, -1)
         return Proposals(*search(
-            self.axes, self.starts, self.items, self.codes, self.rest, self.vectors, vector, count, room
+            self.axes, self.reach, self.starts, self.items, self.codes, self.rest, self.vectors, vector, count, room
         ))  # fmt: skip
 
 
@@ -105,6 +108,7 @@ def _misfit(named: Mapping[str, Array], count: int, places: int) -> str | None:
     shapes = {
         "codes": (blocks * (places + places % 2) * LANES,), "items": (blocks * LANES,),
         "rest": (blocks, len(marks(places)) + 1), "axes": (places + len(starts), places),
+        "reach": (len(starts) - 1,),
     }  # fmt: skip
     for name, wanted in shapes.items():
         if named[name].shape != wanted:

@@ -14,8 +14,10 @@ from serving.sources.index import LEAST_ITEMS, Codes, Index, marks
 from serving.sources.vector_kernels import LANES, LARGEST
 
 Doubles = npt.NDArray[np.float64]
-IN_GROUP = 2_048
-"""Items of a group, about: of more it says less, and of smaller ones there are more, each of which is looked at."""
+IN_GROUP, MOST_GROUPS = 320, 400
+"""Items of a group, about, and how many groups at most: of more items one says less, and each is looked at."""
+_ROUNDED = 1e-5
+"""As a share of lengths: by how much sums of single precision can be off."""
 _PASSES = 8
 _LARGEST_CODE = 127
 _TINY = float(np.finfo(np.float32).tiny)
@@ -44,7 +46,7 @@ def index_of(vectors: Floats, listed: npt.NDArray[np.bool_], *, grouped: bool = 
     rows = np.flatnonzero(listed)
     if len(rows) < LEAST_ITEMS or not np.abs(vectors[rows]).sum(axis=1, dtype=np.float64).max() < LARGEST:
         return None
-    return indexed(vectors, listed, len(rows) // IN_GROUP if grouped else 1)
+    return indexed(vectors, listed, min(len(rows) // IN_GROUP, MOST_GROUPS) if grouped else 1)
 
 
 def indexed(vectors: Floats, listed: npt.NDArray[np.bool_], groups: int = 1, seed: int = 0) -> Index:
@@ -71,7 +73,8 @@ def indexed(vectors: Floats, listed: npt.NDArray[np.bool_], groups: int = 1, see
     items[places] = rows[order]
     codes, scales = coded(wide / spread)
     axes = np.vstack([turn, spread, centres]).astype(np.float32)
-    return Index(axes, starts, items, laned(codes), np.column_stack([rest_of(wide), scales]), vectors)
+    rest = np.column_stack([rest_of(wide), scales])
+    return Index(axes, reach_of(mine, centres, group), starts, items, laned(codes), rest, vectors)
 
 
 def grouped_by(vectors: Floats, groups: int, seed: int) -> tuple[Floats, npt.NDArray[np.intp]]:
@@ -86,6 +89,15 @@ def grouped_by(vectors: Floats, groups: int, seed: int) -> tuple[Floats, npt.NDA
         np.add.at(sums, group, vectors)
         centres = np.where(size[:, None] > 0, sums / np.maximum(size, 1)[:, None], centres).astype(np.float32)
     return centres, _nearest(vectors, centres)
+
+
+def reach_of(vectors: Floats, centres: Floats, group: npt.NDArray[np.intp]) -> Floats:
+    """float32[groups]: the largest distance of a vector from the centre of its group, and what rounding can add."""
+    wide = centres.astype(np.float64)
+    found = np.zeros(len(centres))
+    np.maximum.at(found, group, np.linalg.norm(vectors - wide[group], axis=1))
+    far: Floats = ((found + _ROUNDED * np.linalg.norm(wide, axis=1)) * (1 + _ROUNDED)).astype(np.float32)
+    return np.nextafter(far, np.float32(np.inf))
 
 
 def _longest_first(

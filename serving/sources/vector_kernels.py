@@ -119,7 +119,7 @@ def _asked(turned: Any, spread: Any, steps: Any, tails: Any, sizes: Any) -> Any:
 
 @helper
 def _reaching(
-    codes: Any, rest: Any, steps: Any, step: float, tails: Any, sizes: Any, low: float, begin: int,
+    codes: Any, rest: Any, most_of: Any, steps: Any, step: float, tails: Any, sizes: Any, low: float, begin: int,
     many: int, alive: Any, sums: Any,
 ) -> int:  # fmt: skip
     """Fill which of `many` blocks from one on have an item that can reach what is asked, and the sums of all of them.
@@ -129,7 +129,8 @@ def _reaching(
     left, pairs, blocks, scale = 0, len(steps) // 2, len(rest), len(tails)
     for at in range(many):
         alive[left] = at
-        left += (rest[begin + at, 0] * tails[0]) >= low
+        first = min(begin + at, len(most_of) - 1)  # the first blocks are those of all groups
+        left += rest[begin + at, 0] * tails[0] >= low and (begin + at > first or most_of[first] >= low)
         for lane in range(LANES):
             sums[at, lane] = 0
     for mark in range(len(tails)):
@@ -182,13 +183,13 @@ def _take(
 
 @helper
 def _look(
-    axes: Any, starts: Any, items: Any, codes: Any, rest: Any, vector: Any, wanted: int, found: Any
+    axes: Any, reach: Any, starts: Any, items: Any, codes: Any, rest: Any, vector: Any, wanted: int, found: Any
 ) -> int:  # fmt: skip
     """Fill the items that can be among the `wanted` best, and what their products are at least and at most.
 
-    The longest of each group come first, then the groups in the order of what their centres say, so that what is to be
-    reached is high from the start. The first blocks descend by length, and so do the others of a group: it ends where
-    no later one reaches it.
+    No item of a group says more than its centre and its distance from that can. The group of which that is most comes
+    first, then the longest of each, then the other groups: so what is to be reached is high from the start, and it
+    ends where no later group can reach it. In a group blocks descend by length, and it ends there likewise.
     """
     places, groups, marks = len(vector), len(starts) - 1, rest.shape[1] - 1
     turned, order, said = np.empty(places), np.empty(groups, np.int32), np.empty(2, np.float32)
@@ -198,14 +199,17 @@ def _look(
     for place in range(places):
         turned[place] = _product(axes, place, vector)
     step = _asked(turned, axes[places], steps, tails, sizes)
+    most_of = np.empty(groups)
     for group in range(groups):
-        said[0] = _product(axes, places + 1 + group, vector)
+        most_of[group] = _product(axes, places + 1 + group, vector) + tails[0] * reach[group]
+        said[0] = most_of[group]
         order[group] = _turned(said[0], bits[0])
-    begin, end = 0, starts[0]
-    for _ in range(groups + 1):
+    group = _highest(order)
+    order[group], begin, end = SEEN, starts[group], starts[group + 1]
+    for turn in range(groups + 1):
         while begin < end and rest[begin, 0] * tails[0] >= low:
             many = min(STRETCH, end - begin)
-            left = _reaching(codes, rest, steps, step, tails, sizes, low, begin, many, alive, sums)
+            left = _reaching(codes, rest, most_of, steps, step, tails, sizes, low, begin, many, alive, sums)
             for at in alive[:left]:
                 block = begin + at
                 off = rest[block, marks] * sizes[-1] + _ROUNDED * rest[block, 0] * tails[0]
@@ -214,8 +218,12 @@ def _look(
                 low, count = _raised(found, count, wanted)
                 full = max(2 * count, _FULL)
             begin += many
-        group = _highest(order)
-        order[group], begin, end = SEEN, starts[group], starts[group + 1]
+        begin, end = 0, starts[0]
+        if turn:
+            group = _highest(order)
+            if most_of[group] < low:
+                break
+            order[group], begin, end = SEEN, starts[group], starts[group + 1]
     return _raised(found, count, wanted)[1] if count > wanted else count
 
 
@@ -231,16 +239,17 @@ def _raised(found: Any, count: int, wanted: int) -> Any:
     return np.float64(low[0]), stay
 
 
-@kernel("f4[2], i8[1], i4[1], i1[1], f4[2], f4[2], f4[1], i8, out i4[2]")
+@kernel("f4[2], f4[1], i8[1], i4[1], i1[1], f4[2], f4[2], f4[1], i8, out i4[2]")
 def search(
-    axes: Any, starts: Any, items: Any, codes: Any, rest: Any, vectors: Any, vector: Any, wanted: int, found: Any
-) -> Any:
+    axes: Any, reach: Any, starts: Any, items: Any, codes: Any, rest: Any, vectors: Any, vector: Any, wanted: int,
+    found: Any,
+) -> Any:  # fmt: skip
     """`Index.near`: the items that can be among the `wanted` best, in any order, and their inner products.
 
     What is looked for has a length below `LARGEST`. `found` holds anything, and has room for three numbers of each
     item: which it is, and what stands for the least and the most that its product can be.
     """
-    count = _look(axes, starts, items, codes, rest, vector, wanted, found)
+    count = _look(axes, reach, starts, items, codes, rest, vector, wanted, found)
     top, values = found[0, :count].copy(), np.empty(count, np.float32)
     for at in range(count):
         for place in range(0, vectors.shape[1], _LINE):

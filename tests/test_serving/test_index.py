@@ -119,9 +119,9 @@ def test_roundings_that_all_point_one_way_hide_nobody(places, large):
     codes, scales = coded(rows)
     axes = np.vstack([np.eye(places), np.ones(places), np.zeros(places)]).astype(np.float32)
     rest = np.column_stack([rest_of(rows), scales])
-    index = Index(
-        axes, np.array([1, 33]), np.arange(1_056, dtype=np.int32), laned(codes), rest, rows.astype(np.float32)
-    )
+    far = np.full(1, np.linalg.norm(rows, axis=1).max() + 1, np.float32)
+    items = np.arange(1_056, dtype=np.int32)
+    index = Index(axes, far, np.array([1, 33]), items, laned(codes), rest, rows.astype(np.float32))
     assert np.argmax(rows @ vector) == 1_024
     assert 1_024 in index.near(vector.astype(np.float32), 1).items
 
@@ -280,7 +280,7 @@ def test_it_is_read_back_as_it_was_written():
     assert Index.of({"item_factors": vectors, **before}, vectors) is None, "of a bundle of before"
 
 
-@pytest.mark.parametrize("name", ["codes", "items", "rest", "axes"])
+@pytest.mark.parametrize("name", ["codes", "items", "rest", "axes", "reach"])
 def test_arrays_that_do_not_fit_are_refused(name):
     """A kernel would read on behind them."""
     vectors = made("even", 500, 20, 1)
@@ -310,7 +310,7 @@ def test_numbers_that_point_outside_are_refused(name, wrong):
 def test_an_index_without_groups_is_refused(starts):
     vectors = made("even", 500, 20, 1)
     told = indexed(vectors, np.ones(500, bool)).arrays()
-    axes = {"index.axes": told["index.axes"][: 20 + len(starts)]}
+    axes = {"index.axes": told["index.axes"][: 20 + len(starts)], "index.reach": told["index.reach"][:0]}
     nothing = {f"index.{name}": told[f"index.{name}"][:0] for name in ("items", "codes", "rest")}
     with pytest.raises(BundleError, match="index"):
         Index.of({**told, **axes, **nothing, "index.starts": starts}, vectors)

@@ -99,7 +99,7 @@ def test_an_index_finds_no_more_than_it_holds(seed):
     index = indexed(random.normal(size=(count, places)).astype(np.float32), np.ones(count, bool), groups)
     strange = {
         name: random.choice(STRANGE, getattr(index, name).shape)
-        for name in ("axes", "rest") if random.random() < 0.3
+        for name in ("axes", "reach", "rest") if random.random() < 0.3
     }  # fmt: skip
     told = {name: strange.get(name, getattr(index, name)) for name in NAMES}
     vectors = random.choice(STRANGE, (count, places)) if seed % 5 else random.normal(size=(count, places)).astype("f4")
