@@ -184,6 +184,41 @@ def test_what_cannot_be_among_the_best_is_not_read(groups):
     assert again.best(vector, 50).items.max() < 1_000
 
 
+@needs_kernels
+def test_groups_that_cannot_say_enough_are_not_read():
+    """Codes of all other groups are made the best there are, first blocks included: who reads them finds them."""
+    random = np.random.default_rng(3)
+    mine = np.repeat(np.arange(8), 500)
+    vectors = (10 * np.eye(8)[mine] + 0.1 * random.normal(size=(4_000, 8))).astype(np.float32)
+    index = indexed(vectors, np.ones(4_000, bool), 8)
+    asked = vectors[1_700]
+    least = np.sort(vectors @ asked)[-50]
+    most = index.axes[9:] @ asked + np.linalg.norm(asked) * index.reach
+    block = np.arange(len(index.rest))
+    group = np.where(block < 8, block, np.searchsorted(index.starts, block, "right") - 1)
+    others = np.flatnonzero(most[group] < least)
+    baited = index.codes.copy().reshape(len(index.rest), -1)
+    signs = np.where(index.axes[:8] @ asked > 0, 127, -127).reshape(4, 1, 2)
+    baited[others] = np.broadcast_to(signs, (4, LANES, 2)).ravel()
+    again = Index(**{name: getattr(index, name) for name in NAMES} | {"codes": baited.ravel()}, vectors=vectors)
+    assert len(others) > len(index.rest) / 2
+    found = index.near(asked, 50).items
+    assert (mine[found] == mine[1_700]).all()
+    assert sorted(again.near(asked, 50).items.tolist()) == sorted(found.tolist())
+
+
+@pytest.mark.parametrize("groups", [1, 7, 40])
+def test_no_item_is_farther_from_its_centre_than_is_said(groups):
+    vectors = made("in groups", 3_000, 12, 2)
+    index = indexed(vectors, np.ones(3_000, bool), groups)
+    block_of = np.repeat(np.arange(len(index.rest)), LANES)
+    there = index.items >= 0
+    group = np.where(block_of < groups, block_of, np.searchsorted(index.starts, block_of, "right") - 1)[there]
+    distance = np.linalg.norm(vectors[index.items[there]] - index.axes[13:].astype(float)[group], axis=1)
+    assert (distance <= index.reach[group]).all()
+    assert index.reach.max() <= distance.max() * 1.001 + 1e-3
+
+
 @pytest.mark.parametrize("kernels", [False, True])
 @pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf, 3e38])
 def test_of_what_is_no_number_nothing_is_found(kernels, wrong):
