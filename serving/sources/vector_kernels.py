@@ -128,9 +128,8 @@ def _reaching(
     """
     left, pairs, blocks, scale = 0, len(steps) // 2, len(rest), len(tails)
     for at in range(many):
-        alive[left] = at
-        first = min(begin + at, len(most_of) - 1)  # the first blocks are those of all groups
-        left += rest[begin + at, 0] * tails[0] >= low and (begin + at > first or most_of[first] >= low)
+        alive[left], block = at, begin + at  # the first blocks are those of all groups, one each
+        left += rest[block, 0] * tails[0] >= low and (block >= len(most_of) or most_of[block] >= low)
         for lane in range(LANES):
             sums[at, lane] = 0
     for mark in range(len(tails)):

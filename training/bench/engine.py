@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import time
+from collections.abc import Sequence
 from typing import Annotated
 
 import numpy as np
@@ -145,24 +146,24 @@ def _indexes(engine: Engine, shop: Shop, rounds: int) -> list[Row]:
         vectors = [source.fold_in(Query(engine.clock.now(), past)) for past in pasts]
         known = [vector for vector in vectors if vector is not None]
         if known:
-            with threadpool_limits(1, "blas"):  # as in a worker
-                spent = [_beside(source.index, vector, rounds) for vector in known]
-            rows.append(_row(shop, source.name, "index-to-scan", np.array(spent)))
+            rows.append(_row(shop, source.name, "index-to-scan", _beside(source.index, known, rounds)))
     return rows
 
 
-def _beside(index: Index, vector: Floats, rounds: int) -> float:
-    """What it takes to find the best with an index as a share of what it takes without; the least of some rounds."""
+def _beside(index: Index, vectors: Sequence[Floats], rounds: int) -> Doubles:
+    """Of each vector what it takes to find its best with an index as a share of without; the least of some rounds."""
     items = np.sort(index.items[index.items >= 0])
-    listed, least = index.vectors[items], [np.inf, np.inf]
-    for _ in range(rounds):
-        begun = time.thread_time_ns()
-        index.best(vector, _INDEXED)
-        found = time.thread_time_ns()
-        best(listed @ vector, items, _INDEXED)
-        spent = found - begun, time.thread_time_ns() - found
-        least = [min(pair) for pair in zip(least, spent, strict=True)]
-    return float(least[0] / least[1])
+    listed, least = index.vectors[items], np.full((2, len(vectors)), np.inf)
+    with threadpool_limits(1, "blas"):  # as in a worker
+        for _ in range(rounds):
+            for at, vector in enumerate(vectors):
+                begun = time.thread_time_ns()
+                index.best(vector, _INDEXED)
+                found = time.thread_time_ns()
+                best(listed @ vector, items, _INDEXED)
+                least[:, at] = np.minimum(least[:, at], (found - begun, time.thread_time_ns() - found))
+    shares: Doubles = least[0] / least[1]
+    return shares
 
 
 def _yardstick() -> float:
