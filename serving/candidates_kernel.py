@@ -351,6 +351,13 @@ def look_up(known: Any, scores: Any, wanted: Any, column: int, out: Any) -> None
         out[row, column] = scores[at] if hit else np.nan
 
 
+@kernel("f4[1], i4[1], i8, out f4[2]")
+def read_off(said: Any, wanted: Any, column: int, out: Any) -> None:
+    """Fill a column with what stands for each item; NaN where nothing can, beyond the last of them."""
+    for row in range(len(wanted)):
+        out[row, column] = said[wanted[row]] if 0 <= wanted[row] < len(said) else np.float32(np.nan)
+
+
 @kernel("i4[1], f4[2], f4[2], u1[1], b1[1], i4[1], i4[1], b1, out i4[1], out f4[2], out f4[2], out i4[1], out i1[1]")
 def sift(
     items: Any, scores: Any, opinions: Any, away: Any, buried: Any, category: Any, barred: Any, only_stock: bool,

@@ -1,5 +1,7 @@
 """The decision log: each worker appends what it decided before the answer leaves, with one write.
 
+Answers that are made side by side are written with one for all of them: a write costs as much as a stage of a request.
+
 A file is a sequence of frames (`serving.frames`). What a `write` has taken survives the death of the process. Only
 the writer appends; readers (`serving.decision_drain`) never move what stands. Files rotate by size.
 """
@@ -12,6 +14,7 @@ import re
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +29,19 @@ __all__ = ["DecisionLog", "Discard", "Drained", "drain"]
 ROTATE_BYTES = 16 * 1024 * 1024
 _LOOK_SECONDS = 1.0
 _UNSAFE = re.compile(r"[^A-Za-z0-9_-]")
+
+
+@dataclass(eq=False, slots=True)
+class Batch:
+    """Decisions that go to the disk together.
+
+    Args:
+        frames: theirs.
+        kept: whether they were written; None: nobody has asked for it yet.
+    """
+
+    frames: list[bytes]
+    kept: bool | None = None
 
 
 class DecisionLog:
@@ -47,6 +63,8 @@ class DecisionLog:
         self._fd = -1
         self._size = 0
         self._look_at = 0.0
+        self._open: Batch | None = None
+        """What was offered and is not written yet."""
 
     def append(self, decisions: Sequence[Mapping[str, Any] | bytes]) -> bool:
         """Write decisions, all or none, with one system call.
@@ -58,14 +76,43 @@ class DecisionLog:
             False when they were not written (disk full, folder gone ...); the answer must then say
             `logged: false` and may not be an explored one. The next call tries again.
         """
+        return self.keep(self.offer(decisions))
+
+    def offer(self, decisions: Sequence[Mapping[str, Any] | bytes]) -> Batch:
+        """Take decisions that are written with what others offer before any of them asks for it.
+
+        Args:
+            decisions: each as a dictionary or as its JSON.
+
+        Returns:
+            What `keep` is to be asked for before the answer leaves; decisions of nobody who asks may stay unwritten.
+        """
         try:
-            block = b"".join([frame(decision) for decision in decisions])
-            with self._lock:
-                self._write(block)
-        except (OSError, DataError, orjson.JSONEncodeError):
-            self.failures += 1
-            return False
-        return True
+            framed = [frame(decision) for decision in decisions]
+        except (DataError, orjson.JSONEncodeError):
+            return Batch([], kept=False)
+        with self._lock:
+            if self._open is None:
+                self._open = Batch([])
+            self._open.frames += framed
+            return self._open
+
+    def keep(self, batch: Batch) -> bool:
+        """Write what was offered, where nobody did it yet: all of it or nothing, with one system call.
+
+        Returns:
+            As `append`.
+        """
+        with self._lock:
+            if batch.kept is None:
+                self._open = None
+                try:
+                    self._write(b"".join(batch.frames))
+                    batch.kept = True
+                except OSError:
+                    batch.kept = False
+            self.failures += not batch.kept
+            return batch.kept
 
     def close(self) -> None:
         """Let go of the file; whoever drains next may remove it once it is read."""
@@ -125,6 +172,14 @@ class Discard:
     def append(self, records: Sequence[bytes]) -> bool:
         """Forget the records."""
         return True
+
+    def offer(self, records: Sequence[bytes]) -> Batch:
+        """What `keep` is to be asked for."""
+        return Batch(list(records))
+
+    def keep(self, batch: Batch) -> bool:
+        """`append` of what was offered."""
+        return self.append(batch.frames)
 
     def close(self) -> None:
         """Nothing is open."""

@@ -17,6 +17,7 @@ from features.errors import Unavailable
 from serving.answer_kernel import rounded as round_off
 from serving.candidates import Floats, Rows
 from serving.decide import Decision, encoded, feature_rows, new_id, told_by
+from serving.decision_log import Batch
 from serving.engine import Engine
 from serving.explain import explain
 from serving.hydrate import hydrate, told_trouble
@@ -53,8 +54,9 @@ def recommending(engine: Engine, request: RecommendationsRequest, now: int) -> S
     decision = decide_list(live, query, slate, holdout)
     yield
     answer = fill(live, query, slate, decision)
+    batch = offered(engine, [decision])
     yield
-    answer = remember(engine, [decision], answer)
+    answer = kept(engine, batch, answer)
     noted(engine, [decision], [decision], answer)
     if request.explain:
         answer["explain"] = explain(live, query, slate) | {"milliseconds": watching().milliseconds()}
@@ -81,8 +83,9 @@ def related(engine: Engine, request: RelatedRequest, now: int) -> Steps[Answer]:
     if not query.anchors or not len(slate.items):
         answer["reason"] = ALONE if query.anchors else UNKNOWN
         watching().fell_back(answer["reason"])
+    batch = offered(engine, [decision])
     yield
-    answer = remember(engine, [decision], answer)
+    answer = kept(engine, batch, answer)
     noted(engine, [decision], [decision], answer)
     return answer
 
@@ -190,13 +193,25 @@ def rounded(scores: Floats) -> list[float]:
 
 
 def remember(engine: Engine, decisions: Sequence[Decision], answer: Answer) -> Answer:
-    """Append one subject's decisions before the answer leaves; if that fails, the answer says that it was not logged.
+    """`offered` and `kept`, in one go."""
+    return kept(engine, offered(engine, decisions) if decisions else None, answer)
+
+
+def offered(engine: Engine, decisions: Sequence[Decision]) -> Batch:
+    """One subject's decisions, given to the log: it writes them with those of answers that are made beside this one.
 
     Who asked to be forgotten is written without a name: nobody waits for the log to be drained.
     """
-    if decisions and is_erased(engine, decisions[0].customer_id, decisions[0].visitor_id):
+    if is_erased(engine, decisions[0].customer_id, decisions[0].visitor_id):
         decisions = [msgspec.structs.replace(each, customer_id=None, visitor_id=None) for each in decisions]
-    if decisions and not engine.decisions.append([encoded(each) for each in decisions]):
+    batch = engine.decisions.offer([encoded(each) for each in decisions])
+    lap("log")
+    return batch
+
+
+def kept(engine: Engine, batch: Batch | None, answer: Answer) -> Answer:
+    """Write what was offered before the answer leaves; if that fails, the answer says that it was not logged."""
+    if batch is not None and not engine.decisions.keep(batch):
         answer["logged"] = False
     lap("log")
     return answer

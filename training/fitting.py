@@ -29,9 +29,9 @@ from features.moments import to_datetime
 from serving.bundle import Bundle, text_arrays, text_of
 from serving.recipe import Recipe, SourceSpec, as_json
 from serving.sources.edges import with_edges
-from serving.sources.indexing import with_index
 from training.catalogue import item_arrays, item_texts
 from training.content import ItemTexts
+from training.indexing import with_index
 from training.interactions import Fitted, Progress, preference_matrix, silent, trainable
 from training.known import Dimension, Prices, contexts_of, prices_of, told_of
 from training.methods import Method, parsed, resolved_recipe
@@ -71,7 +71,7 @@ class Cut:
         self._histories, self._dataset, self._texts = histories, dataset, texts
         self._min_customers = max(min_customers, 1)
         self._fitted: dict[bytes, Fitted] = {}
-        self._indexed: dict[bytes, Mapping[str, Array]] = {}
+        self._indexed: dict[bytes, Fitted] = {}
         self._matrices: dict[bytes, sp.csr_matrix] = {}
 
     @cached_property
@@ -168,11 +168,20 @@ class Cut:
         arrays = _over_all_items(found.arrays, np.flatnonzero(self.listed), len(self.known.items))
         return Fitted(arrays, found.figures)
 
-    def indexed(self, spec: SourceSpec, arrays: Mapping[str, Array]) -> Mapping[str, Array]:
-        """What was fitted for a source, with an index beside its vectors, where it has any and an index is of use."""
-        key = _key(spec, parsed(spec)[1])
+    def indexed(self, spec: SourceSpec, progress: Progress = silent) -> Fitted:
+        """`fit`, with an index beside the vectors, where there are any and an index is of use.
+
+        Raises:
+            ConfigError, DataError: as `fit`.
+        """
+        found = self.fit(spec, progress)
+        if "item_factors" not in found.arrays:
+            return found
+        _, params = parsed(spec)
+        key = _key(spec, params)
         if key not in self._indexed:
-            self._indexed[key] = with_index(arrays, self.listed)
+            matrix = self._matrix(params.confidence)
+            self._indexed[key] = with_index(found, self.listed, matrix, params.alpha, params.regularization)
         return self._indexed[key]
 
     def _matrix(self, params: ConfidenceParams) -> sp.csr_matrix:
@@ -208,10 +217,9 @@ def fit_sources(
     arrays: dict[str, Array] = {}
     for spec in specs:
         name = spec.name
-        found = cut.fit(spec, lambda done, total, name=name: progress(name, done, total))  # type: ignore[misc]
+        found = cut.indexed(spec, lambda done, total, name=name: progress(name, done, total))  # type: ignore[misc]
         progress(name, 1, 1)
-        made = cut.indexed(spec, found.arrays)
-        arrays |= {f"source.{name}.{key}": array for key, array in made.items()}
+        arrays |= {f"source.{name}.{key}": array for key, array in found.arrays.items()}
     return arrays
 
 
@@ -261,7 +269,7 @@ def fit_bundle(
         "data_hash": data_hash,
         "created_at": created_at,
         "metrics": dict(metrics or {}),
-        "sources": {spec.name: _told(cut.fit(spec)) for spec in recipe.sources},
+        "sources": {spec.name: _told(cut.indexed(spec)) for spec in recipe.sources},
     }
     return Bundle(manifest, arrays)
 

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
 
 import numpy as np
 import numpy.typing as npt
 
-from features.ids import Array
 from serving.candidates import Floats
 from serving.sources.index import LEAST_ITEMS, Codes, Index, marks
 from serving.sources.vector_kernels import LANES, LARGEST
@@ -16,6 +14,8 @@ from serving.sources.vector_kernels import LANES, LARGEST
 Doubles = npt.NDArray[np.float64]
 IN_GROUP, MOST_GROUPS = 320, 400
 """Items of a group, about, and how many groups at most: of more items one says less, and each is looked at."""
+JUDGED, FOUND = 100, 0.995
+"""Of so many of the best of each subject who is asked this share lies in groups that are not left."""
 _ROUNDED = 1e-5
 """As a share of lengths: by how much sums of single precision can be off."""
 _PASSES = 8
@@ -23,33 +23,24 @@ _LARGEST_CODE = 127
 _TINY = float(np.finfo(np.float32).tiny)
 
 
-def with_index(arrays: Mapping[str, Array], listed: npt.NDArray[np.bool_]) -> Mapping[str, Array]:
-    """What was fitted for a source with an index beside its vectors, where it has any and an index is of use.
-
-    Args:
-        arrays: of the source; `item_factors`, float32[n_items, k], are the vectors.
-        listed: bool[n_items], what is ever looked for.
-    """
-    if "item_factors" not in arrays:
-        return arrays
-    index = index_of(arrays["item_factors"].view(np.float32), listed)
-    return arrays if index is None else {**arrays, **index.arrays()}
-
-
-def index_of(vectors: Floats, listed: npt.NDArray[np.bool_], *, grouped: bool = True) -> Index | None:
+def index_of(
+    vectors: Floats, listed: npt.NDArray[np.bool_], *, grouped: bool = True, asked: Floats | None = None
+) -> Index | None:  # fmt: skip
     """An index over a source's vectors; None where few items are listed, or where their products may be no numbers.
 
     Args:
-        vectors, listed: as for `indexed`.
+        vectors, listed, asked: as for `indexed`.
         grouped: False leaves them in one group, which takes no time to find: a bundle is opened at once.
     """
     rows = np.flatnonzero(listed)
     if len(rows) < LEAST_ITEMS or not np.abs(vectors[rows]).sum(axis=1, dtype=np.float64).max() < LARGEST:
         return None
-    return indexed(vectors, listed, min(len(rows) // IN_GROUP, MOST_GROUPS) if grouped else 1)
+    return indexed(vectors, listed, min(len(rows) // IN_GROUP, MOST_GROUPS) if grouped else 1, asked=asked)
 
 
-def indexed(vectors: Floats, listed: npt.NDArray[np.bool_], groups: int = 1, seed: int = 0) -> Index:
+def indexed(
+    vectors: Floats, listed: npt.NDArray[np.bool_], groups: int = 1, seed: int = 0, *, asked: Floats | None = None
+) -> Index:  # fmt: skip
     """Index the vectors of the listed items.
 
     Args:
@@ -57,6 +48,8 @@ def indexed(vectors: Floats, listed: npt.NDArray[np.bool_], groups: int = 1, see
         listed: bool[n_items], what is ever looked for.
         groups: of k-means, at most as many as there are items.
         seed: of the first centres.
+        asked: float32[m, k], what is looked for as a rule: then groups are left by how far their items usually are from
+            their centre, so that of the best of these the share `FOUND` is found. Default: nothing is ever missed.
     """
     rows = np.flatnonzero(listed).astype(np.int32)
     mine = np.ascontiguousarray(vectors[rows])
@@ -74,7 +67,10 @@ def indexed(vectors: Floats, listed: npt.NDArray[np.bool_], groups: int = 1, see
     codes, scales = coded(wide / spread)
     axes = np.vstack([turn, spread, centres]).astype(np.float32)
     rest = np.column_stack([rest_of(wide), scales])
-    return Index(axes, reach_of(mine, centres, group), starts, items, laned(codes), rest, vectors)
+    reach = reach_of(mine, centres, group)
+    if asked is not None:
+        reach = np.minimum(reach, usual_reach(mine, centres, group, asked))
+    return Index(axes, reach, starts, items, laned(codes), rest, vectors)
 
 
 def grouped_by(vectors: Floats, groups: int, seed: int) -> tuple[Floats, npt.NDArray[np.intp]]:
@@ -98,6 +94,31 @@ def reach_of(vectors: Floats, centres: Floats, group: npt.NDArray[np.intp]) -> F
     np.maximum.at(found, group, np.linalg.norm(vectors - wide[group], axis=1))
     far: Floats = ((found + _ROUNDED * np.linalg.norm(wide, axis=1)) * (1 + _ROUNDED)).astype(np.float32)
     return np.nextafter(far, np.float32(np.inf))
+
+
+def usual_reach(vectors: Floats, centres: Floats, group: npt.NDArray[np.intp], asked: Floats) -> Floats:
+    """float32[groups]: from the usual distance of its vectors, how far a group has to be thought to reach.
+
+    A group of centre c is read where c'q + |q| r is at least t, the last of the best products with q. With its reach r
+    a times the root mean square of its distances, s, an item among the best is found where a >= (t - c'q) / (|q| s).
+    For all that are among the best of all that is asked, a is the quantile `FOUND` of that.
+
+    Args:
+        vectors, centres, group: float32[n, k], float32[groups, k], int64[n].
+        asked: float32[m, k], m >= 1.
+    """
+    squares = ((vectors - centres[group]) ** 2).sum(axis=1, dtype=np.float64)
+    size = np.bincount(group, minlength=len(centres))
+    usual = np.sqrt(np.bincount(group, squares, len(centres)) / np.maximum(size, 1))
+    wanted, needed = min(JUDGED, len(vectors)), []
+    for vector in asked:
+        products, length = vectors @ vector, max(float(np.linalg.norm(vector)), _TINY)
+        last = np.partition(products, -wanted)[-wanted]
+        best = group[products >= last]
+        needed.append((last - centres[best] @ vector) / (length * np.maximum(usual[best], _TINY)))
+    least = max(np.quantile(np.concatenate(needed), FOUND, method="higher"), 0.0)
+    reach: Floats = (usual * least * (1 + _ROUNDED)).astype(np.float32)
+    return reach
 
 
 def _longest_first(

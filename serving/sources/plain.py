@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import cast
 
 import numpy as np
@@ -16,12 +17,15 @@ from features.moments import DAY
 from features.pace import breathe
 from serving.bundle import Bundle
 from serving.candidates import Floats, Opinion, Proposals, Rows
+from serving.candidates_kernel import read_off
 from serving.query import Query
 from serving.recipe import SourceSpec
 from serving.sources import kernels
 from serving.sources.contract import no_causes, past_of
 
 Doubles = npt.NDArray[np.float64]
+WIDE = 4
+"""A list that one in so many items stands in is kept by item as well: it takes less room so, or not much more."""
 _LINES = bits((EventType.PURCHASE, EventType.RETURN))
 
 
@@ -66,8 +70,10 @@ def _by_item(items: Rows, scores: Floats) -> Opinion:
         items: int32[m], distinct.
         scores: float32[m or more].
     """
-    scores = scores[: len(items)]
-    place = np.full(items.max(initial=-1) + 1, -1, np.int32)
+    scores, span = scores[: len(items)], int(items.max(initial=-1)) + 1
+    if len(items) * WIDE >= span:
+        return Listed(span, Proposals(items, scores))
+    place = np.full(span, -1, np.int32)
     place[items] = np.arange(len(items), dtype=np.int32)
     breathe()
     known = np.flatnonzero(place >= 0).astype(np.int32)
@@ -75,6 +81,38 @@ def _by_item(items: Rows, scores: Floats) -> Opinion:
     rising = place[known]
     breathe()
     return Opinion(known, scores[rising], Proposals(items, scores))
+
+
+class Listed(Opinion):
+    """A list of most items: what it says of one stands at the item's row, and is not searched for.
+
+    Args:
+        span: no item of it has this row or a later one.
+        ranked: the list.
+    """
+
+    def __init__(self, span: int, ranked: Proposals) -> None:
+        self.ranked = ranked
+        self._said = np.full(span, np.nan, np.float32)
+        self._said[ranked.items] = np.where(np.isfinite(ranked.scores), ranked.scores, np.float32(np.nan))
+        breathe()
+
+    @cached_property
+    def items(self) -> Rows:  # type: ignore[override]
+        """int32[m], ascending."""
+        return np.sort(cast("Proposals", self.ranked).items)
+
+    @cached_property
+    def scores(self) -> Floats:  # type: ignore[override]
+        """float32[m]."""
+        return self._said[self.items]
+
+    def tell(self, items: Rows, out: Floats, column: int) -> None:
+        """As the contract says."""
+        if available():
+            read_off(self._said, items, column, out)
+        else:
+            super().tell(items, out, column)
 
 
 class Popularity:

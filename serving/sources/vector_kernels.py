@@ -25,8 +25,9 @@ STRETCH = 16
 """So many blocks of a group are read side by side."""
 _SPARE = 8
 """One in so many more may be asked for its whole vector: a threshold that is nearly right is found in half the time."""
-_FULL = 300
-"""At so many of those that may be among the best it is asked what each has to reach."""
+_MORE = 25
+"""At so many more than are wanted that may be among the best it is asked what each has to reach, and at so many more
+again (a quarter, where many are equal): as long as that is low, groups are read that need not be."""
 _STEPS, _SUM, _CODE = 32_767, 2**31 - 1, 127
 """The largest number of the vector, of a sum, and of a code."""
 _LOWEST = float(SEEN)
@@ -186,13 +187,13 @@ def _look(
 ) -> int:  # fmt: skip
     """Fill the items that can be among the `wanted` best, and what their products are at least and at most.
 
-    No item of a group says more than its centre and its distance from that can. The group of which that is most comes
+    No item of a group says more than its centre and its reach from that can. The group of which that is most comes
     first, then the longest of each, then the other groups: so what is to be reached is high from the start, and it
     ends where no later group can reach it. In a group blocks descend by length, and it ends there likewise.
     """
     places, groups, marks = len(vector), len(starts) - 1, rest.shape[1] - 1
     turned, order, said = np.empty(places), np.empty(groups, np.int32), np.empty(2, np.float32)
-    bits, low, count, full = said.view(np.int32), -np.inf, 0, max(2 * wanted, _FULL)
+    bits, low, count, full = said.view(np.int32), -np.inf, 0, wanted + _MORE
     steps, sums = np.empty(places + places % 2, np.int16), np.empty((STRETCH, LANES), np.int32)
     tails, sizes, alive = np.empty(marks), np.empty(marks), np.empty(STRETCH + 1, np.int64)
     for place in range(places):
@@ -215,7 +216,7 @@ def _look(
                 count = _take(items, rest[block, marks] * step, off, low, block, sums, at, said, bits, found, count)
             if count >= full:
                 low, count = _raised(found, count, wanted)
-                full = max(2 * count, _FULL)
+                full = count + max(_MORE, count // 4)
             begin += many
         begin, end = 0, starts[0]
         if turn:

@@ -7,6 +7,7 @@ import random
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -203,6 +204,56 @@ def test_a_write_that_fails_says_so_leaves_no_trace_and_the_next_one_works(log, 
     assert stored_ids(store) == ["d1", "d3"]
 
 
+def test_what_is_offered_side_by_side_is_written_at_once(log, folder, store, monkeypatch):
+    """By the first who asks; the next who offers is no part of it."""
+    writes, write = [], os.write
+    monkeypatch.setattr(os, "write", lambda fd, data: writes.append(len(data)) or write(fd, data))
+    first, second = log.offer([decision(1), decision(2)]), log.offer([decision(3)])
+    assert not writes
+    assert log.keep(second)
+    third = log.offer([decision(4)])
+    assert log.keep(first)
+    assert len(writes) == 1
+    assert log.keep(third)
+    assert len(writes) == 2
+    drain(folder, store)
+    assert stored_ids(store) == ["d1", "d2", "d3", "d4"]
+
+
+def test_one_write_that_fails_fails_for_all_who_offered(log, folder, store, monkeypatch):
+    """Each of them hears so, and nothing of it is written with what comes later."""
+    write = os.write
+    batches = [log.offer([decision(n)]) for n in (1, 2)]
+    monkeypatch.setattr(os, "write", lambda fd, data: write(fd, data[:25]))
+    assert [log.keep(batch) for batch in batches] == [False, False]
+    assert log.failures == 2
+    monkeypatch.setattr(os, "write", write)
+    assert not log.keep(batches[0])
+    assert log.append([decision(3)])
+    found = drain(folder, store)
+    assert (stored_ids(store), found.damaged_bytes) == (["d3"], 0)
+
+
+def test_what_cannot_be_written_is_nobody_elses_trouble(log, folder, store):
+    bad, good = log.offer([{"decision_id": object()}]), log.offer([decision(1)])
+    assert not log.keep(bad)
+    assert log.keep(good)
+    drain(folder, store)
+    assert stored_ids(store) == ["d1"]
+
+
+def test_many_threads_offer_and_keep(log, folder, store):
+    """Whoever writes: what anybody was told is kept is there, once."""
+
+    def work(thread):
+        return all(log.keep(log.offer([decision(1_000 * thread + n)])) for n in range(100))
+
+    with ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(work, range(8)))
+    drain(folder, store)
+    assert sorted(stored_ids(store)) == sorted(f"d{1_000 * thread + n}" for thread in range(8) for n in range(100))
+
+
 def test_a_short_write_is_a_failed_one(log, folder, store, monkeypatch):
     """The system took a part only: taken back and reported."""
     assert log.append([decision(1)])
@@ -317,6 +368,7 @@ def test_drained_frames_of_erased_subjects_are_overwritten_in_place(log, folder,
 
 WRITER = """
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from serving.decision_log import DecisionLog
 log = DecisionLog(Path(sys.argv[1]), "w", rotate_bytes=20_000)

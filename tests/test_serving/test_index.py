@@ -1,4 +1,7 @@
-"""The index over item vectors: nothing that a full scan finds is missed, whatever the vectors look like."""
+"""The index over item vectors: nothing that a full scan finds is missed, whatever the vectors look like.
+
+Where that is given up for a share (`tests/test_training/test_indexing.py`), only `reach` differs.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +30,6 @@ from serving.sources.indexing import (
     laned,
     principal_axes,
     rest_of,
-    with_index,
 )
 from serving.sources.vector_kernels import LANES, LARGEST
 
@@ -376,17 +378,6 @@ def test_only_a_large_catalogue_has_one():
     assert index_of(vectors, listed) is None
 
 
-def test_beside_what_was_fitted_stands_an_index():
-    vectors = made("even", LEAST_ITEMS, 4, 1)
-    arrays = {"item_factors": vectors, "gram": vectors.T @ vectors}
-    found = with_index(arrays, np.ones(LEAST_ITEMS, bool))
-    assert all(found[name] is array for name, array in arrays.items())
-    assert Index.of(found, vectors) is not None
-    assert with_index(arrays, np.arange(LEAST_ITEMS) > 0) is arrays
-    other = {"indptr": np.arange(3)}
-    assert with_index(other, np.ones(LEAST_ITEMS, bool)) is other
-
-
 def source_of(listed: np.ndarray, arrays: Mapping[str, np.ndarray]) -> Factors:
     """A source of factors over a bundle of so many items."""
     spec = SourceSpec("taste", "factors", "ials")
@@ -399,7 +390,9 @@ def test_a_source_takes_the_index_of_its_bundle_or_makes_one(monkeypatch):
     """With an index nothing is copied; without one it is, where most items are not listed."""
     vectors, listed = made("in groups", 9_000, 4, 1), np.arange(9_000) % 2 == 0
     fitted = {"item_factors": vectors, "gram": vectors.T @ vectors}
-    published, before = source_of(listed, with_index(fitted, listed)), source_of(listed, fitted)
+    index = index_of(vectors, listed)
+    assert index is not None
+    published, before = source_of(listed, {**fitted, **index.arrays()}), source_of(listed, fitted)
     monkeypatch.setattr(indexing, "LEAST_ITEMS", 9_000)
     small = source_of(listed, fitted)
     assert published.index is not None and before.index is not None and small.index is None

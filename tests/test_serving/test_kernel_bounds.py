@@ -88,6 +88,10 @@ def test_candidates_and_slates_stay_in_their_arrays(seed):
     asked = made(np.float32, len(wanted), 2)
     candidates_kernel.look_up(heard[0].items, heard[0].scores, wanted, 1, asked)
     assert made.whole() and np.array_equal(asked[:, 1], heard[0].of(wanted), equal_nan=True)
+    candidates_kernel.read_off(strange, wanted, 0, asked)
+    stands = (wanted >= 0) & (wanted < found)
+    assert made.whole() and np.array_equal(asked[stands, 0], strange[wanted[stands]], equal_nan=True)
+    assert np.isnan(asked[~stands, 0]).all()
 
 
 @pytest.mark.parametrize("seed", range(100))

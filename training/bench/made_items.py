@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
+import scipy.sparse as sp
 
 from features.assemble import FINGERPRINT, SharedTables
 from features.ids import Array, Vocabulary
@@ -13,8 +14,9 @@ from serving.recipe import RankerSpec, Recipe, SourceSpec, as_json
 from serving.scoring import ranking_names
 from serving.sources.context import cell_key
 from serving.sources.edges import with_edges
-from serving.sources.indexing import with_index
 from serving.trees import Forest
+from training.indexing import SAMPLE, with_index
+from training.interactions import Fitted
 from training.methods import resolved_recipe
 
 Floats = npt.NDArray[np.float32]
@@ -96,13 +98,12 @@ def _sources(
     n = len(popular)
     centres = rng.normal(0, 0.3, (int(category.max()) + 1, factors))
     vectors = (centres[category] + rng.normal(0, 0.1, (n, factors))).astype(np.float32)
-    fitted: dict[str, Array] = {"item_factors": vectors, "gram": vectors.T @ vectors}
     cells = [cell_key({"region": region, "device": device}) for region in REGIONS for device in DEVICES]
     return {
         **_lists(rng, popular, len(REGIONS), min(n, 5_000_000 // len(REGIONS)), "popularity"),
         **Vocabulary.of(sorted(REGIONS)).arrays("popularity.regions"),
         "personal-frequency.popular": popular.astype(np.float32),
-        **{f"ials.{name}": array for name, array in with_index(fitted, np.ones(n, bool)).items()},
+        **{f"ials.{name}": array for name, array in _factors(vectors, category).arrays.items()},
         **{f"{source}.{name}": array for source in ("item-item", "sequence", "session")
            for name, array in with_edges(made_neighbours(rng, popular, category)).items()},
         **_lists(rng, popular, len(cells), min(n, 300), "context-popularity"),
@@ -118,6 +119,17 @@ def _sources(
         "wishlist.price_since": np.empty(0, np.int64),
         "wishlist.price": np.empty(0, np.float32),
     }  # fmt: skip
+
+
+def _factors(vectors: Floats, category: npt.NDArray[np.int32]) -> Fitted:
+    """Vectors, and an index over them for customers who lean to a category each, as the made ones do."""
+    rng, n = np.random.default_rng(0), len(vectors)
+    who = np.repeat(np.arange(SAMPLE), rng.geometric(1 / 20, SAMPLE))
+    liked = np.where(rng.random(len(who)) < 0.6, rng.integers(0, n, SAMPLE)[who], rng.integers(0, n, len(who)))
+    items = np.minimum(category[liked] * IN_CATEGORY + (IN_CATEGORY * rng.random(len(who)) ** 3).astype(int), n - 1)
+    bought = sp.csr_matrix((np.ones(len(who), np.float32), (who, items)), (SAMPLE, n))
+    fitted = Fitted({"item_factors": vectors, "gram": vectors.T @ vectors})
+    return with_index(fitted, np.ones(n, bool), bought, alpha=1.0, regularization=0.01)
 
 
 def _lists(
