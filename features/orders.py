@@ -67,7 +67,10 @@ class OrderLine(msgspec.Struct, frozen=True, array_like=True):
     @property
     def state(self) -> str:
         """The last state that was told; "confirmed" before any."""
-        return next((step.state for step in reversed(self.steps) if step.state), "confirmed")
+        for step in reversed(self.steps):
+            if step.state:
+                return step.state
+        return "confirmed"
 
     @property
     def is_open(self) -> bool:

@@ -26,13 +26,14 @@ from features.history import FIELDS, Histories, customer_subject
 from features.ids import Array, Vocabulary
 from features.moments import to_datetime
 from serving.artifact import Artifact, live_name, publish_live, read_manifest, verify_files, write_artifact
-from serving.profiles import ARRAYS, People, Profile, people_arrays, people_in, spooled
+from serving.profiles import ARRAYS, People, Profile, bounds_in, people_arrays, people_in, spooled
 from serving.slices import EVENTS, ColumnSlices, Slices, columns_in, records_of
 from serving.tombstones import Erased
 
 KIND = "history"
-FORMAT = 3
-"""1 had no profiles, 2 an array a column. A program of that time must not erase in a history that has others."""
+FORMAT = 4
+"""1 had no profiles, 2 an array a column, 3 profiles in one part. A program of that time must not erase in a history
+that has others."""
 ERASED = "erased.json"
 LINK_ARRAYS = ("links.customer", "links.visitor")
 _BLANKS: dict[str, Any] = {"type": 0, "item": -1, "value": np.nan}
@@ -178,7 +179,7 @@ def overwrite(folder: Path, subjects: Collection[str]) -> Overwritten:
     arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r+", allow_pickle=False) for name in names}
     events = _blank_parts(columns_in(arrays), mapped["offsets"], rows, _BLANKS)
     told = {_PROFILES: arrays[_PROFILES]} if _PROFILES in arrays else {}
-    profiles = _blank_parts(told, mapped[ARRAYS[0]], rows, {}) if told else []
+    profiles = _blank_parts(told, bounds_in(mapped[ARRAYS[0]], len(known)), rows, {}) if told else []
     _flush(folder, arrays, names.difference(_SUBJECT_ARRAYS))
     for row in rows:
         _blank_id(known, row, arrays)

@@ -18,6 +18,7 @@ from serving import store_sql as sql
 from serving.backend import Database, Mark
 from serving.links import BEGINNING
 from serving.newer import Reach
+from serving.steps import moment
 
 MOST = 200_000
 """Customers, some 20 MB in each worker: beyond that the store is asked about everybody, until the next sync."""
@@ -42,6 +43,7 @@ class News:
         self._lock = threading.Lock()
         self._file = 0
         self._until = 0.0
+        self._seen: tuple[object | None, Mark | None] = None, None
         self._begin_anew()
 
     def none_of(self, customer_id: str, reach: Reach) -> bool:
@@ -54,12 +56,28 @@ class News:
         Raises:
             Unavailable: the store cannot be read now.
         """
-        number, mark = hash(customer_id), self._database.mark()
+        number, mark = hash(customer_id), self._mark_now()
         if mark is None or reach != self._reach or number in self._known:
             return False
-        if (mark != self._mark or time.monotonic() > self._until) and not self._caught_up():
-            return False
+        if mark != self._mark or time.monotonic() > self._until:
+            if not self._caught_up():
+                return False
+            if (now := moment()) is not None:
+                self._seen = now, self._mark
         return number not in self._known
+
+    def _mark_now(self) -> Mark | None:
+        """The store's, looked at once for all who ask side by side (`serving.steps`): they came before it was.
+
+        Only the thread that works on them has a moment, so nobody else writes what it saw.
+        """
+        now = moment()
+        if now is None:
+            return self._database.mark()
+        seen = self._seen
+        if seen[0] is not now:
+            seen = self._seen = now, self._database.mark()
+        return seen[1]
 
     def _begin_anew(self) -> None:
         """Nothing is read yet. Who is known stays: too many are no harm, and other threads are looking."""

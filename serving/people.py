@@ -115,7 +115,7 @@ _reports = msgspec.json.Decoder(tuple[Report, ...])
 
 def _synced(people: People | None, row: int | None, now: int) -> Person | None:
     """A customer of whom the store has nothing newer, read in one go; None where his profile needs a closer look."""
-    raw = people.json_at(row) if people else None
+    raw = people.shown_at(row) if people else None
     if raw is None:
         return NOBODY
     try:

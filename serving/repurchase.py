@@ -71,6 +71,8 @@ class Windows:
             if line.gift or line.state in FAILED:
                 odd.append(line)
                 continue
+            if now - line.ordered_at >= self._longest and not line.is_awaited(now):
+                continue  # as most of a long past: nobody need know what it was
             code = self._category(line)
             rest = self._rests[code]
             # What is awaited bars its category also where the window is not known.

@@ -5,7 +5,9 @@ A stage's code and tables are in the processor's caches then, where each request
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+import threading
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from typing import ParamSpec, Protocol, TypeVar
 
 P = ParamSpec("P")
@@ -24,6 +26,31 @@ def finished(steps: Steps[Result]) -> Result:
     except StopIteration as end:
         found: Result = end.value
         return found
+
+
+class _Beside(threading.local):
+    moment: object | None = None
+
+
+_beside = _Beside()
+
+
+@contextmanager
+def one_moment() -> Iterator[None]:
+    """What this thread does for several requests inside it is of one moment, and all of them came before it.
+
+    So what one of them finds out of the world is true for the next as well (`moment`).
+    """
+    _beside.moment = object()
+    try:
+        yield
+    finally:
+        _beside.moment = None
+
+
+def moment() -> object | None:
+    """The moment that the requests which are worked on now have in common; None: each has its own."""
+    return _beside.moment
 
 
 class Go(Protocol):

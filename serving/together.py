@@ -14,7 +14,7 @@ from collections.abc import Callable
 from contextvars import Context, copy_context
 from typing import Any, NamedTuple, ParamSpec, TypeVar
 
-from serving.steps import Steps
+from serving.steps import Steps, one_moment
 from serving.watch import watching
 
 P = ParamSpec("P")
@@ -73,7 +73,8 @@ class Together:
         going = [self._waiting.popleft() for _ in range(min(self._at_once, len(self._waiting)))]
         going = [each for each in going if not each.answer.cancelled()]  # whoever asked is gone
         while going:  # nobody else has a turn before all are done: who asks cannot go meanwhile
-            going = [each for each in going if each.goes_on()]
+            with one_moment():
+                going = [each for each in going if each.goes_on()]
         if self._waiting:
             loop.call_soon(self._run, loop)
 

@@ -9,6 +9,7 @@ import sqlite3
 import threading
 import time
 
+import msgspec
 import numpy as np
 import orjson
 import pytest
@@ -31,7 +32,7 @@ from serving.decision_log import DecisionLog
 from serving.erase import erase, read_receipt, sweep
 from serving.events import StoredEvent
 from serving.histories import open_history, overwrite, verify_history, write_history
-from serving.profiles import People, Profile
+from serving.profiles import PARTS, People, Profile
 from serving.store import Store
 from serving.sync import sync
 from serving.tombstones import Erased, erased_of, is_erased, token_of
@@ -247,7 +248,8 @@ def test_workers_that_opened_the_history_see_the_erasure_at_once(shop, known):
     before = mapped.of(customer_subject(ANN))
     mapped_people = history_files.open_people(shop.histories / str(live_name(shop.histories)), upkeep.store_id(known))
     row = mapped.subjects.find(customer_subject(ANN))
-    raw_before = mapped_people.raw[mapped_people.offsets[row] : mapped_people.offsets[row + 1]]
+    begin, _, _, end = mapped_people.offsets[PARTS * row : PARTS * row + 4]
+    raw_before = mapped_people.raw[begin:end]
     assert mapped_people.of(customer_subject(ANN)).fields["name"] == NAME
     assert len(before) == 3 and before.item.max() >= 0
     erase(shop, known, ANN, now=NOON)
@@ -498,9 +500,32 @@ def test_profiles_are_overwritten_with_their_subject_and_no_other(tmp_path):
     assert half.of("c:bob") is None and half.agreed(half.subjects.find("c:bob")) is None
 
 
+def test_while_a_profile_is_overwritten_a_word_on_consents_outlives_what_it_guards(tmp_path):
+    """However far it came: what is there of it is nothing, and while there is anything the word still stands."""
+    profile = Profile(
+        {"name": "Bob", "consents": {"personalization": {"granted": False}}},
+        orders=(Report(order_id="o", line="1", at=1, item_id="tea", state="shipped"),),
+    )
+    folder = tmp_path / write_history(tmp_path, build(["c:bob"]), [], MANIFEST, [("c:bob", profile)])
+    people = history_files.open_people(folder, "s")
+    assert people.of("c:bob") == profile
+    bounds, raw = people.offsets.tolist(), people.raw.copy()
+    assert len(bounds) == PARTS + 1 and bounds == sorted(set(bounds))
+    for gone in range(1, len(raw) + 1):
+        raw[gone - 1] = 0
+        half = People(people.subjects, people.offsets, raw, (0, 0))
+        assert half.of("c:bob") is None
+        assert half.agreed(0) == (profile.fields["consents"] if gone <= bounds[-2] else None)
+
+
 def in_columns(parent, histories, links, manifest, profiles):
     """As `write_history` of the program before wrote a history."""
-    people = history_files.people_arrays(histories.subjects, history_files.spooled(profiles, parent))
+    told = {subject: msgspec.json.encode(profile) for subject, profile in profiles}
+    pieces = [told.get(subject, b"") for subject in histories.subjects]
+    people = {
+        "people.offsets": np.cumsum([0, *map(len, pieces)]),
+        "people.bytes": np.frombuffer(b"".join(pieces), np.uint8),
+    }
     write_artifact(parent / "older", {**histories.arrays(), **people}, {"kind": "history", "format": 2, **manifest})
     return "older"
 

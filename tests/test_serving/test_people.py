@@ -163,14 +163,23 @@ USUAL = st.fixed_dictionaries({}, optional={
 })  # fmt: skip
 
 
-@given(TOLD | USUAL, st.booleans())
+def mapped_in(ids, profiles, *, whole=False):
+    """Profiles as a worker maps them; `whole`: as they were written before they had parts."""
+    subjects = Vocabulary.of(ids)
+    if not whole:
+        arrays = people_arrays(subjects, spooled(sorted(profiles.items()), Path(tempfile.gettempdir())))
+        return People(subjects, arrays["people.offsets"], arrays["people.bytes"], (0, 0))
+    told = [msgspec.json.encode(profiles[name]) if name in profiles else b"" for name in ids]
+    offsets = np.cumsum([0, *map(len, told)])
+    return People(subjects, offsets, np.frombuffer(b"".join(told), np.uint8), (0, 0))
+
+
+@given(TOLD | USUAL, st.booleans(), st.booleans())
 @settings(max_examples=300, deadline=None)
-def test_a_profile_read_in_one_go_is_what_a_closer_look_finds(fields, ordered):
+def test_a_profile_read_in_one_go_is_what_a_closer_look_finds(fields, ordered, whole):
     """Whatever stands in it: what is not as it nearly always is gets the closer look."""
     profile = Profile(fields=fields, orders=(report(), report(at=LATER, state="shipped")) if ordered else ())
-    subjects = Vocabulary.of(["c:ann", "c:bob"])
-    arrays = people_arrays(subjects, spooled([("c:ann", profile)], Path(tempfile.gettempdir())))
-    mapped = People(subjects, arrays["people.offsets"], arrays["people.bytes"], (0, 0))
+    mapped = mapped_in(["c:ann", "c:bob"], {"c:ann": profile}, whole=whole)
     closer = people._person(plain(decode(msgspec.json.encode(fields))), list(profile.orders), LATER)
     found = people._synced(mapped, 0, LATER)
     assert found is None or repr(found) == repr(closer)  # a number stays whole where it is
@@ -191,17 +200,33 @@ REPORTS = st.lists(st.builds(
 ), max_size=8)  # fmt: skip
 
 
-@given(REPORTS, st.integers(0, 11))
-def test_lines_that_were_made_at_a_sync_are_those_of_the_reports(reports, now):
+@given(REPORTS, st.integers(0, 11), st.booleans())
+def test_lines_that_were_made_at_a_sync_are_those_of_the_reports(reports, now, whole):
     """As of every moment, and also of a profile that was written before there were lines."""
     profile = Profile(fields={"tier": "gold"}, orders=tuple(reports))
-    subjects = Vocabulary.of(["c:ann"])
-    expected = as_of(lines_of(reports), now)
-    for raw in (people_arrays(subjects, spooled([("c:ann", profile)], Path(tempfile.gettempdir())))["people.bytes"],
-                np.frombuffer(msgspec.json.encode(profile), np.uint8)):  # fmt: skip
-        mapped = People(subjects, np.array([0, len(raw)]), raw, (0, 0))
-        assert people._synced(mapped, 0, now).orders == expected
-        assert mapped.of("c:ann") == profile
+    mapped = mapped_in(["c:ann"], {"c:ann": profile}, whole=whole)
+    assert people._synced(mapped, 0, now).orders == as_of(lines_of(reports), now)
+    assert mapped.of("c:ann") == profile
+
+
+LOGGED = st.lists(st.tuples(st.sampled_from(["email", "training"]), st.booleans()), max_size=2)
+
+
+@given(TOLD | USUAL, REPORTS, LOGGED, st.booleans())
+def test_all_of_a_profile_is_kept_and_its_consents_are_read_alone(fields, reports, consents, whole):
+    """Whatever of it there is; beside it lies somebody else's."""
+    profiles = {
+        "c:ann": Profile(fields, tuple(reports), tuple(consents)),
+        "c:cyd": Profile({"consents": {"email": {"granted": True}}}),
+    }
+    mapped = mapped_in(["c:ann", "c:bob", "c:cyd"], profiles, whole=whole)
+    told = {name: value for name, value in fields.items() if name != "consents" or value is not None}
+    assert repr(sorted(mapped.of("c:ann").fields.items())) == repr(sorted(told.items()))
+    assert mapped.agreed(0) == fields.get("consents")
+    assert (mapped.of("c:ann").orders, mapped.of("c:ann").consents) == (tuple(reports), tuple(consents))
+    assert [mapped.of("c:bob"), mapped.agreed(1), mapped.shown_at(1)] == [None] * 3
+    assert mapped.agreed(2) == {"email": {"granted": True}} == mapped.of("c:cyd").fields["consents"]
+    assert mapped.at(None) is mapped.agreed(None) is mapped.shown_at(None) is None
 
 
 def test_profiles_are_spooled_in_the_order_of_their_subjects(tmp_path):

@@ -421,7 +421,7 @@ def test_the_history_is_one_that_serving_can_map(shop, filled):
     report = sync(shop, now=NOON + 50 * DAY)
     histories, manifest = open_history(shop.histories / report.history)
     assert live_name(shop.histories) == report.history
-    assert (manifest["kind"], manifest["format"], manifest["store_seq"]) == ("history", 3, 4)
+    assert (manifest["kind"], manifest["format"], manifest["store_seq"]) == ("history", 4, 4)
     assert (manifest["as_of"], manifest["dataset"]) == (NOON + 50 * DAY, report.import_id)
     assert list(histories.subjects) == ["c:ann", "c:bob"]
     assert len(histories.of("c:ann")) == 3  # the laptop's event before the sign-in is hers
