@@ -15,7 +15,7 @@ from contextvars import Context, copy_context
 from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 from serving.steps import Steps, one_moment
-from serving.watch import watching
+from serving.watch import Watch, watching
 
 P = ParamSpec("P")
 Result = TypeVar("Result")
@@ -28,11 +28,13 @@ class _Asked(NamedTuple):
     answer: asyncio.Future[Any]
     context: Context
     steps: Steps[Any]
+    watch: Watch
 
     def goes_on(self) -> bool:
         """Do one more step: whether others are left."""
+        self.watch.resume()
         try:
-            self.context.run(_step, self.steps)
+            self.context.run(next, self.steps)
         except StopIteration as end:
             self.answer.set_result(end.value)
         except (KeyboardInterrupt, SystemExit):
@@ -41,6 +43,8 @@ class _Asked(NamedTuple):
             self.answer.set_exception(error)  # whatever it is, it is this one's alone
         else:
             return True
+        finally:
+            self.watch.pause()
         return False
 
 
@@ -61,8 +65,8 @@ class Together:
         answer: asyncio.Future[Result] = loop.create_future()
         if not self._waiting:
             loop.call_soon(self._run, loop)
-        self._waiting.append(_Asked(answer, copy_context(), steps))
         watch = watching()
+        self._waiting.append(_Asked(answer, copy_context(), steps, watch))
         watch.pause()
         try:
             return await answer
@@ -77,12 +81,3 @@ class Together:
                 going = [each for each in going if each.goes_on()]
         if self._waiting:
             loop.call_soon(self._run, loop)
-
-
-def _step(steps: Steps[Any]) -> None:
-    watch = watching()
-    watch.resume()
-    try:
-        next(steps)
-    finally:
-        watch.pause()
