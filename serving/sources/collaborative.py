@@ -140,8 +140,8 @@ class Neighbours:
 
     def _summed(self, items: Rows, weights: Floats) -> Opinion:
         """The same with a kernel, over tables of this thread."""
-        count = len(self._indptr) - 1
-        sums, marks = scratch("neighbour_sum", count, np.float64), scratch("neighbour_mark", count // 64 + 1, np.uint64)
+        size = 1 << kernels.STRETCH
+        sums, marks = scratch("neighbour_sum", size, np.float64), scratch("neighbour_mark", size // 64, np.uint64)
         return Opinion(*kernels.neighbours(items, weights, self._indptr, self._pairs, self._bits, sums, marks))
 
     def causes(self, query: Query, items: Rows) -> Rows:

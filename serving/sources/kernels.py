@@ -13,46 +13,90 @@ LINE = 8
 """Neighbours, with their weights, that the memory hands over at once."""
 AHEAD = 8
 """So many items before it is their turn their neighbours are asked for."""
+STRETCH = 11
+"""Neighbours are added up by stretches of two to the power of so many items."""
 WISHLIST, WISHLIST_REMOVE, PURCHASE, RETURN = 5, 6, 7, 8
 """Codes of `EventType`."""
 ITEM, TIME, TYPE, QUANTITY, VALUE = 0, 1, 2, 3, 4
 """Columns, as of `features.by_item`. All constants stand here: see `features.compiled`."""
 
 
+@helper
+def _asked_ahead(items: Any, indptr: Any, edges: Any, at: int) -> None:
+    """Ask for the neighbours of the item that comes some places later."""
+    later = at + AHEAD
+    if later < len(items):
+        for edge in range(indptr[items[later]], indptr[items[later] + 1], LINE):
+            ask_ahead(edges, edge)
+
+
+@helper
+def _parted(items: Any, given: Any, indptr: Any, edges: Any, bits: Any, ends: Any, others: Any, parts: Any) -> None:
+    """Fill all neighbours and what each is given, those of a stretch of items together, and where each stretch ends.
+
+    `ends` holds how many stand before each stretch.
+    """
+    for at in range(len(items)):
+        for edge in range(indptr[items[at]], indptr[items[at] + 1]):
+            other = edges[edge, 0]
+            stretch = np.uint32(other) >> np.uint32(STRETCH)
+            place = ends[stretch]
+            others[place], parts[place] = other, bits[edge, 1] * given[at]
+            ends[stretch] = place + 1
+
+
+@helper
+def _counted(items: Any, indptr: Any, edges: Any, ends: Any) -> int:
+    """Fill how many neighbours stand before each stretch of items, and return how many they are."""
+    for at in range(len(items)):
+        ask_ahead(indptr, items[at])
+    for at in range(-AHEAD, len(items)):
+        _asked_ahead(items, indptr, edges, at)
+        if at >= 0:
+            for edge in range(indptr[items[at]], indptr[items[at] + 1]):
+                ends[np.uint32(edges[edge, 0]) >> np.uint32(STRETCH)] += 1
+    many = 0
+    for stretch in range(len(ends)):
+        count = ends[stretch]
+        ends[stretch] = many
+        many += count
+    return many
+
+
 @kernel("i4[1], f4[1], i8[1], i4[2], f4[2], out f8[1], out u8[1]")
 def neighbours(items: Any, given: Any, indptr: Any, edges: Any, bits: Any, sums: Any, marks: Any) -> Any:
     """Add up what the neighbours of some items are given; returns the neighbours, ascending, and the sum of each.
 
-    `edges` and `bits` are the same (`serving.sources.edges`). `sums` and `marks`, a bit an item, are 0 and are left so.
+    They are parted by stretches of items first, and added up stretch by stretch: a sum for each item of the catalogue
+    would take hundreds of KB, of which each request touches lines all over, and drive all else out of the caches.
+
+    `edges` and `bits` are the same (`serving.sources.edges`). `sums`, one for each item of a stretch, and `marks`, a
+    bit for each, are 0 and are left so.
     """
-    for at in range(len(items)):
-        ask_ahead(indptr, items[at])
-    many = 0
-    for at in range(-AHEAD, len(items)):
-        later = at + AHEAD
-        if later < len(items):
-            for edge in range(indptr[items[later]], indptr[items[later] + 1], LINE):
-                ask_ahead(edges, edge)
-        if at < 0:
+    ends = np.zeros((len(indptr) >> STRETCH) + 1, np.int64)
+    many = _counted(items, indptr, edges, ends)
+    others, parts = np.empty(many, np.int32), np.empty(many, np.float32)
+    _parted(items, given, indptr, edges, bits, ends, others, parts)
+    found, scores, count, begin = np.empty(many, np.int32), np.empty(many, np.float32), 0, 0
+    for stretch in range(len(ends)):
+        if begin == ends[stretch]:
             continue
-        many += indptr[items[at] + 1] - indptr[items[at]]
-        for edge in range(indptr[items[at]], indptr[items[at] + 1]):
-            other = np.uint32(edges[edge, 0])  # a number with a sign might count from the end
-            sums[other] += bits[edge, 1] * given[at]
+        for at in range(begin, ends[stretch]):
+            other = np.uint32(others[at]) & np.uint32((1 << STRETCH) - 1)  # one with a sign might count from the end
+            sums[other] += parts[at]
             marks[other >> np.uint32(6)] |= np.uint64(1) << np.uint64(other & np.uint32(63))
-    room = min(many, len(sums))
-    found, scores, count = np.empty(room, np.int32), np.empty(room, np.float32), 0
-    for word in range(len(marks)):
-        left = marks[word]
-        while left:
-            other = np.uint32(64 * word + np.int64(trailing_zeros(left)))
-            left &= left - np.uint64(1)
-            score = np.float32(sums[other])
-            sums[other] = 0
-            if score != 0:
-                found[count], scores[count] = other, score
-                count += 1
-        marks[word] = 0
+        begin = ends[stretch]
+        for word in range(len(marks)):
+            left = marks[word]
+            marks[word] = 0
+            while left:
+                other = np.uint32(64 * word + np.int64(trailing_zeros(left)))
+                left &= left - np.uint64(1)
+                score = np.float32(sums[other])
+                sums[other] = 0
+                if score != 0:
+                    found[count], scores[count] = np.int64(stretch << STRETCH) + other, score
+                    count += 1
     return found[:count], scores[:count]
 
 

@@ -36,7 +36,7 @@ from serving.shelf import Shelf
 from serving.slate import descending
 from serving.sources import KINDS, build_sources
 from serving.sources.edges import edges_of
-from serving.sources.kernels import given_most, neighbours
+from serving.sources.kernels import STRETCH, given_most, neighbours
 from serving.union import MOST_SOURCES, united
 
 pytestmark = pytest.mark.skipif(not available(), reason="numba is not installed, or switched off")
@@ -421,16 +421,21 @@ def test_neighbours_ask_the_memory_ahead():
 
 
 @pytest.mark.parametrize("seed", range(10))
-def test_neighbours_leave_their_tables_clean(seed):
-    """Sums that come to nothing are no neighbours, and what one customer's come to is nothing to the next."""
-    random, count = np.random.default_rng(seed), 300
+@pytest.mark.parametrize("count", [300, 2 << STRETCH, (5 << STRETCH) + 7])
+def test_neighbours_leave_their_tables_clean(seed, count):
+    """Sums that come to nothing are no neighbours, and what one customer's come to is nothing to the next.
+
+    Items of one stretch or of several, to the last of them.
+    """
+    random = np.random.default_rng(seed)
     lengths = random.integers(0, 40, count)
     indptr = np.concatenate([[0], np.cumsum(lengths)])
     indices, weights = random.integers(0, count, indptr[-1]).astype(np.int32), random.normal(size=indptr[-1])
     weights = np.where(random.random(len(weights)) < 0.2, 0, weights).astype(np.float32)
-    sums, marks = np.zeros(count), np.zeros(count // 64 + 1, np.uint64)
+    sums, marks = np.zeros(1 << STRETCH), np.zeros((1 << STRETCH) // 64, np.uint64)
+    indices[: len(indices) // 9] = count - 1
     told = edges_of({"indices": indices, "weights": weights})
-    for many in (0, 1, 3, 4, 5, 30):
+    for many in (0, 1, 3, 4, 5, 30, 200):
         items = np.sort(random.choice(count, many, replace=False)).astype(np.int32)
         given = random.random(many).astype(np.float32)
         found, scores = neighbours(items, given, indptr, told, told.view(np.float32), sums, marks)
