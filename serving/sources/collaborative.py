@@ -141,7 +141,7 @@ class Neighbours:
     def _summed(self, items: Rows, weights: Floats) -> Opinion:
         """The same with a kernel, over tables of this thread."""
         size = 1 << kernels.STRETCH
-        sums, marks = scratch("neighbour_sum", size, np.float64), scratch("neighbour_mark", size // 64, np.uint64)
+        sums, marks = scratch("neighbour_sum", size, np.float64), scratch("stretch_mark", size // 64, np.uint64)
         return Opinion(*kernels.neighbours(items, weights, self._indptr, self._pairs, self._bits, sums, marks))
 
     def causes(self, query: Query, items: Rows) -> Rows:

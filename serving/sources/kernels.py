@@ -86,7 +86,7 @@ def neighbours(items: Any, given: Any, indptr: Any, edges: Any, bits: Any, sums:
             sums[other] += parts[at]
             marks[other >> np.uint32(6)] |= np.uint64(1) << np.uint64(other & np.uint32(63))
         begin = ends[stretch]
-        for word in range(len(marks)):
+        for word in range((1 << STRETCH) >> 6):
             left = marks[word]
             marks[word] = 0
             while left:

@@ -69,7 +69,7 @@ class Sequence(Neighbours):
 
     def _walked(self, history: History) -> tuple[Rows, Places]:
         """The same with a kernel, which reads no more of a long history than it needs."""
-        marks = scratch("neighbour_mark", len(self._indptr) // 64 + 1, np.uint64)
+        marks = scratch("step_mark", len(self._indptr) // 64 + 1, np.uint64)
         items, step = np.empty(len(history), np.int32), np.empty(len(history), np.intp)
         count = kernels.last_steps(
             history.time, history.item, history.type, self._follows, self._last, marks, items, step
