@@ -21,7 +21,7 @@ from features.errors import BundleError
 from features.files import file_sha256, sync_folder, write_atomically
 from features.ids import Array
 from features.pace import breathe
-from serving import artifact_signatures
+from serving import artifact_signatures, large_pages
 
 MANIFEST = "manifest.json"
 LIVE = "live.json"
@@ -36,7 +36,9 @@ class Artifact:
     arrays: Mapping[str, Array]
 
     @classmethod
-    def open(cls, folder: Path, *, kind: str, format: int, verify: bool = True) -> Artifact:
+    def open(
+        cls, folder: Path, *, kind: str, format: int, verify: bool = True, sparse: Collection[str] = ()
+    ) -> Artifact:  # fmt: skip
         """Map an artefact.
 
         Args:
@@ -44,6 +46,7 @@ class Artifact:
             kind: what it must be, e.g. "bundle".
             format: the newest format that this program reads.
             verify: compare every file with its checksum first.
+            sparse: arrays of which a request reads one place and no other (`serving.large_pages`).
 
         Raises:
             BundleError: it is missing, damaged, of another kind, or newer than this program.
@@ -56,7 +59,8 @@ class Artifact:
         try:
             if verify:
                 verify_files(folder, manifest)
-            return cls(manifest, {name: _map(folder / f"{name}.npy") for name in manifest["files"]})
+            names = manifest["files"]
+            return cls(manifest, {name: _map(folder / f"{name}.npy", large=name not in sparse) for name in names})
         except OSError as error:
             raise _unreadable(folder, error) from error
         except (KeyError, TypeError, AttributeError):
@@ -95,8 +99,15 @@ def _manifest_bytes(folder: Path) -> bytes:
         raise _unreadable(path, error) from error
 
 
-def write_artifact(folder: Path, arrays: Mapping[str, Array], manifest: Mapping[str, Any]) -> None:
+def write_artifact(
+    folder: Path, arrays: Mapping[str, Array], manifest: Mapping[str, Any], *, sparse: Collection[str] = ()
+) -> None:  # fmt: skip
     """Write arrays, manifest and signature (where a key is configured) as a whole: to a draft folder, then renamed.
+
+    Args:
+        folder: where.
+        arrays, manifest: what.
+        sparse: as for `Artifact.open`.
 
     Raises:
         BundleError: the folder exists already; artefacts are never changed in place.
@@ -109,6 +120,8 @@ def write_artifact(folder: Path, arrays: Mapping[str, Array], manifest: Mapping[
     draft.mkdir()
     try:
         files = {name: _save(draft / f"{name}.npy", array) for name, array in sorted(arrays.items())}
+        for name in arrays.keys() - set(sparse):
+            large_pages.read_again(draft / f"{name}.npy")
         body = orjson.dumps({**manifest, "files": files}, option=orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY)
         write_atomically(draft / MANIFEST, body)
         artifact_signatures.sign(draft, body)
@@ -195,12 +208,14 @@ def _unreadable(path: Path, error: OSError) -> BundleError:
     return BundleError("it cannot be read", where=str(path), got=error.strerror, hint="look at the disk")
 
 
-def _map(path: Path) -> Array:
+def _map(path: Path, *, large: bool) -> Array:
     try:
         array = np.lib.format.open_memmap(str(path), mode="r")  # a path would be resolved, folder by folder
     except (OSError, ValueError) as error:
         raise BundleError("an array cannot be read", where=str(path), got=str(error), hint=AGAIN) from None
     breathe()
+    if large:
+        large_pages.wanted(array)
     # A plain view: indexing a memmap object costs a microsecond of subclass handling each time.
     return np.asarray(array)
 

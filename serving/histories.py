@@ -40,6 +40,8 @@ _BLANKS: dict[str, Any] = {"type": 0, "item": -1, "value": np.nan}
 """What an erased event reads as: no known type, no item, no value; all else is zero."""
 _PROFILES = ARRAYS[1]
 _SUBJECT_ARRAYS = ("subjects.blob", "subjects.hashes")
+_SPARSE = frozenset({EVENTS, *FIELDS, _PROFILES})
+"""A request reads one subject's part of them."""
 
 
 def write_history(
@@ -72,7 +74,7 @@ def write_history(
     index = {name: columns[name] for name in columns.keys() - set(FIELDS)}
     events = {EVENTS: records_of(histories.events)}
     arrays = {**index, **events, **_link_arrays(histories.subjects, links), **people}
-    write_artifact(parent / name, arrays, {"kind": KIND, "format": FORMAT, **manifest})
+    write_artifact(parent / name, arrays, {"kind": KIND, "format": FORMAT, **manifest}, sparse=_SPARSE)
     return name
 
 
@@ -84,11 +86,15 @@ def open_history(folder: Path, *, verify: bool = True) -> tuple[Histories, dict[
     """
     if verify:
         verify_history(folder)
-    artifact = Artifact.open(folder, kind=KIND, format=FORMAT, verify=False)
+    artifact = _opened(folder)
     arrays = artifact.arrays
     read = Slices(folder) if EVENTS in arrays else ColumnSlices(folder)
     histories = replace(Histories.from_arrays({**arrays, **columns_in(arrays)}), read=read)
     return histories, dict(artifact.manifest)
+
+
+def _opened(folder: Path) -> Artifact:
+    return Artifact.open(folder, kind=KIND, format=FORMAT, verify=False, sparse=_SPARSE)
 
 
 def open_people(folder: Path, store_id: str) -> People | None:
@@ -97,7 +103,7 @@ def open_people(folder: Path, store_id: str) -> People | None:
     Raises:
         BundleError: as `open_history`.
     """
-    artifact = Artifact.open(folder, kind=KIND, format=FORMAT, verify=False)
+    artifact = _opened(folder)
     if not all(name in artifact.arrays for name in ARRAYS):
         return None
     subjects = Vocabulary.from_arrays(artifact.arrays, "subjects")
@@ -137,7 +143,7 @@ def folders(parent: Path) -> list[Path]:
 
 def visitors_of(folder: Path, customer_id: str) -> list[str]:
     """Visitors that a history knows to be this customer and of whom it holds events of their own."""
-    arrays = Artifact.open(folder, kind=KIND, format=FORMAT, verify=False).arrays
+    arrays = _opened(folder).arrays
     subjects = Vocabulary.from_arrays(arrays, "subjects")
     row = subjects.find(customer_subject(customer_id))
     if row is None or LINK_ARRAYS[0] not in arrays:
@@ -148,7 +154,7 @@ def visitors_of(folder: Path, customer_id: str) -> list[str]:
 
 def erased_subjects(folder: Path, erased: Erased) -> list[str]:
     """The subjects of a history that are under a tombstone; reads every id."""
-    arrays = Artifact.open(folder, kind=KIND, format=FORMAT, verify=False).arrays
+    arrays = _opened(folder).arrays
     return [subject for subject in Vocabulary.from_arrays(arrays, "subjects") if erased.subject(subject)]
 
 
@@ -169,7 +175,7 @@ def overwrite(folder: Path, subjects: Collection[str]) -> Overwritten:
     Returns:
         How many events and profiles were overwritten.
     """
-    mapped = Artifact.open(folder, kind=KIND, format=FORMAT, verify=False).arrays
+    mapped = _opened(folder).arrays
     known = Vocabulary.from_arrays(mapped, "subjects")
     rows = [row for subject in subjects if (row := known.find(subject)) is not None]
     if not rows:
