@@ -34,7 +34,8 @@ def test_what_was_written_is_read_again_in_large_pages(tmp_path):
     """All of it but the last part of one."""
     array = np.arange(4 * LARGE // 8 + 5)
     write_artifact(tmp_path / "one", {"x": array}, MANIFEST)
-    np.testing.assert_array_equal(opened(tmp_path / "one")["x"], array)
+    found = opened(tmp_path / "one")["x"]
+    np.testing.assert_array_equal(found, array)
     if not in_large_pages(tmp_path / "one/x.npy"):
         pytest.skip("this system keeps no file in large pages here")
     assert in_large_pages(tmp_path / "one/x.npy") == 4 * LARGE
