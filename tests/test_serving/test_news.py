@@ -23,6 +23,7 @@ from serving.commit_mark import CommitMark
 from serving.events import StoredEvent
 from serving.newer import NOTHING, Reach, newer_of
 from serving.news import AT_ONCE, TRUST_SECONDS, News
+from serving.steps import one_moment
 from serving.store import Store
 
 SECRET = b"s" * 32
@@ -116,6 +117,7 @@ WRITER = """
 import sys
 from pathlib import Path
 from serving.events import StoredEvent
+from serving.steps import one_moment
 from serving.store import Store
 
 store = Store.open(Path(sys.argv[1]), b"s" * 32)
@@ -645,3 +647,28 @@ def test_nothing_in_it_has_a_name(open_store):
     store.append_sync([view(1, "ann")])
     assert not news.none_of("ann", NEW)
     assert news._known and all(type(each) is int for each in news._known)
+
+
+def test_who_is_asked_about_in_one_moment_shares_one_look_and_the_next_sees_what_came(open_store, monkeypatch):
+    """Of a thread that works on several requests: another thread looks for itself, and so does who comes alone."""
+    one, other = open_store(), open_store()
+    one.append_sync([view(1, "ann")])
+    news, looks, mark = News(one.database, NEW), [], one.database.mark
+    assert news.none_of("bob", NEW)
+    monkeypatch.setattr(one.database, "mark", lambda: looks.append(1) or mark())
+    with one_moment():
+        assert [news.none_of(name, NEW) for name in ("bob", "cleo", "ann")] == [True, True, False]
+        assert len(looks) == 1
+        other.append_sync([view(2, "cleo")])  # after all who share this moment had come
+        assert news.none_of("bob", NEW)
+        assert len(looks) == 1
+        with ThreadPoolExecutor(1) as pool:
+            assert not pool.submit(news.none_of, "cleo", NEW).result()
+    with one_moment():
+        assert [news.none_of(name, NEW) for name in ("cleo", "dan")] == [False, True]
+    other.append_sync([view(3, "dan")])
+    assert not news.none_of("dan", NEW)
+    looks.clear()
+    with one_moment():
+        assert [news.none_of(name, NEW) for name in ("bob", "bob", "bob")] == [True] * 3
+    assert len(looks) == 1

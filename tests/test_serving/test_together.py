@@ -11,7 +11,7 @@ import pytest
 
 from serving import pages, ranker
 from serving.http import HANDLERS
-from serving.steps import Steps, alone, finished
+from serving.steps import Steps, alone, finished, moment
 from serving.together import Together
 from serving.watch import Watch, lap, unwatch, watch_with
 from tests.test_serving.test_pages import tell
@@ -39,6 +39,30 @@ def test_each_runs_in_its_own_context_and_in_order():
 
     assert asyncio.run(several()) == list(range(100, 110))
     assert order == list(range(10))
+
+
+def test_each_stage_of_those_side_by_side_is_one_moment_and_no_other():
+    """What was seen of the world in a stage is true for the next request, and never for a later stage or outside."""
+    seen: list[list[object | None]] = [[], []]
+
+    def work() -> Steps[None]:
+        seen[0].append(moment())
+        yield
+        seen[1].append(moment())
+
+    async def several() -> None:
+        together = Together(at_once=3)
+        await asyncio.gather(*(together(work) for _ in range(6)))
+
+    asyncio.run(several())
+    for stage in seen:
+        assert None not in stage
+        assert [stage[at] is stage[0] for at in range(6)] == [True] * 3 + [False] * 3
+        assert stage[3] is stage[4] is stage[5]
+    assert seen[0][0] is not seen[1][0]
+    assert moment() is None
+    finished(work())
+    assert seen[0][-1] is None
 
 
 class Odd(BaseException):
