@@ -276,7 +276,7 @@ def test_the_holdout_is_never_drawn(with_policy, toy_shop) -> None:
 
 def test_what_cannot_be_logged_is_not_drawn(with_policy, monkeypatch) -> None:
     """A known subject's draws are in the store by the transaction that keeps them; a stranger's have the log alone."""
-    monkeypatch.setattr(with_policy.decisions, "append", lambda records: False)
+    monkeypatch.setattr(with_policy.decisions, "keep", lambda batch: False)
     for n in range(20):
         for user in (None, f"u{n}"):
             answer = pages.page(with_policy, wire.PageRequest(user_id=user), with_policy.clock.now())

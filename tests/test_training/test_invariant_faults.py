@@ -84,7 +84,7 @@ def chances_off(monkeypatch: Monkey) -> None:
 
 
 def unwritten(monkeypatch: Monkey) -> None:
-    monkeypatch.setattr(DecisionLog, "append", lambda self, records: True)
+    monkeypatch.setattr(DecisionLog, "keep", lambda self, batch: True)
 
 
 def asked_again(monkeypatch: Monkey) -> None:
