@@ -29,6 +29,7 @@ from features.moments import to_datetime
 from serving.bundle import Bundle, text_arrays, text_of
 from serving.recipe import Recipe, SourceSpec, as_json
 from serving.sources.edges import with_edges
+from serving.sources.index import LEAST_ITEMS
 from training.catalogue import item_arrays, item_texts
 from training.content import ItemTexts
 from training.indexing import with_index
@@ -175,7 +176,7 @@ class Cut:
             ConfigError, DataError: as `fit`.
         """
         found = self.fit(spec, progress)
-        if "item_factors" not in found.arrays:
+        if "item_factors" not in found.arrays or np.count_nonzero(self.listed) < LEAST_ITEMS:
             return found
         _, params = parsed(spec)
         key = _key(spec, params)

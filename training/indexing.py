@@ -11,7 +11,7 @@ import scipy.sparse as sp
 from serving.candidates import Floats
 from serving.recipe import USUAL
 from serving.sources.folding import Fold
-from serving.sources.index import LEAST_ITEMS, Index
+from serving.sources.index import Index
 from serving.sources.indexing import JUDGED, index_of
 from training.interactions import Fitted
 
@@ -24,7 +24,7 @@ def with_index(
 ) -> Fitted:  # fmt: skip
     """What was fitted, with an index beside its vectors and, as a figure, the share of the best that it finds.
 
-    Nothing changes where the catalogue is small. Where nobody can be asked the index misses nothing.
+    Nothing changes where `serving.sources.indexing.index_of` makes none. Where nobody can be asked it misses nothing.
 
     Args:
         fitted: with arrays `item_factors` and `gram`.
@@ -32,8 +32,6 @@ def with_index(
         matrix: subjects x catalogue, the confidence of each.
         alpha, regularization: of the fold-in.
     """
-    if np.count_nonzero(listed) < LEAST_ITEMS:
-        return fitted
     vectors = fitted.arrays["item_factors"].view(np.float32)
     gram = fitted.arrays["gram"].view(np.float32) + np.float32(regularization) * np.eye(
         vectors.shape[1], dtype=np.float32

@@ -8,7 +8,6 @@ import scipy.sparse as sp
 
 from features.compiled import available
 from serving.recipe import USUAL
-from serving.sources import index as indexes
 from serving.sources.folding import Fold, folded_in
 from serving.sources.index import LANES, Index
 from serving.sources.indexing import FOUND, JUDGED, indexed, usual_reach
@@ -91,9 +90,8 @@ def fitted_of(vectors: np.ndarray) -> Fitted:
     return Fitted({"item_factors": vectors, "gram": vectors.T @ vectors, "other": np.arange(3)}, {"loss": 0.5}, 3.0)
 
 
-def test_beside_what_was_fitted_stands_an_index_and_what_it_finds(monkeypatch):
+def test_beside_what_was_fitted_stands_an_index_and_what_it_finds():
     """What is told was found by subjects whom its groups were not fitted to."""
-    monkeypatch.setattr(indexes, "LEAST_ITEMS", 1_000)
     vectors, listed = vectors_of(1.0), np.random.default_rng(3).random(ITEMS) < 0.8
     matrix = sp.random(300, int(listed.sum()), 0.002, "csr", random_state=3)
     fitted = fitted_of(vectors)
