@@ -76,6 +76,11 @@ class Shop:
         return self.root / "tuning"
 
     @property
+    def unfinished(self) -> Path:
+        """Fits of a training that has not come to its end."""
+        return self.root / "unfinished"
+
+    @property
     def bundles(self) -> Path:
         """Published bundles and the pointer to the live one."""
         return self.root / "bundles"

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from features.history import Histories, History
+from features.ids import Array
 from serving.bundle import Bundle
 from serving.business import PLAIN
 from serving.candidates import Opinion, Rows
@@ -21,7 +22,7 @@ from serving.recipe import Breadth, Recipe, SelectionSpec, as_json
 from serving.sources import Source
 from training.evaluate import FILTERS, KS, TASKS, Evaluation, Task, TaskResult, score_lists, slices_of
 from training.parallel import in_parts
-from training.split import Truth, Window
+from training.split import Truth, Window, truth_of
 
 Voices = Mapping[Task, Voice]
 """Who orders the candidates of each task: weights of a blend, or a ranker of the bundle."""
@@ -49,6 +50,15 @@ class Arena:
         """The same place, where so many candidates are considered."""
         recipe = self.bundle.recipe.broad(breadth)
         return replace(self, bundle=Bundle({**self.bundle.manifest, "recipe": as_json(recipe)}, self.bundle.arrays))
+
+    def seeing(self, trees: Mapping[str, Array]) -> Arena:
+        """The same place, with the trees of rankers in its bundle."""
+        return replace(self, bundle=Bundle(self.bundle.manifest, {**self.bundle.arrays, **trees}))
+
+    def crowded(self, at_most: int) -> Arena:
+        """The same place, with more of its customers: all, or so many of them, the same ones each time."""
+        truth = truth_of(self.histories, self.window, listed=self.bundle.catalogue)
+        return replace(self, truth=sampled(truth, at_most))
 
 
 def voices_of(recipe: Recipe) -> Voices:

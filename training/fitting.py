@@ -38,6 +38,7 @@ from training.known import Dimension, Prices, contexts_of, prices_of, told_of
 from training.methods import Method, parsed, resolved_recipe
 from training.popularity import PopularityParams, fit_frequency, fit_popularity
 from training.split import MIN_CUSTOMERS, buyers
+from training.unfinished import Unfinished
 
 Mask = npt.NDArray[np.bool_]
 _LONG = ("known", "contexts", "looked_on")
@@ -55,6 +56,7 @@ class Cut:
         threads: of the libraries; 0 is all cores.
         dataset: where items are described; without it only their ids and buyers are known.
         texts: of all items as of `as_of`; default: those of the dataset.
+        unfinished: where fits outlast a training that is cut off; default: nowhere.
     """
 
     def __init__(
@@ -67,10 +69,11 @@ class Cut:
         threads: int = 0,
         dataset: Dataset | None = None,
         texts: ItemTexts | None = None,
+        unfinished: Unfinished | None = None,
     ) -> None:
         self.as_of, self.regions, self.threads = as_of, regions or {}, threads
         self._histories, self._dataset, self._texts = histories, dataset, texts
-        self._min_customers = max(min_customers, 1)
+        self._min_customers, self._unfinished = max(min_customers, 1), unfinished
         self._fitted: dict[bytes, Fitted] = {}
         self._indexed: dict[bytes, Fitted] = {}
         self._matrices: dict[bytes, sp.csr_matrix] = {}
@@ -144,10 +147,18 @@ class Cut:
         method, params = parsed(spec)
         key = _key(spec, params)
         if key not in self._fitted:
-            start = time.perf_counter()
-            found = self._fit(method, params, progress)
-            self._fitted[key] = Fitted(with_edges(found.arrays), found.figures, time.perf_counter() - start)
+            self._fitted[key] = self._lasting(b"fit", key, lambda: self._timed(method, params, progress))
         return self._fitted[key]
+
+    def _timed(self, method: Method, params: Any, progress: Progress) -> Fitted:
+        start = time.perf_counter()
+        found = self._fit(method, params, progress)
+        return Fitted(with_edges(found.arrays), found.figures, time.perf_counter() - start)
+
+    def _lasting(self, what: bytes, key: bytes, fit: Callable[[], Fitted]) -> Fitted:
+        if self._unfinished is None:
+            return fit()
+        return self._unfinished.fitted(what, key, self.as_of, self._min_customers, fit=fit)
 
     def forget(self, spec: SourceSpec) -> None:
         """Drop what was fitted for a source, and the matrix that it read: a search over parameters fits hundreds."""
@@ -181,8 +192,9 @@ class Cut:
         _, params = parsed(spec)
         key = _key(spec, params)
         if key not in self._indexed:
-            matrix = self._matrix(params.confidence)
-            self._indexed[key] = with_index(found, self.listed, matrix, params.alpha, params.regularization)
+            self._indexed[key] = self._lasting(b"index", key, lambda: with_index(
+                found, self.listed, self._matrix(params.confidence), params.alpha, params.regularization
+            ))  # fmt: skip
         return self._indexed[key]
 
     def _matrix(self, params: ConfidenceParams) -> sp.csr_matrix:

@@ -41,6 +41,12 @@ class Interval:
     undefined: int
 
 
+def mean(scores: Floats) -> float:
+    """Mean of the defined scores; NaN without any."""
+    defined = scores[np.isfinite(scores)]
+    return float(defined.mean()) if len(defined) else float("nan")
+
+
 def mean_interval(
     scores: Floats,
     *,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import msgspec
@@ -77,6 +77,10 @@ class Rankers:
     tell: Tell = field(default=lambda what, done, total: None)
     _examples: dict[tuple[Window, bytes], dict[Task, Examples]] = field(default_factory=dict)
     _fitted: dict[tuple[bytes, int], dict[Task, Fitted]] = field(default_factory=dict)
+
+    def aside(self) -> Rankers:
+        """The same, for trials, of which there are many: fits are remembered for both, examples are not."""
+        return replace(self, _examples={})
 
     def fit(
         self, spec: RankerSpec, sources: Sequence[SourceSpec], as_of: int, breadth: Breadth = USUAL

@@ -6,23 +6,25 @@ The judged window is not looked at here, so that what the gate reads from it is 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
 import numpy as np
 
-from features.ids import Array
-from serving.bundle import Bundle
+from features.errors import DataError
 from serving.recipe import Recipe, SourceSpec
 from serving.scoring import Weights
 from serving.settings.shop import GateSettings
 from training.contest import Arena, Voices, contest, voices_of
 from training.evaluate import Evaluation, Task
+from training.intervals import mean
 from training.rankers import Rankers, ranked
 from training.recipes import BASELINES, FREQUENCY, POPULARITY, SESSION, Blend, Menu
 from training.variety import TradeOff, trade_off
 from training.voices import voices_for
+from training.worth import worth_hearing
 
 Means = Mapping[str, Mapping[Task, float]]
 
@@ -71,8 +73,9 @@ def choose(
 
 
 def with_rankers(
-    choice: Choice, arena: Arena, rankers: Rankers, metric: str, progress: Callable[[int], None] = lambda done: None
-) -> tuple[Choice, list[str]]:
+    choice: Choice, arena: Arena, rankers: Rankers, settings: GateSettings,
+    progress: Callable[[int], None] = lambda done: None,
+) -> tuple[Choice, list[str]]:  # fmt: skip
     """The choice with rankers beside the rest, judged on the same customers.
 
     Args:
@@ -80,14 +83,14 @@ def with_rankers(
             trees may not be asked.
         arena: of the earlier window.
         rankers: fits them on the windows before it.
-        metric: e.g. `ndcg@20`.
+        settings: the gate's metric, guard and intervals.
         progress: told how many customers were done.
 
     Returns:
         The choice, and sentences on what was left out and why.
     """
     base = next(recipe for recipe in choice.recipes if recipe.name == choice.ranking[0])
-    voices, notes = voices_of_rankers(choice.sources, arena, rankers)
+    voices, notes = voices_of_rankers(base, choice.sources, arena, rankers, settings)
     candidates = [
         recipe
         for recipe in ranked(base, choice.sources, voices, rankers.tuned)
@@ -98,18 +101,22 @@ def with_rankers(
     notes += [f"{name} is left out: {why}." for name, why in failed.items()]
     if not recipes:
         return choice, notes
-    found = contest(_seeing(arena, arrays), {recipe.name: voices_of(recipe) for recipe in recipes}, progress)
-    means = {**choice.means, **{name: _means(each, metric) for name, each in found.items()}}
+    found = contest(arena.seeing(arrays), {recipe.name: voices_of(recipe) for recipe in recipes}, progress)
+    means = {**choice.means, **{name: _means(each, settings.metric) for name, each in found.items()}}
     return replace(choice, **_ordered((*choice.recipes, *recipes), means)), notes
 
 
-def voices_of_rankers(sources: Sequence[SourceSpec], arena: Arena, rankers: Rankers) -> tuple[list[str], list[str]]:
+def voices_of_rankers(
+    base: Recipe, sources: Sequence[SourceSpec], arena: Arena, rankers: Rankers, settings: GateSettings
+) -> tuple[list[str], list[str]]:
     """The sources that rankers listen to, and sentences on the others.
 
     Args:
+        base: the blend that a ranker stands in for.
         sources: all that were fitted.
         arena: of the earlier window, with all of them.
         rankers: know the windows before it, which the sources must be fitted for too.
+        settings: the gate's metric, guard and intervals.
     """
     named = [spec.name for spec in sources if spec.name != SESSION]
     voices, notes = voices_for(arena, named, rankers.tell)
@@ -117,7 +124,12 @@ def voices_of_rankers(sources: Sequence[SourceSpec], arena: Arena, rankers: Rank
         notes.append(f"No ranker listens to {SESSION}: when a window starts nobody is there to be asked about.")
     unfit = rankers.unfit([spec for spec in sources if spec.name in voices], arena.window.start)
     notes += [f"No ranker listens to {name}: {why}." for name, why in unfit.items()]
-    return [name for name in voices if name not in unfit], notes
+    voices = [name for name in voices if name not in unfit]
+    with suppress(DataError):  # it cannot be fitted: `fit_all` says so
+        first = ranked(base, sources, voices, rankers.tuned)[0]
+        voices, why = worth_hearing(first, arena, rankers, settings)
+        notes += why
+    return voices, notes
 
 
 def with_variety(
@@ -137,14 +149,9 @@ def with_variety(
     if best.name in BASELINES:
         return choice
     arrays, _ = rankers.fit_all([best], arena.window.start)
-    found = trade_off(_seeing(arena, arrays), best, settings, progress)
+    found = trade_off(arena.seeing(arrays), best, settings, progress)
     varied = msgspec.structs.replace(best, selection=found.chosen)
     return replace(choice, recipes=tuple(varied if each is best else each for each in choice.recipes), variety=found)
-
-
-def _seeing(arena: Arena, arrays: Mapping[str, Array]) -> Arena:
-    """The arena with the trees of rankers in its bundle."""
-    return replace(arena, bundle=Bundle(arena.bundle.manifest, {**arena.bundle.arrays, **arrays}))
 
 
 def unchosen(menu: Menu) -> Choice:
@@ -183,12 +190,6 @@ def trials(blend: Blend) -> dict[str, Mapping[Task, Weights]]:
         weights = {blend.model: 1.0, POPULARITY: floor} if floor else {blend.model: 1.0}
         tried[f"{blend.name} new {floor:g}"] = {"new": weights}
     return tried
-
-
-def mean(scores: np.typing.NDArray[np.float64]) -> float:
-    """Mean of the defined scores; NaN without any."""
-    defined = scores[np.isfinite(scores)]
-    return float(defined.mean()) if len(defined) else float("nan")
 
 
 def _chosen(menu: Menu, blend: Blend, means: Means) -> tuple[Recipe, Mapping[Task, float]]:

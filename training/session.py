@@ -29,6 +29,7 @@ from training.selection import Choice
 from training.split import customers
 from training.tracking import CHAMPION, Run, Tracking, Version
 from training.tuned import Tuned, read_tuned
+from training.unfinished import Unfinished
 
 
 def silent(what: str, done: int, total: int) -> None:
@@ -68,6 +69,8 @@ class Session:
     """Parameters that tuning found for this shop."""
     order_lines: list[OrderLine] | None = None
     """As of the moment of the run, once somebody has read them."""
+    unfinished: Unfinished | None = None
+    """Where fits outlast a training that is cut off."""
     notes: list[str] = field(default_factory=list)
     """Sentences on what was left out and why."""
 
@@ -145,7 +148,7 @@ def cut_at(session: Session, material: Material, moment: int) -> Cut:
     if moment not in session.cuts:
         session.cuts[moment] = Cut(
             material.histories, moment, min_customers=session.config.model.min_customers, regions=material.regions,
-            dataset=material.dataset,
+            dataset=material.dataset, unfinished=session.unfinished,
         )  # fmt: skip
     return session.cuts[moment]
 

@@ -46,6 +46,7 @@ from training.session import (
 )
 from training.split import truth_of
 from training.tracking import Value, Version
+from training.unfinished import Unfinished
 from training.variety import only_more_varied
 
 TUNED_CUSTOMERS = {"quick": 600, "full": 4000}
@@ -100,6 +101,7 @@ def read(session: Session) -> Material:
         "as_of": format_instant(material.as_of), "preset": options.preset, "promote": options.promote,
     }  # fmt: skip
     journal.log_setup(session.run, session.config, material, said)
+    session.unfinished = Unfinished(session.shop.unfinished, material.data_hash)
     return material
 
 
@@ -125,7 +127,7 @@ def tune(session: Session, material: Material) -> Choice:
         choice = choose(listed, arena, metric, progress)
     with session.meter.step("choose a ranker"):
         progress = session.counted("choose a ranker (earlier window)", 2 * len(truth))
-        choice, notes = with_rankers(choice, arena, rankers_of(session, material), metric, progress)
+        choice, notes = with_rankers(choice, arena, rankers_of(session, material), session.config.gate, progress)
     session.note(*notes)
     with session.meter.step("choose a trade-off"):
         progress = session.counted("choose a trade-off (earlier window)", 4 * len(truth))

@@ -26,9 +26,8 @@ from training.contest import Arena, Voices, contest
 from training.course import TRIALS, Course, TuneOptions, prepare
 from training.evaluate import Task
 from training.found import Found
-from training.intervals import compare
+from training.intervals import compare, mean
 from training.meter import Tell
-from training.selection import mean
 from training.session import Session, TrainOptions, open_session, silent, tunable
 from training.split import Truth
 from training.study import Asked, Study, Tried

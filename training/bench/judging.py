@@ -14,7 +14,7 @@ from features.errors import DataError
 from features.history import Histories
 from features.ids import Array
 from serving.recipe import Recipe, SourceSpec
-from serving.settings.shop import ModelSettings
+from serving.settings.shop import GateSettings, ModelSettings
 from training.contest import Arena, contest, sampled, voices_of
 from training.evaluate import Evaluation, Task
 from training.fitting import Cut, fit_bundle
@@ -97,7 +97,7 @@ def choose_on(
     with threadpool_limits(1, "blas"):
         choice = choose(listed, arena, PRIMARY, counted(tell, "choose (earlier window)", 2 * len(arena.truth)))
         progress = counted(tell, "choose a ranker (earlier window)", 2 * len(arena.truth))
-        choice, notes = with_rankers(choice, arena, rankers, PRIMARY, progress)
+        choice, notes = with_rankers(choice, arena, rankers, GateSettings(metric=PRIMARY), progress)
     return choice, [*listed.notes, *notes]
 
 

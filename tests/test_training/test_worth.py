@@ -1,0 +1,130 @@
+"""Which voices of a ranker are worth their time: of twins one leaves, and what the order hangs on stays."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import msgspec
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from features.errors import DataError
+from features.history import Histories
+from features.moments import DAY
+from serving.recipe import RankerSpec, Recipe, SourceSpec
+from serving.settings.shop import GateSettings
+from tests.test_training.test_fitting import histories_of
+from training.contest import Arena, sampled
+from training.fitting import Cut, fit_bundle
+from training.intervals import Interval
+from training.rankers import Effort, Rankers
+from training.recipes import BASELINES
+from training.split import Window, truth_of
+from training.worth import Loss, worth_hearing
+
+ITEMS, CUSTOMERS, STEP = 64, 240, 10
+WINDOW = Window(80 * DAY, 90 * DAY)
+SOURCES = (
+    SourceSpec("popularity", "popularity"), SourceSpec("personal-frequency", "personal-frequency"),
+    SourceSpec("sequence", "sequence", "sequence"), SourceSpec("twin", "sequence", "sequence"),
+)  # fmt: skip
+NAMES = tuple(spec.name for spec in SOURCES)
+RECIPE = Recipe(
+    "ranker", SOURCES, {"popularity": 1.0}, ranker=RankerSpec("ranker", "binary", NAMES, {"trees": 30, "min_leaf": 10})
+)
+
+
+@pytest.fixture(scope="module")
+def histories() -> Histories:
+    """Everybody buys one item every ten days, always the one with the next number."""
+    lines = [
+        (f"c:{n:03}", n % 10 + STEP * step, (7 * n + step) % ITEMS) for n in range(CUSTOMERS) for step in range(9)
+    ]  # fmt: skip
+    return histories_of(lines, ITEMS)
+
+
+@pytest.fixture(scope="module")
+def rankers(histories: Histories) -> Rankers:
+    cuts: dict[int, Cut] = {}
+
+    def cut_at(moment: int) -> Cut:
+        return cuts.setdefault(moment, Cut(histories, moment, min_customers=1))
+
+    return Rankers(histories, cut_at, STEP * DAY, regions={}, effort=Effort(400), threads=1)
+
+
+@pytest.fixture(scope="module")
+def arena(histories: Histories, rankers: Rankers) -> Arena:
+    """With a few of its customers only, as weights are chosen on."""
+    cut = rankers.cut_at(WINDOW.start)
+    truth = sampled(truth_of(histories, WINDOW, listed=cut.listed), 30)
+    return Arena(fit_bundle(cut, Recipe("arena", SOURCES, {"popularity": 1.0})), histories, WINDOW, truth, {})
+
+
+def test_of_twins_one_leaves_and_the_other_stays(arena: Arena, rankers: Rankers) -> None:
+    """What comes next is all that can be known here: without both nothing is left of the lists."""
+    voices, notes = worth_hearing(RECIPE, arena, rankers, GateSettings())
+    assert [name for name in voices if name in BASELINES] == list(BASELINES)
+    assert len(voices) == 3
+    gone = next(name for name in NAMES if name not in voices)
+    kept = next(name for name in voices if name not in BASELINES)
+    assert notes[0].startswith(f"No ranker listens to {gone}: without it lists change by ")
+    assert notes[1].startswith(f"Rankers listen to {kept}: without it lists change by -")
+
+
+def test_nothing_is_remembered_of_trials_but_their_trees(arena: Arena, rankers: Rankers) -> None:
+    """The trees of the voices that stay are there already when the ranker is fitted; examples of trials are not."""
+    fresh = dataclasses.replace(rankers, _examples={}, _fitted={})
+    voices, _ = worth_hearing(RECIPE, arena, fresh, GateSettings())
+    assert RECIPE.ranker is not None
+    spec = msgspec.structs.replace(RECIPE.ranker, voices=tuple(voices))
+    assert not fresh._examples
+    fresh.fit(spec, SOURCES, WINDOW.start)
+    assert not fresh._examples, "they would have been gathered once more"
+
+
+def test_more_customers_are_looked_at_than_weights_are_chosen_on(arena: Arena, rankers: Rankers) -> None:
+    heard: dict[str, int] = {}
+    told = dataclasses.replace(rankers, tell=lambda what, done, total: heard.update({what: total}))
+    worth_hearing(RECIPE, arena, told, GateSettings())
+    assert {total for what, total in heard.items() if what.startswith("leave out voices")} == {2 * CUSTOMERS}
+
+
+def test_a_ranker_that_cannot_be_fitted_is_no_reason_to_leave_anybody_out(arena: Arena, rankers: Rankers) -> None:
+    """The caller keeps all voices, and the fit itself says why there is none."""
+    first = int(arena.histories.events.time.min())
+    early = dataclasses.replace(arena, window=Window(first + DAY, first + 11 * DAY))
+    with pytest.raises(DataError, match="too short"):
+        worth_hearing(RECIPE, early, rankers, GateSettings())
+
+
+LOWS = st.floats(-1, 1, allow_nan=False)
+SHARES = st.floats(0, 1)
+
+
+@given(LOWS, LOWS, SHARES, SHARES, SHARES, st.sampled_from([0.25, 2.0, 64.0]))
+def test_a_loss_is_bearable_where_it_is_on_each_task_whatever_the_unit(
+    low: float, lower: float, whole: float, other: float, margin: float, unit: float
+) -> None:
+    """Both tasks have a say; twice the metric with twice the loss is the same; a gain is always bearable."""
+
+    def bearable(scale: float, **tasks: tuple[float, float]) -> bool:
+        by_task = {task: Interval(0.0, scale * end, 1.0, 50, 0) for task, (end, _) in tasks.items()}
+        return Loss(by_task, {task: scale * value for task, (_, value) in tasks.items()}, margin).bearable  # type: ignore[arg-type]
+
+    both = bearable(1.0, all=(low, whole), new=(lower, other))
+    assert both == (bearable(1.0, all=(low, whole)) and bearable(1.0, new=(lower, other)))
+    assert both == bearable(unit, all=(low, whole), new=(lower, other))
+    assert bearable(1.0, all=(abs(low) + 1e-9, whole))
+    assert not bearable(1.0, all=(-whole - 1e-9, whole))
+
+
+def test_what_nobody_can_say_is_no_loss_and_what_one_says_is_no_proof() -> None:
+    """Nobody bought anything new: nothing can be lost there. One customer has no interval: the voice stays."""
+    nobody = Interval(np.nan, np.nan, np.nan, 0, 9)
+    one = Interval(0.0, np.nan, np.nan, 1, 8)
+    fine = Interval(0.0, -0.001, 0.001, 50, 0)
+    assert Loss({"all": fine, "new": nobody}, {"all": 0.3, "new": np.nan}, 0.02).bearable
+    assert not Loss({"all": fine, "new": one}, {"all": 0.3, "new": 0.1}, 0.02).bearable

@@ -1,0 +1,100 @@
+"""Fits of a training that has not come to its end, on the disk: one that was cut off goes on where it stood.
+
+Fits of fifty million events take minutes each, and a training needs dozens. What is taken up again is what would be
+fitted: same data, same moment, same method and parameters, same program. A training that ends leaves nothing here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from collections.abc import Callable
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+from zipfile import BadZipFile
+
+import msgspec
+import numpy as np
+
+import features
+import serving
+import training
+from features.files import file_sha256
+from training.interactions import Fitted
+
+LASTING = 10.0
+"""Seconds that a fit must have taken to be worth a file: small shops write none."""
+_TOLD = "-told"
+
+
+class _Told(msgspec.Struct):
+    """What of a fit is no array."""
+
+    figures: dict[str, float]
+    seconds: float
+
+
+class Unfinished:
+    """The fits of one training.
+
+    Args:
+        folder: the shop's, for all of its trainings; what others left in it goes.
+        data_hash: of all that the training reads (`training.material.Material`).
+    """
+
+    def __init__(self, folder: Path, data_hash: str) -> None:
+        self._home, self._folder = folder, folder / f"{data_hash}-{_program()}"
+        for other in folder.glob("*"):
+            if other != self._folder:
+                shutil.rmtree(other, ignore_errors=True)
+
+    def fitted(self, *key: bytes | int, fit: Callable[[], Fitted]) -> Fitted:
+        """What a training that was cut off has fitted, else what `fit` does.
+
+        Args:
+            key: all that tells this fit from others of the same data.
+            fit: raises what it will; what raised is tried again.
+        """
+        path = self._folder / f"{hashlib.sha256(msgspec.json.encode(key)).hexdigest()[:24]}.npz"
+        if (found := _read(path)) is not None:
+            return found
+        made = fit()
+        if made.seconds >= LASTING:
+            with suppress(OSError):  # a full disk costs the next training time, and this one nothing
+                _write(path, made)
+        return made
+
+    def done(self) -> None:
+        """The training has ended."""
+        shutil.rmtree(self._home, ignore_errors=True)
+
+
+def _read(path: Path) -> Fitted | None:
+    """None where there is none, or none that can be read."""
+    broken = (OSError, EOFError, ValueError, KeyError, BadZipFile, msgspec.DecodeError)
+    with suppress(*broken), path.open("rb") as file, np.load(file) as arrays:
+        told = msgspec.msgpack.decode(arrays[_TOLD].tobytes(), type=_Told)
+        return Fitted({name: arrays[name] for name in arrays.files if name != _TOLD}, told.figures, told.seconds)
+    return None
+
+
+def _write(path: Path, made: Fitted) -> None:
+    told = msgspec.msgpack.encode(_Told(dict(made.figures), made.seconds))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_suffix(f".{os.getpid()}.draft")
+    try:
+        with draft.open("wb") as file:
+            np.savez(file, **made.arrays, **{_TOLD: np.frombuffer(told, np.uint8)})  # type: ignore[arg-type]
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+@cache
+def _program() -> str:
+    """Twelve hex digits of all modules: another program may fit otherwise."""
+    homes = [Path(home) for package in (features, serving, training) for home in package.__path__]
+    modules = sorted(path for home in homes for path in home.rglob("*.py"))
+    return hashlib.sha256("".join(map(file_sha256, modules)).encode()).hexdigest()[:12]

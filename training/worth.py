@@ -1,0 +1,124 @@
+"""Which voices of a ranker are worth their time: those without which its lists may be worse, on the earlier window.
+
+`training.voices` asks what a source finds. A source may find what no other does and still change no list, because what
+it finds lies behind what customers see. So voices are left out in turn, the trees are fitted anew without them, and the
+lists are judged beside those of all voices, on the same customers (backward elimination; Guyon & Elisseeff 2003, 4.2).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from serving.recipe import RankerSpec, Recipe
+from serving.settings.shop import GateSettings
+from training.contest import Arena, contest, voices_of
+from training.evaluate import TASKS, Task
+from training.gate import TASK_NAMES
+from training.intervals import Interval, compare, mean
+from training.meter import counted
+from training.rankers import Rankers
+from training.recipes import BASELINES
+
+Scores = Mapping[Task, npt.NDArray[np.float64]]
+JUDGED = 4000
+"""Customers of the earlier window that are looked at, at most; always the same ones. With the hundreds that weights are
+chosen on, intervals would be wider than any margin, and no voice would ever leave."""
+
+
+@dataclass(frozen=True)
+class Loss:
+    """What lists lose without a voice, and without those that left before it.
+
+    Args:
+        by_task: (lists without - lists of all voices), paired.
+        whole: what the lists of all voices reach.
+        margin: the share of it that the lower end may fall short.
+    """
+
+    by_task: Mapping[Task, Interval]
+    whole: Mapping[Task, float]
+    margin: float
+
+    @property
+    def bearable(self) -> bool:
+        """Whether no task may be worse by more than the margin; where nobody has an outcome nothing can be."""
+        return all(
+            not each.n or each.low > -self.margin * self.whole[task] for task, each in self.by_task.items()
+        )  # fmt: skip
+
+    def __str__(self) -> str:
+        """E.g. `-0.0002 [-0.0011, +0.0007] of 0.2315 on all purchases`."""
+        return "; ".join(
+            f"{each.value:+.4f} [{each.low:+.4f}, {each.high:+.4f}] of {self.whole[task]:.4f} on {TASK_NAMES[task]}"
+            for task, each in self.by_task.items()
+        )
+
+
+def worth_hearing(
+    recipe: Recipe, arena: Arena, rankers: Rankers, settings: GateSettings
+) -> tuple[list[str], list[str]]:
+    """The voices of a recipe's ranker without those that its lists do not need, and why, as sentences.
+
+    The one whose columns the trees use least is tried first. It stays away where lists without it, and without those
+    that went before, are not worse than those of all voices by the gate's guard, on both tasks: always than those of
+    all, so that small losses do not add up. Plain baselines stay.
+
+    Args:
+        recipe: with a ranker.
+        arena: of the earlier window, with all the sources.
+        rankers: know the windows before it.
+        settings: the metric, the margin, and how intervals are made.
+
+    Raises:
+        DataError: the ranker cannot be fitted.
+    """
+    spec, arena, rankers = _spec(recipe), arena.crowded(JUDGED), rankers.aside()
+    voices, notes = list(spec.voices), []
+    whole = _scores(recipe, arena, rankers, settings.metric)
+    for name in _least_used(recipe, rankers, arena.window.start):
+        rest = tuple(voice for voice in voices if voice != name)
+        fewer = msgspec.structs.replace(recipe, ranker=msgspec.structs.replace(spec, voices=rest))
+        loss = _loss(_scores(fewer, arena, rankers, settings.metric), whole, settings)
+        if loss.bearable:
+            voices.remove(name)
+        verb = "No ranker listens" if loss.bearable else "Rankers listen"
+        notes.append(f"{verb} to {name}: without it lists change by {loss}.")
+    return voices, notes
+
+
+def _scores(recipe: Recipe, arena: Arena, rankers: Rankers, metric: str) -> Scores:
+    """task -> float64[customers]: the metric of lists in the order of trees that know the recipe's voices."""
+    trees = rankers.fit(_spec(recipe), recipe.sources, arena.window.start, recipe.breadth)
+    what = f"leave out voices: {len(_spec(recipe).voices)} (earlier window)"
+    progress = counted(rankers.tell, what, 2 * len(arena.truth))
+    found = contest(arena.seeing(trees).broad(recipe.breadth), {recipe.name: voices_of(recipe)}, progress)
+    return {task: found[recipe.name].tasks[task].by_customer[metric] for task in TASKS}
+
+
+def _loss(mine: Scores, whole: Scores, settings: GateSettings) -> Loss:
+    by_task = {
+        task: compare(mine[task], whole[task], resamples=settings.resamples, confidence=settings.confidence)
+        for task in TASKS
+    }  # fmt: skip
+    return Loss(by_task, {task: mean(whole[task]) for task in TASKS}, settings.guard_margin)
+
+
+def _least_used(recipe: Recipe, rankers: Rankers, as_of: int) -> Sequence[str]:
+    """The voices that may leave, by the share of the trees' gain that their columns have, the larger of both tasks."""
+    spec = _spec(recipe)
+    fitted = rankers.fitted(spec, recipe.sources, as_of, recipe.breadth).values()
+
+    def used(name: str) -> float:
+        return max(each.figures[f"{name}_score"] + each.figures[f"{name}_rank"] for each in fitted)
+
+    return sorted((name for name in spec.voices if name not in BASELINES), key=used)
+
+
+def _spec(recipe: Recipe) -> RankerSpec:
+    assert recipe.ranker is not None  # a blend has no trees
+    return recipe.ranker
