@@ -5,10 +5,11 @@ purchases. *Not worse*: that end is above minus `guard_margin` of the other's va
 before against the champion, and on all purchases against every plain baseline. The challenger is chosen on an earlier
 window, so that the judged one is read once for it.
 
-A challenger that differs from the champion in nothing but more varied lists is not asked to be better: variety costs a
-little. It must be *not worse*, on all purchases by `variety_margin` and on new items by `guard_margin`. By the same
-margins `training.variety` chose its lists on the earlier window, always beside lists that trade off nothing, so small
-losses do not add up from one champion to the next.
+A challenger that differs from the champion in nothing but more varied lists, or in fewer voices of its ranker, is not
+asked to be better: variety costs a little, and fewer voices answer sooner. It must be *not worse*, on all purchases by
+`variety_margin` and on new items by `guard_margin`. On the earlier window `training.variety` chose its lists beside
+lists that trade off nothing, and `training.worth` its voices beside all voices, so small losses do not add up from one
+champion to the next.
 """
 
 from __future__ import annotations
@@ -89,8 +90,8 @@ class Verdict(msgspec.Struct, frozen=True):
     comparisons: tuple[Comparison, ...]
     table: tuple[Row, ...]
     metric: str = "ndcg@20"
-    varied: bool = False
-    """Whether the challenger was judged as the champion with more varied lists and nothing else."""
+    only: str = ""
+    """Where the challenger was judged as the champion and nothing else: with what, e.g. `more varied lists`."""
 
     def figures(self, recipe: str) -> dict[str, float]:
         """The metric of one recipe by task, where it is defined."""
@@ -105,7 +106,7 @@ def decide(
     champion: str | None,
     champion_bundle: str | None = None,
     settings: GateSettings | None = None,
-    varied: str | None = None,
+    alike: Mapping[str, str] | None = None,
 ) -> Verdict:
     """Judge the first recipe of the ranking.
 
@@ -115,8 +116,8 @@ def decide(
         champion: the entrant whose recipe serves now, or None.
         champion_bundle: the bundle that serves now; a promotion later checks that it still does.
         settings: the margins; default: those of an empty `[gate]`.
-        varied: the entrant that differs from the champion in nothing but lists that the earlier window showed to be
-            more varied, where there is one (`training.variety.only_more_varied`).
+        alike: entrants that are the champion and nothing else, with what: more varied lists
+            (`training.variety.only_more_varied`), or fewer voices (`training.recipes.is_leaner`).
 
     Returns:
         A verdict; never an error, whatever the figures are.
@@ -125,18 +126,18 @@ def decide(
     judge = _Judge({entrant.name: entrant for entrant in entrants}, settings)
     challenger, notes = judge.challenger(ranking, champion)
     reasons = [*notes]
-    accepted, alike = True, champion is not None and challenger == varied
+    accepted, only = True, (alike or {}).get(challenger, "") if champion is not None else ""
     if challenger == champion:
         accepted = False
         reasons.append(f"No recipe did better than the champion's own, {champion}, on the earlier window.")
     elif champion is not None:
-        accepted = judge.keeps_up(challenger, champion) if alike else judge.beats(challenger, champion)
-        reasons.append(_against_champion(challenger, champion, accepted, alike))
+        accepted = judge.keeps_up(challenger, champion) if only else judge.beats(challenger, champion)
+        reasons.append(_against_champion(challenger, champion, accepted, only))
     reasons += [comparison.sentence for comparison in judge.seen]
     return Verdict(
         accepted=accepted, winner=challenger if accepted else (champion or challenger), challenger=challenger,
         champion=champion, champion_bundle=champion_bundle, rules=rules(settings), reasons=tuple(reasons),
-        comparisons=tuple(judge.seen), table=judge.table(challenger, champion), metric=settings.metric, varied=alike,
+        comparisons=tuple(judge.seen), table=judge.table(challenger, champion), metric=settings.metric, only=only,
     )  # fmt: skip
 
 
@@ -175,8 +176,9 @@ def rules(settings: GateSettings) -> tuple[str, ...]:
         f"Guard: on items never bought before that end is above -{margin} of the champion's value.",
         f"Baselines: on all purchases that end is above -{margin} of every plain baseline's value, else the best "
         "baseline is the challenger.",
-        f"Variety: where the challenger is the champion with more varied lists and nothing else, that end on all "
-        f"purchases need only be above -{little} of the champion's value; the guard holds.",
+        "Variety and speed: where the challenger is the champion with more varied lists, or with fewer voices, and "
+        f"nothing else, that end on all purchases need only be above -{little} of the champion's value; the guard "
+        "holds.",
     )
 
 
@@ -207,7 +209,7 @@ class _Judge:
         return better.passed and guard.passed
 
     def keeps_up(self, challenger: str, champion: str) -> bool:
-        """Not worse on all purchases, by the little that variety may cost, and not worse on new items."""
+        """Not worse on all purchases, by the little that variety or speed may cost, and not worse on new items."""
         level = self.compare(challenger, champion, "all", "not worse", self.settings.variety_margin)
         guard = self.compare(challenger, champion, "new", "not worse")
         return level.passed and guard.passed
@@ -255,12 +257,12 @@ def _passes(paired: Interval, value: float, rule: str, margin: float) -> bool:
     return paired.low >= 0 or paired.low > -margin * value
 
 
-def _against_champion(challenger: str, champion: str, accepted: bool, alike: bool) -> str:
-    if alike:
-        what = f"{challenger} is the champion {champion} with more varied lists and nothing else"
+def _against_champion(challenger: str, champion: str, accepted: bool, only: str) -> str:
+    if only:
+        what = f"{challenger} is the champion {champion} with {only} and nothing else"
         if accepted:
             return f"{what}: it is not worse, and may serve."
-        return f"{what}: they may cost more than variety is worth, so {champion} goes on serving."
+        return f"{what}: they may cost more than they are worth, so {champion} goes on serving."
     if accepted:
         return f"{challenger} is better than the champion {champion} and may serve."
     return f"{challenger} is no better than the champion {champion}, which goes on serving."

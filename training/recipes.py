@@ -155,6 +155,15 @@ def is_same_but_for_lists(recipe: Recipe, other: Recipe) -> bool:
     return alike and recipe.selection != other.selection
 
 
+def is_leaner(recipe: Recipe, other: Recipe) -> bool:
+    """Whether two recipes differ in nothing but that the ranker of the first listens to fewer of the same sources."""
+    if recipe.ranker is None or other.ranker is None:
+        return False
+    kept = tuple(name for name in other.ranker.voices if name in recipe.ranker.voices)
+    leaner = msgspec.structs.replace(other, ranker=msgspec.structs.replace(other.ranker, voices=kept))
+    return len(kept) < len(other.ranker.voices) and is_same(recipe, leaner)
+
+
 def complete(recipe: Recipe, available: Sequence[SourceSpec], feeders: Sequence[str]) -> Recipe:
     """The recipe with further sources, without a weight, for modules of a page and for related items.
 

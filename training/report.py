@@ -64,8 +64,8 @@ def headline(verdict: Verdict) -> str:
     if verdict.challenger == verdict.champion:
         fitted = ", fitted on newer data" if verdict.accepted else ""
         return f"Nothing beat {verdict.champion}: it goes on serving{fitted}."
-    if verdict.varied:
-        what = f"{verdict.challenger} is {verdict.champion}, which served so far, with more varied lists"
+    if verdict.only:
+        what = f"{verdict.challenger} is {verdict.champion}, which served so far, with {verdict.only}"
         if verdict.accepted:
             return f"{what}, and not worse: it may serve."
         return f"{what} that may cost too much: {verdict.champion} goes on serving."

@@ -28,7 +28,7 @@ from training.material import Material, load_material
 from training.meter import Tell
 from training.page_tables import tables_of
 from training.publish import manifest_of, promote, publish, register_refused
-from training.recipes import BASELINES, SESSION, complete, menu, plain_only
+from training.recipes import BASELINES, SESSION, complete, is_leaner, menu, plain_only
 from training.selection import Choice, choose, unchosen, with_rankers, with_variety
 from training.session import (
     Champion,
@@ -175,12 +175,22 @@ def ask_gate(session: Session, judged: Judged, choice: Choice, champion: Champio
     verdict = decide(
         judged.entrants, ranking=[name for name in choice.ranking if name in judged.recipes], champion=serving,
         champion_bundle=champion.version.bundle_id if champion else None, settings=session.config.gate,
-        varied=only_more_varied(choice.variety, judged.recipes, serving),
+        alike=_alike(choice, judged, serving),
     )  # fmt: skip
     if not verdict.accepted and verdict.challenger != verdict.champion:
         recipe = judged.recipes[verdict.challenger]
         register_refused(session.tracking, session.run, recipe, verdict, verdict.figures(verdict.challenger))
     return verdict
+
+
+def _alike(choice: Choice, judged: Judged, serving: str | None) -> dict[str, str]:
+    """Entrants that are the champion and nothing else, with what."""
+    if serving is None:
+        return {}
+    champion = judged.recipes[serving]
+    leaner = {name: "fewer voices" for name, recipe in judged.recipes.items() if is_leaner(recipe, champion)}
+    varied = only_more_varied(choice.variety, judged.recipes, serving)
+    return leaner | ({varied: "more varied lists"} if varied else {})
 
 
 def refit(

@@ -25,9 +25,11 @@ from training.rankers import Rankers
 from training.recipes import BASELINES
 
 Scores = Mapping[Task, npt.NDArray[np.float64]]
-JUDGED = 4000
+JUDGED = 8000
 """Customers of the earlier window that are looked at, at most; always the same ones. With the hundreds that weights are
-chosen on, intervals would be wider than any margin, and no voice would ever leave."""
+chosen on, one standard error would be a tenth of what there is to find of new items."""
+ONE_ERROR = 0.6827
+"""Confidence of an interval that reaches one standard error to each side."""
 
 
 @dataclass(frozen=True)
@@ -35,9 +37,9 @@ class Loss:
     """What lists lose without a voice, and without those that left before it.
 
     Args:
-        by_task: (lists without - lists of all voices), paired.
+        by_task: (lists without - lists of all voices), paired, within one standard error.
         whole: what the lists of all voices reach.
-        margin: the share of it that the lower end may fall short.
+        margin: the share of it that may be lost in the mean.
     """
 
     by_task: Mapping[Task, Interval]
@@ -46,13 +48,14 @@ class Loss:
 
     @property
     def bearable(self) -> bool:
-        """Whether no task may be worse by more than the margin; where nobody has an outcome nothing can be."""
+        """Whether no task loses more than one standard error, nor more than the margin; nobody can lose nothing."""
         return all(
-            not each.n or each.low > -self.margin * self.whole[task] for task, each in self.by_task.items()
+            not each.n or (each.high >= 0 and each.value >= -self.margin * self.whole[task])
+            for task, each in self.by_task.items()
         )  # fmt: skip
 
     def __str__(self) -> str:
-        """E.g. `-0.0002 [-0.0011, +0.0007] of 0.2315 on all purchases`."""
+        """E.g. `-0.0002 [-0.0006, +0.0002] of 0.2315 on all purchases`."""
         return "; ".join(
             f"{each.value:+.4f} [{each.low:+.4f}, {each.high:+.4f}] of {self.whole[task]:.4f} on {TASK_NAMES[task]}"
             for task, each in self.by_task.items()
@@ -65,8 +68,9 @@ def worth_hearing(
     """The voices of a recipe's ranker without those that its lists do not need, and why, as sentences.
 
     The one whose columns the trees use least is tried first. It stays away where lists without it, and without those
-    that went before, are not worse than those of all voices by the gate's guard, on both tasks: always than those of
-    all, so that small losses do not add up. Plain baselines stay.
+    that went before, lose no more than one standard error beside those of all voices (of models that cannot be told
+    apart so, the simplest: Breiman et al. 1984, 3.4.3), and in the mean no more than the gate's guard, on both tasks.
+    They are always held against those of all voices, so that small losses do not add up. Plain baselines stay.
 
     Args:
         recipe: with a ranker.
@@ -87,7 +91,7 @@ def worth_hearing(
         if loss.bearable:
             voices.remove(name)
         verb = "No ranker listens" if loss.bearable else "Rankers listen"
-        notes.append(f"{verb} to {name}: without it lists change by {loss}.")
+        notes.append(f"{verb} to {name}: without it lists change by {loss} (one standard error to each side).")
     return voices, notes
 
 
@@ -102,7 +106,7 @@ def _scores(recipe: Recipe, arena: Arena, rankers: Rankers, metric: str) -> Scor
 
 def _loss(mine: Scores, whole: Scores, settings: GateSettings) -> Loss:
     by_task = {
-        task: compare(mine[task], whole[task], resamples=settings.resamples, confidence=settings.confidence)
+        task: compare(mine[task], whole[task], resamples=settings.resamples, confidence=ONE_ERROR)
         for task in TASKS
     }  # fmt: skip
     return Loss(by_task, {task: mean(whole[task]) for task in TASKS}, settings.guard_margin)

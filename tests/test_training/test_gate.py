@@ -85,17 +85,20 @@ def test_the_margin_is_the_shops(tmp_path: object) -> None:
     assert "-20.0%" in " ".join(verdict.rules)
 
 
+VARIED = {"varied": "more varied lists"}
+
+
 def judge_varied(gain: float, new_gain: float = 0.0, **settings: float) -> Verdict:
     """The champion with more varied lists: most lists find the same, so the noise is small."""
     scores = {"all": BASE + gain + noise(7, 0.005), "new": NEW + new_gain + noise(8, 0.005)}
     entrants = (Entrant("varied", scores), CHAMPION)
-    return decide(entrants, ranking=["varied"], champion="champion", settings=GateSettings(**settings), varied="varied")
+    return decide(entrants, ranking=["varied"], champion="champion", settings=GateSettings(**settings), alike=VARIED)
 
 
 def test_the_champion_with_more_varied_lists_need_not_be_better() -> None:
     """-0.0005 with a standard error of 0.00025: the lower end near -0.001 is above -0.5 % of 0.3 = -0.0015."""
     verdict = judge_varied(-0.0005)
-    assert (verdict.accepted, verdict.winner, verdict.varied) == (True, "varied", True)
+    assert (verdict.accepted, verdict.winner, verdict.only) == (True, "varied", "more varied lists")
     said = "varied is the champion champion with more varied lists and nothing else: it is not worse, and may serve."
     assert verdict.reasons[0] == said
     assert [(c.task, c.rule) for c in verdict.comparisons] == [("all", "not worse"), ("new", "not worse")]
@@ -104,11 +107,11 @@ def test_the_champion_with_more_varied_lists_need_not_be_better() -> None:
 def test_the_same_figures_of_any_other_recipe_are_refused() -> None:
     """Only what differs in nothing but its lists is asked less; and a margin of a shop's own may refuse that too."""
     scores = {"all": BASE - 0.0005 + noise(7, 0.005), "new": NEW + noise(8, 0.005)}
-    for varied in (None, "another"):
+    for alike in (None, {"another": "more varied lists"}):
         verdict = decide(
-            [Entrant("varied", scores), CHAMPION], ranking=["varied"], champion="champion", varied=varied
+            [Entrant("varied", scores), CHAMPION], ranking=["varied"], champion="champion", alike=alike
         )  # fmt: skip
-        assert (verdict.accepted, verdict.varied) == (False, False)
+        assert (verdict.accepted, verdict.only) == (False, "")
     assert not judge_varied(-0.0005, variety_margin=0.001).accepted
 
 
@@ -116,23 +119,23 @@ def test_the_same_figures_of_any_other_recipe_are_refused() -> None:
 def test_more_varied_lists_that_cost_too_much_are_refused(gain: float, new_gain: float, failed: str) -> None:
     """-0.002 of 0.3 is more than 0.5 %, though less than the guard's 2 %; -0.003 of 0.1 on new is more than 2 %."""
     verdict = judge_varied(gain, new_gain)
-    assert (verdict.accepted, verdict.winner, verdict.varied) == (False, "champion", True)
+    assert (verdict.accepted, verdict.winner, verdict.only) == (False, "champion", "more varied lists")
     assert [c.task for c in verdict.comparisons if not c.passed] == [failed]
-    assert "may cost more than variety is worth, so champion goes on serving" in verdict.reasons[0]
+    assert "may cost more than they are worth, so champion goes on serving" in verdict.reasons[0]
     assert any("may be worse than champion" in reason for reason in verdict.reasons)
 
 
 def test_more_varied_lists_without_anybody_to_judge_them_are_refused() -> None:
     """Without one outcome on all purchases nothing shows what they cost."""
     nobody = [Entrant(name, {"all": NAN, "new": NAN}) for name in ("varied", "champion")]
-    assert not decide(nobody, ranking=["varied"], champion="champion", varied="varied").accepted
+    assert not decide(nobody, ranking=["varied"], champion="champion", alike=VARIED).accepted
 
 
 def test_a_baseline_in_the_place_of_a_varied_challenger_must_be_better() -> None:
     """The rule is the challenger's; the baseline that is better than it is judged as any other."""
     lists = Entrant("varied", {"all": BASE - 0.05, "new": NEW})
-    verdict = decide([lists, CHAMPION, FREQUENCY], ranking=["varied"], champion="champion", varied="varied")
-    assert (verdict.challenger, verdict.accepted, verdict.varied) == ("personal-frequency", False, False)
+    verdict = decide([lists, CHAMPION, FREQUENCY], ranking=["varied"], champion="champion", alike=VARIED)
+    assert (verdict.challenger, verdict.accepted, verdict.only) == ("personal-frequency", False, "")
 
 
 def test_equal_figures_are_not_worse_and_not_better() -> None:

@@ -11,7 +11,7 @@ import pytest
 from features.build import histories_as_of
 from features.dataset import Dataset
 from features.moments import DAY
-from serving.recipe import Recipe
+from serving.recipe import RankerSpec, Recipe, SelectionSpec, SourceSpec
 from serving.settings.shop import ModelSettings
 from training.contest import Arena, contest, repeat_items, sampled, voices_of
 from training.evaluate import evaluate
@@ -21,6 +21,7 @@ from training.recipes import (
     PRESETS,
     Menu,
     complete,
+    is_leaner,
     is_same,
     menu,
     plain_only,
@@ -199,3 +200,33 @@ def test_repeat_items_are_the_rest_of_new_ones(arena: Arena, listed: Menu) -> No
     found = contest(arena, {"popularity": voices_of(listed.recipes[0])})["popularity"]
     again = repeat_items(arena, found).by_customer["ndcg@20"]
     assert np.array_equal(np.isfinite(again), arena.truth.repeated().counts > 0)
+
+
+HEARD = (
+    SourceSpec("popularity", "popularity"),
+    SourceSpec("ials", "factors", "ials"),
+    SourceSpec("bpr", "factors", "bpr"),
+)
+
+
+def listening(*voices: str, sources: tuple[SourceSpec, ...] = HEARD, **changed: object) -> Recipe:
+    """A recipe whose ranker listens to some of the sources."""
+    ranker = RankerSpec("ranker", "binary", voices)
+    recipe = Recipe("ranker", sources, {"popularity": 1.0}, ranker=ranker)
+    return msgspec.structs.replace(recipe, **changed)
+
+
+def test_leaner_is_what_hears_fewer_of_the_same_and_nothing_else() -> None:
+    """Sources that nobody hears any longer may be gone; another parameter or trade-off makes another recipe."""
+    serving = listening("popularity", "ials", "bpr")
+    fewer = listening("popularity", "ials")
+    assert is_leaner(fewer, serving)
+    assert is_leaner(msgspec.structs.replace(fewer, name="another", sources=HEARD[:2]), serving)
+    assert not is_leaner(serving, fewer)
+    assert not is_leaner(serving, serving)
+    assert not is_leaner(listening("popularity", "bpr"), fewer)
+    assert not is_leaner(listening("popularity", "ials", selection=SelectionSpec(0.2)), serving)
+    tuned = (HEARD[0], SourceSpec("ials", "factors", "ials", {"factors": 32}))
+    assert not is_leaner(listening("popularity", "ials", sources=tuned), serving)
+    assert not is_leaner(listening(ranker=None), serving)
+    assert not is_leaner(fewer, listening(ranker=None))

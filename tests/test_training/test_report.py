@@ -81,8 +81,8 @@ def test_headlines() -> None:
     assert headline(accepted) == "blend is better than champion, which served so far: it may serve."
     assert headline(refused) == "blend is not shown to be better than champion, which goes on serving."
     assert headline(refreshed(refused)).startswith("Nothing beat champion: it goes on serving")
-    varied, costly = (msgspec.structs.replace(each, varied=True) for each in (accepted, refused))
-    what = "blend is champion, which served so far, with more varied lists"
+    varied, costly = (msgspec.structs.replace(each, only="fewer voices") for each in (accepted, refused))
+    what = "blend is champion, which served so far, with fewer voices"
     assert headline(varied) == f"{what}, and not worse: it may serve."
     assert headline(costly) == f"{what} that may cost too much: champion goes on serving."
     first = msgspec.structs.replace(accepted, champion=None)

@@ -175,7 +175,7 @@ def test_training_asks_less_of_the_champion_with_more_varied_lists(serving, acce
     choice = Choice(RECIPE.sources, (ours,), ("ours",), {}, (), found)
     served = Champion(SimpleNamespace(bundle_id="b0"), champion, "serves", champion)
     verdict = train.ask_gate(session, judged, choice, served)
-    assert (verdict.accepted, verdict.varied, verdict.champion_bundle) == (accepted, accepted, "b0")
+    assert (verdict.accepted, bool(verdict.only), verdict.champion_bundle) == (accepted, accepted, "b0")
     assert len(registered) == (not accepted)
 
 

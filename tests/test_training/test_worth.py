@@ -100,25 +100,29 @@ def test_a_ranker_that_cannot_be_fitted_is_no_reason_to_leave_anybody_out(arena:
         worth_hearing(RECIPE, early, rankers, GateSettings())
 
 
-LOWS = st.floats(-1, 1, allow_nan=False)
+MEANS = st.floats(-1, 1)
 SHARES = st.floats(0, 1)
 
 
-@given(LOWS, LOWS, SHARES, SHARES, SHARES, st.sampled_from([0.25, 2.0, 64.0]))
+@given(MEANS, MEANS, SHARES, SHARES, SHARES, SHARES, st.sampled_from([0.25, 2.0, 64.0]))
 def test_a_loss_is_bearable_where_it_is_on_each_task_whatever_the_unit(
-    low: float, lower: float, whole: float, other: float, margin: float, unit: float
+    mean: float, other: float, error: float, whole: float, reached: float, margin: float, unit: float
 ) -> None:
     """Both tasks have a say; twice the metric with twice the loss is the same; a gain is always bearable."""
 
-    def bearable(scale: float, **tasks: tuple[float, float]) -> bool:
-        by_task = {task: Interval(0.0, scale * end, 1.0, 50, 0) for task, (end, _) in tasks.items()}
-        return Loss(by_task, {task: scale * value for task, (_, value) in tasks.items()}, margin).bearable  # type: ignore[arg-type]
+    def bearable(scale: float, **means: tuple[float, float]) -> bool:
+        by_task = {
+            task: Interval(scale * at, scale * (at - error), scale * (at + error), 50, 0)
+            for task, (at, _) in means.items()
+        }
+        return Loss(by_task, {task: scale * value for task, (_, value) in means.items()}, margin).bearable  # type: ignore[arg-type]
 
-    both = bearable(1.0, all=(low, whole), new=(lower, other))
-    assert both == (bearable(1.0, all=(low, whole)) and bearable(1.0, new=(lower, other)))
-    assert both == bearable(unit, all=(low, whole), new=(lower, other))
-    assert bearable(1.0, all=(abs(low) + 1e-9, whole))
-    assert not bearable(1.0, all=(-whole - 1e-9, whole))
+    both = bearable(1.0, all=(mean, whole), new=(other, reached))
+    assert both == (bearable(1.0, all=(mean, whole)) and bearable(1.0, new=(other, reached)))
+    assert both == bearable(unit, all=(mean, whole), new=(other, reached))
+    assert bearable(1.0, all=(abs(mean), whole))
+    assert not bearable(1.0, all=(-error - 1e-9, whole))
+    assert not bearable(1.0, all=(-margin * whole - 1e-9, whole))
 
 
 def test_what_nobody_can_say_is_no_loss_and_what_one_says_is_no_proof() -> None:
