@@ -81,7 +81,7 @@ def _read(path: Path) -> Fitted | None:
 
 
 def _write(path: Path, made: Fitted) -> None:
-    told = msgspec.msgpack.encode(_Told(dict(made.figures), made.seconds))
+    told = msgspec.msgpack.encode(_Told({name: float(each) for name, each in made.figures.items()}, made.seconds))
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_suffix(f".{os.getpid()}.draft")
     try:

@@ -83,11 +83,11 @@ def worth_hearing(
     """
     spec, arena, rankers = _spec(recipe), arena.crowded(JUDGED), rankers.aside()
     voices, notes = list(spec.voices), []
-    whole = _scores(recipe, arena, rankers, settings.metric)
+    whole = _scores(recipe, arena, rankers, settings.metric, "hear all voices")
     for name in _least_used(recipe, rankers, arena.window.start):
         rest = tuple(voice for voice in voices if voice != name)
         fewer = msgspec.structs.replace(recipe, ranker=msgspec.structs.replace(spec, voices=rest))
-        loss = _loss(_scores(fewer, arena, rankers, settings.metric), whole, settings)
+        loss = _loss(_scores(fewer, arena, rankers, settings.metric, f"leave out {name}"), whole, settings)
         if loss.bearable:
             voices.remove(name)
         verb = "No ranker listens" if loss.bearable else "Rankers listen"
@@ -95,11 +95,10 @@ def worth_hearing(
     return voices, notes
 
 
-def _scores(recipe: Recipe, arena: Arena, rankers: Rankers, metric: str) -> Scores:
+def _scores(recipe: Recipe, arena: Arena, rankers: Rankers, metric: str, what: str) -> Scores:
     """task -> float64[customers]: the metric of lists in the order of trees that know the recipe's voices."""
     trees = rankers.fit(_spec(recipe), recipe.sources, arena.window.start, recipe.breadth)
-    what = f"leave out voices: {len(_spec(recipe).voices)} (earlier window)"
-    progress = counted(rankers.tell, what, 2 * len(arena.truth))
+    progress = counted(rankers.tell, f"{what} (earlier window)", 2 * len(arena.truth))
     found = contest(arena.seeing(trees).broad(recipe.breadth), {recipe.name: voices_of(recipe)}, progress)
     return {task: found[recipe.name].tasks[task].by_customer[metric] for task in TASKS}
 

@@ -20,7 +20,9 @@ from training.train import train
 from training.unfinished import Unfinished
 
 MakeShop = Callable[..., Shop]
-MADE = Fitted({"item_factors": np.arange(6, dtype=np.float32).reshape(2, 3)}, {"loss": np.nan, "steps": 3.0}, 60.0)
+MADE = Fitted(
+    {"item_factors": np.arange(6, dtype=np.float32).reshape(2, 3)}, {"loss": np.float64("nan"), "steps": 3.0}, 60.0
+)
 
 
 def refused() -> Fitted:
