@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from types import SimpleNamespace
 
 import msgspec
 import numpy as np
@@ -16,11 +17,16 @@ from features.moments import DAY
 from serving.recipe import RankerSpec, Recipe, SourceSpec
 from serving.settings.shop import GateSettings
 from tests.test_training.test_fitting import histories_of
+from training import train
 from training.contest import Arena, sampled
 from training.fitting import Cut, fit_bundle
+from training.gate import Entrant
 from training.intervals import Interval
+from training.journal import Judged
 from training.rankers import Effort, Rankers
 from training.recipes import BASELINES
+from training.selection import Choice
+from training.session import Champion
 from training.split import Window, truth_of
 from training.worth import Loss, worth_hearing
 
@@ -132,3 +138,23 @@ def test_what_nobody_can_say_is_no_loss_and_what_one_says_is_no_proof() -> None:
     fine = Interval(0.0, -0.001, 0.001, 50, 0)
     assert Loss({"all": fine, "new": nobody}, {"all": 0.3, "new": np.nan}, 0.02).bearable
     assert not Loss({"all": fine, "new": one}, {"all": 0.3, "new": 0.1}, 0.02).bearable
+
+
+@pytest.mark.parametrize(("voices", "only"), [(NAMES[:3], "fewer voices"), (NAMES, "")])
+def test_training_asks_less_of_the_champion_with_fewer_voices(
+    voices: tuple[str, ...], only: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With equal figures, which no other challenger gets through with; as many voices are no reason to change."""
+    registered: list[object] = []
+    monkeypatch.setattr(train, "register_refused", lambda *told: registered.append(told))
+    assert RECIPE.ranker is not None
+    ours = msgspec.structs.replace(RECIPE, ranker=msgspec.structs.replace(RECIPE.ranker, voices=voices))
+    scores = {"all": np.linspace(0, 1, 50), "new": np.linspace(0, 1, 50)}
+    recipes = {"ours": ours, "serves": RECIPE}
+    judged = Judged(None, {}, recipes, [Entrant(name, scores) for name in recipes])  # type: ignore[arg-type]
+    session = SimpleNamespace(config=SimpleNamespace(gate=GateSettings()), tracking=None, run=None)
+    choice = Choice(SOURCES, (ours,), ("ours",), {}, ())
+    served = Champion(SimpleNamespace(bundle_id="b0"), RECIPE, "serves", RECIPE)  # type: ignore[arg-type]
+    verdict = train.ask_gate(session, judged, choice, served)  # type: ignore[arg-type]
+    assert (verdict.accepted, verdict.only) == (bool(only), only)
+    assert len(registered) == (not verdict.accepted)
