@@ -204,7 +204,7 @@ def _ranker(session: Session, material: Material, what: str, cut: Cut, listed: M
     arena = Arena(
         bundle, material.histories, window, truth_of(material.histories, window, listed=cut.listed), material.regions
     )
-    voices, notes = voices_of_rankers(base, listed.sources, arena, rankers, session.config.gate)
+    voices, notes, _ = voices_of_rankers(base, listed.sources, arena, rankers, session.config.gate)
     session.note(*notes)
     recipe = next(each for each in ranked(base, listed.sources, voices) if each.name == what)
     return RankerCandidate(recipe, rankers, bundle, cut.as_of)

@@ -46,7 +46,7 @@ def conclude(
         journal.log_models(session.run, judged, verdict, settings)
         learned = learned_by(session, material, judged.recipes[verdict.winner])
         journal.log_learned(session.run, learned)
-        drawn = journal.draw(judged, verdict, material, settings, learned, choice.variety)
+        drawn = journal.draw(judged, verdict, material, settings, learned, choice)
         proof = evidence.of_winner(session, material, judged, verdict.winner)
         arrivals = of_deliveries(session, material)
     windows = {"Tuned on": material.tuned, "Judged on": material.judged}

@@ -27,6 +27,7 @@ from training.report import Report, describe, html, markdown, table_rows
 from training.selection import Choice
 from training.tracking import Run, Value
 from training.variety import Point, TradeOff
+from training.worth import Loss
 
 TITLES: Mapping[Task, str] = {"all": "All purchases", "new": "Items never bought before"}
 REPEAT = "repeat items"
@@ -102,6 +103,8 @@ def log_tables(run: Run, verdict: Verdict, choice: Choice, meter: Meter) -> None
         [name, task, value] for name, means in choice.means.items() for task, value in means.items()
     ]
     run.log_table("tables/tuning.csv", ("entry", "task", f"{verdict.metric}, earlier window"), tried)
+    if choice.losses:
+        run.log_table("tables/voices.csv", *_lost(choice.losses))
     if choice.variety is not None:
         columns, rows = _tried(choice.variety)
         run.log_table("tables/variety.csv", columns, rows)
@@ -188,7 +191,7 @@ def draw_category_lists(found: Sequence[Standing], share: str) -> bytes:
 
 def draw(
     judged: Judged, verdict: Verdict, material: Material, settings: GateSettings,
-    learned: Mapping[str, Mapping[str, float]], variety: TradeOff | None = None,
+    learned: Mapping[str, Mapping[str, float]], choice: Choice,
 ) -> dict[str, bytes]:  # fmt: skip
     """The plots of the report, by name."""
     windows = {"tuned on": material.tuned, "judged on": material.judged}
@@ -196,7 +199,11 @@ def draw(
     drawn = {"months": plots.months(material.by_month(), shaded)}
     if learned:
         drawn["learned"] = plots.learned(learned)
-    if variety is not None:
+    if choice.losses:
+        drawn["voices"] = plots.forest(
+            _losses(choice.losses), metric=settings.metric.upper(), share="68 %", beside="without"
+        )
+    if (variety := choice.variety) is not None:
         drawn["variety"] = plots.variety(
             _curves(variety), metric=variety.metric.upper(),
             margins={TITLES[task]: margin for task, margin in variety.margins.items()},
@@ -247,6 +254,28 @@ def _interval(scores: np.typing.NDArray[np.float64], settings: GateSettings) -> 
 def _mark(row: Row, task: Task) -> Mark:
     value, low, high = (np.nan if v is None else v for v in (row.all if task == "all" else row.new))
     return Mark(row.recipe, value, low, high, row.role)
+
+
+def _losses(losses: Mapping[str, Loss]) -> dict[str, list[Mark]]:
+    """What lists change by without each source that was tried and those that left before it, per task."""
+    return {
+        f"{TITLES[task]} (earlier window)": [
+            Mark(f"{name} (left out)" if loss.bearable else name, each.value, each.low, each.high)
+            for name, loss in losses.items()
+            for each in (loss.by_task[task],)
+        ]
+        for task in TITLES
+    }
+
+
+def _lost(losses: Mapping[str, Loss]) -> tuple[tuple[str, ...], list[list[Value]]]:
+    """The same as a table."""
+    rows: list[list[Value]] = [
+        [name, task, each.value, each.low, each.high, loss.whole[task], each.n, loss.bearable]
+        for name, loss in losses.items()
+        for task, each in loss.by_task.items()
+    ]
+    return ("without", "task", "difference", "low", "high", "of all voices", "customers", "left out"), rows
 
 
 def _differences(judged: Judged, verdict: Verdict, settings: GateSettings) -> dict[str, list[Mark]]:

@@ -16,6 +16,7 @@ PLOT_TITLES: Mapping[str, str] = {
     "differences": "The challenger against the others, customer by customer",
     "slices": "For whom and for which items",
     "coverage": "How much of the catalogue is recommended",
+    "voices": "What lists lose without a source",
     "variety": "What variety costs",
     "learned": "What the ranker looks at",
     "calibration": "Whether the score is the chance of a purchase",

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import msgspec
@@ -24,7 +24,8 @@ from training.rankers import Rankers, ranked
 from training.recipes import BASELINES, FREQUENCY, POPULARITY, SESSION, Blend, Menu
 from training.variety import TradeOff, trade_off
 from training.voices import voices_for
-from training.worth import worth_hearing
+from training.worth import Loss, worth_hearing
+from training.worth import told as losses_told
 
 Means = Mapping[str, Mapping[Task, float]]
 
@@ -40,6 +41,7 @@ class Choice:
         means: entry -> task -> mean of the gate's metric, for every weight that was tried; NaN where undefined.
         feeders: sources that pages use besides the winner's own.
         variety: what the lists of the first of the ranking trade off, and what else was tried; None where nothing was.
+        losses: voice -> what a ranker's lists lose without it, for each that was tried.
     """
 
     sources: tuple[SourceSpec, ...]
@@ -48,6 +50,7 @@ class Choice:
     means: Means
     feeders: tuple[str, ...]
     variety: TradeOff | None = None
+    losses: Mapping[str, Loss] = field(default_factory=dict)
 
 
 def choose(
@@ -90,7 +93,8 @@ def with_rankers(
         The choice, and sentences on what was left out and why.
     """
     base = next(recipe for recipe in choice.recipes if recipe.name == choice.ranking[0])
-    voices, notes = voices_of_rankers(base, choice.sources, arena, rankers, settings)
+    voices, notes, losses = voices_of_rankers(base, choice.sources, arena, rankers, settings)
+    choice = replace(choice, losses=losses)
     candidates = [
         recipe
         for recipe in ranked(base, choice.sources, voices, rankers.tuned)
@@ -108,8 +112,8 @@ def with_rankers(
 
 def voices_of_rankers(
     base: Recipe, sources: Sequence[SourceSpec], arena: Arena, rankers: Rankers, settings: GateSettings
-) -> tuple[list[str], list[str]]:
-    """The sources that rankers listen to, and sentences on the others.
+) -> tuple[list[str], list[str], dict[str, Loss]]:
+    """The sources that rankers listen to, sentences on the others, and what lists lose without those that were tried.
 
     Args:
         base: the blend that a ranker stands in for.
@@ -125,11 +129,11 @@ def voices_of_rankers(
     unfit = rankers.unfit([spec for spec in sources if spec.name in voices], arena.window.start)
     notes += [f"No ranker listens to {name}: {why}." for name, why in unfit.items()]
     voices = [name for name in voices if name not in unfit]
+    losses: dict[str, Loss] = {}
     with suppress(DataError):  # it cannot be fitted: `fit_all` says so
         first = ranked(base, sources, voices, rankers.tuned)[0]
-        voices, why = worth_hearing(first, arena, rankers, settings)
-        notes += why
-    return voices, notes
+        voices, losses = worth_hearing(first, arena, rankers, settings)
+    return voices, [*notes, *losses_told(losses)], losses
 
 
 def with_variety(

@@ -64,8 +64,8 @@ class Loss:
 
 def worth_hearing(
     recipe: Recipe, arena: Arena, rankers: Rankers, settings: GateSettings
-) -> tuple[list[str], list[str]]:
-    """The voices of a recipe's ranker without those that its lists do not need, and why, as sentences.
+) -> tuple[list[str], dict[str, Loss]]:
+    """The voices of a recipe's ranker without those that its lists do not need, and the loss of each that was tried.
 
     The one whose columns the trees use least is tried first. It stays away where lists without it, and without those
     that went before, lose no more than one standard error beside those of all voices (of models that cannot be told
@@ -82,17 +82,25 @@ def worth_hearing(
         DataError: the ranker cannot be fitted.
     """
     spec, arena, rankers = _spec(recipe), arena.crowded(JUDGED), rankers.aside()
-    voices, notes = list(spec.voices), []
+    voices, losses = list(spec.voices), {}
     whole = _scores(recipe, arena, rankers, settings.metric, "hear all voices")
     for name in _least_used(recipe, rankers, arena.window.start):
         rest = tuple(voice for voice in voices if voice != name)
         fewer = msgspec.structs.replace(recipe, ranker=msgspec.structs.replace(spec, voices=rest))
-        loss = _loss(_scores(fewer, arena, rankers, settings.metric, f"leave out {name}"), whole, settings)
-        if loss.bearable:
+        mine = _scores(fewer, arena, rankers, settings.metric, f"leave out {name}")
+        losses[name] = _loss(mine, whole, settings)
+        if losses[name].bearable:
             voices.remove(name)
-        verb = "No ranker listens" if loss.bearable else "Rankers listen"
-        notes.append(f"{verb} to {name}: without it lists change by {loss} (one standard error to each side).")
-    return voices, notes
+    return voices, losses
+
+
+def told(losses: Mapping[str, Loss]) -> list[str]:
+    """Who stays, who leaves and why, as sentences."""
+    return [
+        f"{'No ranker listens' if loss.bearable else 'Rankers listen'} to {name}: without it lists change by {loss} "
+        "(one standard error to each side)."
+        for name, loss in losses.items()
+    ]
 
 
 def _scores(recipe: Recipe, arena: Arena, rankers: Rankers, metric: str, what: str) -> Scores:

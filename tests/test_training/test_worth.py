@@ -17,8 +17,9 @@ from features.moments import DAY
 from serving.recipe import RankerSpec, Recipe, SourceSpec
 from serving.settings.shop import GateSettings
 from tests.test_training.test_fitting import histories_of
-from training import train
+from training import journal, plots, train
 from training.contest import Arena, sampled
+from training.evaluate import TASKS
 from training.fitting import Cut, fit_bundle
 from training.gate import Entrant
 from training.intervals import Interval
@@ -28,7 +29,7 @@ from training.recipes import BASELINES
 from training.selection import Choice
 from training.session import Champion
 from training.split import Window, truth_of
-from training.worth import Loss, worth_hearing
+from training.worth import Loss, told, worth_hearing
 
 ITEMS, CUSTOMERS, STEP = 64, 240, 10
 WINDOW = Window(80 * DAY, 90 * DAY)
@@ -71,7 +72,8 @@ def arena(histories: Histories, rankers: Rankers) -> Arena:
 
 def test_of_twins_one_leaves_and_the_other_stays(arena: Arena, rankers: Rankers) -> None:
     """What comes next is all that can be known here: without both nothing is left of the lists."""
-    voices, notes = worth_hearing(RECIPE, arena, rankers, GateSettings())
+    voices, losses = worth_hearing(RECIPE, arena, rankers, GateSettings())
+    notes = told(losses)
     assert [name for name in voices if name in BASELINES] == list(BASELINES)
     assert len(voices) == 3
     gone = next(name for name in NAMES if name not in voices)
@@ -93,8 +95,8 @@ def test_nothing_is_remembered_of_trials_but_their_trees(arena: Arena, rankers: 
 
 def test_more_customers_are_looked_at_than_weights_are_chosen_on(arena: Arena, rankers: Rankers) -> None:
     heard: dict[str, int] = {}
-    told = dataclasses.replace(rankers, tell=lambda what, done, total: heard.update({what: total}))
-    worth_hearing(RECIPE, arena, told, GateSettings())
+    heeded = dataclasses.replace(rankers, tell=lambda what, done, total: heard.update({what: total}))
+    worth_hearing(RECIPE, arena, heeded, GateSettings())
     assert {total for what, total in heard.items() if what.startswith(("hear all", "leave out"))} == {2 * CUSTOMERS}
 
 
@@ -158,3 +160,18 @@ def test_training_asks_less_of_the_champion_with_fewer_voices(
     verdict = train.ask_gate(session, judged, choice, served)  # type: ignore[arg-type]
     assert (verdict.accepted, verdict.only) == (bool(only), only)
     assert len(registered) == (not verdict.accepted)
+
+
+def test_the_table_and_the_plot_hold_every_voice_that_was_tried() -> None:
+    """One row a voice and task, one mark a voice in each panel; what left is marked so."""
+    gone = Loss({task: Interval(0.001, 0.0, 0.002, 50, 0) for task in TASKS}, dict.fromkeys(TASKS, 0.3), 0.02)
+    kept = Loss({task: Interval(-0.1, -0.2, -0.05, 50, 0) for task in TASKS}, dict.fromkeys(TASKS, 0.3), 0.02)
+    losses = {"content": gone, "ials": kept}
+    heads, rows = journal._lost(losses)
+    assert {len(row) for row in rows} == {len(heads)}
+    assert [(row[0], row[1], row[-1]) for row in rows] == [
+        ("content", "all", True), ("content", "new", True), ("ials", "all", False), ("ials", "new", False),
+    ]  # fmt: skip
+    panels = journal._losses(losses)
+    assert [[mark.name for mark in marks] for marks in panels.values()] == [["content (left out)", "ials"]] * 2
+    assert plots.forest(panels, metric="NDCG@20", share="68 %", beside="without").startswith(b"\x89PNG")

@@ -43,13 +43,14 @@ def comparison(tasks: Mapping[str, Sequence[Mark]], *, metric: str, share: str =
         return png(figure)
 
 
-def forest(groups: Mapping[str, Sequence[Mark]], *, metric: str, share: str = "95 %") -> bytes:
+def forest(groups: Mapping[str, Sequence[Mark]], *, metric: str, share: str = "95 %", beside: str = "against") -> bytes:
     """Paired differences with their intervals and the line of no difference, one panel a task.
 
     Args:
         groups: panel title -> marks named by what the challenger is compared with.
         metric: what the differences are of.
         share: of the intervals.
+        beside: what stands before the names.
     """
     with mpl.rc_context(STYLE):
         heights = [0.8 + len(marks) for marks in groups.values()]
@@ -63,7 +64,7 @@ def forest(groups: Mapping[str, Sequence[Mark]], *, metric: str, share: str = "9
                 )
             axis.axvline(0, color=INK, linewidth=1)
             axis.set_title(title)
-            axis.set_yticks(range(len(marks)), [f"against {mark.name}" for mark in reversed(marks)])
+            axis.set_yticks(range(len(marks)), [f"{beside} {mark.name}" for mark in reversed(marks)])
             axis.set_ylim(-0.6, max(len(marks), 1) - 0.4)
             axis.tick_params(length=0)
             axis.grid(visible=False, axis="y")
