@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,7 +39,7 @@ class Material:
         judged: the last window, on which the gate judges.
         regions: subject row -> region, where known.
         inputs: the committed imports: id, source, files with their hashes, counts.
-        data_hash: twelve hex digits that change with any import and with `as_of`.
+        data_hash: twelve hex digits that change with any import, with `as_of`, and with who may be learned from.
         notes: what a person should know of the data, as sentences.
         unlearned: says of a subject whether nothing may be learned from it; such are in no histories.
     """
@@ -103,7 +103,7 @@ def load_material(shop: Shop, config: ShopConfig, as_of: int | None = None) -> M
     inputs = [_input(record) for record in msgspec.to_builtins(manifest)["imports"]]
     return Material(
         dataset, histories, as_of, *windows, regions_of(dataset, histories, as_of), inputs,
-        _hash(manifest, as_of, erased=len(erased_of(shop))), (*left, *notes),
+        _hash(manifest, as_of, told_by, config.consent.assumed, erased=len(erased_of(shop))), (*left, *notes),
         unlearned(shop, config, told_by),
     )  # fmt: skip
 
@@ -149,6 +149,13 @@ def _input(record: dict[str, Any]) -> dict[str, Any]:
     return {key: record[key] for key in ("id", "source", "at", "counts", "inputs")}
 
 
-def _hash(manifest: Manifest, as_of: int, *, erased: int) -> str:
-    facts = (as_of, erased, [(record.id, sorted(record.counts.items()), record.parts) for record in manifest.imports])
+def _hash(manifest: Manifest, as_of: int, told_by: int | None, assumed: Sequence[str], *, erased: int) -> str:
+    """Of all that says which events are learned from: what was imported, and whose events they may be."""
+    facts = (
+        as_of,
+        told_by,
+        sorted(assumed),
+        erased,
+        [(record.id, sorted(record.counts.items()), record.parts) for record in manifest.imports],
+    )
     return hashlib.sha256(msgspec.json.encode(facts, order="deterministic")).hexdigest()[:12]

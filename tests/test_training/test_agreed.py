@@ -100,6 +100,24 @@ def test_a_refusal_counts_at_once_also_when_nothing_happened_since(make_dataset,
     assert not load_material(Shop("toy", tmp_path), config, material.as_of).unlearned("c:ann")
 
 
+def test_another_ground_or_another_time_of_telling_is_other_data(make_dataset, tmp_path) -> None:
+    """What was fitted, or published, from some people's events does not stand for what others' would give."""
+    make_dataset(
+        tmp_path / "dataset", events=[{"customer_id": who, "item_id": "tea"} for who in ("ann", "bob")],
+        items=[{"item_id": "tea"}], customers=[{"customer_id": "ann", "consents": NO, "valid_from": NOW}],
+    )  # fmt: skip
+    shop = Shop("toy", tmp_path)
+    declared = read_config('[consent]\nassumed = ["training"]\nbasis = "terms"', "shop.toml")
+    more = read_config('[consent]\nassumed = ["training", "marketing"]\nbasis = "terms"', "shop.toml")
+    material = load_material(shop, declared)
+    hashes = {
+        material.data_hash, load_material(shop, more).data_hash,
+        load_material(shop, declared, material.as_of).data_hash,
+    }  # fmt: skip
+    assert len(hashes) == 3
+    assert load_material(shop, declared).data_hash == material.data_hash
+
+
 def test_nothing_of_those_who_refused_is_in_any_table_of_a_bundle(make_dataset, tmp_path) -> None:
     """Answers, what they are worth, and deliveries, beside the histories."""
     answer = {"type": "answer", "attributes": '{"question": "pet", "answer": "fish"}'}
