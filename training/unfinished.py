@@ -7,13 +7,11 @@ fitted: same data, same moment, same method and parameters, same program. A trai
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
 from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
-from zipfile import BadZipFile
 
 import msgspec
 import numpy as np
@@ -21,17 +19,18 @@ import numpy as np
 import features
 import serving
 import training
-from features.files import file_sha256
+from features.files import file_sha256, write_atomically
+from features.ids import Array
 from training.interactions import Fitted
 
 LASTING = 10.0
 """Seconds that a fit must have taken to be worth a file: small shops write none."""
-_TOLD = "-told"
 
 
-class _Told(msgspec.Struct):
-    """What of a fit is no array."""
+class _Kept(msgspec.Struct):
+    """A fit as it lies on the disk: of each array its type, its shape and its bytes."""
 
+    arrays: dict[str, tuple[str, tuple[int, ...], bytes]]
     figures: dict[str, float]
     seconds: float
 
@@ -57,7 +56,7 @@ class Unfinished:
             key: all that tells this fit from others of the same data.
             fit: raises what it will; what raised is tried again.
         """
-        path = self._folder / f"{hashlib.sha256(msgspec.json.encode(key)).hexdigest()[:24]}.npz"
+        path = self._folder / f"{hashlib.sha256(msgspec.json.encode(key)).hexdigest()[:24]}.fit"
         if (found := _read(path)) is not None:
             return found
         made = fit()
@@ -73,23 +72,23 @@ class Unfinished:
 
 def _read(path: Path) -> Fitted | None:
     """None where there is none, or none that can be read."""
-    broken = (OSError, EOFError, ValueError, KeyError, BadZipFile, msgspec.DecodeError)
-    with suppress(*broken), path.open("rb") as file, np.load(file) as arrays:
-        told = msgspec.msgpack.decode(arrays[_TOLD].tobytes(), type=_Told)
-        return Fitted({name: arrays[name] for name in arrays.files if name != _TOLD}, told.figures, told.seconds)
+    with suppress(OSError, ValueError, TypeError, msgspec.MsgspecError):
+        kept = msgspec.msgpack.decode(path.read_bytes(), type=_Kept)
+        arrays = {name: _array(*each) for name, each in kept.arrays.items()}
+        return Fitted(arrays, kept.figures, kept.seconds)
     return None
 
 
+def _array(kind: str, shape: tuple[int, ...], content: bytes) -> Array:
+    if np.dtype(kind).hasobject:
+        raise ValueError(kind)  # bytes would be taken for addresses
+    return np.ndarray(shape, kind, content).copy()
+
+
 def _write(path: Path, made: Fitted) -> None:
-    told = msgspec.msgpack.encode(_Told({name: float(each) for name, each in made.figures.items()}, made.seconds))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_suffix(f".{os.getpid()}.draft")
-    try:
-        with draft.open("wb") as file:
-            np.savez(file, **made.arrays, **{_TOLD: np.frombuffer(told, np.uint8)})  # type: ignore[arg-type]
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
+    arrays = {name: (array.dtype.str, array.shape, array.tobytes()) for name, array in made.arrays.items()}
+    figures = {name: float(each) for name, each in made.figures.items()}
+    write_atomically(path, msgspec.msgpack.encode(_Kept(arrays, figures, made.seconds)))
 
 
 @cache

@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -66,15 +67,15 @@ def test_other_data_and_another_program_begin_anew(tmp_path: Path, monkeypatch: 
 def test_short_fits_leave_no_file(tmp_path: Path) -> None:
     short = Fitted(MADE.arrays, MADE.figures, unfinished.LASTING - 1)
     assert same(Unfinished(tmp_path, "data").fitted(b"fit", fit=lambda: short), short)
-    assert not list(tmp_path.rglob("*.npz"))
+    assert not list(tmp_path.rglob("*.fit"))
 
 
-@pytest.mark.parametrize("broken", [b"", b"PK\x03\x04", None])
+@pytest.mark.parametrize("broken", [b"", b"\x93\x01", None])
 def test_a_file_that_cannot_be_read_is_fitted_anew(tmp_path: Path, broken: bytes | None) -> None:
     """Empty, not an archive, cut in half: as if it had never been."""
     store = Unfinished(tmp_path, "data")
     store.fitted(b"fit", fit=lambda: MADE)
-    [path] = tmp_path.rglob("*.npz")
+    [path] = tmp_path.rglob("*.fit")
     content = path.read_bytes()
     path.write_bytes(content[: len(content) // 2] if broken is None else broken)
     other = Fitted({"item_factors": np.zeros((1, 1), np.float32)}, {}, 60.0)
@@ -82,12 +83,15 @@ def test_a_file_that_cannot_be_read_is_fitted_anew(tmp_path: Path, broken: bytes
     assert same(store.fitted(b"fit", fit=refused), other)
 
 
-def test_a_pickle_is_never_opened(tmp_path: Path) -> None:
+def test_nothing_but_numbers_is_read(tmp_path: Path) -> None:
+    """Objects, and bytes that are too few for their shape, are as if they were not there."""
     store = Unfinished(tmp_path, "data")
     store.fitted(b"fit", fit=lambda: MADE)
-    [path] = tmp_path.rglob("*.npz")
-    np.savez(path, item_factors=np.array([{"any": "object"}], dtype=object))
-    assert same(store.fitted(b"fit", fit=lambda: MADE), MADE)
+    [path] = tmp_path.rglob("*.fit")
+    for kind, shape in (("|O", [1]), ("<f4", [9]), ("nonsense", [1])):
+        told = {"arrays": {"item_factors": (kind, shape, bytes(8))}, "figures": {}, "seconds": 60.0}
+        path.write_bytes(msgspec.msgpack.encode(told))
+        assert same(store.fitted(b"fit", fit=lambda: MADE), MADE)
 
 
 def test_a_disk_that_refuses_costs_nothing_but_time(tmp_path: Path) -> None:
@@ -137,7 +141,7 @@ def test_a_training_goes_on_where_it_was_cut_off(
     with pytest.raises(CutOffError):
         train(shop, TrainOptions(), cut_off)
     before, counted[0] = counted[0], 0
-    assert list(shop.unfinished.rglob("*.npz"))
+    assert list(shop.unfinished.rglob("*.fit"))
     outcome = train(shop, TrainOptions())
     assert outcome.version is not None
     assert counted[0] < before
