@@ -5,7 +5,7 @@ All recipes of a run share their sources, so each source is fitted once a window
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -155,13 +155,20 @@ def is_same_but_for_lists(recipe: Recipe, other: Recipe) -> bool:
     return alike and recipe.selection != other.selection
 
 
-def is_leaner(recipe: Recipe, other: Recipe) -> bool:
-    """Whether two recipes differ in nothing but that the ranker of the first listens to fewer of the same sources."""
+def is_leaner(recipe: Recipe, other: Recipe, spared: Collection[str]) -> bool:
+    """Whether two recipes differ in nothing but voices that the first's ranker does without.
+
+    Args:
+        recipe: the one with fewer.
+        other: the one with more.
+        spared: sources that lists were shown not to need (`training.worth`); what is gone for another reason is a loss.
+    """
     if recipe.ranker is None or other.ranker is None:
         return False
     kept = tuple(name for name in other.ranker.voices if name in recipe.ranker.voices)
     leaner = msgspec.structs.replace(other, ranker=msgspec.structs.replace(other.ranker, voices=kept))
-    return len(kept) < len(other.ranker.voices) and is_same(recipe, leaner)
+    gone = set(other.ranker.voices) - set(kept)
+    return bool(gone) and gone <= set(spared) and is_same(recipe, leaner)
 
 
 def complete(recipe: Recipe, available: Sequence[SourceSpec], feeders: Sequence[str]) -> Recipe:

@@ -188,7 +188,8 @@ def _alike(choice: Choice, judged: Judged, serving: str | None) -> dict[str, str
     if serving is None:
         return {}
     champion = judged.recipes[serving]
-    leaner = {name: "fewer voices" for name, recipe in judged.recipes.items() if is_leaner(recipe, champion)}
+    spared = {name for name, loss in choice.losses.items() if loss.bearable}
+    leaner = {name: "fewer voices" for name, recipe in judged.recipes.items() if is_leaner(recipe, champion, spared)}
     varied = only_more_varied(choice.variety, judged.recipes, serving)
     return leaner | ({varied: "more varied lists"} if varied else {})
 

@@ -61,7 +61,8 @@ class Unfinished:
             return found
         made = fit()
         if made.seconds >= LASTING:
-            with suppress(OSError):  # a full disk costs the next training time, and this one nothing
+            # What cannot be written costs the next training time, and this one nothing.
+            with suppress(OSError, MemoryError, msgspec.MsgspecError):
                 _write(path, made)
         return made
 

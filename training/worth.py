@@ -81,7 +81,7 @@ def worth_hearing(
     Raises:
         DataError: the ranker cannot be fitted.
     """
-    spec, arena, rankers = _spec(recipe), arena.crowded(JUDGED), rankers.aside()
+    spec, arena = _spec(recipe), arena.crowded(JUDGED)
     voices, losses = list(spec.voices), {}
     whole = _scores(recipe, arena, rankers, settings.metric, "hear all voices")
     for name in _least_used(recipe, rankers, arena.window.start):
@@ -105,7 +105,8 @@ def told(losses: Mapping[str, Loss]) -> list[str]:
 
 def _scores(recipe: Recipe, arena: Arena, rankers: Rankers, metric: str, what: str) -> Scores:
     """task -> float64[customers]: the metric of lists in the order of trees that know the recipe's voices."""
-    trees = rankers.fit(_spec(recipe), recipe.sources, arena.window.start, recipe.breadth)
+    # Aside: examples of one trial are of no use for the next, whose voices are others.
+    trees = rankers.aside().fit(_spec(recipe), recipe.sources, arena.window.start, recipe.breadth)
     progress = counted(rankers.tell, f"{what} (earlier window)", 2 * len(arena.truth))
     found = contest(arena.seeing(trees).broad(recipe.breadth), {recipe.name: voices_of(recipe)}, progress)
     return {task: found[recipe.name].tasks[task].by_customer[metric] for task in TASKS}

@@ -142,9 +142,11 @@ def test_what_nobody_can_say_is_no_loss_and_what_one_says_is_no_proof() -> None:
     assert not Loss({"all": fine, "new": one}, {"all": 0.3, "new": 0.1}, 0.02).bearable
 
 
-@pytest.mark.parametrize(("voices", "only"), [(NAMES[:3], "fewer voices"), (NAMES, "")])
+@pytest.mark.parametrize(
+    ("voices", "spared", "only"), [(NAMES[:3], True, "fewer voices"), (NAMES[:3], False, ""), (NAMES, True, "")]
+)
 def test_training_asks_less_of_the_champion_with_fewer_voices(
-    voices: tuple[str, ...], only: str, monkeypatch: pytest.MonkeyPatch
+    voices: tuple[str, ...], spared: bool, only: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With equal figures, which no other challenger gets through with; as many voices are no reason to change."""
     registered: list[object] = []
@@ -155,7 +157,9 @@ def test_training_asks_less_of_the_champion_with_fewer_voices(
     recipes = {"ours": ours, "serves": RECIPE}
     judged = Judged(None, {}, recipes, [Entrant(name, scores) for name in recipes])  # type: ignore[arg-type]
     session = SimpleNamespace(config=SimpleNamespace(gate=GateSettings()), tracking=None, run=None)
-    choice = Choice(SOURCES, (ours,), ("ours",), {}, ())
+    none = Interval(0.0, 0.0, 0.0, 50, 0)
+    losses = {"twin": Loss({"all": none}, {"all": 0.3}, 0.02)} if spared else {}
+    choice = Choice(SOURCES, (ours,), ("ours",), {}, (), losses=losses)
     served = Champion(SimpleNamespace(bundle_id="b0"), RECIPE, "serves", RECIPE)  # type: ignore[arg-type]
     verdict = train.ask_gate(session, judged, choice, served)  # type: ignore[arg-type]
     assert (verdict.accepted, verdict.only) == (bool(only), only)
