@@ -31,6 +31,7 @@ from serving.query import Context, Query
 from serving.ranker import Ranker
 from serving.reasons import item_reasons
 from serving.store import Store
+from serving.tombstones import erased_of
 from training.agreed import consents_now, consents_to
 from training.material import regions_of, without_erased
 
@@ -111,7 +112,7 @@ def open_answerer(shop: Shop, *, as_of: int | None = None, bundle_id: str | None
     ranker = Ranker(bundle, business=Business.of(bundle, config))
     if as_of is None and Store.exists(shop):
         ranker.shelf.apply(_live_changes(shop))
-    histories = _in_rows_of(bundle, without_erased(shop, histories))
+    histories = _in_rows_of(bundle, without_erased(erased_of(shop), histories))
     return Answerer(
         shop, ranker, histories, regions_of(dataset, histories, now), now, config.shop.locale,
         holdout=config.shop.holdout if as_of is None else 0.0,

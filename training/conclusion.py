@@ -63,8 +63,6 @@ def conclude(
     journal.log_tables(session.run, verdict, choice, session.meter)
     journal.log_report(session.run, report)
     session.run.log_metrics({f"winner/{task}": value for task, value in verdict.figures(verdict.winner).items()})
-    if session.unfinished is not None:
-        session.unfinished.done()
     session.tell("plots and report", 1, 1)
     return Outcome(verdict, version, promoted, report, session.run.id)
 

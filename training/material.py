@@ -19,7 +19,7 @@ from features.kinds import EventType
 from features.moments import DAY, SECOND, format_instant
 from features.shop import Shop
 from serving.config import ShopConfig
-from serving.tombstones import erased_of
+from serving.tombstones import Erased, erased_of
 from training.agreed import agreed_only, unlearned
 from training.split import Window, last_windows
 
@@ -87,8 +87,9 @@ def load_material(shop: Shop, config: ShopConfig, as_of: int | None = None) -> M
     """
     dataset = Dataset(shop.dataset)
     manifest = dataset.manifest()
+    erased = erased_of(shop)  # once: who is forgotten here is who the hash counts
     histories = histories_as_of(dataset, EVERYTHING if as_of is None else as_of)
-    histories = without_erased(shop, histories)
+    histories = without_erased(erased, histories)
     if not len(histories.events):
         moment = "" if as_of is None else f" before {format_instant(as_of)}"
         raise DataError(f"no events{moment}", where=str(dataset.root), hint="import some, or choose a later --as-of")
@@ -103,7 +104,7 @@ def load_material(shop: Shop, config: ShopConfig, as_of: int | None = None) -> M
     inputs = [_input(record) for record in msgspec.to_builtins(manifest)["imports"]]
     return Material(
         dataset, histories, as_of, *windows, regions_of(dataset, histories, as_of), inputs,
-        _hash(manifest, as_of, told_by, config.consent.assumed, erased=len(erased_of(shop))), (*left, *notes),
+        _hash(manifest, as_of, told_by, config.consent.assumed, erased=len(erased)), (*left, *notes),
         unlearned(shop, config, told_by),
     )  # fmt: skip
 
@@ -125,9 +126,8 @@ def _windows(
     return (tuned, judged), notes
 
 
-def without_erased(shop: Shop, histories: Histories) -> Histories:
+def without_erased(erased: Erased, histories: Histories) -> Histories:
     """Whoever asked to be forgotten is forgotten here at once, not when the dataset is next rewritten."""
-    erased = erased_of(shop)
     if not erased:
         return histories
     gone = np.fromiter((erased.subject(subject) for subject in histories.subjects), bool, len(histories))

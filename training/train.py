@@ -256,6 +256,8 @@ def check(session: Session, judged: Judged, candidate: Candidate | None) -> None
 
 def release(session: Session, candidate: Candidate | None) -> Version | None:
     """Write and register the bundle; None when there is nothing new."""
+    if session.unfinished is not None:
+        session.unfinished.done()  # everything is fitted, and the bundle needs room
     if candidate is None:
         return None
     verdict = candidate.verdict

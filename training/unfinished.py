@@ -1,7 +1,7 @@
 """Fits of a training that has not come to its end, on the disk: one that was cut off goes on where it stood.
 
 Fits of fifty million events take minutes each, and a training needs dozens. What is taken up again is what would be
-fitted: same data, same moment, same method and parameters, same program. A training that ends leaves nothing here.
+fitted: same data, same moment, same method and parameters, same program. A training that publishes leaves nothing here.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import training
 from features.files import file_sha256, write_atomically
 from features.ids import Array
 from training.interactions import Fitted
+from training.meter import package_versions
 
 LASTING = 10.0
 """Seconds that a fit must have taken to be worth a file: small shops write none."""
@@ -67,7 +68,7 @@ class Unfinished:
         return made
 
     def done(self) -> None:
-        """The training has ended."""
+        """The training has fitted all that it will."""
         shutil.rmtree(self._home, ignore_errors=True)
 
 
@@ -94,7 +95,8 @@ def _write(path: Path, made: Fitted) -> None:
 
 @cache
 def _program() -> str:
-    """Twelve hex digits of all modules: another program may fit otherwise."""
+    """Twelve hex digits of all modules and of what they stand on: another program may fit otherwise."""
     homes = [Path(home) for package in (features, serving, training) for home in package.__path__]
     modules = sorted(path for home in homes for path in home.rglob("*.py"))
-    return hashlib.sha256("".join(map(file_sha256, modules)).encode()).hexdigest()[:12]
+    facts = [*map(file_sha256, modules), package_versions()]
+    return hashlib.sha256(msgspec.json.encode(facts, order="deterministic")).hexdigest()[:12]

@@ -17,7 +17,7 @@ from serving.settings.shop import GateSettings
 from training.contest import Arena, contest, voices_of
 from training.evaluate import TASKS, Evaluation, Task
 from training.gate import TASK_NAMES
-from training.intervals import Interval, compare, mean_interval
+from training.intervals import Interval, compare, mean
 from training.metrics import intra_list_diversity
 from training.recipes import is_same_but_for_lists
 from training.report import traded_off
@@ -181,11 +181,11 @@ def _point(
         task: compare(scores[task], before[task], resamples=settings.resamples, confidence=settings.confidence)
         for task in TASKS
     }
-    worth = {task: _mean(before[task]) for task in TASKS}
+    worth = {task: mean(before[task]) for task in TASKS}
     judged = [task for task in TASKS if change[task].n]
     margins = _margins(settings)
     passed = bool(judged) and all(_cheap(change[task], margins[task] * worth[task]) for task in judged)
-    return Point(spec, _mean(varied), _mean(bits), {task: _mean(scores[task]) for task in TASKS}, change, passed)
+    return Point(spec, mean(varied), mean(bits), {task: mean(scores[task]) for task in TASKS}, change, passed)
 
 
 def _cheap(change: Interval, margin: float) -> bool:
@@ -201,7 +201,3 @@ def _most(points: Sequence[Point], gain: Callable[[Point], float]) -> Point:
 
 def _gains(value: float, before: float) -> bool:
     return value > (1 + LEAST_GAIN) * before
-
-
-def _mean(scores: np.typing.NDArray[np.float64]) -> float:
-    return mean_interval(scores, resamples=1).value

@@ -14,6 +14,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from features.errors import DataError
 from serving.recipe import RankerSpec, Recipe
 from serving.settings.shop import GateSettings
 from training.contest import Arena, contest, voices_of
@@ -79,7 +80,7 @@ def worth_hearing(
         settings: the metric, the margin, and how intervals are made.
 
     Raises:
-        DataError: the ranker cannot be fitted.
+        DataError: the ranker cannot be fitted with all of them.
     """
     spec, arena = _spec(recipe), arena.crowded(JUDGED)
     voices, losses = list(spec.voices), {}
@@ -87,7 +88,10 @@ def worth_hearing(
     for name in _least_used(recipe, rankers, arena.window.start):
         rest = tuple(voice for voice in voices if voice != name)
         fewer = msgspec.structs.replace(recipe, ranker=msgspec.structs.replace(spec, voices=rest))
-        mine = _scores(fewer, arena, rankers, settings.metric, f"leave out {name}")
+        try:
+            mine = _scores(fewer, arena, rankers, settings.metric, f"leave out {name}")
+        except DataError:  # without it there is too little to learn an order from: it stays
+            continue
         losses[name] = _loss(mine, whole, settings)
         if losses[name].bearable:
             voices.remove(name)

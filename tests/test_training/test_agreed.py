@@ -11,6 +11,7 @@ from features.errors import DataError
 from features.moments import parse_instant
 from features.shop import Shop
 from serving.config import ShopConfig, read_config
+from serving.tombstones import Erased
 from training.agreed import agreed_only
 from training.delivery_lines import read_lines
 from training.material import load_material
@@ -116,6 +117,24 @@ def test_another_ground_or_another_time_of_telling_is_other_data(make_dataset, t
     }  # fmt: skip
     assert len(hashes) == 3
     assert load_material(shop, declared).data_hash == material.data_hash
+
+
+def test_who_is_erased_is_read_once(make_dataset, tmp_path, monkeypatch) -> None:
+    """An erasure while a training reads: what it read before stands under the hash of before, not of after."""
+    make_dataset(
+        tmp_path / "dataset", events=[{"customer_id": "ann", "item_id": "tea"}], items=[{"item_id": "tea"}],
+        customers=[{"customer_id": "ann", "consents": YES}],
+    )  # fmt: skip
+    shop, read = Shop("toy", tmp_path), []
+    expected = load_material(shop, ShopConfig()).data_hash
+
+    def growing(of: Shop) -> Erased:
+        read.append(of)
+        return Erased(b"", [bytes([n]) for n in range(len(read) - 1)])
+
+    monkeypatch.setattr("training.material.erased_of", growing)
+    assert load_material(shop, ShopConfig()).data_hash == expected
+    assert read == [shop]
 
 
 def test_nothing_of_those_who_refused_is_in_any_table_of_a_bundle(make_dataset, tmp_path) -> None:

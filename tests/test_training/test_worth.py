@@ -82,10 +82,23 @@ def test_of_twins_one_leaves_and_the_other_stays(arena: Arena, rankers: Rankers)
     assert notes[1].startswith(f"Rankers listen to {kept}: without it lists change by -")
 
 
-def test_nothing_is_remembered_of_trials_but_their_trees(arena: Arena, rankers: Rankers) -> None:
-    """The trees of the voices that stay are there already when the ranker is fitted; examples of trials are not."""
-    fresh = dataclasses.replace(rankers, _examples={}, _fitted={})
-    voices, _ = worth_hearing(RECIPE, arena, fresh, GateSettings())
+def test_nothing_is_remembered_of_trials_but_their_trees(
+    arena: Arena, rankers: Rankers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The trees of the voices that stay are there already when the ranker is fitted; examples of trials are not.
+
+    Each trial gathers those of its own windows, once, and none is kept for the next.
+    """
+    fresh, made, aside = dataclasses.replace(rankers, _examples={}, _fitted={}), [], Rankers.aside
+
+    def watched(mine: Rankers) -> Rankers:
+        made.append(aside(mine))
+        return made[-1]
+
+    monkeypatch.setattr(Rankers, "aside", watched)
+    voices, losses = worth_hearing(RECIPE, arena, fresh, GateSettings())
+    windows = len(rankers.windows(WINDOW.start))
+    assert [len(each._examples) for each in made] == [windows] * (1 + len(losses))
     assert RECIPE.ranker is not None
     spec = msgspec.structs.replace(RECIPE.ranker, voices=tuple(voices))
     assert not fresh._examples
@@ -106,6 +119,23 @@ def test_a_ranker_that_cannot_be_fitted_is_no_reason_to_leave_anybody_out(arena:
     early = dataclasses.replace(arena, window=Window(first + DAY, first + 11 * DAY))
     with pytest.raises(DataError, match="too short"):
         worth_hearing(RECIPE, early, rankers, GateSettings())
+
+
+def test_a_voice_without_which_nothing_can_be_learned_stays(
+    arena: Arena, rankers: Rankers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The others are tried all the same: what was found of them is not lost."""
+    fit = Rankers.fit
+
+    def refusing(mine: Rankers, spec: RankerSpec, *rest: object) -> object:
+        if "twin" not in spec.voices:
+            raise DataError("too few")
+        return fit(mine, spec, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Rankers, "fit", refusing)
+    voices, losses = worth_hearing(RECIPE, arena, rankers, GateSettings())
+    assert "twin" in voices
+    assert list(losses) == ["sequence"] and losses["sequence"].bearable
 
 
 MEANS = st.floats(-1, 1)

@@ -22,6 +22,7 @@ from serving.bundle import open_bundle
 from serving.person import PERSONALIZATION
 from serving.query import Context, Query
 from serving.ranker import Ranker
+from serving.tombstones import erased_of
 from training.agreed import consents_to
 from training.material import regions_of, without_erased
 from training.monitor.drift import BINS, RETRAIN, Feature, between, measured
@@ -108,7 +109,7 @@ class Scorer:
 
     def _histories(self) -> Histories:
         if self.histories is None:
-            self.histories = without_erased(self.shop, histories_as_of(Dataset(self.shop.dataset)))
+            self.histories = without_erased(erased_of(self.shop), histories_as_of(Dataset(self.shop.dataset)))
         return self.histories
 
 
