@@ -32,6 +32,9 @@ chosen on, one standard error would be a tenth of what there is to find of new i
 ONE_ERROR = 0.6827
 """Confidence of an interval that reaches one standard error to each side."""
 
+DOUBT = 2
+"""Margins that the lower end may reach. Where one standard error is within the margin, it asks nothing of its own."""
+
 
 @dataclass(frozen=True)
 class Loss:
@@ -49,11 +52,16 @@ class Loss:
 
     @property
     def bearable(self) -> bool:
-        """Whether no task loses more than one standard error, nor more than the margin; nobody can lose nothing."""
-        return all(
-            not each.n or (each.high >= 0 and each.value >= -self.margin * self.whole[task])
-            for task, each in self.by_task.items()
-        )  # fmt: skip
+        """Whether no task loses more than one standard error, nor more than the margin; nobody can lose nothing.
+
+        Nor may the loss reach `DOUBT` margins within one standard error: an interval that wide, as few customers have
+        it, holds anything, and says nothing for leaving.
+        """
+        return all(not each.n or self._borne(task, each) for task, each in self.by_task.items())
+
+    def _borne(self, task: Task, loss: Interval) -> bool:
+        margin = self.margin * self.whole[task]
+        return loss.high >= 0 and loss.value >= -margin and loss.low >= -DOUBT * margin
 
     def __str__(self) -> str:
         """E.g. `-0.0002 [-0.0006, +0.0002] of 0.2315 on all purchases`."""
@@ -70,8 +78,9 @@ def worth_hearing(
 
     The one whose columns the trees use least is tried first. It stays away where lists without it, and without those
     that went before, lose no more than one standard error beside those of all voices (of models that cannot be told
-    apart so, the simplest: Breiman et al. 1984, 3.4.3), and in the mean no more than the gate's guard, on both tasks.
-    They are always held against those of all voices, so that small losses do not add up. Plain baselines stay.
+    apart so, the simplest: Breiman et al. 1984, 3.4.3), in the mean no more than the gate's guard, and within one
+    standard error no more than twice of it, on both tasks. They are always held against those of all voices, so that
+    small losses do not add up. Plain baselines stay.
 
     Args:
         recipe: with a ranker.

@@ -29,7 +29,7 @@ from training.recipes import BASELINES
 from training.selection import Choice
 from training.session import Champion
 from training.split import Window, truth_of
-from training.worth import Loss, told, worth_hearing
+from training.worth import DOUBT, Loss, told, worth_hearing
 
 ITEMS, CUSTOMERS, STEP = 64, 240, 10
 WINDOW = Window(80 * DAY, 90 * DAY)
@@ -146,7 +146,10 @@ SHARES = st.floats(0, 1)
 def test_a_loss_is_bearable_where_it_is_on_each_task_whatever_the_unit(
     mean: float, other: float, error: float, whole: float, reached: float, margin: float, unit: float
 ) -> None:
-    """Both tasks have a say; twice the metric with twice the loss is the same; a gain is always bearable."""
+    """Both tasks have a say; twice the metric with twice the loss is the same.
+
+    An error within the margin asks nothing of its own, and one beyond twice the margin can show nothing.
+    """
 
     def bearable(scale: float, **means: tuple[float, float]) -> bool:
         by_task = {
@@ -158,9 +161,11 @@ def test_a_loss_is_bearable_where_it_is_on_each_task_whatever_the_unit(
     both = bearable(1.0, all=(mean, whole), new=(other, reached))
     assert both == (bearable(1.0, all=(mean, whole)) and bearable(1.0, new=(other, reached)))
     assert both == bearable(unit, all=(mean, whole), new=(other, reached))
-    assert bearable(1.0, all=(abs(mean), whole))
+    assert bearable(1.0, all=(abs(mean), whole)) or error > DOUBT * margin * whole
     assert not bearable(1.0, all=(-error - 1e-9, whole))
     assert not bearable(1.0, all=(-margin * whole - 1e-9, whole))
+    assert not bearable(1.0, all=(error - DOUBT * margin * whole - 1e-9, whole))
+    assert bearable(1.0, all=(-min(error, margin * whole) + 1e-9, whole)) or error > margin * whole
 
 
 def test_what_nobody_can_say_is_no_loss_and_what_one_says_is_no_proof() -> None:
