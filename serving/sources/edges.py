@@ -1,4 +1,4 @@
-"""Item-item weights as they are kept: each neighbour beside its weight.
+"""Item-item weights as they are kept: each neighbour beside its weight, those of an item ascending.
 
 A request reads the lists of dozens of items, which stand anywhere in a large table. It waits for the memory, and
 in two arrays a list stood in two places of it.
@@ -20,7 +20,7 @@ def with_edges(arrays: Mapping[str, Array]) -> dict[str, Array]:
     """What was fitted for a source, with `edges` instead of `indices` and `weights`, where it has any.
 
     Args:
-        arrays: of the source, a matrix by rows: `indices` int32[n] and `weights` float32[n].
+        arrays: of the source, a matrix by rows: `indices` int32[n], ascending in each row, and `weights` float32[n].
     """
     if "indices" not in arrays:
         return dict(arrays)

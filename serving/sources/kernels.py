@@ -11,8 +11,8 @@ from features.compiled import ask_ahead, helper, kernel, trailing_zeros
 DAY = 86_400_000_000
 LINE = 8
 """Neighbours, with their weights, that the memory hands over at once."""
-AHEAD = 8
-"""So many items before it is their turn their neighbours are asked for."""
+AHEAD = 64
+"""Neighbours of each item that are asked for before it is their turn."""
 STRETCH = 11
 """Neighbours are added up by stretches of two to the power of so many items."""
 WISHLIST, WISHLIST_REMOVE, PURCHASE, RETURN = 5, 6, 7, 8
@@ -22,70 +22,55 @@ ITEM, TIME, TYPE, QUANTITY, VALUE = 0, 1, 2, 3, 4
 
 
 @helper
-def _asked_ahead(items: Any, indptr: Any, edges: Any, at: int) -> None:
-    """Ask for the neighbours of the item that comes some places later."""
-    later = at + AHEAD
-    if later < len(items):
-        for edge in range(indptr[items[later]], indptr[items[later] + 1], LINE):
-            ask_ahead(edges, edge)
+def _asked_ahead(edges: Any, begin: int, end: int) -> None:
+    """Ask for some neighbours that come later."""
+    for edge in range(begin, end, LINE):
+        ask_ahead(edges, edge)
 
 
 @helper
-def _parted(items: Any, given: Any, indptr: Any, edges: Any, bits: Any, ends: Any, others: Any, parts: Any) -> None:
-    """Fill all neighbours and what each is given, those of a stretch of items together, and where each stretch ends.
-
-    `ends` holds how many stand before each stretch.
-    """
-    for at in range(len(items)):
-        for edge in range(indptr[items[at]], indptr[items[at] + 1]):
-            other = edges[edge, 0]
-            stretch = np.uint32(other) >> np.uint32(STRETCH)
-            place = ends[stretch]
-            others[place], parts[place] = other, bits[edge, 1] * given[at]
-            ends[stretch] = place + 1
-
-
-@helper
-def _counted(items: Any, indptr: Any, edges: Any, ends: Any) -> int:
-    """Fill how many neighbours stand before each stretch of items, and return how many they are."""
+def _begun(items: Any, indptr: Any, edges: Any, heads: Any, tails: Any) -> int:
+    """Fill where the neighbours of each item begin and end, and return how many they are; the first are asked for."""
     for at in range(len(items)):
         ask_ahead(indptr, items[at])
-    for at in range(-AHEAD, len(items)):
-        _asked_ahead(items, indptr, edges, at)
-        if at >= 0:
-            for edge in range(indptr[items[at]], indptr[items[at] + 1]):
-                ends[np.uint32(edges[edge, 0]) >> np.uint32(STRETCH)] += 1
     many = 0
-    for stretch in range(len(ends)):
-        count = ends[stretch]
-        ends[stretch] = many
-        many += count
+    for at in range(len(items)):
+        heads[at], tails[at] = indptr[items[at]], indptr[items[at] + 1]
+        many += tails[at] - heads[at]
+        _asked_ahead(edges, heads[at], min(heads[at] + AHEAD, tails[at]))
     return many
+
+
+@helper
+def _added_up(given: Any, heads: Any, tails: Any, end: int, edges: Any, bits: Any, sums: Any, marks: Any) -> None:
+    """Add what the neighbours before the end of a stretch are given, and move the heads behind them."""
+    for at in range(len(heads)):
+        edge, tail, mine = heads[at], tails[at], given[at]
+        while edge < tail and edges[edge, 0] < end:
+            other = np.uint32(edges[edge, 0]) & np.uint32((1 << STRETCH) - 1)  # one with a sign might count from the end
+            sums[other] += bits[edge, 1] * mine
+            marks[other >> np.uint32(6)] |= np.uint64(1) << np.uint64(other & np.uint32(63))
+            edge += 1
+        _asked_ahead(edges, heads[at] + AHEAD, min(edge + AHEAD, tail))
+        heads[at] = edge
 
 
 @kernel("i4[1], f4[1], i8[1], i4[2], f4[2], out f8[1], out u8[1]")
 def neighbours(items: Any, given: Any, indptr: Any, edges: Any, bits: Any, sums: Any, marks: Any) -> Any:
     """Add up what the neighbours of some items are given; returns the neighbours, ascending, and the sum of each.
 
-    They are parted by stretches of items first, and added up stretch by stretch: a sum for each item of the catalogue
-    would take hundreds of KB, of which each request touches lines all over, and drive all else out of the caches.
+    Those of an item ascend, so all lists are read side by side, a stretch of items after the other: a sum for each item
+    of the catalogue would take hundreds of KB, of which each request touches lines all over, and drive all else out
+    of the caches.
 
     `edges` and `bits` are the same (`serving.sources.edges`). `sums`, one for each item of a stretch, and `marks`, a
     bit for each, are 0 and are left so.
     """
-    ends = np.zeros((len(indptr) >> STRETCH) + 1, np.int64)
-    many = _counted(items, indptr, edges, ends)
-    others, parts = np.empty(many, np.int32), np.empty(many, np.float32)
-    _parted(items, given, indptr, edges, bits, ends, others, parts)
-    found, scores, count, begin = np.empty(many, np.int32), np.empty(many, np.float32), 0, 0
-    for stretch in range(len(ends)):
-        if begin == ends[stretch]:
-            continue
-        for at in range(begin, ends[stretch]):
-            other = np.uint32(others[at]) & np.uint32((1 << STRETCH) - 1)  # one with a sign might count from the end
-            sums[other] += parts[at]
-            marks[other >> np.uint32(6)] |= np.uint64(1) << np.uint64(other & np.uint32(63))
-        begin = ends[stretch]
+    heads, tails = np.empty(len(items), np.int64), np.empty(len(items), np.int64)
+    most = min(_begun(items, indptr, edges, heads, tails), len(indptr) - 1)
+    found, scores, count = np.empty(most, np.int32), np.empty(most, np.float32), 0
+    for begin in range(0, len(indptr) - 1, 1 << STRETCH):
+        _added_up(given, heads, tails, begin + (1 << STRETCH), edges, bits, sums, marks)
         for word in range((1 << STRETCH) >> 6):
             left = marks[word]
             marks[word] = 0
@@ -95,7 +80,7 @@ def neighbours(items: Any, given: Any, indptr: Any, edges: Any, bits: Any, sums:
                 score = np.float32(sums[other])
                 sums[other] = 0
                 if score != 0:
-                    found[count], scores[count] = np.int64(stretch << STRETCH) + other, score
+                    found[count], scores[count] = np.int64(begin) + other, score
                     count += 1
     return found[:count], scores[:count]
 

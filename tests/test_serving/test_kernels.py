@@ -434,6 +434,8 @@ def test_neighbours_leave_their_tables_clean(seed, count):
     weights = np.where(random.random(len(weights)) < 0.2, 0, weights).astype(np.float32)
     sums, marks = np.zeros(1 << STRETCH), np.zeros((1 << STRETCH) // 64, np.uint64)
     indices[: len(indices) // 9] = count - 1
+    order = np.lexsort((indices, np.repeat(np.arange(count), lengths)))  # those of an item ascend
+    indices, weights = indices[order], weights[order]
     told = edges_of({"indices": indices, "weights": weights})
     for many in (0, 1, 3, 4, 5, 30, 200):
         items = np.sort(random.choice(count, many, replace=False)).astype(np.int32)
