@@ -35,9 +35,10 @@ def _begun(items: Any, indptr: Any, edges: Any, heads: Any, tails: Any) -> int:
         ask_ahead(indptr, items[at])
     many = 0
     for at in range(len(items)):
-        heads[at], tails[at] = indptr[items[at]], indptr[items[at] + 1]
-        many += tails[at] - heads[at]
-        _asked_ahead(edges, heads[at], min(heads[at] + AHEAD, tails[at]))
+        begin, end = indptr[items[at]], indptr[items[at] + 1]
+        heads[at], tails[at] = begin, end
+        many += end - begin
+        _asked_ahead(edges, begin, min(begin + AHEAD, end))
     return many
 
 
@@ -47,11 +48,11 @@ def _added_up(given: Any, heads: Any, tails: Any, end: int, edges: Any, bits: An
     for at in range(len(heads)):
         edge, tail, mine = heads[at], tails[at], given[at]
         while edge < tail and edges[edge, 0] < end:
-            other = np.uint32(edges[edge, 0]) & np.uint32((1 << STRETCH) - 1)  # one with a sign might count from the end
+            other = np.uint32(edges[edge, 0]) & np.uint32((1 << STRETCH) - 1)
             sums[other] += bits[edge, 1] * mine
             marks[other >> np.uint32(6)] |= np.uint64(1) << np.uint64(other & np.uint32(63))
-            edge += 1
-        _asked_ahead(edges, heads[at] + AHEAD, min(edge + AHEAD, tail))
+            edge += np.uint64(1)
+        _asked_ahead(edges, np.int64(heads[at]) + AHEAD, np.int64(min(edge + np.uint64(AHEAD), tail)))
         heads[at] = edge
 
 
@@ -61,14 +62,14 @@ def neighbours(items: Any, given: Any, indptr: Any, edges: Any, bits: Any, sums:
 
     Those of an item ascend, so all lists are read side by side, a stretch of items after the other: a sum for each item
     of the catalogue would take hundreds of KB, of which each request touches lines all over, and drive all else out
-    of the caches.
+    of the caches. Places have no sign: one that has is asked at each read whether it counts from the end.
 
     `edges` and `bits` are the same (`serving.sources.edges`). `sums`, one for each item of a stretch, and `marks`, a
     bit for each, are 0 and are left so.
     """
-    heads, tails = np.empty(len(items), np.int64), np.empty(len(items), np.int64)
+    heads, tails = np.empty(len(items), np.uint64), np.empty(len(items), np.uint64)
     most = min(_begun(items, indptr, edges, heads, tails), len(indptr) - 1)
-    found, scores, count = np.empty(most, np.int32), np.empty(most, np.float32), 0
+    found, scores, count = np.empty(most, np.int32), np.empty(most, np.float32), np.uint64(0)
     for begin in range(0, len(indptr) - 1, 1 << STRETCH):
         _added_up(given, heads, tails, begin + (1 << STRETCH), edges, bits, sums, marks)
         for word in range((1 << STRETCH) >> 6):
@@ -81,7 +82,7 @@ def neighbours(items: Any, given: Any, indptr: Any, edges: Any, bits: Any, sums:
                 sums[other] = 0
                 if score != 0:
                     found[count], scores[count] = np.int64(begin) + other, score
-                    count += 1
+                    count += np.uint64(1)
     return found[:count], scores[:count]
 
 
