@@ -16,7 +16,8 @@ T = TypeVar("T")
 
 Short = Annotated[str, msgspec.Meta(max_length=300)]
 Long = Annotated[str, msgspec.Meta(max_length=4_000)]
-Listed = Annotated[tuple[Short | float, ...], msgspec.Meta(max_length=1_000)]
+_OF_ONE_KIND = {"anyOf": [{"items": {"type": "string"}}, {"items": {"type": "number"}}]}
+Listed = Annotated[tuple[Short | float, ...], msgspec.Meta(max_length=1_000, extra_json_schema=_OF_ONE_KIND)]
 Given = Short | float | bool | Listed
 Condition = Annotated[str, msgspec.Meta(max_length=MAX_TEXT)]
 Exclusion = Annotated[str, msgspec.Meta(extra_json_schema={"enum": ["purchased", "viewed", "wished"]})]

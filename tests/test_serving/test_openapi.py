@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import jsonschema_rs
 import msgspec
 import orjson
 import pytest
 
+from features.errors import RequestError
 from serving.http import HANDLERS, VERSION
 from serving.openapi import EXAMPLES, document
 from serving.wire_answers import ANSWERS, Answer
@@ -50,6 +53,24 @@ def test_the_examples_are_what_the_document_allows(path):
     kind, _, example = EXAMPLES[path]
     schema = {"$ref": f"#/components/schemas/{kind.__name__}", "components": DOCUMENT["components"]}
     jsonschema_rs.Draft202012Validator(schema).validate(orjson.loads(orjson.dumps(example)))
+
+
+@pytest.mark.parametrize(
+    "value, allowed",
+    [("a", True), (2.5, True), (True, True), ([], True), (["a", "b"], True), ([1, 2.5], True), (["a", 1], False),
+     ([True], False), ({}, False)],
+)  # fmt: skip
+def test_a_list_of_a_condition_is_of_one_kind(toy_engine, value: object, allowed: bool):
+    """The document says so, and so does the service."""
+    body = {"userId": "ann", "filter": {"where": "brand == 'x' or price < 5", "values": {"given": value}}}
+    schema = {"$ref": "#/components/schemas/RecommendationsRequest", "components": DOCUMENT["components"]}
+    assert jsonschema_rs.Draft202012Validator(schema).is_valid(body) is allowed
+    answer = HANDLERS["/v1/recommendations"][1](toy_engine, orjson.dumps(body), toy_engine.clock.now())
+    if allowed:
+        asyncio.run(answer)
+    else:
+        with pytest.raises((RequestError, msgspec.ValidationError)):
+            asyncio.run(answer)
 
 
 def test_every_answer_and_every_field_of_it_is_described():
