@@ -52,9 +52,14 @@ class Opinion:
         """The source has nothing to say."""
         return _SILENCE
 
-    def near(self, count: int) -> Opinion | Proposals:
-        """Items and scores among which the `count` highest are, in any order: all that is known, or what is quicker."""
-        return self if self.ranked is None else self.best(count)
+    def near(self, count: int, beside: Rows = NOTHING) -> Opinion | Proposals:
+        """Items and scores among which the `count` highest are, in any order: all that is known, or what is quicker.
+
+        Args:
+            count: of the best.
+            beside: items that do not count as such; those before the last of the best are among them as well.
+        """
+        return self if self.ranked is None else self.best(count + len(beside))
 
     def best(self, count: int) -> Proposals:
         """The `count` highest, best first."""

@@ -56,7 +56,7 @@ def _merged(
 ) -> Candidates:  # fmt: skip
     """`united` by the common filters alone, and by what is bought where only what is new is wanted, with a kernel."""
     sources, size, catalogue = len(opinions), count + len(bought), len(shelf.away)
-    near, spare = [opinion.near(size) for opinion in opinions.values()], MOST_SOURCES - sources
+    near, spare = [opinion.near(count, bought) for opinion in opinions.values()], MOST_SOURCES - sources
     room = min(most or size * sources, size * sources)
     items, told = np.empty(room, np.int32), np.empty((3, room, sources), np.float32)
     gone = np.empty(size * sources, np.int32)

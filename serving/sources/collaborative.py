@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from features.compiled import available, scratch
 from serving.bundle import Bundle
-from serving.candidates import Floats, Opinion, Proposals, Rows
+from serving.candidates import NOTHING, Floats, Opinion, Proposals, Rows
 from serving.query import Query
 from serving.recipe import SourceSpec
 from serving.sources import kernels, vector_kernels
@@ -93,9 +93,11 @@ class Pointing(Opinion):
         """float32[n]: of all items."""
         return cast("Floats", self._vectors @ self._vector)
 
-    def near(self, count: int) -> Proposals:
+    def near(self, count: int, beside: Rows = NOTHING) -> Proposals:
         """Its best: what nobody proposes is not worked out."""
-        return super().best(count) if self._index is None else self._index.near(self._vector, count)
+        if self._index is None:
+            return super().best(count + len(beside))
+        return self._index.near(self._vector, count, beside)
 
     def best(self, count: int) -> Proposals:
         """The `count` highest, best first."""

@@ -25,7 +25,7 @@ import numpy.typing as npt
 from features.compiled import available, scratch
 from features.errors import BundleError
 from features.ids import Array
-from serving.candidates import Floats, Proposals, Rows, best
+from serving.candidates import NOTHING, Floats, Proposals, Rows, best
 from serving.sources.vector_kernels import LANES, LARGEST, MARK, search
 
 Codes = npt.NDArray[np.int8]
@@ -86,21 +86,24 @@ class Index:
         found = self.near(vector, count)
         return best(found.scores, found.items, count)
 
-    def near(self, vector: Floats, count: int) -> Proposals:
+    def near(self, vector: Floats, count: int, beside: Rows = NOTHING) -> Proposals:
         """Items in any order, among which those with the `count` highest inner products are.
 
         Args:
             vector: float32[k].
             count: of the best.
+            beside: items that do not count as such; those before the last of the best are found as well.
         """
         if count <= 0:
             return Proposals.none()
         if not available() or not float(vector @ vector) < LARGEST * LARGEST:
             rows = self.items[self.items >= 0]
-            return best(cast("Floats", self.vectors @ vector)[rows], rows, count)
+            return best(cast("Floats", self.vectors @ vector)[rows], rows, count + len(beside))
         room = scratch("index", 3 * len(self.items), np.int32).reshape(3, -1)
+        marks = scratch("bought_mark", len(self.vectors) // 64 + 1, np.uint64)
         return Proposals(*search(
-            self.axes, self.reach, self.starts, self.items, self.codes, self.rest, self.vectors, vector, count, room
+            self.axes, self.reach, self.starts, self.items, self.codes, self.rest, self.vectors, vector, count, beside,
+            marks, room,
         ))  # fmt: skip
 
 

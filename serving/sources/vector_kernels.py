@@ -155,9 +155,16 @@ def _reaching(
 
 
 @helper
+def _is_marked(marks: Any, item: Any) -> Any:
+    """Whether the bit of an item is set."""
+    place = np.uint32(item)
+    return marks[place >> np.uint32(6)] >> np.uint64(place & np.uint32(63)) & np.uint64(1)
+
+
+@helper
 def _take(
-    items: Any, scale: float, off: float, low: float, block: int, sums: Any, at: int, said: Any, bits: Any, found: Any,
-    count: int,
+    items: Any, scale: float, off: float, low: float, block: int, sums: Any, at: int, marks: Any, said: Any, bits: Any,
+    found: Any, count: int,
 ) -> int:  # fmt: skip
     """Fill the items of a block that can reach what is asked behind the `count` that are there; returns their number.
 
@@ -165,6 +172,7 @@ def _take(
         scale: what one step of a sum is.
         off: by how much a product may be off.
         sums, at: of all blocks, and which row is this one's.
+        marks: of what counts for nothing: it is taken, and raises nothing; empty where there is none.
         said, bits: two numbers of single precision, and the same as whole ones.
         found: as of `search`.
     """
@@ -175,7 +183,8 @@ def _take(
         item, product = items[LANES * block + lane], sums[at, lane] * scale
         if item >= 0:
             said[0], said[1] = product - off, product + off
-            found[0, count], found[1, count] = item, _turned(said[0], bits[0])
+            counts = len(marks) == 0 or not _is_marked(marks, item)
+            found[0, count], found[1, count] = item, _turned(said[0], bits[0]) if counts else SEEN
             found[2, count] = _turned(said[1], bits[1])
             count += 1
     return count
@@ -183,7 +192,8 @@ def _take(
 
 @helper
 def _look(
-    axes: Any, reach: Any, starts: Any, items: Any, codes: Any, rest: Any, vector: Any, wanted: int, found: Any
+    axes: Any, reach: Any, starts: Any, items: Any, codes: Any, rest: Any, vector: Any, wanted: int, marks: Any,
+    found: Any,
 ) -> int:  # fmt: skip
     """Fill the items that can be among the `wanted` best, and what their products are at least and at most.
 
@@ -191,11 +201,11 @@ def _look(
     first, then the longest of each, then the other groups: so what is to be reached is high from the start, and it
     ends where no later group can reach it. In a group blocks descend by length, and it ends there likewise.
     """
-    places, groups, marks = len(vector), len(starts) - 1, rest.shape[1] - 1
+    places, groups, stops = len(vector), len(starts) - 1, rest.shape[1] - 1
     turned, order, said = np.empty(places), np.empty(groups, np.int32), np.empty(2, np.float32)
     bits, low, count, full = said.view(np.int32), -np.inf, 0, wanted + _MORE
     steps, sums = np.empty(places + places % 2, np.int16), np.empty((STRETCH, LANES), np.int32)
-    tails, sizes, alive = np.empty(marks), np.empty(marks), np.empty(STRETCH + 1, np.int64)
+    tails, sizes, alive = np.empty(stops), np.empty(stops), np.empty(STRETCH + 1, np.int64)
     for place in range(places):
         turned[place] = _product(axes, place, vector)
     step = _asked(turned, axes[places], steps, tails, sizes)
@@ -212,8 +222,8 @@ def _look(
             left = _reaching(codes, rest, most_of, steps, step, tails, sizes, low, begin, many, alive, sums)
             for at in alive[:left]:
                 block = begin + at
-                off = rest[block, marks] * sizes[-1] + _ROUNDED * rest[block, 0] * tails[0]
-                count = _take(items, rest[block, marks] * step, off, low, block, sums, at, said, bits, found, count)
+                off, scale = rest[block, stops] * sizes[-1] + _ROUNDED * rest[block, 0] * tails[0], rest[block, stops]
+                count = _take(items, scale * step, off, low, block, sums, at, marks, said, bits, found, count)
             if count >= full:
                 low, count = _raised(found, count, wanted)
                 full = count + max(_MORE, count // 4)
@@ -231,6 +241,8 @@ def _look(
 def _raised(found: Any, count: int, wanted: int) -> Any:
     """What `wanted` of some reach at least, and how many stay that can reach that: the others are left out."""
     low, least, stay = np.empty(1, np.float32), _cut(found[1, :count], wanted, wanted // _SPARE), 0
+    if least == SEEN:  # too few of them count
+        return -np.inf, count
     low.view(np.int32)[0] = least ^ (least >> np.int32(31) & np.int32(0x7FFFFFFF))  # what stands for that number
     for at in range(count):
         high = found[2, at]
@@ -239,17 +251,25 @@ def _raised(found: Any, count: int, wanted: int) -> Any:
     return np.float64(low[0]), stay
 
 
-@kernel("f4[2], f4[1], i8[1], i4[1], i1[1], f4[2], f4[2], f4[1], i8, out i4[2]")
+@kernel("f4[2], f4[1], i8[1], i4[1], i1[1], f4[2], f4[2], f4[1], i8, i4[1], out u8[1], out i4[2]")
 def search(
     axes: Any, reach: Any, starts: Any, items: Any, codes: Any, rest: Any, vectors: Any, vector: Any, wanted: int,
-    found: Any,
+    beside: Any, marks: Any, found: Any,
 ) -> Any:  # fmt: skip
     """`Index.near`: the items that can be among the `wanted` best, in any order, and their inner products.
 
-    What is looked for has a length below `LARGEST`. `found` holds anything, and has room for three numbers of each
-    item: which it is, and what stands for the least and the most that its product can be.
+    What is looked for has a length below `LARGEST`. `beside` are items that count for nothing. `marks`, a bit an item,
+    is 0 and left so. `found` holds anything, and has room for three numbers of each item: which it is, and what stands
+    for the least and the most that its product can be.
     """
-    count = _look(axes, reach, starts, items, codes, rest, vector, wanted, found)
+    own = marks if len(beside) else marks[:0]
+    for item in beside:
+        if 0 <= item >> 6 < len(own):
+            own[item >> 6] |= np.uint64(1) << np.uint64(item & 63)
+    count = _look(axes, reach, starts, items, codes, rest, vector, wanted, own, found)
+    for item in beside:
+        if 0 <= item >> 6 < len(own):
+            own[item >> 6] = 0
     top, values = found[0, :count].copy(), np.empty(count, np.float32)
     for at in range(count):
         for place in range(0, vectors.shape[1], _LINE):

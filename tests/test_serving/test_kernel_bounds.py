@@ -108,9 +108,12 @@ def test_an_index_finds_no_more_than_it_holds(seed):
     told = {name: strange.get(name, getattr(index, name)) for name in NAMES}
     vectors = random.choice(STRANGE, (count, places)) if seed % 5 else random.normal(size=(count, places)).astype("f4")
     vector = (far * random.normal(size=places)).astype(np.float32) if seed % 7 else random.choice(STRANGE, places)
-    held = made(np.int32, 3, len(index.items))
-    items, scores = vector_kernels.search(*told.values(), vectors, vector, int(random.integers(1, 70)), held)
-    assert made.whole() and len(items) == len(scores) <= count
+    held, marks = made(np.int32, 3, len(index.items)), made(np.uint64, count // 64 + 1, fill=0)
+    beside = np.unique(random.integers(-70, count + 200, random.integers(count + 1))).astype(np.int32)
+    beside = beside if seed % 4 else NOTHING
+    wanted = int(random.integers(1, 70))
+    items, scores = vector_kernels.search(*told.values(), vectors, vector, wanted, beside, marks, held)
+    assert made.whole() and not marks.any() and len(items) == len(scores) <= count
     assert len(set(items.tolist())) == len(items) and (items >= 0).all()
 
 
