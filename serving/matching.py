@@ -14,7 +14,7 @@ from features.kinds import EventType
 from features.moments import DAY
 from features.personal import open_wishes
 from serving.candidates import Rows
-from serving.expressions import Expression, ExpressionError, bound, compiled
+from serving.expressions import Expression, ExpressionError, bound, compiled, type_of
 from serving.query import Filter, Query
 from serving.questions import STEP
 from serving.shelf import Shelf
@@ -31,14 +31,17 @@ def where_of(wanted: Filter) -> Expression | None:
     """The condition of a filter; None where it has none.
 
     Raises:
-        RequestError: it cannot be used; `where` is `filter.where`, and the place in it is said.
+        RequestError: it cannot be used; `where` is `filter.where`, and the place in it is said. Or a value cannot, though
+            no condition asks for it.
     """
-    if wanted.where is None:
-        return None
     try:
-        return compiled(wanted.where, ITEM, wanted.values)
+        if wanted.where is not None:
+            return compiled(wanted.where, ITEM, wanted.values)
+        for name, value in wanted.values.items():
+            type_of(name, value)
     except ExpressionError as error:
-        raise _refusal(error, wanted.where) from None
+        raise _refusal(error, wanted.where or "") from None
+    return None
 
 
 def matching(shelf: Shelf, query: Query, items: Rows) -> Mask:

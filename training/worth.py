@@ -33,7 +33,7 @@ ONE_ERROR = 0.6827
 """Confidence of an interval that reaches one standard error to each side."""
 
 DOUBT = 2
-"""Margins that the lower end may reach. Where one standard error is within the margin, it asks nothing of its own."""
+"""Margins that the lower end may reach. Where one standard error is within the margin, it asks next to nothing of its own."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ def worth_hearing(
     The one whose columns the trees use least is tried first. It stays away where lists without it, and without those
     that went before, lose no more than one standard error beside those of all voices (of models that cannot be told
     apart so, the simplest: Breiman et al. 1984, 3.4.3), in the mean no more than the gate's guard, and within one
-    standard error no more than twice of it, on both tasks. They are always held against those of all voices, so that
+    standard error no more than twice that, on both tasks. They are always held against those of all voices, so that
     small losses do not add up. Plain baselines stay.
 
     Args:

@@ -142,7 +142,7 @@ class Neighbours:
 
     def _summed(self, items: Rows, weights: Floats) -> Opinion:
         """The same with a kernel, over tables of this thread."""
-        size = 1 << kernels.STRETCH
+        size = kernels.stretch(len(self._indptr) - 1)
         sums, marks = scratch("neighbour_sum", size, np.float64), scratch("stretch_mark", size // 64, np.uint64)
         return Opinion(*kernels.neighbours(items, weights, self._indptr, self._pairs, self._bits, sums, marks))
 

@@ -13,12 +13,18 @@ LINE = 8
 """Neighbours, with their weights, that the memory hands over at once."""
 AHEAD = 64
 """Neighbours of each item that are asked for before it is their turn."""
-STRETCH = 11
-"""Neighbours are added up by stretches of two to the power of so many items."""
+STRETCH, STRETCHES = 11, 64
+"""Neighbours are added up by stretches of two to the power of so many items, or by so many stretches where those are more:
+each is a look at every list."""
 WISHLIST, WISHLIST_REMOVE, PURCHASE, RETURN = 5, 6, 7, 8
 """Codes of `EventType`."""
 ITEM, TIME, TYPE, QUANTITY, VALUE = 0, 1, 2, 3, 4
 """Columns, as of `features.by_item`. All constants stand here: see `features.compiled`."""
+
+
+def stretch(items: int) -> int:
+    """How many items of a catalogue are added up at once: a power of two."""
+    return 1 << max(STRETCH, ((items - 1) // STRETCHES).bit_length())
 
 
 @helper
@@ -45,10 +51,11 @@ def _begun(items: Any, indptr: Any, edges: Any, heads: Any, tails: Any) -> int:
 @helper
 def _added_up(given: Any, heads: Any, tails: Any, end: int, edges: Any, bits: Any, sums: Any, marks: Any) -> None:
     """Add what the neighbours before the end of a stretch are given, and move the heads behind them."""
+    within = np.uint32(len(sums) - 1)
     for at in range(len(heads)):
         edge, tail, mine = heads[at], tails[at], given[at]
         while edge < tail and edges[edge, 0] < end:
-            other = np.uint32(edges[edge, 0]) & np.uint32((1 << STRETCH) - 1)
+            other = np.uint32(edges[edge, 0]) & within
             sums[other] += bits[edge, 1] * mine
             marks[other >> np.uint32(6)] |= np.uint64(1) << np.uint64(other & np.uint32(63))
             edge += np.uint64(1)
@@ -62,17 +69,18 @@ def neighbours(items: Any, given: Any, indptr: Any, edges: Any, bits: Any, sums:
 
     Those of an item ascend, so all lists are read side by side, a stretch of items after the other: a sum for each item
     of the catalogue would take hundreds of KB, of which each request touches lines all over, and drive all else out
-    of the caches. Places have no sign: one that has is asked at each read whether it counts from the end.
+    of the caches. Places are unsigned: a signed one is asked at each read whether it counts from the end.
 
-    `edges` and `bits` are the same (`serving.sources.edges`). `sums`, one for each item of a stretch, and `marks`, a
-    bit for each, are 0 and are left so.
+    `edges` and `bits` are the same (`serving.sources.edges`). `sums`, one for each item of a stretch, as many as
+    `stretch` says, and `marks`, a bit for each, are 0 and are left so.
     """
-    heads, tails = np.empty(len(items), np.uint64), np.empty(len(items), np.uint64)
-    most = min(_begun(items, indptr, edges, heads, tails), len(indptr) - 1)
-    found, scores, count = np.empty(most, np.int32), np.empty(most, np.float32), np.uint64(0)
-    for begin in range(0, len(indptr) - 1, 1 << STRETCH):
-        _added_up(given, heads, tails, begin + (1 << STRETCH), edges, bits, sums, marks)
-        for word in range((1 << STRETCH) >> 6):
+    heads, tails, wide = np.empty(len(items), np.uint64), np.empty(len(items), np.uint64), len(sums)
+    many, stretches = _begun(items, indptr, edges, heads, tails), (len(indptr) - 2 + wide) // wide
+    most, count = min(many, stretches * wide), np.uint64(0)
+    found, scores = np.empty(most, np.int32), np.empty(most, np.float32)
+    for begin in range(0, stretches * wide if many else 0, wide):
+        _added_up(given, heads, tails, begin + wide, edges, bits, sums, marks)
+        for word in range(wide >> 6):
             left = marks[word]
             marks[word] = 0
             while left:

@@ -36,7 +36,7 @@ from serving.shelf import Shelf
 from serving.slate import descending
 from serving.sources import KINDS, build_sources
 from serving.sources.edges import edges_of
-from serving.sources.kernels import STRETCH, given_most, neighbours
+from serving.sources.kernels import STRETCH, STRETCHES, given_most, neighbours, stretch
 from serving.union import MOST_SOURCES, united
 
 pytestmark = pytest.mark.skipif(not available(), reason="numba is not installed, or switched off")
@@ -420,9 +420,19 @@ def test_neighbours_ask_the_memory_ahead():
     assert code.count("call void @llvm.prefetch") >= 3
 
 
+@pytest.mark.parametrize("items", [0, 1, 64 << STRETCH, (64 << STRETCH) + 1, 300_000, 1_000_000, 2**31 - 1])
+def test_a_catalogue_is_added_up_in_few_stretches(items):
+    """Of a power of two each, none shorter than need be."""
+    wide = stretch(items)
+    assert wide & (wide - 1) == 0 and wide >= 1 << STRETCH
+    assert items <= STRETCHES * wide
+    assert wide == 1 << STRETCH or items > STRETCHES * wide // 2
+
+
 @pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("wide", [1 << STRETCH, 2 << STRETCH])
 @pytest.mark.parametrize("count", [300, 2 << STRETCH, (5 << STRETCH) + 7])
-def test_neighbours_leave_their_tables_clean(seed, count):
+def test_neighbours_leave_their_tables_clean(seed, count, wide):
     """Sums that come to nothing are no neighbours, and what one customer's come to is nothing to the next.
 
     Items of one stretch or of several, to the last of them.
@@ -432,7 +442,7 @@ def test_neighbours_leave_their_tables_clean(seed, count):
     indptr = np.concatenate([[0], np.cumsum(lengths)])
     indices, weights = random.integers(0, count, indptr[-1]).astype(np.int32), random.normal(size=indptr[-1])
     weights = np.where(random.random(len(weights)) < 0.2, 0, weights).astype(np.float32)
-    sums, marks = np.zeros(1 << STRETCH), np.zeros((1 << STRETCH) // 64, np.uint64)
+    sums, marks = np.zeros(wide), np.zeros(wide // 64, np.uint64)
     indices[: len(indices) // 9] = count - 1
     order = np.lexsort((indices, np.repeat(np.arange(count), lengths)))  # those of an item ascend
     indices, weights = indices[order], weights[order]

@@ -60,9 +60,10 @@ def test_the_examples_are_what_the_document_allows(path):
     [("a", True), (2.5, True), (True, True), ([], True), (["a", "b"], True), ([1, 2.5], True), (["a", 1], False),
      ([True], False), ({}, False)],
 )  # fmt: skip
-def test_a_list_of_a_condition_is_of_one_kind(toy_engine, value: object, allowed: bool):
-    """The document says so, and so does the service."""
-    body = {"userId": "ann", "filter": {"where": "brand == 'x' or price < 5", "values": {"given": value}}}
+@pytest.mark.parametrize("condition", [{}, {"where": "brand == 'x' or price < 5"}])
+def test_a_list_of_a_condition_is_of_one_kind(toy_engine, condition, value: object, allowed: bool):
+    """The document says so, and so does the service; also where no condition asks for it."""
+    body = {"userId": "ann", "filter": {**condition, "values": {"given": value}}}
     schema = {"$ref": "#/components/schemas/RecommendationsRequest", "components": DOCUMENT["components"]}
     assert jsonschema_rs.Draft202012Validator(schema).is_valid(body) is allowed
     answer = HANDLERS["/v1/recommendations"][1](toy_engine, orjson.dumps(body), toy_engine.clock.now())
