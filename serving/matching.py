@@ -31,8 +31,8 @@ def where_of(wanted: Filter) -> Expression | None:
     """The condition of a filter; None where it has none.
 
     Raises:
-        RequestError: it cannot be used; `where` is `filter.where`, and the place in it is said. Or a value cannot, though
-            no condition asks for it.
+        RequestError: it cannot be used; `where` is `filter.where`, and the place in it is said. Or a value
+            cannot, though no condition asks for it.
     """
     try:
         if wanted.where is not None:

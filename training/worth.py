@@ -33,7 +33,7 @@ ONE_ERROR = 0.6827
 """Confidence of an interval that reaches one standard error to each side."""
 
 DOUBT = 2
-"""Margins that the lower end may reach. Where one standard error is within the margin, it asks next to nothing of its own."""
+"""Margins that the lower end may reach. Where one standard error is within the margin, it asks next to nothing."""
 
 
 @dataclass(frozen=True)

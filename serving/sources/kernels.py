@@ -14,8 +14,8 @@ LINE = 8
 AHEAD = 64
 """Neighbours of each item that are asked for before it is their turn."""
 STRETCH, STRETCHES = 11, 64
-"""Neighbours are added up by stretches of two to the power of so many items, or by so many stretches where those are more:
-each is a look at every list."""
+"""Neighbours are added up by stretches of two to the power of so many items, or by so many stretches where those are
+longer: each is a look at every list."""
 WISHLIST, WISHLIST_REMOVE, PURCHASE, RETURN = 5, 6, 7, 8
 """Codes of `EventType`."""
 ITEM, TIME, TYPE, QUANTITY, VALUE = 0, 1, 2, 3, 4
