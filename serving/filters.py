@@ -15,7 +15,7 @@ from features.personal import open_wishes
 from serving.business import Business
 from serving.candidates import Candidates, Rows, among
 from serving.candidates_kernel import sift
-from serving.matching import matching, where_of
+from serving.matching import check_values, matching, where_of
 from serving.query import Filter, Query
 from serving.shelf import Shelf
 
@@ -133,12 +133,13 @@ _EXCLUDE: dict[str, Callable[[Query], Callable[[Candidates], Mask]]] = {
 
 
 def check_filter(wanted: Filter) -> None:
-    """Refuse exclusions that do not exist, and a condition that cannot be used.
+    """Refuse exclusions that do not exist, and a condition or values that cannot be used.
 
     Raises:
         RequestError: naming the field, and what would be right.
     """
     where_of(wanted)
+    check_values(wanted)
     for name in wanted.exclude:
         if name not in _EXCLUDE:
             hint = f"valid: {', '.join(_EXCLUDE)}"

@@ -21,7 +21,7 @@ from serving.shelf import Shelf
 from serving.terms import ITEM
 
 Mask = npt.NDArray[np.bool_]
-WHERE = "filter.where"
+WHERE, VALUES = "filter.where", "filter.values"
 SECONDS = 0.2
 """Of one thread's work, for one list: what costs more is refused. 500 candidates cost about a hundredth of it."""
 _AT_ONCE = 8
@@ -31,17 +31,27 @@ def where_of(wanted: Filter) -> Expression | None:
     """The condition of a filter; None where it has none.
 
     Raises:
-        RequestError: it cannot be used; `where` is `filter.where`, and the place in it is said. Or a value
-            cannot, though no condition asks for it.
+        RequestError: it cannot be used; `where` is `filter.where`, and the place in it is said.
     """
+    if wanted.where is None:
+        return None
     try:
-        if wanted.where is not None:
-            return compiled(wanted.where, ITEM, wanted.values)
-        for name, value in wanted.values.items():
-            type_of(name, value)
+        return compiled(wanted.where, ITEM, wanted.values)
     except ExpressionError as error:
-        raise _refusal(error, wanted.where or "") from None
-    return None
+        raise _refusal(error, wanted.where) from None
+
+
+def check_values(wanted: Filter) -> None:
+    """Refuse values that no condition could read, also where there is none.
+
+    Raises:
+        RequestError: `where` is `filter.values`.
+    """
+    for name, value in wanted.values.items():
+        try:
+            type_of(name, value)
+        except ExpressionError as error:
+            raise RequestError(error.place, where=VALUES, got=value, hint=error.hint) from None
 
 
 def matching(shelf: Shelf, query: Query, items: Rows) -> Mask:

@@ -31,7 +31,6 @@ JUDGED = 8000
 chosen on, one standard error would be a tenth of what there is to find of new items."""
 ONE_ERROR = 0.6827
 """Confidence of an interval that reaches one standard error to each side."""
-
 DOUBT = 2
 """Margins that the lower end may reach. Where one standard error is within the margin, it asks next to nothing."""
 

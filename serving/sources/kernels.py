@@ -89,7 +89,7 @@ def neighbours(items: Any, given: Any, indptr: Any, edges: Any, bits: Any, sums:
                 score = np.float32(sums[other])
                 sums[other] = 0
                 if score != 0:
-                    found[count], scores[count] = np.int64(begin) + other, score
+                    found[count], scores[count] = begin + other, score
                     count += np.uint64(1)
     return found[:count], scores[:count]
 

@@ -420,7 +420,9 @@ def test_neighbours_ask_the_memory_ahead():
     assert code.count("call void @llvm.prefetch") >= 3
 
 
-@pytest.mark.parametrize("items", [0, 1, 64 << STRETCH, (64 << STRETCH) + 1, 300_000, 1_000_000, 2**31 - 1])
+@pytest.mark.parametrize(
+    "items", [0, 1, STRETCHES << STRETCH, (STRETCHES << STRETCH) + 1, 300_000, 1_000_000, 2**31 - 1]
+)
 def test_a_catalogue_is_added_up_in_few_stretches(items):
     """Of a power of two each, none shorter than need be."""
     wide = stretch(items)

@@ -70,8 +70,10 @@ def test_a_list_of_a_condition_is_of_one_kind(toy_engine, condition, value: obje
     if allowed:
         asyncio.run(answer)
     else:
-        with pytest.raises((RequestError, msgspec.ValidationError)):
+        with pytest.raises((RequestError, msgspec.ValidationError)) as refusal:
             asyncio.run(answer)
+        read = condition and value == ["a", 1]  # the condition says that it cannot read it
+        assert ("filter.where" if read else "filter.values") in str(refusal.value)
 
 
 def test_every_answer_and_every_field_of_it_is_described():
