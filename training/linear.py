@@ -52,9 +52,11 @@ class EaseParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     l2: Annotated[float, Meta(gt=0)] = 100.0
     neighbours: Annotated[int, Meta(ge=1)] = 200
-    """Weights kept an item, on average."""
+    """Weights kept an item, on average, before `most` takes some away."""
     least: Annotated[int, Meta(ge=0)] = 20
     """Weights kept of every item, so that each has neighbours to show."""
+    most: Annotated[int, Meta(ge=0)] = 0
+    """Weights kept of any item: what sells would keep thousands, and a request adds up those of its whole past; 0: all."""
     binary: bool = False
     """Whether a purchase counts 1, whatever its confidence."""
     confidence: ConfidenceParams = ConfidenceParams(half_life_days=90.0)
@@ -204,13 +206,14 @@ def _kept(
 ) -> tuple[sp.csr_matrix, dict[str, float]]:
     """The largest weights, and what the others were worth."""
     threshold, least = _threshold(model, params.neighbours), min(params.least, model.size - 1)
+    most = min(params.most or model.size, model.size)
     places = np.linspace(0, data.shape[0] - 1, min(_JUDGED, data.shape[0])).astype(int)
     judged = sp.csc_matrix(data[places], dtype=np.float32)
 
     def cut(which: npt.NDArray[np.intp]) -> tuple[sp.csr_matrix, float, Floats]:
         block = model.rows(which)
         return (
-            as_sparse(block, largest(block, threshold, least)),
+            as_sparse(block, largest(block, threshold, least, most)),
             float(np.vdot(block, block)),
             judged[:, which] @ block,
         )
@@ -245,13 +248,16 @@ def _threshold(model: Model, neighbours: int) -> float:
     return float(np.partition(sample, place)[place])
 
 
-def largest(block: Floats, threshold: float, least: int) -> Mask:
-    """Which weights of each row to keep: magnitudes from the threshold on, and the `least` largest in any case."""
+def largest(block: Floats, threshold: float, least: int, most: int) -> Mask:
+    """Which weights of each row to keep: magnitudes from the threshold on, but no fewer and no more than told."""
     size = np.abs(block)
     chosen: Mask = size >= max(threshold, np.finfo(np.float32).tiny)
     few = np.flatnonzero(np.count_nonzero(chosen, axis=1) < least)
     if len(few):
         chosen[few] = highest(size[few] if len(few) < len(size) else size, least)
+    many = np.flatnonzero(np.count_nonzero(chosen, axis=1) > most)
+    if len(many):
+        chosen[many] = highest(size[many], most)
     return chosen
 
 

@@ -34,12 +34,12 @@ BLENDED = ("ials", "item-item", "ease")
 """Models that are blended with personal frequency."""
 _SIZES: Mapping[Preset, Mapping[str, int]] = {
     "quick": {
-        "factors": 64, "iterations": 12, "bpr_iterations": 30, "ease_side": 6_000,
-        "graph_rank": 128, "graph_profile": 200, "graph_side": 30_000,
+        "factors": 64, "iterations": 12, "bpr_factors": 32, "bpr_iterations": 30, "ease_side": 6_000,
+        "ease_most": 100, "graph_rank": 128, "graph_profile": 200, "graph_side": 30_000,
     },
     "full": {
-        "factors": 128, "iterations": 20, "bpr_iterations": 100, "ease_side": 24_000,
-        "graph_rank": 256, "graph_profile": 0, "graph_side": 60_000,
+        "factors": 128, "iterations": 20, "bpr_factors": 128, "bpr_iterations": 100, "ease_side": 24_000,
+        "ease_most": 0, "graph_rank": 256, "graph_profile": 0, "graph_side": 60_000,
     },
 }  # fmt: skip
 MIN_CUSTOMERS, MIN_ITEMS = 20, 10
@@ -244,15 +244,16 @@ def _plain(model: ModelSettings) -> tuple[SourceSpec, SourceSpec]:
 def _models(model: ModelSettings, preset: Preset) -> tuple[SourceSpec, ...]:
     size = _SIZES[preset]
     factors = {"factors": size["factors"], "iterations": size["iterations"]}
+    pairs = {"factors": size["bpr_factors"], "iterations": size["bpr_iterations"]}
     graph = {"rank": size["graph_rank"], "largest_profile": size["graph_profile"]}
     wanted = (
         SourceSpec("ials", "factors", "ials", factors),
         SourceSpec("item-item", "neighbours", "cosine"),
-        SourceSpec("ease", "neighbours", "ease"),
+        SourceSpec("ease", "neighbours", "ease", {"most": size["ease_most"]}),
         SourceSpec("graph-filter", "neighbours", "graph-filter", graph),
         SourceSpec("co-purchase", "neighbours", "co-purchase"),
         SourceSpec("content", "neighbours", "content"),
-        SourceSpec("bpr", "factors", "bpr", {**factors, "iterations": size["bpr_iterations"]}),
+        SourceSpec("bpr", "factors", "bpr", pairs),
     )
     return tuple(_weighing(spec, model) for spec in wanted)
 

@@ -2,7 +2,7 @@
 
 `training.voices` asks what a source finds. A source may find what no other does and still change no list, because what
 it finds lies behind what customers see. So voices are left out in turn, the trees are fitted anew without them, and the
-lists are judged beside those of all voices, on the same customers (backward elimination; Guyon & Elisseeff 2003, 4.2).
+lists are judged beside the best so far, on the same customers (backward elimination; Guyon & Elisseeff 2003, 4.2).
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from features.errors import DataError
+from features.ids import Array
 from serving.recipe import RankerSpec, Recipe
 from serving.settings.shop import GateSettings
 from training.contest import Arena, contest, voices_of
@@ -23,6 +24,7 @@ from training.gate import TASK_NAMES
 from training.intervals import Interval, compare, mean
 from training.meter import counted
 from training.rankers import Rankers
+from training.ranking import params_of
 from training.recipes import BASELINES
 
 Scores = Mapping[Task, npt.NDArray[np.float64]]
@@ -31,6 +33,8 @@ JUDGED = 8000
 chosen on, one standard error would be a tenth of what there is to find of new items."""
 ONE_ERROR = 0.6827
 """Confidence of an interval that reaches one standard error to each side."""
+SEEDS = 3
+"""Of trees: a trial's figures are the mean of theirs, for those of one differ by as much as most voices are worth."""
 DOUBT = 2
 """Margins that the lower end may reach. Where one standard error is within the margin, it asks next to nothing."""
 
@@ -40,8 +44,8 @@ class Loss:
     """What lists lose without a voice, and without those that left before it.
 
     Args:
-        by_task: (lists without - lists of all voices), paired, within one standard error.
-        whole: what the lists of all voices reach.
+        by_task: (lists without - the best lists before), paired, within one standard error.
+        whole: what the best lists before reach.
         margin: the share of it that may be lost in the mean.
     """
 
@@ -76,10 +80,11 @@ def worth_hearing(
     """The voices of a recipe's ranker without those that its lists do not need, and the loss of each that was tried.
 
     The one whose columns the trees use least is tried first. It stays away where lists without it, and without those
-    that went before, lose no more than one standard error beside those of all voices (of models that cannot be told
-    apart so, the simplest: Breiman et al. 1984, 3.4.3), in the mean no more than the gate's guard, and within one
-    standard error no more than twice that, on both tasks. They are always held against those of all voices, so that
-    small losses do not add up. Plain baselines stay.
+    that went before, lose no more than one standard error beside the best so far (of models that cannot be told apart
+    so, the simplest: Breiman et al. 1984, 3.4.3), in the mean no more than the gate's guard, and within one standard
+    error no more than twice that, on both tasks. The best so far, of each task, are those of all voices or of any that
+    were left: small losses do not add up, and what one voice's leaving gains is no allowance for the next. Plain
+    baselines stay.
 
     Args:
         recipe: with a ranker.
@@ -92,7 +97,7 @@ def worth_hearing(
     """
     spec, arena = _spec(recipe), arena.crowded(JUDGED)
     voices, losses = list(spec.voices), {}
-    whole = _scores(recipe, arena, rankers, settings.metric, "hear all voices")
+    best = _scores(recipe, arena, rankers, settings.metric, "hear all voices")
     for name in _least_used(recipe, rankers, arena.window.start):
         rest = tuple(voice for voice in voices if voice != name)
         fewer = msgspec.structs.replace(recipe, ranker=msgspec.structs.replace(spec, voices=rest))
@@ -100,9 +105,10 @@ def worth_hearing(
             mine = _scores(fewer, arena, rankers, settings.metric, f"leave out {name}")
         except DataError:  # without it there is too little to learn an order from: it stays
             continue
-        losses[name] = _loss(mine, whole, settings)
+        losses[name] = _loss(mine, best, settings)
         if losses[name].bearable:
             voices.remove(name)
+            best = {task: max(best[task], mine[task], key=mean) for task in TASKS}
     return voices, losses
 
 
@@ -118,18 +124,31 @@ def told(losses: Mapping[str, Loss]) -> list[str]:
 def _scores(recipe: Recipe, arena: Arena, rankers: Rankers, metric: str, what: str) -> Scores:
     """task -> float64[customers]: the metric of lists in the order of trees that know the recipe's voices."""
     # Aside: examples of one trial are of no use for the next, whose voices are others.
-    trees = rankers.aside().fit(_spec(recipe), recipe.sources, arena.window.start, recipe.breadth)
+    several, rankers = [_seeded(recipe, seed) for seed in range(SEEDS)], rankers.aside()
+    trees: dict[str, Array] = {}
+    for each in several:
+        trees |= rankers.fit(_spec(each), each.sources, arena.window.start, each.breadth)
+    entries = {each.name: voices_of(each) for each in several}
     progress = counted(rankers.tell, f"{what} (earlier window)", 2 * len(arena.truth))
-    found = contest(arena.seeing(trees).broad(recipe.breadth), {recipe.name: voices_of(recipe)}, progress)
-    return {task: found[recipe.name].tasks[task].by_customer[metric] for task in TASKS}
+    found = contest(arena.seeing(trees).broad(recipe.breadth), entries, progress).values()
+    return {task: np.mean([each.tasks[task].by_customer[metric] for each in found], axis=0) for task in TASKS}
 
 
-def _loss(mine: Scores, whole: Scores, settings: GateSettings) -> Loss:
+def _seeded(recipe: Recipe, seed: int) -> Recipe:
+    """The recipe with trees of another seed, under another name; the first are its own."""
+    if not seed:
+        return recipe
+    spec, name = _spec(recipe), f"{recipe.name}-{seed}"
+    params = {**spec.params, "seed": params_of(spec).seed + seed}
+    return msgspec.structs.replace(recipe, name=name, ranker=msgspec.structs.replace(spec, name=name, params=params))
+
+
+def _loss(mine: Scores, best: Scores, settings: GateSettings) -> Loss:
     by_task = {
-        task: compare(mine[task], whole[task], resamples=settings.resamples, confidence=ONE_ERROR)
+        task: compare(mine[task], best[task], resamples=settings.resamples, confidence=ONE_ERROR)
         for task in TASKS
     }  # fmt: skip
-    return Loss(by_task, {task: mean(whole[task]) for task in TASKS}, settings.guard_margin)
+    return Loss(by_task, {task: mean(best[task]) for task in TASKS}, settings.guard_margin)
 
 
 def _least_used(recipe: Recipe, rankers: Rankers, as_of: int) -> Sequence[str]:
