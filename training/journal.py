@@ -275,7 +275,7 @@ def _lost(losses: Mapping[str, Loss]) -> tuple[tuple[str, ...], list[list[Value]
         for name, loss in losses.items()
         for task, each in loss.by_task.items()
     ]
-    return ("without", "task", "difference", "low", "high", "of all voices", "customers", "left out"), rows
+    return ("without", "task", "difference", "low", "high", "of the best", "customers", "left out"), rows
 
 
 def _differences(judged: Judged, verdict: Verdict, settings: GateSettings) -> dict[str, list[Mark]]:

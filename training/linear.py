@@ -56,7 +56,7 @@ class EaseParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     least: Annotated[int, Meta(ge=0)] = 20
     """Weights kept of every item, so that each has neighbours to show."""
     most: Annotated[int, Meta(ge=0)] = 0
-    """Weights kept of any item: what sells would keep thousands, and a request adds up those of its whole past; 0: all."""
+    """Weights kept of any item: what sells would keep thousands, and a request adds up those of its past. 0: all."""
     binary: bool = False
     """Whether a purchase counts 1, whatever its confidence."""
     confidence: ConfidenceParams = ConfidenceParams(half_life_days=90.0)

@@ -116,7 +116,7 @@ def told(losses: Mapping[str, Loss]) -> list[str]:
     """Who stays, who leaves and why, as sentences."""
     return [
         f"{'No ranker listens' if loss.bearable else 'Rankers listen'} to {name}: without it lists change by {loss} "
-        "(one standard error to each side)."
+        "(beside the best before; one standard error to each side)."
         for name, loss in losses.items()
     ]
 

@@ -91,6 +91,18 @@ def test_every_item_keeps_some_neighbours():
     assert np.diff(fitted.arrays["indptr"]).min() == 4
 
 
+@given(st.integers(0, 1000), st.integers(1, 40))
+def test_no_item_keeps_more_than_it_may(seed: int, most: int):
+    """The largest of what it keeps without that bound; who keeps no more than that keeps the same."""
+    size, matrix = 40, sp.csr_matrix(some_purchases(50, 40, seed=seed))
+    free = as_matrix(fit_ease(matrix, EaseParams(l2=3.0, neighbours=12, least=0)), size)
+    kept = as_matrix(fit_ease(matrix, EaseParams(l2=3.0, neighbours=12, least=0, most=most)), size)
+    np.testing.assert_array_equal(np.count_nonzero(kept, axis=1), np.minimum(np.count_nonzero(free, axis=1), most))
+    for mine, before in zip(kept, free, strict=True):
+        np.testing.assert_array_equal(mine[mine != 0], before[mine != 0])
+        assert np.abs(mine[mine != 0]).min(initial=np.inf) >= np.abs(before[mine == 0]).max(initial=0)
+
+
 def test_binary_ignores_how_often():
     """Weights of a matrix and of its pattern are then the same."""
     matrix = some_purchases(25, 10)

@@ -17,8 +17,8 @@ from features.moments import DAY
 from serving.recipe import RankerSpec, Recipe, SourceSpec
 from serving.settings.shop import GateSettings
 from tests.test_training.test_fitting import histories_of
-from training import journal, plots, train
-from training.contest import Arena, sampled
+from training import journal, plots, train, worth
+from training.contest import Arena, contest, sampled, voices_of
 from training.evaluate import TASKS
 from training.fitting import Cut, fit_bundle
 from training.gate import Entrant
@@ -29,7 +29,7 @@ from training.recipes import BASELINES
 from training.selection import Choice
 from training.session import Champion
 from training.split import Window, truth_of
-from training.worth import DOUBT, Loss, told, worth_hearing
+from training.worth import DOUBT, SEEDS, Loss, told, worth_hearing
 
 ITEMS, CUSTOMERS, STEP = 64, 240, 10
 WINDOW = Window(80 * DAY, 90 * DAY)
@@ -136,6 +136,46 @@ def test_a_voice_without_which_nothing_can_be_learned_stays(
     voices, losses = worth_hearing(RECIPE, arena, rankers, GateSettings())
     assert "twin" in voices
     assert list(losses) == ["sequence"] and losses["sequence"].bearable
+
+
+def test_figures_of_a_trial_are_the_mean_of_several_trees(arena: Arena, rankers: Rankers) -> None:
+    """Of seeds that follow each other; each judged alone says the same. Baselines know nothing here: trees guess."""
+    spec = RankerSpec("ranker", "binary", tuple(BASELINES), {"trees": 5, "min_leaf": 5, "columns": 0.2})
+    recipe = msgspec.structs.replace(RECIPE, ranker=spec)
+    found = worth._scores(recipe, arena, rankers, "ndcg@20", "hear all voices")
+    alone = []
+    for seed in range(SEEDS):
+        one = msgspec.structs.replace(spec, params={**spec.params, "seed": seed})
+        seen = arena.seeing(rankers.fit(one, SOURCES, WINDOW.start))
+        voices = voices_of(msgspec.structs.replace(RECIPE, ranker=one))
+        alone.append(contest(seen, {"one": voices})["one"].tasks["new"].by_customer["ndcg@20"])
+    np.testing.assert_allclose(found["new"], sum(alone) / SEEDS)
+    assert not np.array_equal(alone[0], alone[1]), "one seed would do"
+
+
+OFFSETS = st.lists(st.tuples(*[st.integers(-3, 3)] * 2), min_size=3, max_size=3)
+
+
+@given(OFFSETS)
+def test_a_gain_is_no_allowance_for_the_next(arena: Arena, rankers: Rankers, offsets: list[tuple[int, int]]) -> None:
+    """Where nothing is in doubt the lists that stay are, on each task, no worse than those of any set before."""
+    steps = iter(offsets)
+
+    def scores(*_: object) -> dict[str, np.ndarray]:
+        level = next(steps)
+        return {task: np.linspace(0.2, 0.4, 50) + 0.01 * level[at] for at, task in enumerate(TASKS)}
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(worth, "_scores", scores)
+        patch.setattr(worth, "_least_used", lambda *_: ["sequence", "twin"])
+        voices, losses = worth_hearing(RECIPE, arena, rankers, GateSettings())
+    whole, first, second = offsets
+    left = [whole]
+    for name, level in (("sequence", first), ("twin", second)):
+        assert losses[name].bearable == all(level[at] >= max(each[at] for each in left) for at in range(len(TASKS)))
+        assert (name in voices) != losses[name].bearable
+        left += [level] if losses[name].bearable else []
+    assert all(left[-1][at] == max(each[at] for each in left) for at in range(len(TASKS)))
 
 
 MEANS = st.integers(-1_000, 1_000).map(lambda thousandths: thousandths / 1_000)
