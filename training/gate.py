@@ -8,8 +8,8 @@ window, so that the judged one is read once for it.
 A challenger that differs from the champion in nothing but more varied lists, or in fewer voices of its ranker, is not
 asked to be better: variety costs a little, and fewer voices answer sooner. It must be *not worse*, on all purchases by
 `variety_margin` and on new items by `guard_margin`. On the earlier window `training.variety` chose its lists beside
-lists that trade off nothing, and `training.worth` its voices beside all voices, so small losses do not add up from one
-champion to the next.
+lists that trade off nothing, and `training.worth` its voices beside the best lists on the way, so small losses do not
+add up from one champion to the next.
 """
 
 from __future__ import annotations

@@ -257,7 +257,7 @@ def _mark(row: Row, task: Task) -> Mark:
 
 
 def _losses(losses: Mapping[str, Loss]) -> dict[str, list[Mark]]:
-    """What lists change by without each source that was tried and those that left before it, per task."""
+    """What the best lists so far change by without each source that was tried and those that left, per task."""
     return {
         f"{TITLES[task]} (earlier window)": [
             Mark(f"{name} (left out)" if loss.bearable else name, each.value, each.low, each.high)

@@ -4,8 +4,8 @@ With X the customers x items matrix and P = (X'X + l2 I)^-1, the weights are B_i
 customer's scores are x B. P is inverted over whichever side is smaller: items (primal), or customers by the
 Woodbury identity P = (I - X'(XX' + l2 I)^-1 X) / l2 (dual).
 
-B is dense, and a bundle carries its largest weights only: 200 an item on average, by one threshold for all. Both signs
-count: negative weights carry what an item speaks against.
+B is dense, and a bundle carries its largest weights only: 200 an item on average, by one threshold for all, and no more
+than so many of any. Both signs count: negative weights carry what an item speaks against.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class EaseParams(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     neighbours: Annotated[int, Meta(ge=1)] = 200
     """Weights kept an item, on average, before `most` takes some away."""
     least: Annotated[int, Meta(ge=0)] = 20
-    """Weights kept of every item, so that each has neighbours to show."""
+    """Weights kept of every item, unless `most` are fewer, so that each has neighbours to show."""
     most: Annotated[int, Meta(ge=0)] = 0
     """Weights kept of any item: what sells would keep thousands, and a request adds up those of its past. 0: all."""
     binary: bool = False
@@ -249,7 +249,7 @@ def _threshold(model: Model, neighbours: int) -> float:
 
 
 def largest(block: Floats, threshold: float, least: int, most: int) -> Mask:
-    """Which weights of each row to keep: magnitudes from the threshold on, but no fewer and no more than told."""
+    """Which weights of each row to keep: from that magnitude on, and no fewer than `least`, but `most` at most."""
     size = np.abs(block)
     chosen: Mask = size >= max(threshold, np.finfo(np.float32).tiny)
     few = np.flatnonzero(np.count_nonzero(chosen, axis=1) < least)

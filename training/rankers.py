@@ -213,3 +213,14 @@ def ranked(
         spec = RankerSpec(name, objective, tuple(voices), params)
         recipes.append(msgspec.structs.replace(base, name=name, sources=specs, ranker=spec))
     return recipes
+
+
+def seeded(recipe: Recipe, count: int) -> list[Recipe]:
+    """A recipe by trees of so many seeds that follow each other: as it is, then under names of their own."""
+    spec, several = recipe.ranker, [recipe]
+    assert spec is not None  # a blend has no trees
+    for seed in range(1, count):
+        name, params = f"{recipe.name}-{seed}", {**spec.params, "seed": params_of(spec).seed + seed}
+        trees = msgspec.structs.replace(spec, name=name, params=params)
+        several.append(msgspec.structs.replace(recipe, name=name, ranker=trees))
+    return several

@@ -23,8 +23,7 @@ from training.evaluate import TASKS, Task
 from training.gate import TASK_NAMES
 from training.intervals import Interval, compare, mean
 from training.meter import counted
-from training.rankers import Rankers
-from training.ranking import params_of
+from training.rankers import Rankers, seeded
 from training.recipes import BASELINES
 
 Scores = Mapping[Task, npt.NDArray[np.float64]]
@@ -116,31 +115,21 @@ def told(losses: Mapping[str, Loss]) -> list[str]:
     """Who stays, who leaves and why, as sentences."""
     return [
         f"{'No ranker listens' if loss.bearable else 'Rankers listen'} to {name}: without it lists change by {loss} "
-        "(beside the best before; one standard error to each side)."
+        "(beside the best lists so far; one standard error to each side)."
         for name, loss in losses.items()
     ]
 
 
 def _scores(recipe: Recipe, arena: Arena, rankers: Rankers, metric: str, what: str) -> Scores:
-    """task -> float64[customers]: the metric of lists in the order of trees that know the recipe's voices."""
+    """task -> float64[customers]: the metric of lists by trees that know the recipe's voices, of several seeds."""
     # Aside: examples of one trial are of no use for the next, whose voices are others.
-    several, rankers = [_seeded(recipe, seed) for seed in range(SEEDS)], rankers.aside()
-    trees: dict[str, Array] = {}
+    aside, several, trees = rankers.aside(), seeded(recipe, SEEDS), dict[str, Array]()
     for each in several:
-        trees |= rankers.fit(_spec(each), each.sources, arena.window.start, each.breadth)
+        trees |= aside.fit(_spec(each), each.sources, arena.window.start, each.breadth)
     entries = {each.name: voices_of(each) for each in several}
     progress = counted(rankers.tell, f"{what} (earlier window)", 2 * len(arena.truth))
     found = contest(arena.seeing(trees).broad(recipe.breadth), entries, progress).values()
     return {task: np.mean([each.tasks[task].by_customer[metric] for each in found], axis=0) for task in TASKS}
-
-
-def _seeded(recipe: Recipe, seed: int) -> Recipe:
-    """The recipe with trees of another seed, under another name; the first are its own."""
-    if not seed:
-        return recipe
-    spec, name = _spec(recipe), f"{recipe.name}-{seed}"
-    params = {**spec.params, "seed": params_of(spec).seed + seed}
-    return msgspec.structs.replace(recipe, name=name, ranker=msgspec.structs.replace(spec, name=name, params=params))
 
 
 def _loss(mine: Scores, best: Scores, settings: GateSettings) -> Loss:

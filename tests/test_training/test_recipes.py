@@ -66,6 +66,14 @@ def test_the_shops_settings_reach_the_sources() -> None:
     assert plain["ials"]["confidence"]["half_life_days"] != 33.0
 
 
+@pytest.mark.parametrize(("preset", "most", "factors"), [("quick", 100, 32), ("full", 0, 128)])
+def test_the_quick_preset_asks_less_of_what_costs_a_request_most(preset: str, most: int, factors: int) -> None:
+    """Neighbours of what sells, and vectors beside those of iALS: figures of DECISIONS 92."""
+    made = menu(ModelSettings(), preset=preset, customers=2000, items=500).sources  # type: ignore[arg-type]
+    params = {spec.name: spec.params for spec in made}
+    assert (params["ease"]["most"], params["bpr"]["factors"]) == (most, factors)
+
+
 def test_too_few_customers_leave_only_what_needs_no_training() -> None:
     """And a sentence says so."""
     made = menu(ModelSettings(), preset="quick", customers=5, items=500)

@@ -139,18 +139,22 @@ def test_a_voice_without_which_nothing_can_be_learned_stays(
 
 
 def test_figures_of_a_trial_are_the_mean_of_several_trees(arena: Arena, rankers: Rankers) -> None:
-    """Of seeds that follow each other; each judged alone says the same. Baselines know nothing here: trees guess."""
-    spec = RankerSpec("ranker", "binary", tuple(BASELINES), {"trees": 5, "min_leaf": 5, "columns": 0.2})
+    """Of seeds that follow its own; each judged alone says the same. Baselines know nothing here: trees guess."""
+    params = {"trees": 5, "min_leaf": 5, "columns": 0.2, "seed": 7}
+    spec = RankerSpec("ranker", "binary", tuple(BASELINES), params)
+    apart = dataclasses.replace(rankers, _examples={}, _fitted={})
     recipe = msgspec.structs.replace(RECIPE, ranker=spec)
     found = worth._scores(recipe, arena, rankers, "ndcg@20", "hear all voices")
     alone = []
-    for seed in range(SEEDS):
+    for seed in range(7, 7 + SEEDS):
         one = msgspec.structs.replace(spec, params={**spec.params, "seed": seed})
-        seen = arena.seeing(rankers.fit(one, SOURCES, WINDOW.start))
+        seen = arena.seeing(apart.fit(one, SOURCES, WINDOW.start))
         voices = voices_of(msgspec.structs.replace(RECIPE, ranker=one))
-        alone.append(contest(seen, {"one": voices})["one"].tasks["new"].by_customer["ndcg@20"])
-    np.testing.assert_allclose(found["new"], sum(alone) / SEEDS)
-    assert not np.array_equal(alone[0], alone[1]), "one seed would do"
+        alone.append(contest(seen, {"one": voices})["one"].tasks)
+    for task in TASKS:
+        each = [tasks[task].by_customer["ndcg@20"] for tasks in alone]
+        np.testing.assert_allclose(found[task], sum(each) / SEEDS)
+        assert not np.array_equal(each[0], each[1]), "one seed would do"
 
 
 OFFSETS = st.lists(st.tuples(*[st.integers(-3, 3)] * 2), min_size=3, max_size=3)
@@ -176,6 +180,20 @@ def test_a_gain_is_no_allowance_for_the_next(arena: Arena, rankers: Rankers, off
         assert (name in voices) != losses[name].bearable
         left += [level] if losses[name].bearable else []
     assert all(left[-1][at] == max(each[at] for each in left) for at in range(len(TASKS)))
+
+
+def test_small_losses_do_not_add_up(arena: Arena, rankers: Rankers, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each of two could be borne beside the lists before it; the second not beside the best, which came before both."""
+    level, noise, other = np.linspace(0.2, 0.4, 48), np.resize([1, -1], 48), np.resize([1, 1, -1, -1], 48)
+    before, after = level - 0.0008 + 0.008 * noise, level - 0.0016 + 0.008 * other
+    steps = iter([level, before, after])
+    monkeypatch.setattr(worth, "_scores", lambda *_: dict.fromkeys(TASKS, next(steps)))
+    monkeypatch.setattr(worth, "_least_used", lambda *_: ["sequence", "twin"])
+    voices, losses = worth_hearing(RECIPE, arena, rankers, GateSettings())
+    assert {name: loss.bearable for name, loss in losses.items()} == {"sequence": True, "twin": False}
+    assert "twin" in voices
+    step = worth._loss(dict.fromkeys(TASKS, after), dict.fromkeys(TASKS, before), GateSettings())
+    assert step.bearable, "it would be no test"
 
 
 MEANS = st.integers(-1_000, 1_000).map(lambda thousandths: thousandths / 1_000)

@@ -46,8 +46,8 @@ from training.evaluate import KS, TASKS
 from training.fitting import Cut
 from training.intervals import Floats, Interval, compare, mean_interval
 from training.meter import Tell, counted
-from training.rankers import EFFORT, OBJECTIVES, Rankers, ranked
-from training.recipes import POPULARITY, PRESETS, SESSION, Menu, Preset, menu, renamed_apart
+from training.rankers import EFFORT, OBJECTIVES, Rankers, ranked, seeded
+from training.recipes import POPULARITY, PRESETS, SESSION, Menu, Preset, menu
 from training.session import active_customers
 from training.split import Window
 from training.voices import voices_for
@@ -246,10 +246,8 @@ def learn(ready: Ready, breadth: Breadth, seeds: int = 1) -> tuple[list[Recipe],
     heard, _ = voices_for(ready.earlier.broad(breadth), [each.name for each in sources if each.name != SESSION])
     unfit = ready.rankers.unfit([each for each in sources if each.name in heard], start)
     voices = [name for name in heard if name not in unfit]
-    base, recipes = Recipe("candidates", sources, {POPULARITY: 1.0}).broad(breadth), []
-    for seed in range(seeds):
-        recipe = ranked(base, sources, voices, {RANKER: {"seed": seed}})[0]
-        recipes.append(renamed_apart(recipe, (), f"-{seed}"))
+    base = Recipe("candidates", sources, {POPULARITY: 1.0}).broad(breadth)
+    recipes = seeded(ranked(base, sources, voices)[0], seeds)
     trees, failed = ready.rankers.fit_all(recipes, start)
     if failed:
         raise DataError("no ranker can be fitted", where=named(breadth), got=failed[RANKER])
