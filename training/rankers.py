@@ -218,7 +218,8 @@ def ranked(
 def seeded(recipe: Recipe, count: int) -> list[Recipe]:
     """A recipe by trees of so many seeds that follow each other: as it is, then under names of their own."""
     spec, several = recipe.ranker, [recipe]
-    assert spec is not None  # a blend has no trees
+    if spec is None:  # a blend has no trees
+        return several
     for seed in range(1, count):
         name, params = f"{recipe.name}-{seed}", {**spec.params, "seed": params_of(spec).seed + seed}
         trees = msgspec.structs.replace(spec, name=name, params=params)
