@@ -271,7 +271,7 @@ def _losses(losses: Mapping[str, Loss]) -> dict[str, list[Mark]]:
 def _lost(losses: Mapping[str, Loss]) -> tuple[tuple[str, ...], list[list[Value]]]:
     """The same as a table."""
     rows: list[list[Value]] = [
-        [name, task, each.value, each.low, each.high, loss.whole[task], each.n, loss.bearable]
+        [name, task, each.value, each.low, each.high, loss.reached[task], each.n, loss.bearable]
         for name, loss in losses.items()
         for task, each in loss.by_task.items()
     ]

@@ -33,7 +33,7 @@ chosen on, one standard error would be a tenth of what there is to find of new i
 ONE_ERROR = 0.6827
 """Confidence of an interval that reaches one standard error to each side."""
 SEEDS = 3
-"""Of trees: a trial's figures are the mean of theirs, for those of one differ by as much as most voices are worth."""
+"""Of trees: a trial's figures are the mean of theirs, which makes one standard error a quarter smaller and more."""
 DOUBT = 2
 """Margins that the lower end may reach. Where one standard error is within the margin, it asks next to nothing."""
 
@@ -44,12 +44,12 @@ class Loss:
 
     Args:
         by_task: (lists without - the best lists before), paired, within one standard error.
-        whole: what the best lists before reach.
+        reached: by the best lists before.
         margin: the share of it that may be lost in the mean.
     """
 
     by_task: Mapping[Task, Interval]
-    whole: Mapping[Task, float]
+    reached: Mapping[Task, float]
     margin: float
 
     @property
@@ -62,13 +62,13 @@ class Loss:
         return all(not each.n or self._borne(task, each) for task, each in self.by_task.items())
 
     def _borne(self, task: Task, loss: Interval) -> bool:
-        margin = self.margin * self.whole[task]
+        margin = self.margin * self.reached[task]
         return loss.high >= 0 and loss.value >= -margin and loss.low >= -DOUBT * margin
 
     def __str__(self) -> str:
         """E.g. `-0.0002 [-0.0006, +0.0002] of 0.2315 on all purchases`."""
         return "; ".join(
-            f"{each.value:+.4f} [{each.low:+.4f}, {each.high:+.4f}] of {self.whole[task]:.4f} on {TASK_NAMES[task]}"
+            f"{each.value:+.4f} [{each.low:+.4f}, {each.high:+.4f}] of {self.reached[task]:.4f} on {TASK_NAMES[task]}"
             for task, each in self.by_task.items()
         )
 
