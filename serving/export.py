@@ -25,7 +25,7 @@ from serving.decision_drain import drain
 from serving.engine import Engine
 from serving.events import StoredEvent
 from serving.fields import GUEST, MAPS, camel, decode
-from serving.links import Timeline
+from serving.links import BEGINNING, Timeline
 from serving.live import Live
 from serving.logged_rows import readable
 from serving.people import told
@@ -154,7 +154,7 @@ def _decisions(engine: Engine, user_id: str, links: list[str]) -> list[dict[str,
     query = engine.store.database.query
     found = [orjson.loads(payload) for _, payload in query(sql.DECISIONS_OF_CUSTOMER, (user_id,))]
     for visitor_id in links:
-        timeline = Timeline(visitor_id, query(sql.LINKS_OF_VISITOR, (visitor_id,)))
+        timeline = Timeline(visitor_id, query(sql.LINKS_OF_VISITOR, (visitor_id, BEGINNING)))
         anonymous = [orjson.loads(payload) for _, payload in query(sql.ANONYMOUS_DECISIONS, (visitor_id,))]
         found += [each for each in anonymous if timeline.owner(int(each["decided_at"])) == user_id]
     return [_decision(each) for each in found]

@@ -16,7 +16,7 @@ from features.history import customer_subject, visitor_subject
 from serving import store_sql as sql
 from serving.backend import Connection
 from serving.caps import Showing, Tally
-from serving.links import Timeline
+from serving.links import timeline_in
 from serving.store_shown import count
 from serving.tombstones import Erased
 
@@ -132,7 +132,7 @@ def hand_over(connection: Connection, visitor_id: str, customer_id: str) -> None
     rows = connection.execute(sql.HELD_SINCE, (visitor_subject(visitor_id),)).fetchall()
     if not rows:
         return
-    timeline = Timeline(visitor_id, connection.execute(sql.LINKS_OF_VISITOR, (visitor_id,)).fetchall())
+    timeline = timeline_in(connection, visitor_id, min(decided_at for _, _, _, decided_at in rows))
     for family, place, epoch, decided_at in rows:
         if timeline.owner(decided_at) == customer_id:
             key = (visitor_subject(visitor_id), family, place, epoch)

@@ -11,8 +11,17 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from features.moments import DAY
+from serving import store_sql as sql
+from serving.backend import Connection
+
 BEGINNING = -(2**62)
 """Before all events."""
+LATE = DAY
+"""An event that arrives so long after it happened may be somebody's by a sign-in that is settled."""
+SETTLED_AFTER = 2 * LATE
+"""Only so old a sign-in is settled: what is anonymous and not late belongs to none of those (the clocks of two
+replicas and of a sync may differ by what is between the two)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +41,8 @@ class Timeline:
 
     Args:
         visitor_id: whose.
-        rows: (seq, customer id or None for a sign-out, instant).
+        rows: (seq, customer id or None for a sign-out, instant). Those from some instant on are enough for whose an
+            event from then on is; with the one before a sign-in too they are enough for what that one claims.
     """
 
     def __init__(self, visitor_id: str, rows: Sequence[tuple[int, str | None, int]]) -> None:
@@ -66,3 +76,8 @@ class Timeline:
             if after < until:
                 found.append(Claim(self._visitor_id, customer, after, until, seq))
         return found
+
+
+def timeline_in(connection: Connection, visitor_id: str, since: int) -> Timeline:
+    """A visitor's sign-ins and sign-outs from an instant on, as of a transaction."""
+    return Timeline(visitor_id, connection.execute(sql.LINKS_OF_VISITOR, (visitor_id, since)).fetchall())

@@ -24,7 +24,7 @@ from serving.fields import decode as decode_fields
 from serving.fields import encode as encode_fields
 from serving.group_commit import GroupCommit
 from serving.held import Held, Kept, Key, Wishes, hand_over, held_in, hold, holder_of
-from serving.links import Claim, Timeline
+from serving.links import LATE, Claim, Timeline
 from serving.opening import open_database
 from serving.tombstones import Erased
 
@@ -118,18 +118,13 @@ class Store(people.PeopleStore, shown.ShownStore):
             return []
         return [event for _, event in self._anonymous(visitor_id, after_seq, owner=None)]
 
-    def claims_of(self, customer_id: str, after_seq: int = 0) -> list[Claim]:
-        """Spans of anonymous history that became this customer's by sign-ins stored after a sequence number."""
-        claims = [claim for v in self.links_of(customer_id) for claim in self.claims_on(v, after_seq)]
-        return [claim for claim in claims if claim.customer_id == customer_id]
-
     def claims_on(self, visitor_id: str, after_seq: int = 0) -> list[Claim]:
         """Spans of this visitor's anonymous history that became somebody's by later sign-ins."""
-        return self._timeline(visitor_id).claims(after_seq)
+        return Timeline(visitor_id, self.database.query(sql.LINKS_OF_CLAIMS, (visitor_id, after_seq))).claims(after_seq)
 
-    def links_of(self, customer_id: str) -> list[str]:
-        """The visitors that ever signed in as this customer."""
-        return [row[0] for row in self.database.query(sql.VISITORS_OF_CUSTOMER, (customer_id,))]
+    def links_of(self, customer_id: str, after_seq: int = 0) -> list[str]:
+        """The visitors that signed in as this customer, as far as it was stored after a sequence number."""
+        return [row[0] for row in self.database.query(sql.VISITORS_OF_CUSTOMER, (customer_id, after_seq))]
 
     def last_seq(self) -> int:
         """The sequence number of the latest event ever stored; 0 before the first."""
@@ -225,6 +220,8 @@ class Store(people.PeopleStore, shown.ShownStore):
             before = connection.execute(sql.EVENT_BY_ID, (event.event_id,)).fetchone()[0]
             return "duplicate" if same_content(decode(before), decode(payload)) else "collision"
         shown.heard(connection, event)
+        if event.customer_id is None and event.occurred_at <= event.recorded_at - LATE:
+            connection.execute(sql.UNSETTLE_LINKS, (event.visitor_id, event.occurred_at))
         if event.type in _LINKS and event.visitor_id is not None:
             customer = event.customer_id if event.type == "sign_in" else None
             if customer is not None or event.type == "sign_out":
@@ -238,7 +235,8 @@ class Store(people.PeopleStore, shown.ShownStore):
     def _events_of_customer(self, customer_id: str, after_seq: int) -> list[StoredEvent]:
         own: list[tuple[int, StoredEvent]] = []
         visitors: list[str] = []
-        for seq, payload, visitor_id in self.database.query(sql.EVENTS_OF_CUSTOMER, (customer_id, after_seq)):
+        statement = sql.EVENTS_OF_CUSTOMER if after_seq else sql.ALL_EVENTS_OF_CUSTOMER
+        for seq, payload, visitor_id in self.database.query(statement, (customer_id, after_seq)):
             if seq is None:
                 visitors.append(visitor_id)
             else:
@@ -253,11 +251,9 @@ class Store(people.PeopleStore, shown.ShownStore):
         if not rows:
             return []
         events = [(seq, decode(payload)) for seq, payload in rows]
-        timeline = self._timeline(visitor_id)
+        since = min(event.occurred_at for _, event in events)
+        timeline = Timeline(visitor_id, self.database.query(sql.LINKS_OF_VISITOR, (visitor_id, since)))
         return [(seq, event) for seq, event in events if timeline.owner(event.occurred_at) == owner]
-
-    def _timeline(self, visitor_id: str) -> Timeline:
-        return Timeline(visitor_id, self.database.query(sql.LINKS_OF_VISITOR, (visitor_id,)))
 
 
 def _is_of(event: StoredEvent, erased: Erased) -> bool:

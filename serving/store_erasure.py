@@ -55,7 +55,7 @@ def bury_customer(store: Store, secret: bytes, customer_id: str, visitors: Itera
     Whoever forgets from the tombstones alone takes the links away: a visitor that is not buried by then never is.
     """
     with store.database.transaction() as connection:
-        linked = [row[0] for row in connection.execute(sql.VISITORS_OF_CUSTOMER, (customer_id,)).fetchall()]
+        linked = [row[0] for row in connection.execute(sql.VISITORS_OF_CUSTOMER, (customer_id, 0)).fetchall()]
         theirs = sorted({*visitors, *linked})
         subjects = [customer_subject(customer_id), *map(visitor_subject, theirs)]
         connection.executemany(sql.ADD_TOMBSTONE, [(token_of(secret, subject), at) for subject in subjects])

@@ -16,7 +16,7 @@ from features.orders import OrderLine
 from serving import store_sql as sql
 from serving.backend import Connection, Database
 from serving.fields import GUEST, Fields, composed, decode, encode, handed_over, plain, refusals
-from serving.links import Timeline
+from serving.links import timeline_in
 from serving.tombstones import Erased
 
 Outcome = Literal["accepted", "duplicate", "collision", "erased"]
@@ -110,7 +110,7 @@ def hand_over_told(connection: Connection, visitor_id: str, customer_id: str, at
     rows = connection.execute(sql.VISITOR_CHANGES, (visitor_id,)).fetchall()
     if not rows:
         return
-    timeline = Timeline(visitor_id, connection.execute(sql.LINKS_OF_VISITOR, (visitor_id,)).fetchall())
+    timeline = timeline_in(connection, visitor_id, min(told for _, _, told in rows))
     theirs = [(change, decode(payload)) for change, payload, told in rows if timeline.owner(told) == customer_id]
     told = composed(fields for _, fields in theirs)
     connection.executemany(sql.DROP_VISITOR_CHANGE, [(change,) for change, _ in theirs])

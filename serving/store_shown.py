@@ -14,7 +14,7 @@ from serving.backend import Connection, Database
 from serving.caps import COUNTED, FAILED, LAPSED, RESERVED, SENT, SHOWN, Showing, Shown, Tally, Used, reached
 from serving.caps import same_showing as same
 from serving.events import StoredEvent
-from serving.links import Timeline
+from serving.links import timeline_in
 
 SENDS = {"sent": SENT, "bounce": FAILED}
 """Event types that tell what became of a message."""
@@ -93,7 +93,7 @@ def hand_over_shown(connection: Connection, visitor_id: str, customer_id: str) -
     rows = connection.execute(sql.SHOWN_SINCE, (visitor,)).fetchall()
     if not rows:
         return
-    timeline = Timeline(visitor_id, connection.execute(sql.LINKS_OF_VISITOR, (visitor_id,)).fetchall())
+    timeline = timeline_in(connection, visitor_id, min(decided_at for *_, decided_at in rows))
     for decision_id, action, state, decided_at in rows:
         if timeline.owner(decided_at) != customer_id:
             continue

@@ -85,7 +85,12 @@ _SHOWN: Final = (
     "CREATE INDEX shown_reserved ON shown (action_id, until) WHERE state = 'reserved'",
     "CREATE TABLE used (action_id TEXT PRIMARY KEY, people INTEGER NOT NULL, cost REAL NOT NULL) WITHOUT ROWID",
 )
-STEPS: Final = (_TABLES, _HELD, _PEOPLE, _STOPS, _SHOWN)
+# A settled sign-in brings its customer nothing that his history lacks: requests look at the others only.
+_SETTLED: Final = (
+    "ALTER TABLE links ADD COLUMN settled INTEGER NOT NULL DEFAULT 0",
+    "CREATE INDEX links_open ON links (customer_id, visitor_id) WHERE settled = 0 AND customer_id IS NOT NULL",
+)
+STEPS: Final = (_TABLES, _HELD, _PEOPLE, _STOPS, _SHOWN, _SETTLED)
 """Step n leads from version n to n + 1; a store of an older program takes those that it lacks."""
 
 # --- the live path -------------------------------------------------------------------------------------------------
@@ -93,18 +98,25 @@ ADD_EVENT: Final = """
     INSERT INTO events (event_id, customer_id, visitor_id, occurred_at, recorded_at, type, item_id, payload)
     VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (event_id) DO NOTHING"""
 EVENT_BY_ID: Final = "SELECT payload FROM events WHERE event_id = ?"
+UNSETTLE_LINKS: Final = "UPDATE links SET settled = 0 WHERE visitor_id = ? AND linked_at >= ? AND settled = 1"
 ADD_LINK: Final = """
     INSERT INTO links (seq, visitor_id, customer_id, linked_at) SELECT seq, ?, ?, ? FROM events WHERE event_id = ?"""
 EVENTS_OF_CUSTOMER: Final = """
     SELECT seq, payload, NULL FROM events WHERE customer_id = ?1 AND seq > ?2
-    UNION ALL SELECT NULL, NULL, visitor_id FROM links WHERE customer_id = ?1 GROUP BY visitor_id"""
+    UNION ALL SELECT NULL, NULL, visitor_id FROM links
+        WHERE customer_id = ?1 AND settled = 0 AND EXISTS (
+            SELECT 1 FROM events
+            WHERE events.visitor_id = links.visitor_id AND events.seq > ?2 AND events.customer_id IS NULL)
+        GROUP BY visitor_id"""
 """Both in one statement: taking a snapshot costs more than looking up."""
+ALL_EVENTS_OF_CUSTOMER: Final = EVENTS_OF_CUSTOMER.replace(" AND settled = 0", "")
+"""By settled links too: for who reads without a history, which has what those bring."""
 NEWER_OF_CUSTOMER: Final = """
     SELECT 0 AS kind, change, payload FROM customers WHERE customer_id = ?1 AND change > ?3
     UNION ALL SELECT 1, 0, NULL WHERE EXISTS (SELECT 1 FROM events WHERE customer_id = ?1 AND seq > ?2)
         OR EXISTS (
             SELECT 1 FROM links JOIN events ON events.visitor_id = links.visitor_id
-            WHERE links.customer_id = ?1 AND events.seq > ?2 AND events.customer_id IS NULL)
+            WHERE links.customer_id = ?1 AND links.settled = 0 AND events.seq > ?2 AND events.customer_id IS NULL)
     UNION ALL SELECT 2, 0, NULL WHERE EXISTS (SELECT 1 FROM orders WHERE customer_id = ?1 AND change > ?4)"""
 """Of events and orders only whether there are any: what is in them is read with consent only."""
 NEWS: Final = """
@@ -131,8 +143,16 @@ NEWER_OF_VISITOR: Final = """
 ANONYMOUS_EVENTS: Final = (
     "SELECT seq, payload FROM events WHERE visitor_id = ? AND seq > ? AND customer_id IS NULL ORDER BY seq"
 )
-VISITORS_OF_CUSTOMER: Final = "SELECT DISTINCT visitor_id FROM links WHERE customer_id = ? ORDER BY visitor_id"
-LINKS_OF_VISITOR: Final = "SELECT seq, customer_id, linked_at FROM links WHERE visitor_id = ?"
+VISITORS_OF_CUSTOMER: Final = (
+    "SELECT DISTINCT visitor_id FROM links WHERE customer_id = ? AND seq > ? ORDER BY visitor_id"
+)
+LINKS_OF_VISITOR: Final = "SELECT seq, customer_id, linked_at FROM links WHERE visitor_id = ? AND linked_at >= ?"
+LINKS_OF_CLAIMS: Final = """
+    SELECT seq, customer_id, linked_at FROM links WHERE visitor_id = ?1 AND linked_at >= (
+        SELECT coalesce(max(linked_at), (SELECT min(linked_at) FROM links WHERE visitor_id = ?1 AND seq > ?2))
+        FROM links WHERE visitor_id = ?1
+            AND linked_at < (SELECT min(linked_at) FROM links WHERE visitor_id = ?1 AND seq > ?2))"""
+"""Those after a number, and from the one before them on: where their claims begin."""
 LAST_SEQ: Final = "SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = ?), 0)"
 
 ADD_ITEM: Final = "INSERT INTO items (item_id, payload, changed_at) VALUES (?, ?, ?)"
@@ -288,6 +308,14 @@ REWARDS_BETWEEN: Final = (
 DROP_OLD_REWARDS: Final = "DELETE FROM rewards WHERE seq <= ?"
 FIRST_EVENT: Final = "SELECT min(seq) FROM events"
 FIRST_DECISION: Final = "SELECT min(seq) FROM decisions"
+SETTLE_LINKS: Final = """
+    UPDATE links SET settled = 1 WHERE seq IN (
+        SELECT seq FROM links WHERE customer_id IS NOT NULL AND settled = 0 AND seq <= ?1 AND linked_at < ?2
+            AND NOT EXISTS (
+                SELECT 1 FROM events
+                WHERE events.visitor_id = links.visitor_id AND events.seq > ?1 AND events.customer_id IS NULL
+                    AND events.occurred_at <= links.linked_at)
+        ORDER BY seq LIMIT ?3)"""
 DROP_OLD_EVENTS: Final = "DELETE FROM events WHERE seq >= ? AND seq <= ? AND recorded_at < ?"
 DROP_OLD_DECISIONS: Final = "DELETE FROM decisions WHERE seq >= ? AND seq <= ? AND decided_at < ?"
 CROWDED: Final = "SELECT {key} FROM {table} WHERE change <= ? GROUP BY {key} HAVING count(*) > 1"

@@ -19,7 +19,7 @@ from serving.store_erasure import random_token, scrubbed
 
 _LOG = "log "
 _PIECE = 20_000
-"""So many numbers are deleted in one transaction."""
+"""So many numbers are deleted, or links settled, in one transaction."""
 
 
 @dataclass(frozen=True)
@@ -115,6 +115,20 @@ def drop_events(store: Store, up_to: int, before: int) -> int:
         How many were deleted.
     """
     return _drop_in_pieces(store, sql.FIRST_EVENT, sql.DROP_OLD_EVENTS, up_to, before)
+
+
+def settle_links(store: Store, up_to: int, before: int) -> None:
+    """Let requests pass by the sign-ins whose anonymous events every history in use holds as the customer's.
+
+    Args:
+        store: where.
+        up_to: sequence number that all histories in use reach.
+        before: only sign-ins that happened before this instant, `serving.links.SETTLED_AFTER` ago.
+    """
+    settled = _PIECE
+    while settled == _PIECE:
+        with store.database.transaction() as connection:
+            settled = connection.execute(sql.SETTLE_LINKS, (up_to, before, _PIECE)).rowcount
 
 
 def _drop_in_pieces(store: Store, first: str, drop: str, up_to: int, before: int) -> int:

@@ -45,13 +45,22 @@ def subject_history(
     if histories is not None and customer_id is not None:
         past = histories.of(customer_subject(customer_id))
         if any(event.type == "sign_in" for event in newer):
-            for claim in store.claims_of(customer_id, after_seq):
-                past = past.joined(within(histories.of(visitor_subject(claim.visitor_id)), [claim]))
+            past = _with_claimed(past, store, histories, customer_id, after_seq)
     elif histories is not None and visitor_id is not None:
         own = histories.of(visitor_subject(visitor_id))
         past = outside(own, store.claims_on(visitor_id, after_seq)) if len(own) else own
     past = past.with_items(translation)
     return past.joined(to_history(newer, items)) if newer else past
+
+
+def _with_claimed(past: History, store: Store, histories: Histories, customer_id: str, after_seq: int) -> History:
+    """A customer's past with what later sign-ins take out of his visitors' slices."""
+    for visitor_id in store.links_of(customer_id, after_seq):
+        own = histories.of(visitor_subject(visitor_id))
+        if len(own):
+            claims = [each for each in store.claims_on(visitor_id, after_seq) if each.customer_id == customer_id]
+            past = past.joined(within(own, claims))
+    return past
 
 
 def within(history: History, claims: Iterable[Claim]) -> History:

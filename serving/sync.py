@@ -27,6 +27,7 @@ from serving.artifact import live_name, read_manifest
 from serving.decision_drain import blank_erased, drain
 from serving.erase import COMPLETE, ERASED, sweep, sweep_history
 from serving.histories import folders, publish_history, verify_history, write_history
+from serving.links import SETTLED_AFTER
 from serving.profiles import REACH
 from serving.store import Store
 from serving.sync_collect import Collected, Progress, progress_in, progress_of
@@ -198,7 +199,9 @@ class _Sync:
 
     def _drop(self, progress: Progress) -> None:
         before = self.now - RETRY_SPAN
-        self.report.events_dropped = upkeep.drop_events(self.store, self._reached_by_all("store_seq"), before)
+        reached = self._reached_by_all("store_seq")
+        self.report.events_dropped = upkeep.drop_events(self.store, reached, before)
+        upkeep.settle_links(self.store, reached, self.now - SETTLED_AFTER)
         upkeep.drop_orders(self.store, self._reached_by_all("orders_seq"), before, self.now - REPORT_SPAN)
         upkeep.drop_ended(self.store, self.now)
         upkeep.drop_visitors(self.store, self.now - VISITOR_SPAN)

@@ -140,7 +140,7 @@ def test_no_read_finds_the_customer_and_everybody_else_is_untouched(shop, known)
     assert known.events_of(ANN, None) == known.events_of(None, LAPTOP) == []
     assert known.read_customer(ANN) is None and known.read_visitor(LAPTOP) is None
     assert known.orders_of(ANN) == () and len(known.orders_of(BOB)) == 1
-    assert known.links_of(ANN) == known.claims_of(ANN) == []
+    assert known.links_of(ANN) == []
     for folder in _folders(shop):
         histories, _ = open_history(folder)
         assert len(histories.of(customer_subject(ANN))) == len(histories.of(visitor_subject(LAPTOP))) == 0

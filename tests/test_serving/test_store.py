@@ -258,10 +258,9 @@ class TestLinks:
         self.visit(store, ("a", "ann", "sign_in", 2), ("out", None, "sign_out", 3))
         after = store.last_seq()
         self.visit(store, ("b", "bob", "sign_in", 7))
-        (claim,) = store.claims_of("bob", after)
-        assert (claim.visitor_id, claim.after, claim.until) == ("v", NOON + 3, NOON + 7)
-        assert store.claims_of("ann", after) == []
-        assert store.claims_on("v", after) == [claim]
+        (claim,) = store.claims_on("v", after)
+        assert (claim.visitor_id, claim.customer_id, claim.after, claim.until) == ("v", "bob", NOON + 3, NOON + 7)
+        assert (store.links_of("bob", after), store.links_of("ann", after)) == (["v"], [])
 
     def test_of_two_sign_ins_at_one_instant_the_smaller_id_counts(self, store):
         self.visit(store, ("x", None, "view", 1), ("b", "bob", "sign_in", 2), ("a", "ann", "sign_in", 2))
@@ -411,7 +410,12 @@ class TestNewer:
         for after in range(0, 44, 4):
             for who in (("ann", None), ("bob", None), (None, "v"), (None, "w"), ("cleo", None)):
                 found, read = self.look(store, *who, reach=(after, 0, 0)), store.events_of(*who, after)
-                claims = store.claims_of(who[0], after) if who[0] else store.claims_on(who[1], after)
+                claims = [
+                    claim
+                    for visitor in (store.links_of(who[0], after) if who[0] else [who[1]])
+                    for claim in store.claims_on(visitor, after)
+                    if who[0] in (None, claim.customer_id)
+                ]
                 assert found.events or not (read or claims), (who, after)
                 if who[0] is not None and not found.events:
                     assert not any(each.type == "sign_in" for each in read)

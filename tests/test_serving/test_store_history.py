@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import random
+from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given
@@ -14,12 +16,14 @@ from features.dataset import Dataset
 from features.history import FIELDS, History, customer_subject, visitor_subject
 from features.ids import Vocabulary
 from features.kinds import EVENT_TYPES, EventType
+from features.moments import DAY, HOUR
 from features.shop import Shop
 from features.text import event_key
 from serving.artifact import live_name, read_manifest
 from serving.events import StoredEvent, to_history
 from serving.histories import open_history
 from serving.links import BEGINNING, Timeline
+from serving.newer import Reach, newer_of
 from serving.store import Store
 from serving.subjects import subject_history
 from serving.sync import sync
@@ -121,6 +125,98 @@ def test_live_histories_are_those_that_the_dataset_gives_after_a_sync(tmp_path, 
         assert_same(history, built.of(subject))
     assert sum(map(len, joined)) == len(events)
     store.close()
+
+
+def slow_world(seed: int, count: int = 80) -> list[StoredEvent]:
+    """`world` as it arrives in forty days: what is no sign-in or sign-out comes up to a week after it happened."""
+    r = random.Random(seed)
+    events = []
+    for n, each in enumerate(world(seed, count)):
+        arrived = NOON + n * 12 * HOUR
+        late = 0 if each.type in ("sign_in", "sign_out") else r.choice([0, 0, HOUR, DAY, 3 * DAY, 7 * DAY])
+        events.append(msgspec.structs.replace(each, occurred_at=arrived - late, recorded_at=arrived))
+    return events
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_sign_ins_that_are_settled_are_asked_for_by_nobody_and_missed_by_nobody(tmp_path, seed):
+    """The histories are those that the dataset gives, also of what arrives days late."""
+    shop = Shop("toy", tmp_path)
+    store = Store.open(shop.store, shop.secret)
+    events = slow_world(seed)
+    for end in (40, 60):
+        store.append_sync(events[:end])
+        sync(shop, now=events[end - 1].recorded_at + 1)
+    assert store.database.query("SELECT count(*) FROM links WHERE settled = 1")[0][0]
+    folder = shop.histories / str(live_name(shop.histories))
+    mapped, seq = open_history(folder)[0], read_manifest(folder)["store_seq"]
+    store.append_sync(events[60:])
+    items = Vocabulary.of(["lid", "mug", "pot", "tea"])
+    joined = [
+        subject_history(
+            store, mapped, customer, visitor, after_seq=seq, items=items, translation=mapped.items.translate_to(items)
+        )
+        for customer, visitor in SUBJECTS
+    ]
+    sync(shop, now=events[-1].recorded_at + 1)
+    built = histories_as_of(Dataset(shop.dataset))
+    for (customer, visitor), history in zip(SUBJECTS, joined, strict=True):
+        assert_same(history, built.of(customer_subject(customer) if customer else visitor_subject(visitor)))
+    store.close()
+
+
+def test_what_comes_days_late_is_found_by_a_sign_in_that_was_settled(tmp_path):
+    """Also by who asks whether there is anything new."""
+    shop = Shop("toy", tmp_path)
+    store = Store.open(shop.store, shop.secret)
+    store.append_sync([event("in", NOON, "sign_in", None, customer_id="ann", visitor_id="laptop")])
+    for n in range(2):
+        store.append_sync([event(f"other-{n}", NOON + 9 * DAY, customer_id="bob")])
+        sync(shop, now=NOON + 10 * DAY + n)
+    settled = "SELECT settled FROM links"
+    assert store.database.query(settled) == [(1,)]
+    manifest = read_manifest(shop.histories / str(live_name(shop.histories)))
+    late = event("late", NOON - HOUR, visitor_id="laptop")
+    store.append_sync([msgspec.structs.replace(late, recorded_at=NOON + 11 * DAY)])
+    assert store.database.query(settled) == [(0,)]
+    assert [each.event_id for each in store.events_of("ann", None, manifest["store_seq"])] == ["late"]
+    assert newer_of(store.database, "ann", None, Reach(manifest["store_seq"])).events
+    store.close()
+
+
+def reads_after(days: int, folder: Path) -> tuple[int, int]:
+    """Ann signed in twice each day, with one of three devices and with a new browser: statements and rows of a look."""
+    shop = Shop("toy", folder)
+    store = Store.open(shop.store, shop.secret)
+    for n in range(days):
+        at = NOON + n * DAY
+        signing = [
+            event(f"{name}-{n}", at, "sign_in", None, customer_id="ann", visitor_id=name)
+            for name in (f"device-{n % 3}", f"browser-{n}")
+        ]
+        store.append_sync(signing)
+    for k in range(2):
+        sync(shop, now=at + HOUR + k)
+        store.append_sync([event(f"late-{k}", at + 2 * HOUR, customer_id="ann")])
+    live = shop.histories / str(live_name(shop.histories))
+    mapped, seq = open_history(live)[0], read_manifest(live)["store_seq"]
+    asked, query = [], store.database.query
+
+    def counted(text, values=()):
+        asked.append(rows := query(text, values))
+        return rows
+
+    store.database.query = counted
+    translation = mapped.items.translate_to(ITEMS)
+    new = subject_history(store, mapped, "ann", None, after_seq=seq, items=ITEMS, translation=translation)
+    assert len(new) == 2 * days + 2
+    store.close()
+    return len(asked), sum(map(len, asked))
+
+
+def test_what_a_request_reads_of_sign_ins_does_not_grow_with_them(tmp_path):
+    """After a year it is what it was after a month."""
+    assert reads_after(30, tmp_path / "month") == reads_after(365, tmp_path / "year")
 
 
 def test_before_the_first_sync_the_store_alone_is_the_history(tmp_path):

@@ -25,6 +25,10 @@ ASKED = 200
 MONTH = 30 * DAY
 _GROUP = 5_000
 _KINDS = ("view", "view", "view", "cart", "purchase")
+_SIGNING = 0.3
+"""So many of the events are sign-ins of those who are asked for: about one a day and head, of 20,000 a month."""
+_DEVICES = 3
+"""Every second sign-in is with one of so many devices, the others with a browser that nobody has seen before."""
 
 
 def command(
@@ -37,7 +41,7 @@ def command(
     """Let months pass: events arrive, `kokyaku sync` compacts them, and the same people are asked for.
 
     Processor time of a request, in one process and without HTTP: just before a sync, when the store holds a month of
-    events, and just after it.
+    events, and just after it. Who is asked for signs in about once a day, with a device of his or a new browser.
 
     Examples:
 
@@ -132,6 +136,9 @@ class Passing:
     def _events(self, moments: np.ndarray[tuple[int], np.dtype[np.int64]]) -> Iterator[StoredEvent]:
         for moment in moments.tolist():
             self._sent += 1
+            if self._draw.random() < _SIGNING:
+                yield self._sign_in(moment)
+                continue
             kind = str(self._draw.choice(_KINDS))
             yield StoredEvent(
                 event_id=f"year-{self._sent}", occurred_at=moment, recorded_at=moment, type=kind,
@@ -139,6 +146,14 @@ class Passing:
                 item_id=self._items[int(self._draw.integers(len(self._items)))],
                 quantity=1.0, unit_price=9.5 if kind == "purchase" else None,
             )  # fmt: skip
+
+    def _sign_in(self, moment: int) -> StoredEvent:
+        customer = self.customers[int(self._draw.integers(min(self._asked, len(self.customers))))]
+        device = self._sent if self._sent % 2 else int(self._draw.integers(_DEVICES))
+        return StoredEvent(
+            event_id=f"year-{self._sent}", occurred_at=moment, recorded_at=moment, type="sign_in",
+            customer_id=customer, visitor_id=f"{customer}-{device}",
+        )  # fmt: skip
 
 
 def compact(engine: Engine, now: int) -> float:
