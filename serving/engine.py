@@ -34,7 +34,8 @@ from serving.query import Query
 from serving.ranker import Ranker
 from serving.stops import read_stops
 from serving.store import Store
-from serving.store_upkeep import latest_recorded, store_id
+from serving.store_latest import latest_recorded
+from serving.store_upkeep import store_id
 from serving.subjects import subject_history
 
 log = logging.getLogger("kokyaku")

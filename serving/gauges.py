@@ -13,7 +13,8 @@ from serving.artifact import LIVE
 from serving.engine import Engine
 from serving.frames import SUFFIX
 from serving.store import Store
-from serving.store_upkeep import latest_recorded, log_offset
+from serving.store_latest import latest_recorded
+from serving.store_upkeep import log_offset
 from serving.telemetry import Gauge
 
 UP = "1 while the store answers."

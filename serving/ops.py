@@ -29,6 +29,7 @@ from serving.histories import verify_history
 from serving.policy_files import open_policies
 from serving.shop_check import check_shop
 from serving.store import TRUST_SECONDS, Store
+from serving.store_latest import latest_recorded
 
 if TYPE_CHECKING:
     from serving.sync import SyncReport
@@ -144,7 +145,7 @@ def _clock(shop: Shop) -> Iterator[Check]:
         yield Check("clock", "fail", f"the machine says {format_instant(machine)}", "set the machine's clock")
         return
     if Store.exists(shop):
-        latest = _in_store(shop, upkeep.latest_recorded)
+        latest = _in_store(shop, latest_recorded)
         if latest is not None and latest > shops + MINUTE:
             detail = f"the store holds events received at {format_instant(latest)}, after now"
             yield Check("clock", "warn", detail, "the clock was set back; check its time service")

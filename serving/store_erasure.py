@@ -16,6 +16,7 @@ from serving.backend import Connection
 from serving.events import StoredEvent, decode
 from serving.held import holder_of
 from serving.store import Store
+from serving.store_latest import keep_latest
 from serving.store_shown import forget_shown
 from serving.tombstones import Erased, token_of
 
@@ -75,6 +76,7 @@ def forget(store: Store, customer_id: str | None, visitors: Collection[str]) -> 
     token = random_token()
     counts = {"events": 0, "decisions": 0, "customers": 0, "visitorFields": 0, "orders": 0}
     with store.database.transaction() as connection:
+        keep_latest(connection)
         for whose, who in [*((_ANONYMOUS, v) for v in visitors), *([(_KNOWN, customer_id)] if customer_id else [])]:
             events = connection.execute(whose.rewarding, (who,)).fetchall()
             connection.executemany(sql.ADD_REWARD, rewards_of(decode(payload) for (payload,) in events))

@@ -331,4 +331,4 @@ DROP_OLD_VISITORS: Final = """
 DROP_OLD_ORDERS: Final = """
     DELETE FROM orders WHERE change <= ?1 AND changed_at < ?2 AND (
         changed_at < ?3 OR change NOT IN (SELECT max(change) FROM orders GROUP BY order_id, line))"""
-LATEST_RECORDED: Final = "SELECT recorded_at FROM events ORDER BY seq DESC LIMIT 1"
+LATEST_EVENT: Final = "SELECT seq, recorded_at FROM events ORDER BY seq DESC LIMIT 1"

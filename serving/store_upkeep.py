@@ -16,6 +16,7 @@ from serving.fields import composed
 from serving.fields import decode as fields_in
 from serving.store import Store
 from serving.store_erasure import random_token, scrubbed
+from serving.store_latest import keep_latest
 
 _LOG = "log "
 _PIECE = 20_000
@@ -106,6 +107,8 @@ def _decision_row(head: Head, payload: bytes) -> tuple[Any, ...]:
 def drop_events(store: Store, up_to: int, before: int) -> int:
     """Delete events that every history in use contains; recent ones stay, so that a client's retry is recognised.
 
+    When the latest was received stays known (`serving.store_latest`).
+
     Args:
         store: where.
         up_to: sequence number that all histories in use reach.
@@ -114,6 +117,8 @@ def drop_events(store: Store, up_to: int, before: int) -> int:
     Returns:
         How many were deleted.
     """
+    with store.database.transaction() as connection:
+        keep_latest(connection)
     return _drop_in_pieces(store, sql.FIRST_EVENT, sql.DROP_OLD_EVENTS, up_to, before)
 
 
@@ -203,9 +208,3 @@ def try_writing(store: Store) -> int:
     """
     set_note(store, "last_checked", secrets.token_hex(4))
     return store.last_seq()
-
-
-def latest_recorded(store: Store) -> int | None:
-    """When the latest event was received, or None where there is none."""
-    rows = store.database.query(sql.LATEST_RECORDED)
-    return rows[0][0] if rows else None

@@ -18,9 +18,11 @@ from features.errors import DataError, Unavailable
 from features.order_reports import Report
 from serving import store_erasure as erasure
 from serving import store_sql as sql
+from serving import store_upkeep as upkeep
 from serving.events import StoredEvent
 from serving.newer import NOTHING, Newer, Reach, newer_of
 from serving.store import Store
+from serving.store_latest import latest_recorded
 from serving.tombstones import token_of
 
 SECRET = b"s" * 32
@@ -214,6 +216,37 @@ class TestEvents:
             store.events_of("ann", None)
         with pytest.raises(Unavailable):
             asyncio.run(store.append([event()]))
+
+
+class TestLatest:
+    """When the shop last heard of anything."""
+
+    def test_it_stays_known_when_a_sync_has_dropped_the_last_event(self, store, open_again):
+        assert latest_recorded(store) is None
+        store.append_sync([event("1", at=NOON, recorded_at=NOON + 2), event("2", at=NOON, recorded_at=NOON + 5)])
+        assert latest_recorded(store) == NOON + 5
+        assert upkeep.drop_events(store, up_to=2, before=NOON + 9) == 2
+        assert upkeep.drop_events(store, up_to=2, before=NOON + 9) == 0
+        assert latest_recorded(store) == latest_recorded(open_again()) == NOON + 5
+        store.append_sync([event("3", recorded_at=NOON + 7)])
+        assert latest_recorded(store) == NOON + 7
+
+    def test_it_stays_known_when_who_did_it_is_erased_and_is_all_that_does(self, store):
+        store.append_sync([event("1", "bob", recorded_at=NOON + 1), event("2", "ann", recorded_at=NOON + 5)])
+        erasure.forget(store, "ann", [])
+        assert latest_recorded(store) == NOON + 5
+        assert upkeep.drop_events(store, up_to=2, before=NOON + 9) == 1
+        assert latest_recorded(store) == NOON + 5
+        notes = dict(store.database.query("SELECT name, value FROM meta"))
+        assert notes.keys() == {"store_id", "latest_event"} and notes["latest_event"] == f"2 {NOON + 5}"
+
+    def test_the_latest_is_the_one_that_came_last_whatever_a_wrong_clock_said(self, store):
+        store.append_sync([event("1", recorded_at=NOON + 10**15)])
+        upkeep.drop_events(store, up_to=1, before=2 * NOON)
+        store.append_sync([event("2", recorded_at=NOON)])
+        assert latest_recorded(store) == NOON
+        upkeep.drop_events(store, up_to=2, before=2 * NOON)
+        assert latest_recorded(store) == NOON
 
 
 class TestLinks:

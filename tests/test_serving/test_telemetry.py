@@ -16,6 +16,7 @@ from serving.http import HANDLERS
 from serving.logs import AccessLog
 from serving.observe import Observed, Paths, fallback_class
 from serving.steps import Steps
+from serving.sync import sync
 from serving.telemetry import OTHER, Gauge, Spread, Tally, Telemetry
 from serving.watch import STAGES, Watch, lap, unwatch, watch_with, watching
 from tests.test_serving.conftest import AS_OF
@@ -236,6 +237,17 @@ def test_staleness_of_bundle_and_events(service, toy_engine):
     assert found["kokyaku_store_bytes",] > 0
     assert found["kokyaku_memory_proportional_bytes",] > 1 << 20
     assert ("kokyaku_bundle_info", "toy-1", "blend", toy_engine.live.shop_hash[:12]) in found
+
+
+def test_events_that_fall_silent_show_also_when_the_last_one_was_dropped(service, toy_engine):
+    toy_engine.clock = SimpleNamespace(now=lambda: AS_OF + 5 * HOUR)
+    service.post("/v1/events", {"events": [{"type": "view", "itemId": "a0", "userId": "ann"}]})
+    sync(toy_engine.shop, now=AS_OF + 6 * HOUR)
+    toy_engine.clock = SimpleNamespace(now=lambda: AS_OF + 55 * HOUR)
+    service.post("/v1/recommendations", {"userId": "ann"})  # lists go on, so that syncs have what to do
+    assert sync(toy_engine.shop, now=AS_OF + 55 * HOUR).events_dropped == 1
+    toy_engine.refresh()
+    assert scraped(service)["kokyaku_newest_event_age_seconds",] == 50 * 3_600
 
 
 def test_what_is_refused_or_down_shows(service, toy_engine, monkeypatch):
