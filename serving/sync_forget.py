@@ -119,8 +119,16 @@ def scrub_quarantine(dataset: Dataset, erased: Erased) -> int:
 
 def _values(text: str) -> set[str]:
     """What might be an id in a row that could not be read: whole JSON strings, and the pieces between separators."""
-    strings = [orjson.loads(found) for found in _JSON_STRING.findall(text)]
+    strings = [_said(found) for found in _JSON_STRING.findall(text)]
     return {*strings, *(piece for string in (text, *strings) for piece in _SEPARATORS.split(string))} - {""}
+
+
+def _said(quoted: str) -> str:
+    """What a JSON string says; what only looks like one (a path, a tab between quotes) is text like any other."""
+    try:
+        return str(orjson.loads(quoted))
+    except orjson.JSONDecodeError:
+        return quoted[1:-1].replace("\\", " ")
 
 
 def _ids(dataset: Dataset, query: str) -> list[str]:

@@ -598,6 +598,18 @@ class TestErasedRows:
         assert sync(shop, now=NOON).counts["quarantined rows erased"] == 4
         assert pq.read_table(path)["raw"].to_pylist() == [raw[3]]
 
+    def test_what_only_looks_like_json_in_a_quarantined_row_keeps_no_erasure_back(self, shop, store):
+        path = shop.dataset / "quarantine" / "import-1.parquet"
+        path.parent.mkdir(parents=True)
+        theirs = ['"C:\\users\\ann";2020', '"tea\tann";5', '"\\ud800";ann', '"C:\\data";"ann"', '"ann\\x"']
+        others = ['"C:\\data";bob', '"tea\tannabel";5', '"\\ud800"', '"C:\\annabel"']
+        pq.write_table(pa.table({"row_number": range(9), "raw": [*theirs[:2], *others, *theirs[2:]]}), path)
+        receipt = erase(shop, store, "ann", now=NOON)
+        report = sync(shop, now=NOON)
+        assert (report.counts["quarantined rows erased"], report.receipts_completed) == (5, 1)
+        assert pq.read_table(path)["raw"].to_pylist() == others
+        assert erasure.receipt_by_id(store, receipt["receiptId"])["state"] == "complete"
+
     def test_reports_of_their_parcels_go_also_where_they_name_nobody(self, shop, store, make_dataset):
         """A carrier's export knows the order and not whose it is."""
         order = {"line": "1", "item_id": "tea", "shipment_state": "shipped", "valid_from": NOON}
