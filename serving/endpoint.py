@@ -83,7 +83,7 @@ def json_response(status: int, answer: Any) -> Response:
 
 def error_response(error: KokyakuError, request_id: str) -> Response:
     """`{"error": {"code", "message", "field"}}` with the error's status."""
-    watching().failed(error.code)
+    watching().failed(error.code, error.line() if error.status >= 500 else None)
     response = json_response(error.status, {"error": error_body(error), "requestId": request_id})
     if error.status == 503:
         response.headers["Retry-After"] = "1"

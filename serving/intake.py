@@ -136,10 +136,14 @@ def changed_fields(item: msgspec.Struct) -> dict[str, Any]:
 
 
 def error_body(error: KokyakuError) -> dict[str, Any]:
-    """Code, message and field of an error, as every answer gives them."""
+    """Code, message and field of an error, as every answer gives them.
+
+    Where it is on our side, the place is a path or a host, which is the operator's to know: the log has it.
+    """
+    ours = error.status >= 500
     parts = [error.what]
-    if error.got is not None:
+    if error.got is not None and not ours:
         parts.append(f"got {error.got}")
     if error.hint:
         parts.append(error.hint)
-    return {"code": error.code, "message": "; ".join(parts), "field": error.where or None}
+    return {"code": error.code, "message": "; ".join(parts), "field": None if ours else error.where or None}

@@ -167,7 +167,7 @@ class AccessLog:
         decided = sum(count for what, count in watch.counts.items() if what[0] == "decisions")
         told: dict[str, Any] = {
             "requestId": watch.request_id(), "route": route, "status": int(status) if status.isdigit() else status,
-            "milliseconds": round(milliseconds, 3), "decisions": decided or None, "code": watch.code,
+            "milliseconds": round(milliseconds, 3), "decisions": decided or None, "code": watch.code, "why": watch.why,
             "fallbacks": sorted(set(fallbacks)) or None, "unlogged": watch.counts.get(("unlogged",)),
             "withheld": self._withheld or None,
         }  # fmt: skip

@@ -28,7 +28,7 @@ class Watch:
         scope: of the request, as the server gives it; whoever names the request does so there.
     """
 
-    __slots__ = ("_mark", "_paused", "code", "counts", "fallbacks", "scope", "stages", "started")
+    __slots__ = ("_mark", "_paused", "code", "counts", "fallbacks", "scope", "stages", "started", "why")
 
     def __init__(self, scope: MutableMapping[str, Any] | None = None) -> None:
         self.scope = scope
@@ -41,6 +41,8 @@ class Watch:
         """Why something else was shown than what was wanted, in the words of the answer."""
         self.code: str | None = None
         """Of the error that was answered."""
+        self.why: str | None = None
+        """What the log is told of it beside the code."""
 
     def lap(self, stage: str) -> None:
         """The time since the last lap belongs to a stage."""
@@ -88,9 +90,9 @@ class Watch:
         """Something else is shown than what was wanted, for this reason."""
         self.fallbacks.append(reason)
 
-    def failed(self, code: str) -> None:
-        """The answer is an error of this code."""
-        self.code = code
+    def failed(self, code: str, why: str | None = None) -> None:
+        """The answer is an error of this code; the client is not told why where it is on our side."""
+        self.code, self.why = code, why
 
     def request_id(self) -> str | None:
         """The id of the request, given to it here where nobody did before."""
@@ -109,7 +111,7 @@ class _Idle(Watch):
     def fell_back(self, reason: str) -> None:
         """Nothing."""
 
-    def failed(self, code: str) -> None:
+    def failed(self, code: str, why: str | None = None) -> None:
         """Nothing."""
 
     def lap(self, stage: str) -> None:

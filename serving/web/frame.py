@@ -13,7 +13,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from features.errors import KokyakuError, NotFoundError
+from serving.intake import error_body
 from serving.sealed_texts import Signer
+from serving.watch import watching
 from serving.web.basket import Basket, decode_basket
 from serving.web.identity import Visit, Visits, same_origin
 from serving.web.render import PRIVATE, Handler, html
@@ -165,6 +167,8 @@ class Framer:
 
     async def refusal(self, request: Request, error: KokyakuError) -> Response:
         """An error in words for a person, with its status."""
+        if error.status >= 500:
+            watching().failed(error.code, error.line())
         try:
             shop = await self.shopfront.shop()
         except KokyakuError:  # no bundle at all: what went wrong first is what is told
@@ -175,8 +179,8 @@ class Framer:
         detail = t(hint) if hint else error.line()
         if wants_json(request):
             said = f"{t(title)} {detail}" if hint else t(title)
-            body = {"code": error.code, "message": error.line(), "field": error.where, "said": said}
-            return json_response({"error": body}, status)
+            body = {"code": error.code, "message": error.line(), "field": error.where}
+            return json_response({"error": {**(error_body(error) if status >= 500 else body), "said": said}}, status)
         context = {**frame.context(self.visits.signer, ""), "title": t(title), "detail": detail}
         return html("error.html", status, **context, place="error", back="/")
 

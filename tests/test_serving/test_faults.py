@@ -111,6 +111,7 @@ def refuses_writes(client, paths=tuple(WRITES)) -> None:
         answer = post(client, path, WRITES[path])
         assert (answer.status_code, answer.headers.get("retry-after")) == (503, "1"), path
         assert answer.json()["error"]["code"] == "unavailable"
+        assert answer.json()["error"]["field"] is None and "/" not in answer.json()["error"]["message"], path
 
 
 # --- the disk ---------------------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ import msgspec
 import orjson
 import pytest
 
-from features.errors import ConfigError
+from features.errors import ConfigError, Unavailable
 from features.moments import DAY, format_instant
 from serving import logs, pipeline
 from serving.logs import AccessLog, JsonLines, Settings, Words, safe, take_over
@@ -64,6 +64,23 @@ def test_an_answer_is_a_line_with_id_route_status_and_time(service, said):
     assert first["milliseconds"] > 0 and len(first["requestId"]) == 32
     assert (second["status"], second["code"]) == (400, "invalid_request")
     assert second["requestId"] == refused["requestId"] != first["requestId"]
+
+
+def test_where_a_store_that_refuses_lies_is_for_the_log_and_not_for_the_client(service, toy_engine, said, monkeypatch):
+    """A browser key is in everybody's hands; what the database says names its host."""
+    lines = said()
+    error = Unavailable("the store cannot do this now", where="/srv/a/store.db", got="db-1.internal", hint="try again")
+
+    async def refuses(*_):
+        raise error
+
+    monkeypatch.setattr(type(toy_engine.store), "append", refuses)
+    answer = service.post("/v1/events", {"events": [{"type": "view", "itemId": "a0", "userId": "ann"}]})
+    assert answer.status_code == 503
+    told = {"code": "unavailable", "message": "the store cannot do this now; try again", "field": None}
+    assert answer.json()["error"] == told
+    (line,) = lines()
+    assert (line["code"], line["why"], line["requestId"]) == ("unavailable", error.line(), answer.json()["requestId"])
 
 
 def test_an_error_of_ours_is_found_by_the_id_that_the_client_got(service, said, monkeypatch):

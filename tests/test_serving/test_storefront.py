@@ -461,7 +461,7 @@ def test_a_store_that_is_down_still_shows_the_product(client: TestClient, shop: 
     """A view that cannot be kept hides no product; a purchase that cannot be kept is said to have failed."""
 
     async def down(events: list[dict[str, Any]]) -> dict[str, Any]:
-        raise Unavailable("the store is full")
+        raise Unavailable("the store is full", where="/srv/a/store.db", got="db-1.internal")
 
     html = client.get("/").text
     shop.send_events = down
@@ -469,6 +469,9 @@ def test_a_store_that_is_down_still_shows_the_product(client: TestClient, shop: 
     answer = press(client, html, deed_value("purchase", "t1"))
     assert answer.status_code == 503
     assert "Nothing was lost" in answer.text
+    error = press(client, html, deed_value("purchase", "t1"), json=True).json()["error"]
+    assert (error["code"], error["message"], error["field"]) == ("unavailable", "the store is full", None)
+    assert "Nothing was lost" in error["said"]
 
 
 # ---- who is looking
