@@ -11,10 +11,15 @@ from functools import cached_property
 from pathlib import Path
 
 from features.errors import ConfigError
+from features.files import sync_folder
 from features.text import UnitHash
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 _SECRET_BYTES = 32
+_LOST = (
+    "bring it back from a backup: without it nobody who was erased is known as such;"
+    " where nobody was, delete it, and the next start makes one"
+)
 
 
 @dataclass(frozen=True)
@@ -163,29 +168,34 @@ class Shop:
         shop say nothing about another's.
 
         Raises:
-            ConfigError: `secret_file` is named and cannot be read or is no secret: it is never made, since another
-                replica's would be another one.
+            ConfigError: it cannot be read or is no secret. One that `secret_file` names is never made, since another
+                replica's would be another one; nor is one anew where something stands, since tombstones depend on it.
         """
         if self.secret_file is not None:
-            return _given_secret(self.secret_file)
-        path = self.secret_path
-        if not path.exists():
-            self.root.mkdir(parents=True, exist_ok=True)
-            draft = path.with_name(f".secret.{os.getpid()}.{secrets.token_hex(4)}")
-            fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with os.fdopen(fd, "wb") as file:
-                file.write(secrets.token_bytes(_SECRET_BYTES))
-            try:
-                os.link(draft, path)  # fails when another process was first: then its key is the key
-            except FileExistsError:
-                pass
-            finally:
-                draft.unlink()
-        return path.read_bytes()
+            return _read_secret(self.secret_file, hint="copy secret.key of the first replica")
+        if not self.secret_path.exists():
+            _make_secret(self.secret_path)
+        return _read_secret(self.secret_path, hint=_LOST)
 
 
-def _given_secret(path: Path) -> bytes:
-    hint = "copy secret.key of the first replica"
+def _make_secret(path: Path) -> None:
+    """On the disk before anything is told under it: what is kept of the erased means nothing without it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".secret.{os.getpid()}.{secrets.token_hex(4)}")
+    try:
+        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            file.write(secrets.token_bytes(_SECRET_BYTES))
+            file.flush()
+            os.fsync(file.fileno())
+        os.link(draft, path)  # fails when another process was first: then its key is the key
+    except FileExistsError:
+        pass
+    finally:
+        draft.unlink(missing_ok=True)
+    sync_folder(path.parent)
+
+
+def _read_secret(path: Path, *, hint: str) -> bytes:
     try:
         secret = path.read_bytes()
     except OSError as error:

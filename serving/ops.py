@@ -124,8 +124,8 @@ def _folder(shop: Shop) -> Iterator[Check]:
 
 def _secret(shop: Shop) -> Iterator[Check]:
     path = shop.secret_path
-    if shop.secret_file is not None:
-        len(shop.secret)  # one that was given is never made: it is there, or this says what to do
+    if shop.secret_file is not None or path.exists():
+        len(shop.secret)  # none is made here: it can be read, or this says what to do
     if not path.exists():
         yield Check("secret", "ok", "none yet; it is made on first use")
     elif stat.S_IMODE(path.stat().st_mode) & 0o077:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 import subprocess
 import sys
@@ -53,6 +54,35 @@ def test_the_secret_is_made_once_and_private(tmp_path: Path) -> None:
     assert Shop("demo", tmp_path / "b").secret != shop.secret
     assert stat.S_IMODE((tmp_path / "a" / "secret.key").stat().st_mode) == 0o600
     assert [path.name for path in (tmp_path / "a").iterdir()] == ["secret.key"]
+
+
+def test_the_secret_is_on_the_disk_before_anybody_uses_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """First the bytes, then the name, then the folder; a power loss in between leaves no file that is half a secret."""
+    steps: list[str] = []
+    fsync, link = os.fsync, os.link
+
+    def synced(fd: int) -> None:
+        steps.append("folder" if stat.S_ISDIR(os.fstat(fd).st_mode) else f"{os.fstat(fd).st_size} bytes")
+        fsync(fd)
+
+    def linked(old: Path, new: Path) -> None:
+        steps.append("name")
+        link(old, new)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(os, "link", linked)
+    _ = Shop("demo", tmp_path / "a").secret
+    assert steps == ["32 bytes", "name", "folder"]
+
+
+@pytest.mark.parametrize("left", [b"", b"half a secret"])
+def test_what_is_no_secret_is_refused_and_stays(tmp_path: Path, left: bytes) -> None:
+    """A new one would not know the erased; so an operator decides."""
+    path = tmp_path / "secret.key"
+    path.write_bytes(left)
+    with pytest.raises(ConfigError, match=rf"secret\.key: the secret is too short; got '{len(left)} bytes'.*backup"):
+        _ = Shop("demo", tmp_path).secret
+    assert path.read_bytes() == left
 
 
 def test_processes_that_start_together_agree_on_the_secret(tmp_path: Path) -> None:

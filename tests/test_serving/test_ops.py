@@ -74,6 +74,11 @@ def _open_secret(shop):
     (shop.root / "secret.key").chmod(0o644)
 
 
+def _empty_secret(shop):
+    (shop.root / "secret.key").write_bytes(b"")
+    del shop.__dict__["secret"]  # read by another process
+
+
 def _break_settings(shop):
     shop.config.write_text("[shop]\nholdouts = 3\n")
 
@@ -108,6 +113,7 @@ def _newer_than_now(shop):
     ("spoil", "check", "verdict"),
     [
         (_open_secret, "secret", "fail"),
+        (_empty_secret, "secret", "fail"),
         (_break_settings, "settings", "fail"),
         (_break_store, "store", "fail"),
         (_break_bundle, "bundle", "fail"),
