@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 import zlib
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -20,6 +21,8 @@ from serving.store import Store
 from serving.store_upkeep import Head, LogPosition, add_decisions, forget_logs, log_offset
 from serving.tombstones import Erased
 
+LEFT_SECONDS = 900.0
+"""Where nobody has written for so long, nobody is about to drain."""
 _BREATH = 16
 """So many frames take less than a request."""
 _head = msgspec.json.Decoder(Head)
@@ -54,6 +57,18 @@ def drain(folder: Path, store: Store) -> Drained:
     return total
 
 
+def left_folders(folder: Path) -> list[Path]:
+    """Folders below it in which workers logged that are gone: on Kubernetes each replica has one of its own.
+
+    Its successor drains it; where none comes, a sync has to. Whoever lives drains within seconds what he logs, so where
+    nothing was written for a while all is settled, also as another machine sees it. Beside one who is only quiet a
+    drain is safe: he holds the lock of his file.
+    """
+    before = time.time() - LEFT_SECONDS
+    written = {each: [_written(path) for path in each.glob(f"*{SUFFIX}")] for each in sorted(folder.glob("*/"))}
+    return [each for each, times in written.items() if times and max(times) < before]
+
+
 def blank_erased(folder: Path, store: Store, erased: Erased) -> int:
     """Overwrite, in the logs, the decisions of erased subjects that are in the store already.
 
@@ -66,9 +81,16 @@ def blank_erased(folder: Path, store: Store, erased: Erased) -> int:
     return sum(_blank_file(path, log_offset(store, path.name), erased) for path in paths)
 
 
+def _written(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except FileNotFoundError:
+        return time.time()  # somebody drains there
+
+
 def _drain_file(path: Path, store: Store) -> Drained:
     try:
-        file = path.open("rb")
+        file = path.open("r+b")  # not written to; but over NFS a lock is given to who might write only
     except FileNotFoundError:
         return Drained()
     with file:

@@ -268,7 +268,7 @@ def _history(shop: Shop) -> Iterator[Check]:
 
 
 def _decision_logs(shop: Shop) -> Iterator[Check]:
-    files = sorted(shop.decision_logs.glob(f"*{SUFFIX}")) if shop.decision_logs.exists() else []
+    files = sorted(shop.decision_logs.rglob(f"*{SUFFIX}")) if shop.decision_logs.exists() else []
     size = sum(path.stat().st_size for path in files)
     full = size > _BACKLOG_BYTES
     remedy = "start the service or run kokyaku sync: they drain them" if full else ""

@@ -24,7 +24,7 @@ from serving import store_erasure as erasure
 from serving import store_upkeep as upkeep
 from serving import sync_collect, sync_forget, sync_rows
 from serving.artifact import live_name, read_manifest
-from serving.decision_drain import blank_erased, drain
+from serving.decision_drain import blank_erased, drain, left_folders
 from serving.erase import COMPLETE, ERASED, sweep, sweep_history
 from serving.histories import folders, publish_history, verify_history, write_history
 from serving.links import SETTLED_AFTER
@@ -92,8 +92,10 @@ class _Sync:
 
     def run(self) -> SyncReport:
         self._check_dataset()
-        drained = drain(self.shop.decision_logs, self.store)
-        self.report.decisions_drained, self.report.damaged_log_bytes = drained.added, drained.damaged_bytes
+        logs = [self.shop.decision_logs, *left_folders(self.shop.decision_logs)]
+        for drained in (drain(folder, self.store) for folder in logs):
+            self.report.decisions_drained += drained.added
+            self.report.damaged_log_bytes += drained.damaged_bytes
         self.done("decision logs drained")
         visitors = sync_forget.linked_visitors(self.dataset, self.store.erased(), self.shop.secret)
         erasure.bury(self.store, visitors, self.now)
@@ -109,7 +111,8 @@ class _Sync:
             scrubbed = sync_forget.scrub_quarantine(self.dataset, self.store.erased())
             self.report.counts |= {"quarantined rows erased": scrubbed} if scrubbed else {}
         self._drop(progress)
-        blank_erased(self.shop.decision_logs, self.store, self.store.erased())
+        for folder in logs:
+            blank_erased(folder, self.store, self.store.erased())
         self.store.database.tidy(thoroughly=bool(receipts))
         self._complete(receipts)
         self.done("store tidied")

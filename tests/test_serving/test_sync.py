@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import time
+
 import msgspec
 import numpy as np
 import orjson
@@ -18,6 +21,7 @@ from features.shop import Shop
 from serving import store_erasure as erasure
 from serving import store_upkeep as upkeep
 from serving.artifact import live_name, read_manifest
+from serving.decision_drain import LEFT_SECONDS, drain
 from serving.decision_log import DecisionLog
 from serving.erase import erase, read_receipt
 from serving.events import StoredEvent
@@ -448,6 +452,29 @@ def test_two_histories_are_kept_and_the_store_drops_what_both_hold(shop, filled)
     assert filled.append_sync([event("recent", "bob", at=NOON + 50 * DAY)]) == ["duplicate"]
     assert [each.event_id for each in filled.events_of("bob", None)] == ["recent", "newest"]
     assert len(rows(shop, "events")) == 6
+
+
+def test_what_a_replica_left_that_nobody_follows_is_taken_in(shop, store):
+    """Each replica of Kubernetes logs in a folder of its own; a sync sees them all, and touches none that lives."""
+    logs = {name: DecisionLog(shop.decision_logs / name, "w") for name in ("gone", "quiet", "busy")}
+    for number, (name, log) in enumerate(logs.items()):
+        assert log.append([decision(number, customer_id="ann"), decision(10 + number, customer_id="bob")]), name
+    logs["gone"].close()
+    files = {name: next((shop.decision_logs / name).iterdir()) for name in logs}
+    for name in ("gone", "quiet"):
+        os.utime(files[name], (0, time.time() - LEFT_SECONDS - 9))
+    receipt = erase(shop, store, "ann", now=NOON)
+    report = sync(shop, now=NOON)
+    assert (report.decisions_drained, report.receipts_completed) == (4, 1)
+    assert {name for name, path in files.items() if path.exists()} == {"quiet", "busy"}  # the lock says who lives
+    assert b'"ann"' not in files["quiet"].read_bytes()
+    assert {row["decision_id"] for row in rows(shop, "decisions")} == {"d0", "d10", "d1", "d11"}
+    assert "ann" not in {row["customer_id"] for row in rows(shop, "decisions")}
+    assert erasure.receipt_by_id(store, receipt["receiptId"])["state"] == "complete"
+    assert logs["quiet"].append([decision(21)])
+    assert drain(shop.decision_logs / "quiet", store).added == 1
+    for log in logs.values():
+        log.close()
 
 
 def test_a_retry_after_its_row_was_dropped_is_still_one_event(shop, filled):
