@@ -26,6 +26,8 @@ FILES, FEW_FILES = 2_048, 256
 """Open files: a thousand connections, the mapped arrays of two bundles while one is swapped, logs, the store."""
 CHAMPION = "champion"
 CGROUP = Path("/sys/fs/cgroup")
+LEAST_KEY = 22
+"""Characters of a key that somebody thought of: 128 random bits take so many, and what is shorter may be guessed."""
 _ABOUT_KEYS = "set KOKYAKU_KEY_FILE or KOKYAKU_KEYS"
 
 
@@ -37,12 +39,22 @@ def keys(shop: Shop) -> Iterator[Check]:
         remedy = "unset KOKYAKU_DEV where others shall be answered"
         yield Check("keys", "warn", f"{detail}; the keys are ignored", remedy) if mixed else Check("keys", "ok", detail)
     elif os.environ.get("KOKYAKU_KEY_FILE") or os.environ.get("KOKYAKU_KEYS"):
-        count = len(Access.from_environment(os.environ).keys)
-        yield Check("keys", "ok", f"{count} key{'s' if count > 1 else ''}; no file of them can be read by others")
+        found = Access.from_environment(os.environ).keys
+        short = sum(0 < len(each.key) < LEAST_KEY for each in found)  # of a hash nobody knows how long its key is
+        detail = f"{_counted(len(found))}; no file of them can be read by others"
+        remedy = "give out keys of kokyaku keys make instead, and take the short ones away"
+        if short:
+            yield Check("keys", "warn", f"{detail}; {_counted(short)} of under {LEAST_KEY} characters", remedy)
+        else:
+            yield Check("keys", "ok", detail)
     elif _serves():
         yield Check("keys", "fail", "no API key is configured: the service refuses to start", _ABOUT_KEYS)
     else:
         yield Check("keys", "ok", "none named in this environment; the service is given its own")
+
+
+def _counted(count: int) -> str:
+    return f"{count} key{'s' if count > 1 else ''}"
 
 
 def threads(shop: Shop) -> Iterator[Check]:

@@ -14,6 +14,7 @@ from serving import machine, ops
 from serving.__main__ import main
 from serving.checking import Check, told
 from serving.clock import set_clock
+from serving.key_file import asked, new_key
 from tests.test_serving.conftest import AS_OF
 
 SERVICE = {"KOKYAKU_ROOT": "/shop", "KOKYAKU_KEYS": "read:k", **dict.fromkeys(machine.THREADS, "1")}
@@ -43,7 +44,7 @@ def look(check, shop) -> Check:
 
 def test_a_key_file_that_others_can_read_is_a_failure_with_its_remedy(toy_shop, environ, tmp_path):
     path = tmp_path / "keys.json"
-    path.write_text('[{"key": "k", "scopes": ["read"]}]')
+    path.write_text(f'[{{"key": "{"k" * machine.LEAST_KEY}", "scopes": ["read"]}}]')
     environ(KOKYAKU_KEY_FILE=str(path))
     path.chmod(0o640)
     found = look(machine.keys, toy_shop)
@@ -52,6 +53,18 @@ def test_a_key_file_that_others_can_read_is_a_failure_with_its_remedy(toy_shop, 
     assert look(machine.keys, toy_shop) == Check("keys", "ok", "1 key; no file of them can be read by others")
     path.write_text("[{]")
     assert look(machine.keys, toy_shop).verdict == "fail"
+
+
+@pytest.mark.parametrize(("key", "verdict"), [("k", "warn"), ("k" * 21, "warn"), ("k" * 22, "ok")])
+def test_a_key_that_may_be_guessed_is_warned_of(toy_shop, environ, tmp_path, key, verdict):
+    """Those that we made are in the file as hashes, and long enough."""
+    path = tmp_path / "keys.json"
+    made = new_key(path, asked("backend", "read", days=0, rate=0, burst=0, body=0, now=0))
+    environ(KOKYAKU_KEY_FILE=str(path), KOKYAKU_KEYS=f"events:{key}")
+    found = look(machine.keys, toy_shop)
+    assert (found.verdict, "kokyaku keys make" in found.remedy) == (verdict, verdict == "warn")
+    assert found.detail.startswith("2 keys; ") and ("; 1 key of" in found.detail) == (verdict == "warn")
+    assert key not in found.detail.split() and made not in found.detail
 
 
 def test_a_service_without_keys_is_a_failure_an_operators_shell_is_not(toy_shop, environ):
