@@ -7,13 +7,13 @@ from loopback names, so that a page on the internet cannot reach a developer's s
 from __future__ import annotations
 
 import hmac
-import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
 from features.errors import ConfigError, KokyakuError
+from serving.clock import machine_time
 from serving.keys import KeyEntry, KeyRing, checked, digest_of
 from serving.limits import MOST, Buckets, Throttle, network
 
@@ -56,7 +56,7 @@ class Access:
         dev: bool,
         keys: tuple[KeyEntry, ...] = (),
         ring: KeyRing | None = None,
-        clock: Callable[[], float] = time.time,
+        clock: Callable[[], float] = machine_time,
     ) -> None:
         self.dev, self._fixed, self._ring, self._clock = dev, keys, ring, clock
         self._wrong, self._buckets = Throttle(most=WRONG_KEYS), Buckets()
@@ -147,7 +147,7 @@ class Access:
             raise AccessError("an API key is needed", where="X-Api-Key", hint="send it in the header X-Api-Key")
         if found is None:
             raise AccessError("this API key is not known", where="X-Api-Key")
-        if found.ends <= self._clock():
+        if found.expires and found.ends <= self._clock():
             raise AccessError("this API key has expired", where="X-Api-Key", hint=f"it ended {found.expires}")
         return found
 

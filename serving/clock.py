@@ -13,7 +13,7 @@ import orjson
 
 from features.errors import ConfigError
 from features.files import write_atomically
-from features.moments import HOUR
+from features.moments import HOUR, SECOND
 from features.shop import Shop
 
 BRIDGED = HOUR
@@ -48,6 +48,14 @@ class Clock:
         """The same clock, which goes on from an instant of an earlier run."""
         self._last = instant or 0, time.monotonic_ns()
         return self
+
+
+_MACHINE = Clock()
+
+
+def machine_time() -> float:
+    """Seconds since 1970 by the machine's clock, as `Clock` tells them: what is over stays so when that is set back."""
+    return _MACHINE.now() / SECOND
 
 
 def shop_clock(shop: Shop) -> Clock:

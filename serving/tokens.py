@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-import time
 from typing import Annotated, Any, Final
 from urllib.parse import quote
 
@@ -19,6 +18,7 @@ from msgspec import Meta
 from features.errors import RequestError
 from features.moments import SECOND, format_instant
 from serving.access import AccessError
+from serving.clock import machine_time
 from serving.engine import Engine
 from serving.events import StoredEvent
 from serving.intake import stored_event, take_events
@@ -92,14 +92,14 @@ def browser_visitor(engine: Engine, request: BrowserVisitorRequest) -> dict[str,
 
 def visitor_token(engine: Engine, visitor_id: str) -> dict[str, Any]:
     """A token with which a page may write events of this visitor."""
-    ends = int(time.time()) + VISITOR_AGE
+    ends = int(machine_time()) + VISITOR_AGE
     token = signer_of(engine).lend(BROWSER_VISITOR, visitor_id, ends)
     return {"visitorId": visitor_id, "visitorToken": token, "expiresAt": format_instant(ends * SECOND)}
 
 
 def customer_token(engine: Engine, user_id: str) -> dict[str, Any]:
     """A token that opens the storefront as this customer, and the address to send the browser to."""
-    ends = int(time.time()) + ENTRY_AGE
+    ends = int(machine_time()) + ENTRY_AGE
     token = signer_of(engine).lend(ENTRY, user_id, ends)
     return {"token": token, "path": f"/web/enter?token={quote(token)}", "expiresAt": format_instant(ends * SECOND)}
 
@@ -136,7 +136,7 @@ def _event_of(event: BrowserEventIn, visitor: str) -> EventIn:
 
 
 def _visitor_of(engine: Engine, token: str) -> str:
-    found = signer_of(engine).lent(BROWSER_VISITOR, token, time.time())
+    found = signer_of(engine).lent(BROWSER_VISITOR, token, machine_time())
     if found is None:
         hint = "ask /v1/browser/visitor for a new one"
         raise AccessError("this visitor token is not ours, or is over", where="visitorToken", hint=hint)

@@ -7,13 +7,13 @@ browser to `/web/enter` with it; from then on a cookie of ours says who it is, f
 from __future__ import annotations
 
 import secrets
-import time
 from dataclasses import replace
 
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from serving.access import AccessError
+from serving.clock import machine_time
 from serving.sealed_texts import ENTRY
 from serving.web.basket import Basket
 from serving.web.forms import Forms
@@ -35,7 +35,7 @@ class Entry:
             AccessError: the token is none of ours, or over.
         """
         visits = self.framer.visits
-        found = visits.signer.lent(ENTRY, request.query_params.get("token"), time.time())
+        found = visits.signer.lent(ENTRY, request.query_params.get("token"), machine_time())
         if found is None:
             hint = "sign in at the shop again"
             raise AccessError("this way in is over, or none of ours", where="entry", hint=hint)

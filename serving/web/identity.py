@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 import secrets
-import time
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
@@ -19,6 +18,7 @@ from starlette.responses import Response
 
 from features.errors import RequestError
 from features.text import MAX_ID_LENGTH
+from serving.clock import machine_time
 from serving.context import device_of, source_of
 from serving.sealed_texts import Signer
 from serving.web.strings import TEXTS
@@ -111,11 +111,11 @@ class Visits:
 
     def let_in(self, request: Request, response: Response, user_id: str) -> None:
         """Know the browser as a customer's, for some hours."""
-        value = self.signer.lend(ENTERED, user_id, int(time.time()) + ENTERED_AGE)
+        value = self.signer.lend(ENTERED, user_id, int(machine_time()) + ENTERED_AGE)
         self._set(request, response, ENTERED, value, ENTERED_AGE)
 
     def _entered(self, request: Request) -> str | None:
-        found = self.signer.lent(ENTERED, request.cookies.get(self.signer.cookie(ENTERED)), time.time())
+        found = self.signer.lent(ENTERED, request.cookies.get(self.signer.cookie(ENTERED)), machine_time())
         return None if found is None else found[0]
 
     def get(self, request: Request, purpose: str) -> bytes | None:

@@ -12,6 +12,7 @@ import pytest
 
 from features.errors import ConfigError, NotFoundError
 from features.files import exclusive
+from serving import clock as clocks
 from serving.access import Access, AccessError, ScopeError
 from serving.key_file import PREFIX, asked, new_key, revoke_key, told
 from serving.keys import KeyEntry, KeyRing, checked, read_keys
@@ -157,6 +158,16 @@ def test_a_key_ends_with_its_day(path):
     with pytest.raises(AccessError, match="expired"):
         access.check("read", {"x-api-key": key})
     assert told(read_keys(path), clock.now)[0]["expires"].endswith("(over)")
+
+
+def test_a_key_that_ended_stays_so_when_the_machines_clock_is_set_back(path, monkeypatch):
+    key, ended = made(path, days=30), (NOW + 30 * 86_400) * 1_000_000_000
+    monkeypatch.setattr(clocks, "_MACHINE", clocks.Clock())
+    access = Access(dev=False, ring=KeyRing(path))
+    for wall in (ended + 1_000, ended - 1_800 * 1_000_000_000):
+        monkeypatch.setattr(clocks.time, "time_ns", lambda wall=wall: wall)
+        with pytest.raises(AccessError, match="expired"):
+            access.check("read", {"x-api-key": key})
 
 
 def test_plain_keys_of_older_files_become_hashes_with_the_first_change(path):

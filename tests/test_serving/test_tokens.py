@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import time
+from types import SimpleNamespace
 
 import orjson
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from serving import tokens
+from features.moments import SECOND
+from serving import clock, tokens
 from serving.sealed_texts import Signer
 from serving.tokens import TYPES, VISITOR_AGE
 from serving.web.identity import ENTERED_AGE
@@ -102,18 +104,31 @@ def test_no_changed_token_opens(toy_engine, place, bit):
     assert found is None or place in (len(token) - 1, token.index(".") - 1)
 
 
+def clock_says(monkeypatch, seconds: float) -> None:
+    monkeypatch.setattr(clock, "_MACHINE", SimpleNamespace(now=lambda: int(seconds * SECOND)))
+
+
 def test_a_token_ends_and_can_be_had_anew_for_the_same_visitor(service, toy_engine, monkeypatch):
     mine = visitor(service)
     start = time.time()
-    monkeypatch.setattr(tokens.time, "time", lambda: start + VISITOR_AGE - 10)
+    clock_says(monkeypatch, start + VISITOR_AGE - 10)
     again = visitor(service, visitorToken=mine["visitorToken"])
     assert again["visitorId"] == mine["visitorId"]
     assert again["expiresAt"] > mine["expiresAt"]
-    monkeypatch.setattr(tokens.time, "time", lambda: start + VISITOR_AGE + 10)
+    clock_says(monkeypatch, start + VISITOR_AGE + 10)
     assert send(service, mine["visitorToken"], view()).status_code == 401
     assert send(service, again["visitorToken"], view()).status_code == 200
     over = post(service, "/v1/browser/visitor", {"visitorToken": mine["visitorToken"]}, "k-browser")
     assert over.status_code == 401
+
+
+def test_a_token_that_is_over_stays_so_when_the_machines_clock_is_set_back(service, monkeypatch):
+    monkeypatch.setattr(clock, "_MACHINE", clock.Clock())
+    mine, now = visitor(service), time.time_ns()
+    for second, status in ((-30, 200), (1, 401), (-1_800, 401)):
+        wall = now + (VISITOR_AGE + second) * 1_000_000_000
+        monkeypatch.setattr(clock.time, "time_ns", lambda wall=wall: wall)
+        assert send(service, mine["visitorToken"], view()).status_code == status, second
 
 
 def test_nobody_can_take_the_id_of_another_visitors_event(service, toy_engine):
@@ -179,7 +194,7 @@ def test_cookies_of_who_entered_are_not_for_scripts_and_end(service, monkeypatch
     entered = next(each for each in answer.headers.get_list("set-cookie") if "_entered=" in each)
     assert "HttpOnly" in entered and "SameSite=lax" in entered and f"Max-Age={ENTERED_AGE}" in entered
     start = time.time()
-    monkeypatch.setattr(tokens.time, "time", lambda: start + ENTERED_AGE + 5)
+    clock_says(monkeypatch, start + ENTERED_AGE + 5)
     assert "Sign out" not in service.get("/web/me").text, "the cookie's own time counts, whatever the browser keeps"
 
 
@@ -196,7 +211,7 @@ def test_nobody_enters_with_anything_else(service, toy_engine, monkeypatch):
         assert answer.status_code == 401, token
         assert not [each for each in answer.headers.get_list("set-cookie") if "_entered=" in each]
     start = time.time()
-    monkeypatch.setattr(tokens.time, "time", lambda: start + tokens.ENTRY_AGE + 1)
+    clock_says(monkeypatch, start + tokens.ENTRY_AGE + 1)
     assert service.get("/web/enter", params={"token": good}).status_code == 401
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hmac
 import secrets
-import time
 from collections import OrderedDict
 from collections.abc import Callable
 from hashlib import sha256
@@ -16,6 +15,7 @@ from starlette.responses import Response
 
 from features.errors import KokyakuError
 from serving.access import Access
+from serving.clock import machine_time
 from serving.limits import Throttle
 from serving.sealed_texts import Signer
 from serving.web.identity import same_origin
@@ -56,7 +56,7 @@ class Sessions:
         clock: seconds since 1970.
     """
 
-    def __init__(self, signer: Signer, access: Access, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, signer: Signer, access: Access, clock: Callable[[], float] = machine_time) -> None:
         self.signer, self.access, self.clock = signer, access, clock
         self.throttle = Throttle(clock)
         self._ended: OrderedDict[str, None] = OrderedDict()

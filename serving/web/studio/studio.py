@@ -7,7 +7,6 @@ something (a stop, the language, the session) or carries a draft is a form with 
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +20,7 @@ from features.errors import KokyakuError, NotFoundError, RequestError
 from features.moments import parse_instant
 from features.text import MAX_ID_LENGTH
 from serving.access import Access
+from serving.clock import machine_time
 from serving.config import ShopConfig
 from serving.customers import active_customers
 from serving.drafts import read_draft
@@ -50,7 +50,7 @@ SHIFTS = (-28, -7, -1, 1, 7, 28, 91)
 
 
 def routes(
-    engine_of: Callable[[], Engine], access: Access, *, clock: Callable[[], float] = time.time
+    engine_of: Callable[[], Engine], access: Access, *, clock: Callable[[], float] = machine_time
 ) -> list[BaseRoute]:
     """The studio as routes of a Starlette application.
 
