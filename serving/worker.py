@@ -107,6 +107,13 @@ class Worker:
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         logs.take_over(logs.Settings(environ))
+        try:
+            self._open(environ)
+        except KokyakuError as error:  # the framework's tracebacks do not say what is wrong, and not what to do
+            log.error("the worker cannot start: %s", error.line())
+            raise
+
+    def _open(self, environ: Mapping[str, str]) -> None:
         Access.from_environment(environ)  # a service that would refuse everybody does not start
         Connection.gate = Gate.from_environment(environ)
         root = Path(environ.get("KOKYAKU_ROOT", "shop"))

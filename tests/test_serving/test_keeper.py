@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import signal
 import socket
@@ -184,6 +185,20 @@ def test_the_service_answers_again_at_once_after_its_worker_was_killed(started):
     service.process.terminate()
     assert service.process.wait(15) == 0
     assert not any(Path(f"/proc/{pid}").exists() for pid in pids)
+
+
+def test_a_worker_that_cannot_start_says_why_in_one_line(toy_shop):
+    """A file that a running service refused, and went on without, keeps the next one from starting."""
+    toy_shop.config.write_text("[shop]\nholdouts = 3\n")
+    env = {**os.environ, "KOKYAKU_DEV": "0", "KOKYAKU_KEYS": "read:sesame", "KOKYAKU_LOG_FORMAT": "json"}
+    env |= {"KOKYAKU_ROOT": str(toy_shop.root), "KOKYAKU_SHOP": toy_shop.id}
+    command = [sys.executable, "-m", "serving.keeper", "--port", "0"]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=120, check=False)
+    lines = [json.loads(line) for line in done.stderr.splitlines()]
+    (told,) = [line["message"] for line in lines if line["message"].startswith("the worker cannot start")]
+    assert f"{toy_shop.config}: " in told and "holdouts" in told
+    assert told.endswith('; did you mean "holdout"?')
+    assert done.returncode > 0
 
 
 @pytest.mark.parametrize("kind", [Kept, Process])
