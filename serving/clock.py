@@ -59,11 +59,18 @@ def machine_time() -> float:
 
 
 def shop_clock(shop: Shop) -> Clock:
-    """The clock of a shop; the machine's where none was set."""
+    """The clock of a shop; the machine's where none was set.
+
+    Raises:
+        ConfigError: what was set cannot be read any more.
+    """
     try:
         return Clock(int(orjson.loads(shop.clock.read_bytes())["offset_microseconds"]))
     except FileNotFoundError:
         return Clock()
+    except (OSError, ValueError, KeyError, TypeError, OverflowError) as error:
+        hint = "put it back from a copy, or delete it: the shop goes by the machine's clock then, a demo sets it anew"
+        raise ConfigError("the shop's clock is damaged", where=str(shop.clock), got=str(error), hint=hint) from None
 
 
 def let_pass(shop: Shop, time_passed: int) -> Clock:

@@ -48,6 +48,17 @@ def healthy(toy_shop, monkeypatch):
     return toy_shop
 
 
+def test_a_damaged_clock_is_a_failed_check_with_its_remedy(healthy, capsys):
+    """`doctor` exits as with any other, and looks at all else."""
+    healthy.clock.write_text("")
+    clock = next(check for check in ops.doctor(healthy) if check.name == "clock")
+    assert (clock.verdict, clock.detail) == ("fail", "the shop's clock is damaged")
+    assert "delete it" in clock.remedy
+    where = ["--shop", "toy", "--root", str(healthy.root)]
+    assert main([*where, "doctor"]) == 1
+    assert "clock is damaged" in capsys.readouterr().out
+
+
 def test_a_healthy_shop_has_nothing_to_mend(healthy):
     """Every check is there, is fine, and names no remedy."""
     checks = ops.doctor(healthy)
