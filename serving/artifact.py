@@ -56,14 +56,14 @@ class Artifact:
             raise BundleError(f"not a {kind}", where=str(folder), got=manifest.get("kind"))
         if manifest.get("format", 0) > format:
             raise BundleError(f"a {kind} of a newer Kokyaku", where=str(folder), got=manifest["format"], hint="update")
+        if verify:
+            verify_files(folder, manifest)
         try:
-            if verify:
-                verify_files(folder, manifest)
             names = manifest["files"]
             return cls(manifest, {name: _map(folder / f"{name}.npy", large=name not in sparse) for name in names})
         except OSError as error:
             raise _unreadable(folder, error) from error
-        except (KeyError, TypeError, AttributeError):
+        except KeyError:
             raise BundleError("the manifest is damaged", where=str(folder / MANIFEST), hint=AGAIN) from None
 
 
@@ -151,9 +151,14 @@ def sign_again(folder: Path, *, changed: Collection[str] = ()) -> bool:
     return artifact_signatures.sign(folder, raw)
 
 
-def publish_live(parent: Path, name: str) -> None:
-    """Point readers at the artefact `parent/name`; they swap when they next look."""
-    write_atomically(parent / LIVE, orjson.dumps({"live": name}))
+def publish_live(parent: Path, name: str, **notes: str) -> None:
+    """Point readers at the artefact `parent/name`; they swap when they next look.
+
+    Args:
+        parent, name: of the artefact.
+        notes: what is to be known of it also where it is damaged.
+    """
+    write_atomically(parent / LIVE, orjson.dumps({**notes, "live": name}))
 
 
 def live_name(parent: Path) -> str | None:
@@ -228,9 +233,14 @@ def verify_files(
     Raises:
         BundleError: a file is missing or differs.
     """
-    for name, entry in manifest["files"].items():
-        path = folder / f"{name}.npy"
-        if not path.exists():
-            raise BundleError("a file is missing", where=str(path), hint=hint)
-        if name not in changed and file_sha256(path) != entry["sha256"]:
-            raise BundleError("a file does not match its checksum", where=str(path), hint=hint)
+    try:
+        for name, entry in manifest["files"].items():
+            path = folder / f"{name}.npy"
+            if not path.exists():
+                raise BundleError("a file is missing", where=str(path), hint=hint)
+            if name not in changed and file_sha256(path) != entry["sha256"]:
+                raise BundleError("a file does not match its checksum", where=str(path), hint=hint)
+    except OSError as error:
+        raise _unreadable(folder, error) from error
+    except (KeyError, TypeError):
+        raise BundleError("the manifest is damaged", where=str(folder / MANIFEST), hint=hint) from None

@@ -16,7 +16,7 @@ from features.personal import wishlist
 from serving.due import due_items
 from serving.engine import Engine
 from serving.fields import MAPS
-from serving.live import Live, item_card
+from serving.live import Live, check_whole, item_card
 from serving.people import told
 from serving.query import Query
 from serving.situation import Situation
@@ -27,6 +27,7 @@ RECENT = 20
 def read_customer(engine: Engine, user_id: str) -> dict[str, Any]:
     """`POST /v1/customers/read`: what was told, and what is kept of behaviour, counted, the latest spelt out."""
     live = engine.live
+    check_whole(live)
     found = engine.find(live, user_id, None)
     fields, reports = told(engine, live, user_id, found)
     history = engine.history_of(live, user_id, None, found)

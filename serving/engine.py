@@ -19,15 +19,17 @@ from features.history import History
 from features.pace import breathe
 from features.shop import Shop
 from serving import people
-from serving.artifact import live_name, others
+from serving.artifact import LIVE, live_name, others
+from serving.bundle import Bundle
 from serving.business import Business
 from serving.clock import shop_clock
 from serving.config import ShopConfig, load_config
 from serving.decision_log import DecisionLog, Discard
 from serving.erase import sweep_here
-from serving.live import Live, open_past, open_ranker, stamp_of, translation_of
+from serving.live import Live, open_ranker, stamp_of, translation_of
 from serving.newer import Found, newer_of
 from serving.news import News
+from serving.past import NO_PAST, Past, open_past, stand_in, swept
 from serving.person import Consents, Person
 from serving.policy_files import open_policies
 from serving.query import Query
@@ -50,16 +52,17 @@ class Engine:
     Args:
         shop: whose it is.
         worker: name of this worker's decision log; None for a preview that logs nothing.
+        whole: whether a damaged history is an error, or refused as a worker does; default: of a preview it is.
 
     Raises:
-        BundleError: nothing was promoted yet, or what was is damaged.
+        BundleError: nothing was promoted yet, or what was is damaged; of a preview also a history that is.
         ConfigError: `shop.toml` makes no sense, or not with this bundle, or names a policy that cannot be used.
     """
 
     request_id: str | None = None
     """Stands for whom nobody named, in the draws of a request that is rebuilt; None: each request has a new one."""
 
-    def __init__(self, shop: Shop, *, worker: str | None = "0") -> None:
+    def __init__(self, shop: Shop, *, worker: str | None = "0", whole: bool | None = None) -> None:
         self.shop = shop
         self.store = Store.of(shop)
         self.clock = shop_clock(shop).not_before(latest_recorded(self.store))
@@ -74,14 +77,15 @@ class Engine:
         self._turning = threading.RLock()
         """Held by who changes `live` or its shelf, for a moment: a swap, a stop and a price may come together."""
         self._items_seen = 0
+        self._unread: str | None = None
         self._swept: tuple[int, str | None] = (0, None)
         config, stamp = load_config(shop.config), stamp_of(shop.config)
         ranker = self._first_ranker(config)
-        past = open_past(shop, store_id(self.store), ranker.bundle)
+        past = self._first_past(ranker.bundle, self.preview if whole is None else whole)
         policies = open_policies(shop.policies, config)
         self.live = Live(
             config, config.hash, ranker, past.histories, past.translation, past.seq, past.name, stamp, policies,
-            past.people,
+            past.people, blind=past.blind,
         )  # fmt: skip
         self._news = News(self.store.database, self.live.reach)
         self.refresh_shelf()
@@ -130,10 +134,32 @@ class Engine:
         """
         return live.mapped(live.row_of(user_id, None))
 
+    def stored_history_of(self, live: Live, user_id: str | None, visitor_id: str | None) -> History:
+        """What the store alone knows that one subject did, where the mapped history cannot be read.
+
+        Raises:
+            Unavailable: the store cannot be read either.
+        """
+        translation, items = live.translation, live.bundle.items
+        return subject_history(
+            self.store, None, user_id, visitor_id, after_seq=0, items=items, translation=translation
+        )  # fmt: skip
+
+    def note_unread(self, live: Live, error: BundleError) -> None:
+        """Tell once of a history that requests cannot read their part of."""
+        if live.history_name != self._unread:
+            self._unread = live.history_name
+            log.warning("the history %s cannot be read, the store stands in: %s", live.history_name, error.line())
+
     def consents_of(
         self, live: Live, user_id: str | None, visitor_id: str | None, found: Found | None = None
     ) -> Consents:  # fmt: skip
-        """What somebody agreed to; nothing else is read of them."""
+        """What somebody agreed to; nothing else is read of them.
+
+        A customer's refusal may stand in the history alone. So while that cannot be read he agreed to nothing.
+        """
+        if live.blind and user_id is not None:
+            return Consents()
         found = found or self.find(live, user_id, visitor_id)
         return people.consents_of(live, user_id, visitor_id, live.assumed, found)
 
@@ -254,14 +280,16 @@ class Engine:
         if name is None or name == self.live.history_name or self._is_refused(f"history {name}"):
             return
         try:
-            past = open_past(self.shop, store_id(self.store), self.live.bundle)
-        except BundleError as error:
+            if f"history {name}" in self.refusals:  # whoever was erased since may stand in it still
+                swept(self.shop.histories / name, self.store)
+            past = open_past(self.shop, name, store_id(self.store), self.live.bundle)
+        except (BundleError, Unavailable) as error:
             self._refuse(f"history {name}", error.line())
             return
-        self.refusals.pop(f"history {name}", None)
+        self.refusals = {what: why for what, why in self.refusals.items() if not what.startswith("history")}
         self._turn(
             histories=past.histories, translation=past.translation, history_seq=past.seq, history_name=past.name,
-            people=past.people,
+            people=past.people, blind=past.blind,
         )  # fmt: skip
         self._news = News(self.store.database, self.live.reach)
 
@@ -290,6 +318,21 @@ class Engine:
                     return ranker
             raise
 
+    def _first_past(self, bundle: Bundle, whole: bool) -> Past:
+        """Of the live history; where it is damaged a worker begins with what stands in, and tries that one again."""
+        name = LIVE
+        try:
+            name = live_name(self.shop.histories) or ""
+            return open_past(self.shop, name, store_id(self.store), bundle) if name else NO_PAST
+        except BundleError as error:
+            if whole:
+                raise
+            past = stand_in(self.shop, name, self.store, bundle)
+            self._refuse(f"history {name}", error.line())
+            if past.blind:
+                log.warning("no history serves: until a whole one is published nothing personal of customers is used")
+            return past
+
     def _is_refused(self, what: str) -> bool:
         """Whether it was looked at just now; a disk that failed then, or a file that was mended, gets another look."""
         return what in self.refusals and time.monotonic() < self._refused_until
@@ -297,6 +340,6 @@ class Engine:
     def _refuse(self, what: str, why: str) -> None:
         self._refused_until = time.monotonic() + _REFUSED_SECONDS
         if self.refusals.get(what) != why:
-            log.warning("refused %s, another one serves: %s", what, why)
+            log.warning("refused %s, what there was before serves: %s", what, why)
         self.refusals[what] = why
         self.refused["settings" if what == "shop.toml" else what.split()[0]] += 1

@@ -22,11 +22,12 @@ from features.text import event_key
 from serving import histories as history_files
 from serving import store_sql as sql
 from serving.decision_drain import drain
+from serving.disk import asked_again
 from serving.engine import Engine
 from serving.events import StoredEvent
 from serving.fields import GUEST, MAPS, camel, decode
 from serving.links import BEGINNING, Timeline
-from serving.live import Live
+from serving.live import Live, check_whole
 from serving.logged_rows import readable
 from serving.people import told
 from serving.subjects import subject_history
@@ -36,6 +37,7 @@ SAYS = (
     "over are here with their moment, type, item, quantity and value; their further fields, and decisions from before "
     "the last sync, are in the dataset."
 )
+_AGAIN = "ask again once it takes writes"
 _INSTANTS = {"occurred_at", "recorded_at", "at", "ordered_at", "promised_at", "confirmed_for", "decided_at"}
 
 
@@ -44,9 +46,12 @@ def export_customer(engine: Engine, user_id: str) -> dict[str, Any]:
 
     Raises:
         NotFoundError: nothing is known of this person, or not any more.
+        Unavailable: the store, the disk or the history refuses: half of it would pass for all.
     """
     live = engine.live
-    drain(engine.shop.decision_logs, engine.store)
+    check_whole(live)
+    with asked_again(_AGAIN):
+        drain(engine.shop.decision_logs, engine.store)
     fields, reports = told(engine, live, user_id, engine.find(live, user_id, None))
     links = links_of(engine, live, user_id)
     found = {
@@ -69,9 +74,12 @@ def export_visitor(engine: Engine, visitor_id: str) -> dict[str, Any]:
 
     Raises:
         NotFoundError: nothing is known of this visitor, or not any more.
+        Unavailable: as of `export_customer`.
     """
     live = engine.live
-    drain(engine.shop.decision_logs, engine.store)
+    check_whole(live)
+    with asked_again(_AGAIN):
+        drain(engine.shop.decision_logs, engine.store)
     fields = engine.store.read_visitor(visitor_id) or {}
     rows = engine.store.database.query(sql.ANONYMOUS_DECISIONS, (visitor_id,))
     found = {

@@ -21,11 +21,12 @@ import numpy as np
 import numpy.typing as npt
 import orjson
 
+from features.errors import BundleError
 from features.files import write_atomically
 from features.history import FIELDS, Histories, customer_subject
 from features.ids import Array, Vocabulary
 from features.moments import to_datetime
-from serving.artifact import Artifact, live_name, publish_live, read_manifest, verify_files, write_artifact
+from serving.artifact import LIVE, Artifact, live_name, publish_live, read_manifest, verify_files, write_artifact
 from serving.profiles import ARRAYS, People, Profile, bounds_in, people_arrays, people_in, spooled
 from serving.slices import EVENTS, ColumnSlices, Slices, columns_in, records_of
 from serving.tombstones import Erased
@@ -35,6 +36,9 @@ FORMAT = 4
 """1 had no profiles, 2 an array a column, 3 profiles in one part. A program of that time must not erase in a history
 that has others."""
 ERASED = "erased.json"
+IMPORTED = "imported"
+"""In the manifest and beside the live history's name: the last import of the dataset that did not come from a store."""
+_RENEW = "run kokyaku sync"
 LINK_ARRAYS = ("links.customer", "links.visitor")
 _BLANKS: dict[str, Any] = {"type": 0, "item": -1, "value": np.nan}
 """What an erased event reads as: no known type, no item, no value; all else is zero."""
@@ -81,15 +85,25 @@ def write_history(
 def open_history(folder: Path, *, verify: bool = True) -> tuple[Histories, dict[str, Any]]:
     """Map a history, of which slices are read; its checksums are compared except where erasure changed the files.
 
+    Args:
+        folder: of it.
+        verify: compare events and profiles too, which are gigabytes. The index is compared in any case: by a wrong one
+            somebody would get another's past, and a refusal of consent would not be found.
+
     Raises:
         BundleError: missing, damaged, or of a newer program.
     """
-    if verify:
-        verify_history(folder)
+    verify_history(folder, index_only=not verify)
     artifact = _opened(folder)
     arrays = artifact.arrays
     read = Slices(folder) if EVENTS in arrays else ColumnSlices(folder)
-    histories = replace(Histories.from_arrays({**arrays, **columns_in(arrays)}), read=read)
+    try:
+        histories = replace(Histories.from_arrays({**arrays, **columns_in(arrays)}), read=read)
+    except KeyError as error:
+        raise BundleError("an array is missing", where=str(folder), got=error.args[0], hint=_RENEW) from None
+    hashes = histories.subjects.hashes.view(np.uint64)
+    if (hashes[1:] < hashes[:-1]).any():  # in a file that erasure changed
+        raise BundleError("the index is damaged", where=str(folder), hint=_RENEW)
     return histories, dict(artifact.manifest)
 
 
@@ -110,28 +124,61 @@ def open_people(folder: Path, store_id: str) -> People | None:
     return people_in(subjects, artifact.arrays, artifact.manifest, store_id)
 
 
-def verify_history(folder: Path) -> None:
+def verify_history(folder: Path, *, index_only: bool = False) -> None:
     """Compare the files with their checksums, except those that erasure changed.
+
+    Args:
+        folder: of the history.
+        index_only: not those that hold events and profiles.
 
     Raises:
         BundleError: a file is missing or differs.
     """
-    verify_files(folder, read_manifest(folder), changed=changed_files(folder), hint="run kokyaku sync")
+    changed = changed_files(folder)
+    left_out = changed | _SPARSE if index_only else changed
+    try:
+        verify_files(folder, read_manifest(folder), changed=left_out, hint=_RENEW)
+    except BundleError:
+        if changed_files(folder) == changed:
+            raise
+        verify_history(folder, index_only=index_only)  # somebody was erased meanwhile
 
 
-def publish_history(parent: Path, name: str) -> list[str]:
+def publish_history(parent: Path, name: str, *, imported: str | None = None) -> list[str]:
     """Let a history serve and remove those that neither serve nor served just before.
+
+    Args:
+        parent, name: of the history.
+        imported: the last import by file that it may know (see `imported_by`).
 
     Returns:
         Names of the two that are left, the live one first.
     """
-    before = live_name(parent)
-    publish_live(parent, name)
+    try:
+        before = live_name(parent)
+    except BundleError:
+        before = None  # what said so is damaged: from here on it is not
+    publish_live(parent, name, **({} if imported is None else {IMPORTED: imported}))
     keep = [name, *([before] if before is not None and before != name and (parent / before).exists() else [])]
     for folder in parent.iterdir():
         if folder.is_dir() and folder.name not in keep:
             shutil.rmtree(folder, ignore_errors=True)
     return keep
+
+
+def imported_by(parent: Path) -> str | None:
+    """The last import by file that the live history may know; known also where that history is damaged.
+
+    One before it of the same import lacks nothing that the store does not hold.
+
+    Returns:
+        None where nobody noted it.
+    """
+    try:
+        found = orjson.loads((parent / LIVE).read_bytes())[IMPORTED]
+    except (OSError, orjson.JSONDecodeError, KeyError, TypeError):
+        return None
+    return found if isinstance(found, str) else None
 
 
 def folders(parent: Path) -> list[Path]:
@@ -223,11 +270,18 @@ def _link_arrays(subjects: Vocabulary, links: Collection[tuple[str, str]]) -> di
 
 
 def changed_files(folder: Path) -> set[str]:
-    """The files of a history that erasure changed in place."""
+    """The files of a history that erasure changed in place.
+
+    Raises:
+        BundleError: what says so is damaged or cannot be read.
+    """
     try:
         return set(orjson.loads((folder / ERASED).read_bytes())["changed"])
     except FileNotFoundError:
         return set()
+    except (OSError, orjson.JSONDecodeError, KeyError, TypeError) as error:
+        what = "it does not name what erasure changed"
+        raise BundleError(what, where=str(folder / ERASED), got=str(error), hint=_RENEW) from None
 
 
 def _free_name(parent: Path, stem: str) -> str:

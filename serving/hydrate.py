@@ -7,11 +7,12 @@ used, is read then.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import msgspec
 
-from features.errors import RequestError, Unavailable
+from features.errors import BundleError, RequestError, Unavailable
 from features.history import History
 from features.moments import MICROSECOND, is_zone
 from serving.context import completed
@@ -28,6 +29,8 @@ from serving.watch import lap
 
 UNREAD = "the store cannot be read now: nothing personal was used"
 OUTDATED = "the store cannot be read now: nothing since the last sync was used"
+UNMAPPED = "the history cannot be read now: nothing personal was used"
+STORED = "the history cannot be read now: only events that the store holds were used"
 NO_EVENTS = History.empty()
 Looked = tuple[Found, Consents, str | None]
 """Where a subject stands, what he agreed to, and the trouble where that cannot be read."""
@@ -80,8 +83,11 @@ def hydrate(
 def looked(engine: Engine, live: Live, request: Any) -> Looked:
     """Where the subject stands and what he agreed to, in one look at the store.
 
-    While that cannot be read nobody agreed to anything, for he may have taken it back there: that is the trouble.
+    While that cannot be read nobody agreed to anything, for he may have taken it back there: that is the trouble. So it
+    is with a customer while no history can be read.
     """
+    if live.blind and request.user_id is not None:
+        return Found(), Consents(), UNMAPPED
     try:
         found = engine.find(live, request.user_id, request.visitor_id)
     except Unavailable:
@@ -93,7 +99,7 @@ def consents_of(engine: Engine, live: Live, request: Any, found: Found | None = 
     """What the subject agreed to, as the shop was told; a request may say more, and may always refuse."""
     kept = engine.consents_of(live, request.user_id, request.visitor_id, found)
     said = getattr(request, "consents", None)
-    if not said:
+    if not said or (live.blind and request.user_id is not None):  # whom it would overrule is not known
         return kept
     new = {purpose: {"granted": yes} for purpose, yes in said.items() if not yes or purpose not in kept.told}
     return Consents({**kept.told, **new}, kept.assumed)
@@ -105,13 +111,9 @@ def known_of(
     """The moment just after all that a subject did, his past and what was told of him as of then.
 
     Returns:
-        Also the trouble where the store cannot be read: then the past is what the last sync mapped.
+        Also the trouble where the store or the history cannot be read: then the past is what the other one knows.
     """
-    trouble = None
-    try:
-        history = engine.history_of(live, user_id, visitor_id, found)
-    except Unavailable:
-        history, trouble = engine.mapped_history_of(live, user_id), OUTDATED
+    history, trouble = _past_of(engine, live, user_id, visitor_id, found)
     # An event that was acknowledged in this very microsecond counts: as-of windows are half-open. All of it is past.
     now = max(now, history.last) + MICROSECOND
     try:
@@ -119,6 +121,23 @@ def known_of(
     except Unavailable:
         person, trouble = NOBODY, OUTDATED
     return now, history, person, trouble
+
+
+def _past_of(
+    engine: Engine, live: Live, user_id: str | None, visitor_id: str | None, found: Found
+) -> tuple[History, str | None]:
+    try:
+        history = engine.history_of(live, user_id, visitor_id, found)
+        return history, STORED if live.blind and visitor_id is not None else None
+    except Unavailable:
+        with suppress(BundleError):
+            return engine.mapped_history_of(live, user_id), OUTDATED
+        return NO_EVENTS, OUTDATED
+    except BundleError as error:
+        engine.note_unread(live, error)
+        with suppress(Unavailable):
+            return engine.stored_history_of(live, user_id, visitor_id), STORED
+        return NO_EVENTS, STORED
 
 
 def addressed(live: Live, query: Query, holdout: bool) -> Query:

@@ -144,6 +144,6 @@ def error_body(error: KokyakuError) -> dict[str, Any]:
     parts = [error.what]
     if error.got is not None and not ours:
         parts.append(f"got {error.got}")
-    if error.hint:
+    if error.hint and not (ours and "/" in error.hint):
         parts.append(error.hint)
     return {"code": error.code, "message": "; ".join(parts), "field": None if ours else error.where or None}

@@ -6,22 +6,21 @@ from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from features.errors import Unavailable
 from features.history import Histories, History, customer_subject, visitor_subject
 from features.pace import breathe
 from features.shop import Shop
-from serving.artifact import live_name
 from serving.bundle import Bundle, open_bundle
 from serving.business import Business
 from serving.candidates import Rows
 from serving.config import ShopConfig
 from serving.delivery import Deliveries
 from serving.effects import SlotPolicy
-from serving.histories import open_history, open_people
 from serving.newer import Reach
 from serving.profiles import People
 from serving.questions import Hours, Learned, learned_of
@@ -51,6 +50,8 @@ class Live:
     """What the dataset knows of customers beside events; None before the first sync, and in a history that is older."""
     stops: Stops = NO_STOPS
     """What the shop took off everywhere."""
+    blind: bool = False
+    """The history that is to serve cannot be read, and none stands in for it: nobody knows which customer refused."""
 
     @property
     def bundle(self) -> Bundle:
@@ -125,6 +126,16 @@ class Live:
         return self.histories.at(row, self.translation)
 
 
+def check_whole(live: Live) -> None:
+    """Refuse to tell what is kept of somebody while the half of it cannot be seen.
+
+    Raises:
+        Unavailable: no history can be read.
+    """
+    if live.blind:
+        raise Unavailable("the history cannot be read now", hint="kokyaku sync renews it; then ask again")
+
+
 def item_card(live: Live, row: int) -> dict[str, Any]:
     """What a page shows of an item, as on the wire: the bundle's words, or what the shop changed since."""
     return item_cards(live, np.array([row], np.int32))[0]
@@ -155,37 +166,6 @@ def item_cards(live: Live, rows: Rows, ids: Sequence[str] | None = None) -> list
 
 
 _UNCHANGED: Mapping[str, Any] = {}
-
-
-class Past(NamedTuple):
-    """What was mapped of what people did and told; the fields are those of `Live`."""
-
-    name: str | None
-    histories: Histories | None
-    translation: npt.NDArray[np.int32]
-    seq: int
-    people: People | None
-
-
-def open_past(shop: Shop, store: str, bundle: Bundle) -> Past:
-    """Map the history that is to serve, and its profiles; empty before the first sync.
-
-    Args:
-        shop: whose.
-        store: id of its store.
-        bundle: whose item rows are wanted.
-
-    Raises:
-        BundleError: it is damaged, or of a newer program.
-    """
-    name = live_name(shop.histories)
-    if name is None:
-        return Past(None, None, np.empty(0, np.int32), 0, None)
-    # Hashing gigabytes at every start would cost seconds; `kokyaku doctor` compares the checksums.
-    histories, manifest = open_history(shop.histories / name, verify=False)
-    # Sequence numbers of another store mean nothing here: then all that this one holds is joined.
-    seq = int(manifest["store_seq"]) if manifest.get("store_id") == store else 0
-    return Past(name, histories, translation_of(histories, bundle), seq, open_people(shop.histories / name, store))
 
 
 def open_ranker(shop: Shop, name: str, config: ShopConfig) -> Ranker:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,7 +20,7 @@ import msgspec
 from features.errors import BundleError, ConfigError
 from features.history import FIELDS
 from features.shop import Shop
-from serving.artifact import live_name, read_manifest
+from serving.artifact import MANIFEST, live_name, read_manifest
 from serving.slices import EVENTS
 
 VARIABLE = "KOKYAKU_MEMORY"
@@ -92,9 +93,11 @@ def budget_of(shop: Shop) -> Budget:
     """Computed from the manifests of what serves; nothing is mapped.
 
     Raises:
-        BundleError: nothing serves yet, or a manifest cannot be read.
+        BundleError: nothing serves yet, or the bundle's manifest cannot be read.
     """
-    bundle, history = _sizes(shop.bundles), _sizes(shop.histories)
+    bundle, history = _sizes(shop.bundles), None
+    with suppress(BundleError):  # none is mapped then; the engine says what is wrong with it
+        history = _sizes(shop.histories)
     if bundle is None:
         hint = f"train and promote one: kokyaku train --shop {shop.id}"
         raise BundleError("no bundle serves yet", where=str(shop.bundles), hint=hint)
@@ -180,8 +183,11 @@ def _sizes(parent: Path) -> dict[str, int] | None:
     name = live_name(parent)
     if name is None:
         return None
-    files: Mapping[str, Any] = read_manifest(parent / name)["files"]
-    return {array: int(entry["bytes"]) for array, entry in files.items()}
+    try:
+        files: Mapping[str, Any] = read_manifest(parent / name)["files"]
+        return {array: int(entry["bytes"]) for array, entry in files.items()}
+    except (KeyError, TypeError):
+        raise BundleError("the manifest is damaged", where=str(parent / name / MANIFEST)) from None
 
 
 def _made_anew(bundle: Mapping[str, int]) -> int:

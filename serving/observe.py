@@ -22,7 +22,7 @@ from serving.engine import Engine
 from serving.filling import KNOWS_NOTHING, PASSED
 from serving.gauges import UP, gauges_of
 from serving.guard import PROBES
-from serving.hydrate import OUTDATED, UNREAD
+from serving.hydrate import OUTDATED, STORED, UNMAPPED, UNREAD
 from serving.logs import AccessLog
 from serving.pipeline import ALONE, FILLED, STRANGER, UNKNOWN
 from serving.telemetry import CONTENT_TYPE, OTHER, Gauge, Telemetry
@@ -41,6 +41,7 @@ _CLASSES = {
     STRANGER: "stranger", ALONE: "no-neighbours", UNKNOWN: "unknown-items", PASSED: "second-choice",
     KNOWS_NOTHING: "policy-knows-nothing", FAILED: "policy-failed", UNKEPT: "draw-not-kept",
     UNCOUNTED: "not-counted", UNREAD: "store-unread", OUTDATED: "store-outdated",
+    UNMAPPED: "history-refused", STORED: "history-unread",
 }  # fmt: skip
 
 

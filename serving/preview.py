@@ -99,6 +99,11 @@ class Preview(Engine):
         history = super().history_of(live, user_id, visitor_id, found)
         return history if self.moment is None else history.as_of(self.moment)
 
+    def stored_history_of(self, live: Live, user_id: str | None, visitor_id: str | None) -> History:
+        """What the store alone knows of it."""
+        history = super().stored_history_of(live, user_id, visitor_id)
+        return history if self.moment is None else history.as_of(self.moment)
+
     def refresh(self) -> bool:
         """A look takes up nothing."""
         return False

@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 import orjson
 
-from features.errors import Unavailable
+from features.errors import BundleError, Unavailable
 from features.history import History
 from features.moments import DAY, format_instant
 from features.personal import open_wishes
@@ -115,7 +115,7 @@ class EngineFront:
     def _cards(self, live: Live, rows: Rows, user_id: str | None, visitor_id: str | None) -> list[ItemJson]:
         try:
             history = self._engine_of().history_of(live, user_id, visitor_id)
-        except Unavailable:  # a product is shown all the same, without a heart
+        except (BundleError, Unavailable):  # a product is shown all the same, without a heart
             history = History.empty()
         hearts, _ = open_wishes(history, rows)
         shelf = live.ranker.shelf

@@ -137,7 +137,11 @@ def _opened(folder: Path, name: str, opened: list[int]) -> tuple[int, np.dtype[n
 
 
 def _bytes(file: int, size: int, place: int, folder: Path) -> bytes:
-    raw = os.pread(file, size, place)
+    try:
+        raw = os.pread(file, size, place)
+    except OSError as error:
+        why = error.strerror
+        raise BundleError("it cannot be read", where=str(folder), got=why, hint="look at the disk") from error
     if len(raw) != size:
         raise _ends_early(folder)
     return raw

@@ -26,7 +26,7 @@ from serving import sync_collect, sync_forget, sync_rows
 from serving.artifact import live_name, read_manifest
 from serving.decision_drain import blank_erased, drain, left_folders
 from serving.erase import COMPLETE, ERASED, sweep, sweep_history
-from serving.histories import folders, publish_history, verify_history, write_history
+from serving.histories import IMPORTED, folders, publish_history, verify_history, write_history
 from serving.links import SETTLED_AFTER
 from serving.profiles import REACH
 from serving.store import Store
@@ -154,12 +154,13 @@ class _Sync:
 
     def _renew_history(self, progress: Progress) -> None:
         manifest = self._manifest()
-        live = live_name(self.shop.histories)
+        live = self._live()
         wanted = {
             "store_id": self.store_id,
             "store_seq": progress.events,
             **{name: getattr(progress, table) for name, table in REACH.items()},
             "dataset": manifest.imports[-1].id if manifest.imports else None,
+            IMPORTED: _last_by_file(manifest),
         }
         self.report.history = live
         if not manifest.imports or (live is not None and self._stands(live, wanted)):
@@ -173,8 +174,15 @@ class _Sync:
         # tombstone stands before this look.
         if self.store.erased():
             sweep_history(self.shop.histories / name, self.store)
-        publish_history(self.shop.histories, name)
+        # Looked at anew: an import that was committed meanwhile may be in it or not.
+        publish_history(self.shop.histories, name, imported=_last_by_file(self._manifest()))
         self.report.history, self.report.history_renewed = name, True
+
+    def _live(self) -> str | None:
+        try:
+            return live_name(self.shop.histories)
+        except BundleError:
+            return None  # nobody can read which one is live: make a new one
 
     def _stands(self, name: str, wanted: dict[str, Any]) -> bool:
         """Whether a history is the one that this dataset and store position give."""
@@ -227,3 +235,8 @@ class _Sync:
 
     def _manifest(self) -> Manifest:
         return self.dataset.manifest() if self.dataset.exists() else Manifest()
+
+
+def _last_by_file(manifest: Manifest) -> str:
+    """The last import that did not come from the store, which therefore does not know it; empty where there is none."""
+    return next((record.id for record in reversed(manifest.imports) if record.source != sync_rows.SOURCE), "")

@@ -197,6 +197,8 @@ def test_paths_become_names_of_routes(service):
         (f"3 of 20 {pipeline.FILLED}", "filled"),
         (pipeline.ALONE, "no-neighbours"),
         (hydrate.UNREAD, "store-unread"),
+        (hydrate.UNMAPPED, "history-refused"),
+        (hydrate.STORED, "history-unread"),
         ("whatever ann bought", OTHER),
     ],
 )

@@ -39,7 +39,10 @@ def command(
     from serving.memory import admit
 
     console.print(f"Memory  {admit(opened)}", highlight=False, soft_wrap=True)
-    Engine(opened, worker=None).close()  # a missing or damaged bundle is told here, in one line
+    engine = Engine(opened, worker=None, whole=False)  # a missing or damaged bundle is told here, in one line
+    for what, why in engine.refusals.items():
+        console.print(f"Refused {what}: {why}", highlight=False, soft_wrap=True, markup=False)
+    engine.close()
     command_line = service_command(host, port)
     os.execve(command_line[0], command_line, environment)  # signals reach the service itself, not a parent of it
 
