@@ -22,6 +22,7 @@ from features.shop import Shop
 from serving import histories
 from serving import store_erasure as erasure
 from serving.decision_drain import blank_erased, drain
+from serving.disk import asked_again
 from serving.fields import GUEST, decode
 from serving.store import TRUST_SECONDS, Store
 from serving.tombstones import token_of
@@ -33,6 +34,7 @@ ERASING, ERASED, COMPLETE = "erasing", "erased", "complete"
 """States of a receipt: under way; gone from everything that answers; gone from the dataset too."""
 _UNDERWAY_SECONDS = 0.1
 """A request of another replica that began before it knew the tombstone has left by then."""
+_AGAIN = "ask for it again once it takes writes, or run kokyaku sync: either finishes it"
 _IN_THEIR_WORDS = {"name": 4, "answers": 12, "attributes": 12, "projects": 12}
 """Fields -> from how many bytes on a text is looked for. Shorter answers are many people's: alone they name nobody."""
 
@@ -49,6 +51,7 @@ SAYS = {
 }
 
 
+@asked_again(_AGAIN)
 def erase(
     shop: Shop, store: Store, customer_id: str, *, now: int, on_erased: Callable[[str], None] | None = None
 ) -> dict[str, Any]:
@@ -66,6 +69,7 @@ def erase(
 
     Raises:
         Unavailable: the disk refuses; the tombstone may stand already, and erasing again finishes.
+        BundleError: a history is damaged; the tombstone stands, and the next sync finishes.
     """
     token = token_of(shop.secret, customer_subject(customer_id))
     # First: from here on nothing new of this customer is stored or linked, and a sweep may take the old links away.
@@ -81,6 +85,7 @@ def erase(
     return _finished(store, token, receipt, counts, now)
 
 
+@asked_again(_AGAIN)
 def erase_visitor(shop: Shop, store: Store, visitor_id: str, *, now: int) -> dict[str, Any]:
     """Forget somebody who has not signed in: what the visitor did and told since the last sign-in, if any.
 
@@ -135,6 +140,7 @@ def read_receipt(store: Store, receipt_id: str) -> dict[str, Any]:
     return receipt
 
 
+@asked_again(_AGAIN)
 def sweep(shop: Shop, store: Store, *, now: int) -> int:
     """Erase, from the tombstones alone, whatever still stands of anybody erased; finish interrupted erasures.
 
@@ -142,6 +148,9 @@ def sweep(shop: Shop, store: Store, *, now: int) -> int:
 
     Returns:
         How many subjects something was still found of.
+
+    Raises:
+        Unavailable: the disk refuses; the next sweep goes on.
     """
     erased = store.erased()
     found = 0
@@ -159,8 +168,13 @@ def sweep(shop: Shop, store: Store, *, now: int) -> int:
     return found
 
 
+@asked_again(_AGAIN)
 def sweep_here(shop: Shop, store: Store) -> None:
-    """Overwrite, in the decision logs and histories of this machine, whom another replica erased."""
+    """Overwrite, in the decision logs and histories of this machine, whom another replica erased.
+
+    Raises:
+        Unavailable: the disk refuses; the next sweep goes on.
+    """
     drain(shop.decision_logs, store)
     blank_erased(shop.decision_logs, store, store.erased())
     _in_each_history(shop, lambda folder: sweep_history(folder, store), damaged=0)
@@ -214,16 +228,21 @@ def _forget_everywhere(shop: Shop, store: Store, customer_id: str | None, visito
 def _in_each_history(shop: Shop, action: Callable[[Path], Result], damaged: Result | None = None) -> list[Result]:
     """An action on the live history and the one before; a sync may remove a superseded one while we look at it.
 
-    One that cannot be read any more cannot answer either: where `damaged` is given, it counts as that.
+    One that cannot be read any more cannot answer either: where `damaged` is given, it counts as that. Where one
+    refuses, the other has its turn all the same.
     """
-    results = []
+    results: list[Result] = []
+    trouble: OSError | BundleError | None = None
     for folder in histories.folders(shop.histories):
         try:
             results.append(action(folder))
-        except (FileNotFoundError, BundleError):
-            if folder.exists() and damaged is None:
-                raise
+        except (OSError, BundleError) as error:
+            unreadable = isinstance(error, FileNotFoundError | BundleError)
+            if not unreadable or (damaged is None and folder.exists()):
+                trouble = trouble or error
             results += [] if damaged is None else [damaged]
+    if trouble is not None:
+        raise trouble
     return results
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import resource
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from itertools import pairwise
@@ -18,21 +20,25 @@ import pytest
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
-from features.errors import BundleError, Unavailable
+from features.errors import BundleError, ConfigError, Unavailable
 from features.history import customer_subject
 from features.shop import Shop
 from serving import clock as clocks
+from serving import store_erasure as erasure
 from serving.access import Access
-from serving.artifact import LIVE, MANIFEST, publish_live
+from serving.artifact import LIVE, MANIFEST, live_name, publish_live
 from serving.bundle import write_bundle
 from serving.clock import Clock, set_clock
 from serving.engine import Engine
+from serving.erase import COMPLETE, ERASED, ERASING, sweep
 from serving.events import StoredEvent
+from serving.histories import open_history
 from serving.http import routes
 from serving.hydrate import OUTDATED, UNREAD
 from serving.policy_files import write_policy
 from serving.store import Store
-from tests.test_serving.conftest import AS_OF, SHOP_TOML, build_toy_bundle
+from serving.sync import sync
+from tests.test_serving.conftest import AS_OF, SHOP_TOML, build_history, build_toy_bundle
 from tests.test_serving.grown import policy, records
 from tests.test_serving.test_engine import publish_history
 from tests.test_serving.test_kills import HOME
@@ -141,6 +147,7 @@ def filled(place: Path) -> Iterator[None]:
 
 def survives_a_full_disk(shop: Shop, full: contextlib.AbstractContextManager[None]) -> None:
     """Answers go on without draws, nothing half-written stays, and with room again all is as before."""
+    publish_history(shop, "h1", {customer_subject("zoe"): build_history(("purchase", "b2", 2.0))}, seq=0)
     with opened(shop) as (engine, client):
         assert bought(client, "ann") == 200
         drawn = page(client, "ann")
@@ -160,6 +167,9 @@ def survives_a_full_disk(shop: Shop, full: contextlib.AbstractContextManager[Non
         for answer in met:
             assert {slot["decisionId"] in kept for slot in answer["slots"]} == {answer.get("logged", True)}
         assert len(engine.store.events_of("ann", None)) == 2
+        assert len(engine.history_of(engine.live, "zoe", None)) == 1
+        assert post(client, "/v1/customers/erase", {"userId": "zoe"}).json()["state"] == ERASED
+        assert len(engine.history_of(engine.live, "zoe", None)) == 0
 
 
 def test_a_disk_on_which_no_file_grows(shop):
@@ -193,6 +203,69 @@ def test_a_file_system_that_turned_read_only(shop, monkeypatch):
         engine.store.database._drop_writer()
         assert bought(client, "ann") == 200
         assert page(client, "ann").get("logged", True)
+
+
+def full(*_, **__) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device", "/somewhere")
+
+
+def no_write_mapped(path, mmap_mode=None, **how):
+    if mmap_mode == "r+":
+        raise OSError(errno.EROFS, "Read-only file system", str(path))
+    return LOAD(path, mmap_mode=mmap_mode, **how)
+
+
+REFUSED = {
+    "the note on what is changed": ("serving.histories.write_atomically", full),
+    "the history's arrays": ("serving.histories.np.load", no_write_mapped),
+    "the flush": ("serving.histories.os.fsync", full),
+    "the decision logs": ("serving.erase.blank_erased", full),
+    "the drain": ("serving.erase.drain", full),
+}
+LOAD = np.load
+
+
+@pytest.mark.parametrize("finished_by", ["asking again", "sync"])
+@pytest.mark.parametrize("what", REFUSED)
+def test_an_erasure_that_the_disk_refuses_by_half_is_asked_for_again(shop, monkeypatch, what, finished_by):
+    """The store takes its part and the shop's folder refuses its own: 503, and either way ends with nothing left."""
+    publish_history(shop, "h1", {customer_subject("zoe"): build_history(("purchase", "b2", 2.0))}, seq=0)
+    with opened(shop) as (engine, client):
+        assert bought(client, "zoe") == 200
+        page(client, "zoe")
+        with monkeypatch.context() as broken:
+            broken.setattr(*REFUSED[what])
+            refuses_writes(client, ["/v1/customers/erase"])
+            assert engine.store.erased().row("zoe", None)
+        if finished_by == "sync":
+            sync(shop, now=engine.clock.now())
+            assert [len(erasure.receipts_in(engine.store, state)) for state in (ERASING, ERASED, COMPLETE)] == [0, 0, 1]
+        else:
+            answer = post(client, "/v1/customers/erase", {"userId": "zoe"})
+            assert (answer.status_code, answer.json()["state"]) == (202, ERASED)
+        live = shop.histories / str(live_name(shop.histories))
+        assert len(open_history(live)[0].of(customer_subject("zoe"))) == 0
+        assert engine.store.events_of("zoe", None) == []
+        engine.decisions.close()
+        assert not [path for path in shop.root.rglob("*") if path.is_file() and path.parent != shop.dataset
+                    and b"zoe" in path.read_bytes()]  # fmt: skip
+
+
+@pytest.mark.parametrize("call", ["export", "sweep"])
+def test_whoever_copies_or_sweeps_on_a_disk_that_refuses_is_told_to_come_again(shop, monkeypatch, call):
+    with opened(shop) as (engine, client):
+        assert bought(client, "ann") == 200
+        monkeypatch.setattr("serving.export.drain", full)
+        monkeypatch.setattr("serving.erase.blank_erased", full)
+        if call == "export":
+            answer = post(client, "/v1/customers/export", {"userId": "ann"})
+            assert (answer.status_code, answer.headers["retry-after"], answer.json()["error"]["field"]) == (
+                503, "1", None,
+            )  # fmt: skip
+        else:
+            erasure.bury(engine.store, [b"token"], AS_OF)
+            with pytest.raises(Unavailable, match="disk refuses"):
+                sweep(shop, engine.store, now=AS_OF)
 
 
 def test_a_shop_on_a_read_only_disk_says_so_at_the_start_and_starts_when_it_is_not(small_disk):
@@ -406,6 +479,38 @@ def test_time_does_not_go_back_when_the_clock_is_set_back(monkeypatch):
         assert told[-1] == machine.wall * 1_000_000
         machine.wall -= 30 * 86_400  # somebody wants another day
         assert clock.now() == machine.wall * 1_000_000
+
+
+CLOCKS = {"empty": b"", "torn": b'{"offset_micro', "nameless": b"{}", "no number": b'{"offset_microseconds": "x"}'}
+
+
+@pytest.mark.parametrize("content", CLOCKS.values(), ids=CLOCKS)
+def test_a_damaged_clock_is_named_with_its_remedy(shop, content):
+    """It is no bug of ours: one line, and the shop goes on once it is put right."""
+    shop.clock.write_bytes(content)
+    with pytest.raises(ConfigError, match="clock is damaged") as refused:
+        Engine(shop, worker="test")
+    assert str(shop.clock) in refused.value.line() and "delete it" in refused.value.hint
+    shop.clock.unlink()
+    with opened(shop) as (_, client):
+        assert bought(client, "ann") == 200
+
+
+def test_serve_ends_with_one_line_where_the_clock_is_damaged(shop):
+    shop.clock.write_bytes(b"")
+    command = [sys.executable, "-m", "training", "serve", "--dev", "--shop", "toy", "--root", str(shop.root)]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert (ended.returncode, "clock is damaged" in ended.stderr, "Traceback" in ended.stderr) == (2, True, False)
+
+
+@pytest.mark.parametrize(("back", "held"), [(3_599, True), (3_600, False)])
+def test_a_step_of_an_hour_is_meant(monkeypatch, back, held):
+    """A smaller one is bridged; who sets a clock back further wants the other time, and it is an earlier one then."""
+    with monkeypatch.context() as patched:
+        machine, clock = Machine(patched), Clock()
+        before = clock.now()
+        machine.wall -= back
+        assert (clock.now() >= before) is held
 
 
 def test_a_sign_out_after_a_step_back_is_after_the_sign_in(shop, monkeypatch):
