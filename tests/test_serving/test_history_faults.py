@@ -271,16 +271,14 @@ def test_events_that_cannot_be_read_any_more_cost_only_themselves(shop, breaks, 
         assert {row["customer_id"] for row in records(engine) if row["fallback"] == STORED} == {"ann"}
 
 
-def test_no_answer_names_a_path_of_the_server(shop, caplog):
-    """The log has it, once however many ask."""
+def test_no_answer_names_a_path_of_the_server(shop):
+    """The log has it, see `test_logs`."""
     folder = publish(shop, 0, "import-1")
     with opened(shop) as (_, client):
         without_events(folder, None)
-        for _ in range(2):
-            answer = post(client, "/v1/customers/read", {"userId": "ann"})
-            assert (answer.status_code, answer.json()["error"]["field"]) == (503, None)
-            assert str(shop.root.parent) not in answer.text
-    assert len([each for each in caplog.messages if str(folder) in each]) == 1
+        answer = post(client, "/v1/customers/read", {"userId": "ann"})
+        assert (answer.status_code, answer.json()["error"]["field"]) == (503, None)
+        assert str(shop.root.parent) not in answer.text
 
 
 @pytest.mark.parametrize("damage", [name for name in DAMAGE if name != "a missing folder"])
