@@ -25,7 +25,7 @@ from serving.drawing import UNKEPT, Choice, Draws
 from serving.engine import Engine
 from serving.filling import first_fillable
 from serving.hydrate import hydrate, looked
-from serving.keeping import Keep, settled
+from serving.keeping import Keep, settled, unless_refused
 from serving.live import Live
 from serving.occupied import told_of
 from serving.pages import draws_of
@@ -73,7 +73,8 @@ async def next_action(engine: Engine, request: ActionRequest, now: int, keep: Ke
     """
     case = case_of(engine, request, now)
     lap("fillable")
-    body, decisions, unwritten = await settled(case.draws, case.decided, None if engine.preview else keep, case.counts)
+    kept = None if engine.preview else keep
+    body, decisions, unwritten = await settled(case.draws, case.decided, kept, case.counts)
     body = remember(engine, unwritten, body)
     if body.get("logged") is False and unwritten is decisions and case.draws is not None and case.draws.fresh:
         case.draws.again(closed=True)  # what is drawn and not remembered can never be learned from
@@ -81,7 +82,8 @@ async def next_action(engine: Engine, request: ActionRequest, now: int, keep: Ke
         unwritten = decisions
         body |= again
     noted(engine, decisions, unwritten, body)
-    note_questions(engine, case.now.query, {"slots": [body]})
+    kept = unless_refused(kept, case.draws, case.counts)
+    await note_questions(case.now.query, [body], body["requestId"], kept)
     return body
 
 

@@ -8,13 +8,15 @@ from typing import Any
 
 from features.covariates import visit_values
 from features.errors import Unavailable
-from serving.engine import Engine
+from serving.held import Wishes
+from serving.keeping import Keep
 from serving.person import Person
 from serving.prior import words_of
 from serving.query import Query
 from serving.questions import Question, best_question
 from serving.settings import asking as settings
 from serving.situation import SESSION, Situation
+from serving.watch import lap
 
 log = logging.getLogger("kokyaku")
 ANOTHER = "another question is worth more now"
@@ -50,16 +52,27 @@ def question_now(now: Situation, names: Sequence[str], able: Mapping[str, Sequen
     return found.question.id, found.reasons[0]
 
 
-def note_questions(engine: Engine, query: Query, body: Mapping[str, Any]) -> None:
-    """Remember which question a page puts for the first time; what cannot be remembered stops no page."""
-    for slot in body["slots"]:
-        asked = slot.get("question")
-        if asked is None or engine.preview or asked["question"] in query.person.shown:
-            continue
-        try:
-            engine.note_shown(query, asked["question"])
-        except Unavailable as error:
-            log.warning("%s", error.line())
+async def note_questions(query: Query, slots: Sequence[Mapping[str, Any]], request_id: str, keep: Keep | None) -> None:
+    """Remember which questions an answer puts for the first time, so that no other session puts them again.
+
+    The answer waits for that as for its draws, beside the event loop and no longer: so the very next one finds the
+    question on the screen. What cannot be remembered stops no answer: the next one puts the question once more.
+
+    Args:
+        query: who was asked, and when.
+        slots: of the answer.
+        request_id: of the answer.
+        keep: `Store.keep` or `Store.keep_at_once`; None: a preview, or the store has just refused.
+    """
+    asked = [slot["question"]["question"] for slot in slots if slot.get("question") is not None]
+    new = tuple(dict.fromkeys(name for name in asked if name not in query.person.shown))
+    if keep is None or not new:
+        return
+    try:
+        await keep(Wishes(query.user_id, query.visitor_id, request_id, query.now, (), questions=new))
+    except Unavailable as error:
+        log.warning("a question that was put is not remembered: %s", error.line())
+    lap("log")
 
 
 def session_start(now: Situation) -> int:

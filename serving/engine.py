@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
-from features.errors import BundleError, ConfigError, KokyakuError, Unavailable
+from features.errors import BundleError, ConfigError, KokyakuError
 from features.history import History
 from features.pace import breathe
 from features.shop import Shop
@@ -32,7 +32,6 @@ from serving.news import News
 from serving.past import NO_PAST, Past, open_past, stand_in, swept
 from serving.person import Consents, Person
 from serving.policy_files import open_policies
-from serving.query import Query
 from serving.ranker import Ranker
 from serving.stops import read_stops
 from serving.store import Store
@@ -169,20 +168,6 @@ class Engine:
         """What the shop was told of somebody, as of now."""
         found = found or self.find(live, user_id, visitor_id)
         return people.person_of(self, live, user_id, visitor_id, now, found)
-
-    def note_shown(self, query: Query, question: str) -> None:
-        """Remember that a question was put, so that it is not put again in another session.
-
-        While the store refuses, the page is shown all the same: the question may come once more.
-        """
-        told = {"shown": {question: query.now}}
-        try:
-            if query.user_id is not None:
-                self.store.put_customer(query.user_id, told, query.now)
-            elif query.visitor_id is not None:
-                self.store.put_visitor(query.visitor_id, told, query.now)
-        except Unavailable as error:
-            log.warning("a question that was put is not remembered: %s", error.what)
 
     def refresh(self) -> bool:
         """Take up a newly published bundle, history or `shop.toml`; what is broken is refused and named.

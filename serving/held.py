@@ -16,7 +16,9 @@ from features.history import customer_subject, visitor_subject
 from serving import store_sql as sql
 from serving.backend import Connection
 from serving.caps import Showing, Tally
+from serving.fields import encode
 from serving.links import timeline_in
+from serving.store_people import tell
 from serving.store_shown import count
 from serving.tombstones import Erased
 
@@ -54,13 +56,14 @@ class Wish(msgspec.Struct, frozen=True):
 
 
 class Wishes(msgspec.Struct, frozen=True):
-    """The draws of one answer and what is to be counted of it; they are kept together or not at all.
+    """The draws of one answer, what is to be counted of it and what it asks; they are kept together or not at all.
 
     Args:
         customer_id, visitor_id: whose; without either nothing can hold, and only what was given out is counted.
         request_id, decided_at: of the decisions.
         each: the draws.
         showings: what of the answer stands against limits.
+        questions: those that are put now for the first time.
     """
 
     customer_id: str | None
@@ -69,6 +72,7 @@ class Wishes(msgspec.Struct, frozen=True):
     decided_at: int
     each: tuple[Wish, ...]
     showings: tuple[Showing, ...] = ()
+    questions: tuple[str, ...] = ()
 
 
 class Kept(msgspec.Struct, frozen=True):
@@ -102,7 +106,7 @@ def held_in(rows: Iterable[tuple[str, int, int, bytes]]) -> dict[Key, Held]:
 
 
 def hold(connection: Connection, wishes: Wishes, erased: Erased) -> Kept:
-    """Keep draws inside a transaction and count what is limited, all or none; what was first stays.
+    """Keep draws and questions inside a transaction and count what is limited, all or none; what was first stays.
 
     Nobody else can keep a draw or count a showing in between, so a limit that has room here is not exceeded.
     """
@@ -121,6 +125,9 @@ def hold(connection: Connection, wishes: Wishes, erased: Erased) -> Kept:
         row = (subject, *wish.key, wishes.decided_at, wish.ends_at, msgspec.json.encode(wish.held))
         connection.execute(sql.HOLD, row)
         connection.execute(sql.ADD_DECISION, (wish.held.decision_id, *whose, wish.payload))
+    if wishes.questions and subject is not None:
+        put = encode({"shown": dict.fromkeys(wishes.questions, wishes.decided_at)})
+        tell(connection, wishes.customer_id, wishes.visitor_id, put, wishes.decided_at)
     return Kept(True)
 
 

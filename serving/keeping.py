@@ -71,6 +71,12 @@ async def settled(
     return answer, decisions, decisions
 
 
+def unless_refused(keep: Keep | None, draws: Draws | None, counts: Counts | None) -> Keep | None:
+    """`keep`, but None where the store has just refused an answer: nobody waits for it twice."""
+    refused = (draws is not None and draws.closed) or (counts is not None and counts.closed)
+    return None if refused else keep
+
+
 def _again(draws: Draws | None, counts: Counts | None, kept: Kept, *, closed: bool = False) -> None:
     if draws is not None:
         draws.again(kept.found, anew=kept.tally is not None, closed=closed)

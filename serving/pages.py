@@ -20,7 +20,7 @@ from serving.explain import explain
 from serving.filling import first_fillable, instead
 from serving.greeting import basis, greeting
 from serving.hydrate import hydrate, told_trouble
-from serving.keeping import Keep, at_once, settled
+from serving.keeping import Keep, at_once, settled, unless_refused
 from serving.live import Live
 from serving.modules import Filled
 from serving.occupied import Occasion, Occupied, shown
@@ -54,7 +54,10 @@ async def page_soon(engine: Engine, request: PageRequest, now: int, keep: Keep, 
     plan, first = await go(planned, engine, request, now)
     kept, counts = None if engine.preview else keep, plan.offered.counts
     body, decisions, unwritten = await settled(plan.draws, plan.decided, kept, counts, first)
-    return answered(engine, request, plan, body, decisions, unwritten)
+    answer = answered(engine, request, plan, body, decisions, unwritten)
+    kept = unless_refused(kept, plan.draws, counts)
+    await note_questions(plan.now.query, answer["slots"], answer["requestId"], kept)
+    return answer
 
 
 def planned(engine: Engine, request: PageRequest, now: int) -> Steps[tuple[Plan, tuple[Answer, list[Decision]]]]:
@@ -99,7 +102,6 @@ def answered(
         answer["explain"] = explained(situation, offered)
     lap("fill")
     answer = remember(engine, unwritten, answer)
-    note_questions(engine, situation.query, body)
     if draws is not None and draws.fresh and unwritten is decisions and answer.get("logged") is False:
         # What is drawn and not remembered can never be learned from: then nothing is drawn.
         draws.again(closed=True)

@@ -35,7 +35,7 @@ _Row = tuple[StoredEvent, bytes] | Wishes
 TRUST_SECONDS = 0.25
 """An erasure by another process is known this long afterwards."""
 _PAGE_SECONDS = 0.5
-"""A page does not wait longer than this for its draws to be kept: then it is shown without any."""
+"""A page does not wait longer than this: then it is shown without draws, and its question is not remembered."""
 _LINKS = {"sign_in", "sign_out"}
 
 
@@ -138,7 +138,7 @@ class Store(people.PeopleStore, shown.ShownStore):
         return {} if subject is None else held_in(self.database.query(sql.HELD_OF, (subject,)))
 
     async def keep(self, wishes: Wishes) -> Kept:
-        """Keep the draws of one answer durably, all or none, in one flush with all other callers of this moment.
+        """Keep what one answer wishes durably, all or none, in one flush with all other callers of this moment.
 
         Raises:
             Unavailable: nothing was kept.

@@ -43,11 +43,11 @@ class PeopleStore:
         Raises:
             DataError: fields that JSON cannot hold.
         """
-        row = (customer_id, encode(fields), at)
+        payload = encode(fields)
         with self.database.transaction() as connection:
             if self.erased_in(connection).customer(customer_id):
                 return False
-            connection.execute(sql.ADD_CUSTOMER, row)
+            tell(connection, customer_id, None, payload, at)
         return True
 
     def read_customer(self, customer_id: str) -> dict[str, Any] | None:
@@ -64,9 +64,7 @@ class PeopleStore:
         with self.database.transaction() as connection:
             if self.erased_in(connection).visitor(visitor_id):
                 return False
-            before = [decode(row[1]) for row in connection.execute(sql.VISITOR_CHANGES, (visitor_id,)).fetchall()]
-            if plain(composed([*before, decode(payload)])) != plain(composed(before)):
-                connection.execute(sql.ADD_VISITOR, (visitor_id, payload, at))
+            tell(connection, None, visitor_id, payload, at)
         return True
 
     def read_visitor(self, visitor_id: str) -> dict[str, Any] | None:
@@ -100,6 +98,16 @@ class PeopleStore:
     def reports_of(self, customer_id: str, after: int = 0) -> list[Report]:
         """What was reported of a customer's order lines after a change number, in the order of reporting."""
         return [_report.decode(row[0]) for row in self.database.query(sql.ORDERS_OF, (customer_id, after))]
+
+
+def tell(connection: Connection, customer_id: str | None, visitor_id: str | None, payload: bytes, at: int) -> None:
+    """Inside a transaction: a change of a customer's fields, or else of a visitor's where it changes anything."""
+    if customer_id is not None:
+        connection.execute(sql.ADD_CUSTOMER, (customer_id, payload, at))
+        return
+    before = [decode(row[1]) for row in connection.execute(sql.VISITOR_CHANGES, (visitor_id,)).fetchall()]
+    if plain(composed([*before, decode(payload)])) != plain(composed(before)):
+        connection.execute(sql.ADD_VISITOR, (visitor_id, payload, at))
 
 
 def hand_over_told(connection: Connection, visitor_id: str, customer_id: str, at: int) -> None:

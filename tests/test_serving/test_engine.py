@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 from features import pace
-from features.errors import Unavailable
 from features.history import FIELDS, Histories, History, customer_subject, visitor_subject
 from features.ids import Vocabulary
 from features.moments import DAY
@@ -19,9 +18,7 @@ from serving.artifact import publish_live
 from serving.bundle import write_bundle
 from serving.events import StoredEvent
 from serving.histories import write_history
-from serving.query import Query
 from serving.stops import add_stop
-from serving.store_people import PeopleStore
 
 AS_OF = 20_000 * DAY
 
@@ -184,15 +181,3 @@ def test_a_change_that_comes_when_the_new_shelf_was_just_filled_is_in_force(
     assert toy_engine.refresh()
     assert toy_engine.live.bundle.id == "toy-2"
     assert toy_engine.live.ranker.shelf.withdrawn[0]
-
-
-def test_a_question_is_put_also_while_the_store_refuses(toy_engine, monkeypatch):
-    """That it was put is not remembered then; the page is worth more."""
-
-    def full(self, *told):
-        raise Unavailable("the disk is full")
-
-    monkeypatch.setattr(PeopleStore, "put_visitor", full)
-    monkeypatch.setattr(PeopleStore, "put_customer", full)
-    for who in ({"visitor_id": "v"}, {"user_id": "ann"}):
-        toy_engine.note_shown(Query(now=AS_OF, history=History.empty(), **who), "pet")
