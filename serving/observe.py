@@ -137,14 +137,14 @@ class Looks:
         self._running: asyncio.Future[list[Gauge]] | None = None
 
     async def __call__(self) -> list[Gauge]:
-        """The gauges; while a look hangs, only that the store is down."""
-        if self._running is None or self._running.done():
+        """The gauges, of the look that runs where one does; while it hangs, only that the store is down."""
+        look = self._running
+        if look is None or look.done():
             loop = asyncio.get_running_loop()
-            self._running = loop.run_in_executor(self._thread, gauges_of, self._engine_of(), self._version)
-            done, _ = await asyncio.wait([self._running], timeout=GAUGE_SECONDS)
-            if done:
-                return self._running.result()
-        return [Gauge("store_up", UP, 0.0)]
+            look = loop.run_in_executor(self._thread, gauges_of, self._engine_of(), self._version)
+            self._running = look
+        done, _ = await asyncio.wait([look], timeout=GAUGE_SECONDS)
+        return look.result() if done else [Gauge("store_up", UP, 0.0)]
 
 
 def metrics_route(telemetry: Telemetry, engine_of: Callable[[], Engine], version: str) -> BaseRoute:

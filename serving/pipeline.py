@@ -78,11 +78,10 @@ def related(engine: Engine, request: RelatedRequest, now: int) -> Steps[Answer]:
     slate = yield from ranker.ranking(query, voice, personal=voice is not None)
     yield
     decision = decide_list(live, query, slate, holdout, surface="api.related-items")
+    if query.trouble is None and not (query.anchors and len(slate.items)):
+        decision = msgspec.structs.replace(decision, fallback=ALONE if query.anchors else UNKNOWN)
     yield
     answer = {**fill(live, query, slate, decision), "missingIds": missing}
-    if not query.anchors or not len(slate.items):
-        answer["reason"] = ALONE if query.anchors else UNKNOWN
-        watching().fell_back(answer["reason"])
     batch = offered(engine, [decision])
     yield
     answer = kept(engine, batch, answer)
@@ -109,6 +108,7 @@ def rank_list(engine: Engine, request: RankingsRequest, now: int) -> Steps[Answe
     ordered = sorted(known, key=lambda pair: len(place) if pair[1] is None else pair[1])
     ranking = [{"itemId": text, "score": 0.0 if at is None else float(slate.scores[at])} for text, at in ordered]
     missing = [text for text in given if not live.ranker.shelf.knows(text)]
+    watching().decided((), trouble=query.trouble)  # no decision tells of it: an order is nothing that is logged
     answer = {
         "requestId": new_id(), "personalizedRanking": ranking, "missingIds": missing, "bundleId": live.bundle.id,
     }  # fmt: skip

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 from types import SimpleNamespace
 
+import orjson
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from features.errors import Unavailable
 from features.moments import HOUR
 from serving import hydrate, pipeline
+from serving.frames import frames
 from serving.http import HANDLERS
 from serving.logs import AccessLog
-from serving.observe import Observed, Paths, fallback_class
+from serving.observe import METRICS, Observed, Paths, fallback_class
 from serving.steps import Steps
 from serving.sync import sync
 from serving.telemetry import OTHER, Gauge, Spread, Tally, Telemetry
@@ -111,6 +114,35 @@ def test_a_store_that_cannot_be_read_is_a_fallback_once_an_answer(service, toy_e
     for path in ("/v1/recommendations", "/v1/pages"):
         assert service.post(path, {"userId": "ann"}).json()["degraded"] is True
         assert scraped(service)["kokyaku_fallbacks_total", "store-outdated", path] == 1
+
+
+@pytest.mark.parametrize("away", [False, True])
+@pytest.mark.parametrize(("item", "kind"), [("nothing", "unknown-items"), ("a0", "no-neighbours")])
+def test_what_goes_with_nothing_is_a_fallback_once_an_answer(service, toy_engine, monkeypatch, item, kind, away):
+    """The decision in the log, the answer and the counter say the same; the store's trouble comes first."""
+    toy_engine.live.ranker.shelf.stop(set(toy_engine.live.bundle.items) - ({item} if item == "a0" else set()))
+    if away:
+        monkeypatch.setattr(toy_engine, "history_of", _down)
+    answer = service.post("/v1/related-items", {"itemIds": [item], "userId": "ann"}).json()
+    found = scraped(service)
+    told = {key[1]: found[key] for key in found if key[0] == "kokyaku_fallbacks_total"}
+    assert told == {"store-outdated" if away else kind: 1}
+    assert fallback_class(answer["reason"]) in told
+    assert answer.get("degraded", False) is away
+    (path,) = [path for path in toy_engine.shop.decision_logs.iterdir() if path.stat().st_size]
+    assert [orjson.loads(payload)["fallback"] for _, _, payload in frames(path.read_bytes())] == [answer["reason"]]
+
+
+def test_an_order_made_without_the_store_is_a_fallback_once(service, toy_engine, monkeypatch):
+    """It has no decision that could tell."""
+    body = {"userId": "ann", "inputList": ["a0", "b0"]}
+    assert "degraded" not in service.post("/v1/rankings", body).json()
+    monkeypatch.setattr(toy_engine, "history_of", _down)
+    assert service.post("/v1/rankings", body).json()["degraded"] is True
+    found = scraped(service)
+    assert [(key, found[key]) for key in found if key[0] == "kokyaku_fallbacks_total"] == [
+        (("kokyaku_fallbacks_total", "store-outdated", "/v1/rankings"), 1)
+    ]
 
 
 def test_events_and_erasures_are_counted_by_what_became_of_them(service):
@@ -282,6 +314,28 @@ def test_a_store_that_hangs_keeps_no_scraper_waiting(service, toy_engine, monkey
         time.sleep(0.01)
     assert scraped(service)["kokyaku_store_up",] == 1
     assert looks[0] is True  # nobody waited for it to give up
+
+
+def test_who_scrapes_during_a_look_gets_what_it_sees(service, toy_engine, monkeypatch):
+    """Two scrapers, or one that is impatient: the store is up for both, and it is looked at once."""
+    monkeypatch.setattr("serving.observe.GAUGE_SECONDS", 30.0)
+    free, looks = threading.Event(), []
+
+    def last_seq(_) -> int:
+        looks.append(free.wait(20))
+        return 0
+
+    monkeypatch.setattr(type(toy_engine.store), "last_seq", last_seq)
+    metrics = next(route.endpoint for route in service.client.app.routes if getattr(route, "path", "") == METRICS)
+
+    async def scrapes() -> list[str]:
+        both = [asyncio.ensure_future(metrics(None)) for _ in range(2)]
+        await asyncio.sleep(0.05)
+        free.set()
+        return [(await each).body.decode() for each in both]
+
+    assert [parsed(text)["kokyaku_store_up",] for text in asyncio.run(scrapes())] == [1, 1]
+    assert looks == [True]
 
 
 # --- the layer --------------------------------------------------------------------------------------------------------
