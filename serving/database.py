@@ -209,11 +209,14 @@ class SqliteDatabase:
         return Condition("fail", f"journal mode is {mode}", "the folder's file system does not support WAL; move it")
 
     def close(self) -> None:
-        """Close every connection; what was committed stays."""
-        with self._write_lock:
-            self._closed = True
-            self._drop_writer()
-            self._mark.close()
+        """Close every connection but one that the disk keeps busy; what was committed stays."""
+        self._closed = True
+        if self._write_lock.acquire(timeout=BUSY_SECONDS):
+            try:
+                self._drop_writer()
+                self._mark.close()
+            finally:
+                self._write_lock.release()
         for connection in list(self._readers.values()):
             connection.close()
         self._readers.clear()

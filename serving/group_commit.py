@@ -7,6 +7,7 @@ of callers, and nobody is told "accepted" before the flush that holds his rows h
 from __future__ import annotations
 
 import asyncio
+import logging
 import queue
 import threading
 import time
@@ -28,6 +29,9 @@ PATIENCE_SECONDS = 3.0
 """A caller who waited so long is told that it did not work, and may come again."""
 WAITING_ROWS = 100_000
 """More than this waiting means that the disk has stopped: then callers are sent away at once."""
+CLOSE_SECONDS = PATIENCE_SECONDS
+"""Closing waits no longer than a caller: who waited so long was told that it did not work."""
+log = logging.getLogger("kokyaku")
 
 
 class GroupCommit(Generic[Row, Result]):
@@ -62,14 +66,22 @@ class GroupCommit(Generic[Row, Result]):
         except TimeoutError:
             raise Unavailable("the disk does not answer", hint="try again in a moment") from None
 
-    def close(self) -> None:
-        """Write what waits, then end the thread."""
+    def close(self, patience: float = CLOSE_SECONDS) -> None:
+        """Write what waits, then end the thread; where the disk does not answer, leave it behind.
+
+        Args:
+            patience: seconds. What is not written then was acknowledged to nobody.
+        """
         with self._lock:
             self._closed = True
             thread = self._thread
-        if thread is not None:
-            self._queue.put(None)
-            thread.join()
+        if thread is None:
+            return
+        self._queue.put(None)
+        thread.join(patience)
+        if thread.is_alive():  # the process does not wait for it either
+            told = "the disk does not answer: %d rows that wait for it are left behind, none of which was acknowledged"
+            log.warning(told, self._waiting)
 
     def _enqueue(self, rows: Sequence[Row]) -> Future[list[Result]]:
         with self._lock:

@@ -177,10 +177,13 @@ class PostgresDatabase:
         return Condition("ok", f"{detail}, clocks {skew * 1000:.0f} ms apart")
 
     def close(self) -> None:
-        """Close every connection; what was committed stays."""
+        """Close every connection but one on which the server keeps somebody waiting; what was committed stays."""
         self._pool.close()
-        with self._write_lock:
-            self._pool.drop_writer()
+        if self._write_lock.acquire(timeout=LOCK_SECONDS):
+            try:
+                self._pool.drop_writer()
+            finally:
+                self._write_lock.release()
 
     # --- the schema -----------------------------------------------------------------------------------------------
 

@@ -34,7 +34,7 @@ from serving.engine import Engine
 from serving.face import face
 from serving.http import VERSION
 from serving.keeper import KEPT_BY
-from serving.leaving import Leaving
+from serving.leaving import LAST_SECONDS, Leaving, done_within, end_soon
 from serving.memory import admit
 from serving.observe import Observed, Paths, metrics_route
 from serving.probes import Probes, cannot_serve
@@ -133,12 +133,17 @@ class Worker:
         leaving.begin(asyncio.get_running_loop(), os.environ)
 
     async def stop(self) -> None:
-        """Stop watching, bring what was logged into the store, and close what is open; all was answered by now."""
+        """Stop watching, bring what was logged into the store, and close what is open; all was answered by now.
+
+        A store that does not answer is left behind: what waits for it was acknowledged to nobody.
+        """
         self._watching.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await self._watching
-        await asyncio.get_running_loop().run_in_executor(self._thread, _last, engine())
-        self._thread.shutdown()
+        if not await done_within(LAST_SECONDS, _last, engine(), self._thread):
+            log.warning("the store does not answer, the worker leaves: what it logged is drained by the next start, "
+                        "and what else is not written was never acknowledged")  # fmt: skip
+            end_soon()
 
 
 async def _watch(opened: Engine, thread: ThreadPoolExecutor) -> None:
@@ -187,8 +192,11 @@ def _drained(opened: Engine) -> None:
         drain(opened.shop.decision_logs, opened.store)
 
 
-def _last(opened: Engine) -> None:
-    """The log's file is closed first, so the drain can remove it; what it cannot take waits for the next start."""
+def _last(opened: Engine, watch: ThreadPoolExecutor) -> None:
+    """After what the watch has begun. The log's file is closed first, so the drain can remove it; what it cannot take
+    waits for the next start.
+    """
+    watch.shutdown()
     opened.decisions.close()
     with contextlib.suppress(KokyakuError, OSError):
         drain(opened.shop.decision_logs, opened.store)

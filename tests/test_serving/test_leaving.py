@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import socket
 import sqlite3
+import subprocess
+import sys
 import threading
 import time
 from contextlib import closing
@@ -18,7 +21,7 @@ from starlette.routing import Route
 from starlette.testclient import TestClient
 
 from features.errors import ConfigError
-from serving.leaving import Leaving
+from serving.leaving import Leaving, done_within
 from serving.probes import Probes, cannot_serve
 from serving.store import Store
 from tests.test_serving.running import ask
@@ -84,6 +87,51 @@ def test_told_once_it_says_so_first_and_told_twice_it_stops_at_once():
             Leaving().begin(loop, {"KOKYAKU_DRAIN_SECONDS": "soon"})  # type: ignore[arg-type]
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+HANGS = """
+import asyncio, logging, threading
+from types import SimpleNamespace
+from serving import worker
+
+logging.basicConfig(level=logging.WARNING, format="%(message)s")
+worker.LAST_SECONDS = 0.2
+never = threading.Event().wait
+worker._opened["engine"] = SimpleNamespace(decisions=SimpleNamespace(close=never))
+
+async def main():
+    loop, left = asyncio.get_running_loop(), worker.Worker.__new__(worker.Worker)
+    left.watch()
+    if {watching}:
+        left._thread.submit(never)
+        loop.run_in_executor(None, never)
+    await left.stop()
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize("watching", [True, False])
+def test_a_worker_leaves_also_where_the_store_never_answers(watching):
+    """Neither its last deeds nor a thread that hangs keep the process."""
+    script = HANGS.replace("{watching}", str(watching))
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=False)
+    assert ended.returncode == 0, ended.stderr
+    assert "was never acknowledged" in ended.stderr
+
+
+def test_what_is_done_in_time_is_waited_for():
+    """And what it raises is told."""
+
+    async def main() -> list[bool]:
+        never = threading.Event()
+        found = [await done_within(30.0, time.sleep, 0.01), await done_within(0.01, never.wait)]
+        never.set()
+        with pytest.raises(ZeroDivisionError):
+            await done_within(30.0, divmod, 1, 0)
+        return found
+
+    assert asyncio.run(main()) == [True, False]
 
 
 def test_a_service_that_is_told_to_stop_finishes_what_it_took_in(started, toy_shop):

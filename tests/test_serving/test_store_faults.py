@@ -263,3 +263,50 @@ def test_who_waits_too_long_is_told_and_what_still_waits_is_not_written():
     assert written == [1, 3]  # what was being written is; who sends it again hears of a duplicate
     queue.close()
     assert queue._waiting == 0
+
+
+def test_closing_waits_for_a_disk_that_never_answers_as_long_as_a_caller_would(caplog):
+    """What is left behind was acknowledged to nobody, and the log says so."""
+    never, written = threading.Event(), []
+
+    def commit(rows):
+        never.wait()
+        written.extend(rows)
+        return list(rows)
+
+    async def main(queue):
+        asked = [asyncio.ensure_future(queue.submit([n], 0.2)) for n in range(2)]
+        await asyncio.sleep(0.05)  # both are being written, or wait
+        await asyncio.to_thread(queue.close, 0.01)
+        with pytest.raises(Unavailable, match="closed"):
+            await queue.submit([2])
+        return await asyncio.gather(*asked, return_exceptions=True)
+
+    queue = GroupCommit(commit)
+    assert [type(each) for each in asyncio.run(main(queue))] == [Unavailable, Unavailable]
+    assert "2 rows that wait for it are left behind, none of which was acknowledged" in caplog.text
+    assert not written
+    never.set()
+
+
+def test_a_store_is_closed_also_while_the_disk_keeps_a_writer_busy(tmp_path, monkeypatch):
+    monkeypatch.setattr("serving.database.BUSY_SECONDS", 0.05)
+    store = Store.open(tmp_path / "store.db", SECRET)
+    busy, never = threading.Event(), threading.Event()
+
+    def write():
+        with store.database.transaction():
+            busy.set()
+            never.wait()
+
+    writer = threading.Thread(target=write, daemon=True)
+    writer.start()
+    assert busy.wait(30)
+    closing = threading.Thread(target=store.close, daemon=True)
+    closing.start()
+    closing.join(30)
+    assert not closing.is_alive()
+    with pytest.raises(Unavailable):
+        store.last_seq()
+    never.set()
+    writer.join(30)
