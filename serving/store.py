@@ -8,8 +8,9 @@ write survives `kill -9` and power loss; it is seen by the next read of any proc
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -50,6 +51,8 @@ class Store(people.PeopleStore, shown.ShownStore):
         self._writes: GroupCommit[_Row, Outcome | Kept] = GroupCommit(self._commit)
         self._secret = secret
         self._erased = (0, Erased(secret))
+        """Number of the last tombstone that is known, and all up to it."""
+        self._erased_lock = threading.Lock()
         self._erased_until = 0.0
 
     @classmethod
@@ -177,10 +180,12 @@ class Store(people.PeopleStore, shown.ShownStore):
 
     def erased(self) -> Erased:
         """Everybody who was erased, by whichever process."""
-        number = int(self.database.query(sql.LAST_TOMBSTONE)[0][0])
-        if number != self._erased[0]:
-            tokens = [row[0] for row in self.database.query(sql.TOMBSTONES_AFTER, (0,))]
-            self._erased = (number, Erased(self._secret, tokens))
+        number, before = int(self.database.query(sql.LAST_TOMBSTONE)[0][0]), self._erased
+        if number != before[0]:
+            found = self._with_newer(before, number, self.database.query)
+            with self._erased_lock:  # of two who looked at once, the one who saw less leaves the other's alone
+                if self._erased is before or number > self._erased[0]:
+                    self._erased = found
         self._erased_until = time.monotonic() + TRUST_SECONDS
         return self._erased[1]
 
@@ -194,13 +199,21 @@ class Store(people.PeopleStore, shown.ShownStore):
 
     def erased_in(self, connection: Connection) -> Erased:
         """The tombstones as of a transaction: nobody can add one while it holds the write lock."""
-        known, erased = self._erased
+        known = self._erased
         number = int(connection.execute(sql.LAST_TOMBSTONE).fetchone()[0])
-        if number == known:
-            return erased
-        return Erased(self._secret, (row[0] for row in connection.execute(sql.TOMBSTONES_AFTER, (0,))))
+        return known[1] if number == known[0] else self._with_newer(known, number, connection.execute)[1]
 
     # --- inside -----------------------------------------------------------------------------------------------------
+
+    def _with_newer(
+        self, known: tuple[int, Erased], number: int, read: Callable[[str, Sequence[Any]], Iterable[Any]]
+    ) -> tuple[int, Erased]:
+        """The tombstones up to a number: those after the known ones are read, for there is one for each erasure ever.
+
+        All are read where there are fewer than were known: somebody put an older store in the place of this one.
+        """
+        after, erased = known if number > known[0] else (0, Erased(self._secret))
+        return number, erased.and_also(row[0] for row in read(sql.TOMBSTONES_AFTER, (after,)))
 
     def _commit(self, rows: Sequence[_Row]) -> list[Outcome | Kept]:
         with self.database.transaction() as connection:

@@ -38,6 +38,12 @@ class Erased:
         self._secret = secret
         self._tokens = frozenset(tokens)
 
+    def and_also(self, tokens: Iterable[bytes]) -> Erased:
+        """These and further ones."""
+        both = Erased(self._secret)
+        both._tokens = self._tokens.union(tokens)
+        return both
+
     def __len__(self) -> int:
         return len(self._tokens)
 

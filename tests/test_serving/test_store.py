@@ -491,6 +491,33 @@ class TestTombstones:
         assert not store.is_erased(None, "ann")
         assert not store.is_erased("bob", None)
 
+    def test_a_further_tombstone_is_read_without_all_those_before_it(self, store, open_again, monkeypatch):
+        """There is one for each erasure ever, and every worker looks for new ones all the time."""
+        other = open_again()
+        erasure.bury(other, [token_of(SECRET, f"c:{n}") for n in range(20)], NOON)
+        assert store.erased().customer("7")
+        read, query = [], store.database.query
+
+        def counted(statement, parameters=()):
+            rows = query(statement, parameters)
+            read.extend(rows if statement == sql.TOMBSTONES_AFTER else ())
+            return rows
+
+        monkeypatch.setattr(store.database, "query", counted)
+        erasure.bury(other, [token_of(SECRET, "v:late"), token_of(SECRET, "c:7")], NOON)
+        erased = store.erased()
+        assert erased.visitor("late") and erased.customer("7") and not erased.customer("late")
+        assert [bytes(row[0]) for row in read] == [token_of(SECRET, "v:late")]
+        assert len(store.erased()) == 21 and len(read) == 1
+
+    def test_tombstones_of_a_store_that_was_put_back_are_read_anew(self, store, open_again):
+        """An older copy in its place has fewer of them, and perhaps others since."""
+        erasure.bury(store, [token_of(SECRET, f"c:{n}") for n in range(3)], NOON)
+        other = open_again()
+        with other.database.transaction() as connection:
+            connection.execute("DELETE FROM tombstones WHERE number > 1")
+        assert len(store.erased()) == 1 and store.erased().customer("0")
+
     def test_tombstones_say_nothing_without_the_secret(self, store):
         self.bury(store, "c:ann")
         tokens = store.database.query("SELECT token FROM tombstones")
