@@ -83,8 +83,13 @@ class Buckets:
     clock: Callable[[], float] = time.monotonic
     _left: OrderedDict[Hashable, tuple[float, float]] = field(default_factory=OrderedDict)
 
-    def take(self, name: Hashable, rate: float, burst: int) -> None:
+    def take(self, name: Hashable, rate: float, burst: int, where: str = "X-Api-Key") -> None:
         """Take one token.
+
+        Args:
+            name: whose bucket.
+            rate, burst: as above; a burst of 0 is one second's tokens.
+            where: what an error says was asked too often.
 
         Raises:
             TooManyError: there is none; it says after how many seconds there will be.
@@ -94,7 +99,7 @@ class Buckets:
         left, at = self._left.get(name, (most, now))
         left = min(most, left + max(0.0, now - at) * rate)
         if left < 1:
-            raise TooManyError("too many requests", where="X-Api-Key", wait=(1 - left) / rate)
+            raise TooManyError("too many requests", where=where, wait=(1 - left) / rate)
         self._left[name] = (left - 1, now)
         self._left.move_to_end(name)
         if len(self._left) > MOST:

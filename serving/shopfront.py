@@ -15,6 +15,7 @@ from features.history import History
 from features.moments import DAY, format_instant
 from features.personal import open_wishes
 from serving import own_data, pages, shelves, wire
+from serving.admission import Apart
 from serving.candidates import Rows
 from serving.clock import let_pass
 from serving.customers import active_customers, open_since
@@ -49,6 +50,7 @@ class EngineFront:
         self._engine_of = engine_of
         self._demo = demo
         self._titles = shelves.Titles()
+        self._beside = Apart()  # its own: visitors without a key do not take the places of those who have one
 
     # ---- pages
 
@@ -159,9 +161,13 @@ class EngineFront:
         await self._apart(lambda engine, now: own_data.choose(engine, user_id, visitor_id, granted, wording, now))
 
     async def _apart(self, action: Callable[[Engine, int], Any]) -> Any:
-        """Do what writes to the disk beside the event loop, as the routes of the API do."""
+        """Do what writes to the disk beside the event loop, as the routes of the API do.
+
+        Raises:
+            Unavailable: too many are waiting, or it takes too long.
+        """
         engine = self._engine_of()
-        return await asyncio.to_thread(action, engine, engine.clock.now())
+        return await self._beside(action, engine, engine.clock.now())
 
     # ---- one's own data
 

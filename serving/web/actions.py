@@ -22,7 +22,9 @@ from serving.web.basket import MAX_QUANTITY, Line
 from serving.web.identity import Visit, checked_id
 from serving.web.shopfront import ItemJson
 
-DEEDS: Final = frozenset({"wishlist", "wishlist_remove", "cart", "cart_remove", "purchase", "order"})
+SALES: Final = frozenset({"purchase", "order"})
+"""Deeds of a demo alone: what brings money a shop's backend tells, with a key of scope events, as `serving.tokens`."""
+DEEDS: Final = SALES | {"wishlist", "wishlist_remove", "cart", "cart_remove"}
 PLACES: Final = frozenset(
     {"home", "landing", "category", "search", "item", "basket", "wishlist", "me", "order", "thanks", "share", "photo"}
 )

@@ -17,7 +17,9 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from features.errors import NotFoundError, RequestError, Unavailable
+from serving.access import ScopeError
 from serving.web.actions import (
+    SALES,
     Deed,
     Origin,
     click_event,
@@ -63,9 +65,14 @@ class Forms:
 
         Raises:
             RequestError: the form is not one of ours, or the shop refused the event.
+            ScopeError: something is bought outside the demo. Anybody could say so; the real shop's backend tells what
+                was paid for.
         """
         form, frame = await self.read(request)
         deed = read_deed(form)
+        if deed.type in SALES and not frame.shop["demo"]:
+            hint = "the shop's backend reports purchases and orders, with a key of scope events"
+            raise ScopeError("only a demo sells", where="do.type", got=deed.type, hint=hint)
         events, basket, lines = await self._record(deed, frame)
         accepted(await self.shopfront.send_events(events))
         then = ""

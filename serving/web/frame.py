@@ -13,7 +13,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from features.errors import KokyakuError, NotFoundError
+from serving.access import ScopeError
 from serving.intake import error_body
+from serving.limits import TooManyError
 from serving.sealed_texts import Signer
 from serving.watch import watching
 from serving.web.basket import Basket, decode_basket
@@ -169,6 +171,12 @@ class Framer:
         """An error in words for a person, with its status."""
         if error.status >= 500:
             watching().failed(error.code, error.line())
+        response = await self._told(request, error)
+        if isinstance(error, TooManyError):
+            response.headers["Retry-After"] = str(error.retry_after)
+        return response
+
+    async def _told(self, request: Request, error: KokyakuError) -> Response:
         try:
             shop = await self.shopfront.shop()
         except KokyakuError:  # no bundle at all: what went wrong first is what is told
@@ -196,6 +204,10 @@ def _explain(error: KokyakuError) -> tuple[int, str, str]:
         return error.status, "error.shop", "error.shop.hint"
     if error.where == "token":
         return 403, "error.token", "error.token.hint"
+    if error.status == 429:
+        return 429, "error.many", "error.many.hint"
+    if isinstance(error, ScopeError):
+        return error.status, "error.sale", "error.sale.hint"
     if error.status == 404:
         return 404, _MISSING.get(error.where or "", "error.gone"), ""
     return error.status, "error.full" if error.where == "basket" else "error.title", ""

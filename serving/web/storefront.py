@@ -26,6 +26,7 @@ from serving.web.entry import Entry
 from serving.web.forms import Forms
 from serving.web.frame import Frame, Framer
 from serving.web.identity import Visits, begin_session, checked_id
+from serving.web.pace import ERASURES, FORMS, Pace
 from serving.web.render import PRIVATE, STATIC, Handler
 from serving.web.shopfront import Shopfront
 from serving.web.strings import format_minute, format_moment
@@ -62,16 +63,20 @@ def routes(
         ("/web/enter", entry.enter),
         ("/web/me/export", forms.export),
     ]
-    posted: list[tuple[str, Handler]] = [
-        ("/web/events", forms.events),
-        ("/web/review", forms.review),
-        ("/web/answer", forms.answer),
-        ("/web/consent", forms.consent),
-        ("/web/me/erase", forms.erase),
-        ("/web/leave", entry.leave),
-        ("/web/demo/later", demo.later),
-        ("/web/demo/step", demo.step),
-    ]
+    pace = Pace(shopfront)
+    posted = pace.kept(
+        [
+            ("/web/events", forms.events),
+            ("/web/review", forms.review),
+            ("/web/answer", forms.answer),
+            ("/web/consent", forms.consent),
+            *pace.kept([("/web/me/erase", forms.erase)], ERASURES),
+            ("/web/leave", entry.leave),
+            ("/web/demo/later", demo.later),
+            ("/web/demo/step", demo.step),
+        ],
+        FORMS,
+    )
     served: list[BaseRoute] = [Route(path, framer.guarded(handler)) for path, handler in got]
     served += [Route(path, framer.guarded(handler), methods=["POST"]) for path, handler in posted]
     return served + [file.route() for file in STATIC.values()]
