@@ -17,7 +17,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import FrameType
 
 SERVICE, NAME = "serving.service:Kokyaku", "kokyaku"
@@ -30,6 +30,10 @@ HEAP = {"MALLOC_ARENA_MAX": "1", "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
 """One heap for all threads, which take turns, wastes less; in large pages a request is a twelfth quicker."""
 KEPT_BY = "KOKYAKU_KEPT_BY"
 """Names to the worker in its environment the process that keeps it: when that is gone, the worker leaves."""
+LISTEN = "KOKYAKU_LISTEN"
+"""The address to listen on, where the command names none; so that `doctor`, which is not told the command, knows it."""
+BELIEVED = "FORWARDED_ALLOW_IPS"
+"""The server's own: addresses and networks of proxies that are believed about clients; only this machine by default."""
 _TOLD = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
@@ -115,7 +119,7 @@ def worker_command(descriptor: int, grace: int) -> list[str]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Listen and keep a worker; 2 where nobody can listen there."""
     parser = argparse.ArgumentParser("python -m serving.keeper", description=__doc__.partition("\n")[0])
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
+    parser.add_argument("--host", default=listens(os.environ), help=f"address to listen on; else {LISTEN} names it")
     parser.add_argument("--port", type=int, default=3000, help="port to listen on")
     parser.add_argument("--timeout-graceful-shutdown", type=int, default=10, help="seconds to finish what was taken in")
     given = parser.parse_args(arguments)
@@ -130,8 +134,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     with listening:
         _say("info", "listening on http://{}:{}".format(*listening.getsockname()[:2]))
+        if unknown_proxies(given.host, os.environ):
+            _say("warning", f"{BELIEVED} is not set: a proxy before this service counts as one client for all")
         command = worker_command(listening.fileno(), given.timeout_graceful_shutdown)
         return Keeper(command, listening).run()
+
+
+def listens(environ: Mapping[str, str]) -> str:
+    """The address that the environment names, or loopback."""
+    return environ.get(LISTEN) or "127.0.0.1"
+
+
+def unknown_proxies(host: str, environ: Mapping[str, str]) -> bool:
+    """Whether others than this machine may connect, and nothing says which of them are proxies."""
+    here = host.startswith("127.") or host in ("localhost", "::1") or environ.get("KOKYAKU_DEV") == "1"
+    return not here and not environ.get(BELIEVED, "").strip(" ,")
 
 
 def _say(level: str, message: str) -> None:

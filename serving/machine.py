@@ -1,4 +1,4 @@
-"""What `doctor` looks at beside the shop's own folder: keys, threads, limits of the process, memory, the registry.
+"""What `doctor` looks at beside the shop's own folder: keys, proxies, threads, limits of the process, memory, the registry.
 
 In the service's own environment, which `KOKYAKU_ROOT` tells, what is not set is a fault; in an operator's shell it is
 not, for the service gets its settings elsewhere.
@@ -11,6 +11,7 @@ import resource
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 
 from features.errors import DataError
@@ -18,6 +19,7 @@ from features.shop import Shop
 from serving.access import Access
 from serving.artifact import live_name
 from serving.checking import Check
+from serving.keeper import BELIEVED, listens, unknown_proxies
 from serving.memory import PROGRAM, look, words
 
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
@@ -55,6 +57,32 @@ def keys(shop: Shop) -> Iterator[Check]:
 
 def _counted(count: int) -> str:
     return f"{count} key{'s' if count > 1 else ''}"
+
+
+def proxies(shop: Shop) -> Iterator[Check]:
+    """Is it said whose word is taken for which address a client has, and for TLS having been spoken before a proxy?"""
+    named = [name for part in os.environ.get(BELIEVED, "").split(",") if (name := part.strip())]
+    networks = {name: _network(name) for name in named}
+    remedy = f"set {BELIEVED} to the network that the proxies come from, with commas between several"
+    if unknown_proxies(listens(os.environ), os.environ):
+        detail = f"{BELIEVED} is not set: limits count a proxy as one client for all, cookies and headers know of no TLS"
+        yield Check("proxies", "warn", detail, f"{remedy}; to 127.0.0.1 where none stands before this service")
+    elif named == ["*"] or any(found is not None and found.prefixlen == 0 for found in networks.values()):
+        detail = f"{BELIEVED} believes everybody: whoever reaches the port chooses their own address"
+        yield Check("proxies", "warn", detail, remedy)
+    elif strange := [name for name, found in networks.items() if found is None]:
+        detail = f"{', '.join(strange)} of {BELIEVED} is no address and no network: nobody is believed by it"
+        yield Check("proxies", "warn", detail, f"{remedy}, such as 10.1.0.0/16: all bits after the length are zero")
+    else:
+        yield Check("proxies", "ok", f"believed about clients: {', '.join(named) or 'this machine alone'}")
+
+
+def _network(name: str) -> IPv4Network | IPv6Network | None:
+    """As the server reads it; None for what it takes for a name, which no client has."""
+    try:
+        return ip_network(name)
+    except ValueError:
+        return None
 
 
 def threads(shop: Shop) -> Iterator[Check]:

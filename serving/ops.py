@@ -96,7 +96,8 @@ def doctor(shop: Shop) -> list[Check]:
     """Look at everything that a service needs, and write one harmless row to see whether the store takes it."""
     checks = (
         _folder, _secret, _settings, _clock, _disk, _store, _erasures, _bundle, _selection, _policies, _shop_check,
-        _history, _decision_logs, machine.keys, machine.threads, machine.limits, machine.memory, machine.registry,
+        _history, _decision_logs, machine.keys, machine.proxies, machine.threads, machine.limits, machine.memory,
+        machine.registry,
     )  # fmt: skip
     return [result for check in checks for result in _guarded(check, shop)]
 

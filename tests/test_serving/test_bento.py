@@ -52,10 +52,11 @@ def test_the_images_own_command_serves_from_elsewhere(bento, toy_shop, tmp_path)
         port = probe.getsockname()[1]
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
-    moved = {"0.0.0.0": "127.0.0.1", "3000": str(port), "/bento": str(bento.parent), "python": sys.executable}
+    moved = {"3000": str(port), "/bento": str(bento.parent), "python": sys.executable}
     env = {**os.environ, **environment(), "PATH": os.environ["PATH"], "PYTHONSAFEPATH": "1", "KOKYAKU_DEV": "1"}
     env |= {"BENTOML_HOME": str(tmp_path / "home"), "KOKYAKU_ROOT": str(toy_shop.root), "KOKYAKU_SHOP": toy_shop.id}
     env["PYTHONPATH"] = environment()["PYTHONPATH"].replace("/bento", str(bento.parent))
+    env["KOKYAKU_LISTEN"] = "127.0.0.1"
     env["KOKYAKU_COMPILED"] = str(tmp_path / "kernels")
     compiling = [sys.executable, "-m", "serving", "compile"]
     built = {**env, "NUMBA_CACHE_DIR": env["KOKYAKU_COMPILED"]}

@@ -365,6 +365,17 @@ def test_no_secret_stands_in_a_file():
             assert not re.fullmatch(r"[A-Za-z0-9+_-][A-Za-z0-9+/_-]{15,}", found), (path.name, found)
 
 
+def test_whose_word_is_taken_about_clients_is_asked_of_who_deploys():
+    """Behind a proxy that is not named all clients are one; one that nobody thought of is not believed by itself."""
+    assert "FORWARDED_ALLOW_IPS" in kind("ConfigMap")["data"]
+    assert kind("ConfigMap")["data"]["FORWARDED_ALLOW_IPS"] == "", "a network that is none of theirs"
+    compose = documents("compose.yaml")[0]["services"]
+    for name in ("replica-1", "replica-2"):
+        assert compose[name]["environment"]["FORWARDED_ALLOW_IPS"].startswith("${FORWARDED_ALLOW_IPS:?")
+    assert environment()["KOKYAKU_LISTEN"] == "0.0.0.0" and "--host" not in words("CMD")
+    assert "FORWARDED_ALLOW_IPS" in (DEPLOY / "README.md").read_text()
+
+
 def test_kubernetes_objects_fit_together():
     workload, service = kind("StatefulSet"), kind("Service")
     labels = workload["spec"]["template"]["metadata"]["labels"]

@@ -18,6 +18,7 @@ from serving.clock import set_clock
 from serving.effects import SlotPolicy
 from serving.erase import erase
 from serving.events import StoredEvent
+from serving.keeper import BELIEVED, LISTEN
 from serving.policy_files import write_policy
 from serving.store import Store
 from serving.sync import sync
@@ -37,7 +38,8 @@ def verdicts(shop):
 @pytest.fixture
 def healthy(toy_shop, monkeypatch):
     """A shop with a bundle, a history, a store and a log: nothing to complain about."""
-    for name in ("KOKYAKU_ROOT", "KOKYAKU_DEV", "KOKYAKU_KEYS", "KOKYAKU_KEY_FILE", *machine.THREADS):
+    named = ("KOKYAKU_ROOT", "KOKYAKU_DEV", "KOKYAKU_KEYS", "KOKYAKU_KEY_FILE", LISTEN, BELIEVED, *machine.THREADS)
+    for name in named:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(machine.resource, "getrlimit", lambda _: (1 << 16, 1 << 16))
     set_clock(toy_shop, NOON)
@@ -66,7 +68,7 @@ def test_a_healthy_shop_has_nothing_to_mend(healthy):
     assert not any(check.remedy for check in checks)
     assert [check.name for check in checks] == [
         "folder", "secret", "settings", "clock", "disk", "store", "erasures", "bundle", "selection", "policies",
-        "shop check", "history", "decision logs", "keys", "threads", "limits", "memory", "registry",
+        "shop check", "history", "decision logs", "keys", "proxies", "threads", "limits", "memory", "registry",
     ]  # fmt: skip
 
 
@@ -139,7 +141,7 @@ def test_each_fault_is_found_by_its_check_with_a_remedy(healthy, spoil, check, v
     found = {each.name: each for each in ops.doctor(healthy)}
     assert found[check].verdict == verdict
     assert found[check].remedy
-    assert len(found) == 18
+    assert len(found) == 19
 
 
 def test_a_full_log_folder_a_full_disk_and_a_stale_history_are_warned_of(healthy, monkeypatch):
