@@ -1,4 +1,4 @@
-"""What `doctor` looks at beside the shop's own folder: keys, proxies, threads, limits of the process, memory, the registry.
+"""What `doctor` looks at beside the shop's own folder: keys, proxies, threads, limits, memory, the registry.
 
 In the service's own environment, which `KOKYAKU_ROOT` tells, what is not set is a fault; in an operator's shell it is
 not, for the service gets its settings elsewhere.
@@ -65,7 +65,7 @@ def proxies(shop: Shop) -> Iterator[Check]:
     networks = {name: _network(name) for name in named}
     remedy = f"set {BELIEVED} to the network that the proxies come from, with commas between several"
     if unknown_proxies(listens(os.environ), os.environ):
-        detail = f"{BELIEVED} is not set: limits count a proxy as one client for all, cookies and headers know of no TLS"
+        detail = f"{BELIEVED} is not set: a proxy counts as one client for all, and nobody seems to speak TLS"
         yield Check("proxies", "warn", detail, f"{remedy}; to 127.0.0.1 where none stands before this service")
     elif named == ["*"] or any(found is not None and found.prefixlen == 0 for found in networks.values()):
         detail = f"{BELIEVED} believes everybody: whoever reaches the port chooses their own address"

@@ -145,7 +145,7 @@ def test_it_matters_beyond_this_machine_alone(host, environ, unknown):
 
 
 def test_the_keeper_warns_at_its_start_of_what_the_command_line_says(monkeypatch, capsys):
-    """`kokyaku serve --host 0.0.0.0` is told too, where `doctor` does not know the command; the setting's name says how."""
+    """`kokyaku serve --host 0.0.0.0` is told too, of which `doctor` does not know."""
     create = keeper.socket.create_server
     monkeypatch.delenv("KOKYAKU_DEV", raising=False)
     monkeypatch.delenv(BELIEVED, raising=False)
