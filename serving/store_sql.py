@@ -180,6 +180,7 @@ ADD_DECISION: Final = """
 ADVANCE_META: Final = """
     INSERT INTO meta (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = max(value, excluded.value)"""
 DROP_META: Final = "DELETE FROM meta WHERE name = ?"
+DROP_META_BELOW: Final = "DELETE FROM meta WHERE name > ? AND name < ? AND value < ?"
 
 HELD_OF: Final = "SELECT family, place, epoch, payload FROM held WHERE subject = ?"
 HELD_SINCE: Final = "SELECT family, place, epoch, decided_at FROM held WHERE subject = ?"

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from features.errors import DataError, Unavailable
 from features.order_reports import Report
 from serving import store_erasure as erasure
+from serving import store_sessions as sessions
 from serving import store_sql as sql
 from serving import store_upkeep as upkeep
 from serving.events import StoredEvent
@@ -453,6 +454,21 @@ class TestNewer:
                 if who[0] is not None and not found.events:
                     assert not any(each.type == "sign_in" for each in read)
         assert not self.look(store, "ann", reach=(40, 0, 0)).events
+
+
+class TestSessions:
+    def test_a_session_that_was_ended_is_known_to_every_process_and_for_as_long_as_it_matters(self, store, open_again):
+        other, hours, day = open_again(), 8 * 3_600, 86_400
+        begun = 1_700_000_000.0
+        assert not sessions.has_ended(store, "one")
+        for name in ("one", "one"):  # twice is once
+            sessions.end_session(store, name, begun + hours)
+        assert sessions.has_ended(other, "one") and not sessions.has_ended(other, "on")
+        sessions.end_session(other, "two", begun + day)
+        assert sessions.has_ended(store, "one"), "another clock may be behind"
+        sessions.end_session(other, "three", begun + hours + 2 * day)
+        assert [sessions.has_ended(store, name) for name in ("one", "two", "three")] == [False, False, True]
+        assert upkeep.store_id(store) == upkeep.store_id(other) != "", "another note is gone"
 
 
 class TestTombstones:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from scipy.stats import binomtest
 from starlette.applications import Starlette
 
-from features.errors import RequestError
+from features.errors import RequestError, Unavailable
 from features.moments import DAY, HOUR
 from serving import pages, wire
 from serving.access import Access, KeyEntry
@@ -241,6 +241,43 @@ def test_a_session_ends_by_logout_time_or_with_its_key(engine) -> None:
     with opened(engine, Access(dev=False, keys=(KeyEntry("new", ("admin",)),)), lambda: now[0]) as client:
         client.cookies.update(kept)
         assert client.get("/studio").status_code == 303, "the key was taken away"
+
+
+def test_who_logged_out_is_out_of_every_process_and_stays_out(engine, toy_shop) -> None:
+    """A copied cookie opens neither a replica, nor a worker that was begun again."""
+    access = Access(dev=False, keys=KEYS)
+    with opened(engine, access) as client, opened(engine, access) as replica:
+        log_in(client)
+        replica.cookies.update(stolen := dict(client.cookies))
+        assert replica.get("/studio").status_code == 200
+        send(client, "/studio/logout", token=see(client).token)
+        assert replica.get("/studio").status_code == 303
+    again = Engine(toy_shop, worker="again")
+    try:
+        with opened(again, access) as client:
+            client.cookies.update(stolen)
+            assert client.get("/studio").status_code == 303
+            client.cookies.clear()
+            log_in(client)
+            assert client.get("/studio").status_code == 200
+    finally:
+        again.close()
+
+
+def test_while_the_store_is_down_no_session_counts_and_none_is_said_to_have_ended(locked, engine, monkeypatch) -> None:
+    """Whether a session was ended is not known then; who logs out is told that it did not happen."""
+    log_in(locked)
+    token = see(locked).token
+
+    def down(*_: Any) -> Any:
+        raise Unavailable("the store is full")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(engine.store.database, "transaction", down)
+        assert send(locked, "/studio/logout", token=token).status_code == 503
+    assert locked.get("/studio").status_code == 200
+    monkeypatch.setattr("serving.web.studio.sessions.has_ended", down)
+    assert locked.get("/studio").status_code == 503
 
 
 def test_forms_need_their_token_and_come_from_here(locked, engine) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hmac
 import secrets
-from collections import OrderedDict
 from collections.abc import Callable
 from hashlib import sha256
 from typing import Final
@@ -18,6 +17,8 @@ from serving.access import Access
 from serving.clock import machine_time
 from serving.limits import Throttle
 from serving.sealed_texts import Signer
+from serving.store import Store
+from serving.store_sessions import end_session, has_ended
 from serving.web.identity import same_origin
 
 PURPOSE: Final = "studio"
@@ -25,8 +26,6 @@ PATH: Final = "/studio"
 AGE: Final = 8 * 3600
 """Seconds after which one logs in again."""
 DEVELOPER: Final = "developer"
-_MOST: Final = 1_000
-"""Ended sessions that are remembered."""
 
 
 class Session(msgspec.Struct, frozen=True):
@@ -53,16 +52,22 @@ class Sessions:
     Args:
         signer: seals the cookie with the shop's secret.
         access: which keys may do what; in development everybody on loopback has a session.
+        store_of: gives the store that knows which sessions were ended.
         clock: seconds since 1970.
     """
 
-    def __init__(self, signer: Signer, access: Access, clock: Callable[[], float] = machine_time) -> None:
-        self.signer, self.access, self.clock = signer, access, clock
+    def __init__(
+        self, signer: Signer, access: Access, store_of: Callable[[], Store], clock: Callable[[], float] = machine_time
+    ) -> None:
+        self.signer, self.access, self.store_of, self.clock = signer, access, store_of, clock
         self.throttle = Throttle(clock)
-        self._ended: OrderedDict[str, None] = OrderedDict()
 
     def read(self, request: Request) -> Session | None:
-        """The session of a request; None where there is none, or it has ended."""
+        """The session of a request; None where there is none, or it has ended.
+
+        Raises:
+            Unavailable: the store cannot say whether it was ended: then nobody is let in.
+        """
         sealed = request.cookies.get(self.signer.cookie(PURPOSE))
         raw = self.signer.open(PURPOSE, sealed)
         try:
@@ -97,10 +102,12 @@ class Sessions:
         response.set_cookie(name, value, max_age=age, path=PATH, httponly=True, samesite="strict", secure=secure)
 
     def end(self, response: Response, session: Session) -> None:
-        """End a session: its cookie is of no use any more, wherever it was copied to."""
-        self._ended[session.id] = None
-        while len(self._ended) > _MOST:
-            self._ended.popitem(last=False)
+        """End a session: its cookie is of no use any more, wherever it was copied to and whoever is asked.
+
+        Raises:
+            Unavailable: the store refuses; the session goes on.
+        """
+        end_session(self.store_of(), session.id, session.ends)
         response.delete_cookie(self.signer.cookie(PURPOSE), path=PATH, httponly=True, samesite="strict")
 
     def token(self, session: Session) -> str:
@@ -115,11 +122,13 @@ class Sessions:
         return Session(secrets.token_hex(16), who, key, self.clock() + AGE)
 
     def _holds(self, session: Session) -> bool:
-        if session.id in self._ended or session.ends <= self.clock():
-            return False
-        if self.access.dev:
-            return True
         now = self.clock()
+        if session.ends <= now or not (self.access.dev or self._opens(session, now)):
+            return False
+        return not has_ended(self.store_of(), session.id)
+
+    def _opens(self, session: Session, now: float) -> bool:
+        """Whether the key that it was begun with still opens the studio."""
         keys = [entry.digest for entry in self.access.keys if "admin" in entry.scopes and entry.ends > now]
         return any(hmac.compare_digest(session.key, self._fingerprint(digest)) for digest in keys)
 

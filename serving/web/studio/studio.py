@@ -59,7 +59,7 @@ def routes(
         access: which keys may log in; in development everybody on loopback may look.
         clock: seconds since 1970, for sessions.
     """
-    sessions = Sessions(Signer(lambda: engine_of().shop.secret), access, clock)
+    sessions = Sessions(Signer(lambda: engine_of().shop.secret), access, lambda: engine_of().store, clock)
     desk = Desk(engine_of, access, sessions)
     studio = Studio(desk)
     pages = [
@@ -268,7 +268,7 @@ class Studio:
         """End the session."""
         await self.desk.form(request, session)
         response = RedirectResponse(f"{PATH}/login", 303, headers=PRIVATE)
-        self.desk.sessions.end(response, session)
+        await asyncio.to_thread(self.desk.sessions.end, response, session)
         return response
 
     async def language(self, request: Request, session: Session) -> Response:
