@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
-from features.errors import BundleError, ConfigError, KokyakuError
+from features.errors import BundleError, ConfigError, KokyakuError, Unavailable
 from features.history import History
 from features.pace import breathe
 from features.shop import Shop
