@@ -15,7 +15,7 @@ from features.orders import OrderLine, as_of
 from serving.fields import GUEST, Fields, composed, decode, plain, without_nones
 from serving.newer import Found
 from serving.person import NOBODY, Consents, Person, Project
-from serving.profiles import Agreed, People
+from serving.profiles import UNREADABLE, Agreed, People
 
 if TYPE_CHECKING:
     from serving.engine import Engine
@@ -36,6 +36,8 @@ def consents_of(
         found: where they stand.
     """
     past = live.people.agreed(found.row) if live.people and user_id is not None else None
+    if past is UNREADABLE:  # there may be a refusal among them
+        return Consents()
     rows = found.newer.fields
     if not rows:  # what a profile says is composed already
         return Consents(without_nones(past) if isinstance(past, dict) else {}, assumed)

@@ -14,7 +14,7 @@ from array import array
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import msgspec
 import numpy as np
@@ -75,6 +75,7 @@ class AgreedProfile(msgspec.Struct, frozen=True):
     fields: Agreed = Agreed()
 
 
+UNREADABLE: Final = object()
 PARTS = 3
 _SHOWN, _TOLD, _AGREED = range(PARTS)
 _profile = msgspec.json.Decoder(Profile)
@@ -133,16 +134,19 @@ class People:
         return Profile(shown.fields | consents, told.orders, told.consents)
 
     def agreed(self, row: int | None) -> Any:
-        """The consents of the profile of the subject in that row; None where there are none."""
+        """The consents of the profile of the subject in that row; None where there are none, or not any more.
+
+        `UNREADABLE` where there are some and nobody can read them.
+        """
         if row is None:
             return None
-        if self._whole:
-            raw = self._part(row, _SHOWN)
-            whole = _decoded(_agreed_profile, raw) if raw else None
-            return None if whole is None else whole.fields.consents
-        raw = self._part(row, _AGREED)
-        found = _decoded(_agreed, raw) if raw else None
-        return None if found is None else found.consents
+        raw = self._part(row, _SHOWN if self._whole else _AGREED)
+        if not raw or not raw[0]:  # erasure writes zeros, from the beginning
+            return None
+        found = _decoded(_agreed_profile if self._whole else _agreed, raw)
+        if found is None:
+            return UNREADABLE
+        return found.fields.consents if self._whole else found.consents
 
     def shown_at(self, row: int | None) -> bytes | None:
         """The JSON of `Shown`, or of the whole profile where it has no parts; None where there is no profile.

@@ -271,6 +271,16 @@ def test_events_that_cannot_be_read_any_more_cost_only_themselves(shop, breaks, 
         assert {row["customer_id"] for row in records(engine) if row["fallback"] == STORED} == {"ann"}
 
 
+def test_consents_that_cannot_be_read_are_no_yes(shop):
+    """The shop relies on another basis where nothing was told; here something was, and nobody can read what."""
+    folder = publish(shop, 0, "import-1")
+    path = folder / "people.bytes.npy"
+    path.write_bytes(path.read_bytes().replace(b'"granted":false', b'"granted":fal\0e'))
+    with opened(shop) as (engine, _):
+        assert engine.consents_of(engine.live, "ann", None).to("personalization")
+        assert not engine.consents_of(engine.live, "bob", None).to("personalization")
+
+
 def test_no_answer_names_a_path_of_the_server(shop):
     """The log has it, see `test_logs`."""
     folder = publish(shop, 0, "import-1")
