@@ -13,7 +13,6 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from features.errors import KokyakuError, NotFoundError
-from serving.access import ScopeError
 from serving.intake import error_body
 from serving.limits import TooManyError
 from serving.sealed_texts import Signer
@@ -206,8 +205,8 @@ def _explain(error: KokyakuError) -> tuple[int, str, str]:
         return 403, "error.token", "error.token.hint"
     if error.status == 429:
         return 429, "error.many", "error.many.hint"
-    if isinstance(error, ScopeError):
-        return error.status, "error.sale", "error.sale.hint"
+    if error.status == 403 and error.where == "do.type":
+        return 403, "error.sale", "error.sale.hint"
     if error.status == 404:
         return 404, _MISSING.get(error.where or "", "error.gone"), ""
     return error.status, "error.full" if error.where == "basket" else "error.title", ""

@@ -50,8 +50,9 @@ class Pace:
         return [(path, self._behind(buckets, rate, handler)) for path, handler in handlers]
 
     def _behind(self, buckets: Buckets, rate: Rate, handler: Handler) -> Handler:
+        """The handler; `TooManyError` where there is no token, before anything of the form is read."""
+
         async def paced(request: Request) -> Response:
-            """Raises `TooManyError` before anything of the request is read."""
             if not (await self._shopfront.shop())["demo"]:
                 address = request.client.host if request.client else ""
                 buckets.take(network(address), rate.rate, rate.burst, "address")
