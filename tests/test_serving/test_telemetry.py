@@ -309,9 +309,7 @@ def test_a_store_that_hangs_keeps_no_scraper_waiting(service, toy_engine, monkey
     free.set()
     assert found["kokyaku_store_up",] == 0
     assert ("kokyaku_unlogged_decisions_total",) in found
-    until = time.monotonic() + 10
-    while scraped(service)["kokyaku_store_up",] == 0 and time.monotonic() < until:
-        time.sleep(0.01)
+    monkeypatch.setattr("serving.observe.GAUGE_SECONDS", 20.0)  # a busy machine needs more than the moment above
     assert scraped(service)["kokyaku_store_up",] == 1
     assert looks[0] is True  # nobody waited for it to give up
 
