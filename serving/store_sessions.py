@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from features.moments import DAY, SECOND
 from serving import store_sql as sql
 from serving.store import Store
 
 _ENDED = "ended session "
-_DAY = 86_400
+_MARGIN = DAY // SECOND
 """Seconds for which a session that is over by itself is still remembered: clocks of replicas differ."""
 
 
@@ -23,7 +24,7 @@ def end_session(store: Store, session_id: str, ends: float) -> None:
     """
     with store.database.transaction() as connection:
         connection.execute(sql.SET_META, (_ENDED + session_id, _moment(ends)))
-        connection.execute(sql.DROP_META_BELOW, (_ENDED, _ENDED + "~", _moment(ends - _DAY)))
+        connection.execute(sql.DROP_META_BELOW, (_ENDED, _ENDED + "~", _moment(ends - _MARGIN)))
 
 
 def has_ended(store: Store, session_id: str) -> bool:
